@@ -1,0 +1,41 @@
+# `make help` lists the targets. One .venv serves them all; .ci/env.sh makes it.
+BIN := .venv/bin
+export OMP_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-all lint bench validate clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+env: ## make or refresh .venv
+	@.ci/env.sh
+
+demo: env ## train, evaluate and picture HypeMARL and MARL on density-1d
+	$(BIN)/hypemarl demo
+
+test: env lint ## the fast tests with coverage
+	$(BIN)/python -m pytest -m "not slow" --cov
+
+test-all: env lint ## all tests
+	$(BIN)/python -m pytest --cov
+
+lint: env ## style, types, and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: env ## the hot paths beside their peers
+	$(BIN)/hypemarl bench density-step
+	$(BIN)/hypemarl bench agent-update
+	$(BIN)/hypemarl bench reset
+
+validate: env ## exact solutions and published values
+	$(BIN)/hypemarl validate ou
+	$(BIN)/hypemarl validate gibbs
+	$(BIN)/hypemarl validate mass
+
+clean: ## remove caches and builds; .venv and runs stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
+	find hypemarl tests demos -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

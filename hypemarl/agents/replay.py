@@ -1,0 +1,190 @@
+"""Replay of whole episodes: a batch is few episodes times all agents times their steps.
+
+Few episodes mean few distinct contexts (agent, mu), and a hypernetwork generates weights once per
+context, however many steps share them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
+
+ARRAYS = ("observations", "actions", "rewards", "terminated", "mu", "targets", "lengths")
+
+
+class Batch(NamedTuple):
+    """E episodes x n agents x T steps, float32. Steps beyond an episode's end have ``mask`` 0."""
+
+    observations: np.ndarray
+    """(E, n, T, k)"""
+    actions: np.ndarray
+    """(E, n, T, m), in the environment's units"""
+    rewards: np.ndarray
+    """(E, n, T)"""
+    next_observations: np.ndarray
+    """(E, n, T, k)"""
+    terminated: np.ndarray
+    """(E, T), 1 where the step ended the task itself (the horizon's end is not such an end)"""
+    mask: np.ndarray
+    """(E, T), 1 where the step exists"""
+    mu: np.ndarray
+    """(E, n_mu), in its own units"""
+    targets: np.ndarray
+    """(E, n, q), privileged: for critics that exist in training only"""
+
+
+class Replay:
+    """Ring of the last ``capacity_episodes`` episodes of at most ``max_steps`` steps.
+
+    An episode is sampled only after :meth:`end`; one that :meth:`begin` finds unfinished is dropped.
+    """
+
+    def __init__(
+        self, spec: AgentSpec, capacity_episodes: int, max_steps: int, seed: int
+    ) -> None:
+        if capacity_episodes < 1 or max_steps < 1:
+            raise ValueError(
+                "a replay needs room for one episode of one step at least, got "
+                f"{capacity_episodes} episodes of {max_steps} steps"
+            )
+        self.spec, self.capacity, self.max_steps = spec, capacity_episodes, max_steps
+        self.generator = numpy_generator(seed, "replay")
+        n, k, m = spec.n_agents, spec.observation_size, spec.action_size
+        self.observations = np.zeros((capacity_episodes, n, max_steps + 1, k), dtype=np.float32)
+        self.actions = np.zeros((capacity_episodes, n, max_steps, m), dtype=np.float32)
+        self.rewards = np.zeros((capacity_episodes, n, max_steps), dtype=np.float32)
+        self.terminated = np.zeros((capacity_episodes, max_steps), dtype=np.float32)
+        self.mu = np.zeros((capacity_episodes, spec.mu_size), dtype=np.float32)
+        self.targets = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
+        self.lengths = np.zeros(capacity_episodes, dtype=np.int64)
+        self.stored = 0  # slots that were filled once
+        self._next = 0  # slot of the running or the next episode
+        self._time: int | None = None  # steps of the running episode, None where none runs
+
+    def __len__(self) -> int:
+        """Number of complete episodes."""
+        return int(np.count_nonzero(self.lengths))
+
+    def begin(self, mu: np.ndarray, targets: np.ndarray, observations: np.ndarray) -> None:
+        """Start an episode: mu (n_mu,), targets (n, q), first observations (n, k)."""
+        targets = np.asarray(targets, dtype=np.float32)
+        if self.targets.shape[2] != targets.shape[1]:
+            if self.stored:
+                raise ValueError(
+                    f"targets of this replay have {self.targets.shape[2]} columns, got {targets.shape}"
+                )
+            self.targets = np.zeros((self.capacity, *targets.shape), dtype=np.float32)
+        slot, self._time = self._next, 0
+        for name in ARRAYS:  # the oldest makes room, and is no longer sampled
+            getattr(self, name)[slot] = 0
+        self.mu[slot], self.targets[slot] = mu, targets
+        self.observations[slot, :, 0] = _finite("observations", observations)
+
+    def add(
+        self,
+        actions: np.ndarray,
+        rewards: np.ndarray,
+        next_observations: np.ndarray,
+        terminated: bool,
+    ) -> None:
+        """Append a step of the running episode: actions (n, m), rewards (n,), observations (n, k).
+
+        Raises:
+            RuntimeError: no episode runs, or it already has ``max_steps`` steps.
+            ValueError: an array holds NaN or infinity.
+        """
+        if self._time is None:
+            raise RuntimeError("add() needs a running episode: call begin() first")
+        if self._time == self.max_steps:
+            raise RuntimeError(f"the episode already has its {self.max_steps} steps: call end()")
+        slot, time = self._next, self._time
+        self.actions[slot, :, time] = _finite("actions", actions)
+        self.rewards[slot, :, time] = _finite("rewards", rewards)
+        self.observations[slot, :, time + 1] = _finite("next_observations", next_observations)
+        self.terminated[slot, time] = float(terminated)
+        self._time = time + 1
+
+    def end(self) -> None:
+        """Close the running episode; it can be sampled from now on. One without a step is dropped."""
+        if self._time is None:
+            raise RuntimeError("end() needs a running episode: call begin() first")
+        if self._time:
+            self.lengths[self._next] = self._time
+            self._next = (self._next + 1) % self.capacity
+            self.stored = min(self.stored + 1, self.capacity)
+        self._time = None
+
+    def sample(self, episodes: int, steps: int) -> Batch:
+        """Draw distinct ``episodes`` and ``steps`` distinct steps of each; ``steps`` 0 takes all.
+
+        Fewer stored episodes give a smaller batch. Raises ``RuntimeError`` where there is none.
+        """
+        available = np.flatnonzero(self.lengths)
+        if not len(available):
+            raise RuntimeError("the replay holds no complete episode yet")
+        chosen = self.generator.choice(available, min(episodes, len(available)), replace=False)
+        if steps == 0 or steps >= self.max_steps:
+            times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
+        else:
+            times = self._draw_times(self.lengths[chosen], steps)
+        rows = chosen[:, None]
+        along = np.swapaxes  # advanced indices put (E, T) first: (E, T, n, ...) -> (E, n, T, ...)
+        return Batch(
+            observations=along(self.observations[rows, :, times], 1, 2),
+            actions=along(self.actions[rows, :, times], 1, 2),
+            rewards=along(self.rewards[rows, :, times], 1, 2),
+            next_observations=along(self.observations[rows, :, times + 1], 1, 2),
+            terminated=self.terminated[rows, times],
+            mask=(times < self.lengths[chosen, None]).astype(np.float32),
+            mu=self.mu[chosen],
+            targets=self.targets[chosen],
+        )
+
+    def _draw_times(self, lengths: np.ndarray, steps: int) -> np.ndarray:
+        """(E, steps) distinct times; those past a short episode's end come last and are masked."""
+        keys = self.generator.random((len(lengths), self.max_steps))
+        keys += np.arange(self.max_steps) >= lengths[:, None]
+        return np.argsort(keys, axis=1)[:, :steps]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Stored episodes as tensors, counters and the generator; a running episode is not in it."""
+        arrays = {
+            name: torch.from_numpy(getattr(self, name)[: self.stored].copy()) for name in ARRAYS
+        }
+        counters = {"stored": self.stored, "next": self._next, "max_steps": self.max_steps}
+        return {**arrays, **counters, "generator": generator_state(self.generator)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`. Raises ``ValueError`` where its sizes differ from these."""
+        sizes = {"max_steps": self.max_steps, "episodes": self.capacity}
+        found = {"max_steps": state["max_steps"], "episodes": len(state["lengths"])}
+        shape = tuple(state["observations"].shape[1:])
+        fits = found["max_steps"] == sizes["max_steps"] and found["episodes"] <= self.capacity
+        if not fits or shape != self.observations.shape[1:]:
+            raise ValueError(
+                f"the replay of the checkpoint has {found} and observations of shape {shape}; this "
+                f"one takes {sizes} and {self.observations.shape[1:]}: use the run's own config"
+            )
+        columns = state["targets"].shape[2]
+        self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
+        for name in ARRAYS:
+            array = getattr(self, name)
+            array[:] = 0
+            array[: len(state[name])] = state[name].numpy()
+        self.stored, self._next, self._time = state["stored"], state["next"], None
+        set_generator_state(self.generator, state["generator"])
+
+
+def _finite(name: str, values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(
+            f"{name} of a step hold NaN or infinity, which must not enter the replay: drop the "
+            "failed step and call begin() or end()"
+        )
+    return values

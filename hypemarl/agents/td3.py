@@ -1,0 +1,267 @@
+"""TD3 (Fujimoto, van Hoof, Meger 2018) for many agents of one continuous system.
+
+Deviations from the paper are listed in ``docs/agents.md``. Inside, actions are in units of half their
+range about the middle of their bounds, so that bounds and noise are per component.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hypemarl.agents.critics import make_critic, neighbourhood_mean
+from hypemarl.agents.networks import encode, make_network
+from hypemarl.agents.noise import Noise
+from hypemarl.agents.replay import Batch, Replay
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.config import AgentConfig
+from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+
+NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
+
+
+class Actor(nn.Module):
+    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m)."""
+
+    def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        sizes = (spec.observation_size, *config.actor_hidden, spec.action_size)
+        self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
+
+    def forward(self, observations: Tensor, mu: Tensor) -> Tensor:
+        """Unit actions in (-1, 1)."""
+        return torch.tanh(self.network(observations, mu)[0])
+
+
+class TD3:
+    """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
+
+    ``seed`` feeds named generators for the initial values, the exploration and the target smoothing;
+    global random states are neither used nor changed.
+    """
+
+    def __init__(
+        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
+    ) -> None:
+        self.spec, self.config, self.device = spec, config, torch.device(device)
+        self.actor = Actor(spec, config, torch_generator(seed, "actor")).to(device)
+        self.critic = make_critic(spec, config, torch_generator(seed, "critic")).to(device)
+        self.actor_target, self.critic_target = _copy(self.actor), _copy(self.critic)
+        self.actor_average = _copy(self.actor)
+        fused = self.device.type in ("cpu", "cuda")
+        self.actor_optimiser = torch.optim.Adam(
+            self.actor.parameters(), config.actor_rate, fused=fused
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self.critic.parameters(), config.critic_rate, fused=fused
+        )
+        self.noise = Noise(spec, config.noise_smoothing, seed)
+        self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
+        self.updates = 0
+        self._near = torch.as_tensor(spec.stencil(config.credit_radius), device=self.device)
+        self._middle = self._tensor(spec.action_middle)
+        self._half_range = self._tensor(spec.action_half_range)
+
+    # Acting: arrays (n, k) and (n_mu,) in, actions (n, m) in the environment's units out.
+
+    def act(self, observations: np.ndarray, mu: np.ndarray, *, averaged: bool = True) -> np.ndarray:
+        """Deterministic actions of the averaged actor, or of the online one."""
+        actor = self.actor_average if averaged else self.actor
+        with torch.no_grad():
+            batch = self._tensor(observations)[None, :, None]
+            unit = actor(batch, self._context(mu))[0, :, 0].cpu().numpy()
+        return self._to_bounds(unit.astype(np.float64))
+
+    def explore(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
+        """Actions of the online actor with exploration noise, clipped to the bounds."""
+        noise = self.config.exploration_noise * self.noise.sample()
+        actions = self.act(observations, mu, averaged=False)
+        return self._clip(actions + noise * self.spec.action_half_range)
+
+    def random_actions(self, scale: float) -> np.ndarray:
+        """Noise about the middle of the bounds, ``scale`` its deviation in units of half the range."""
+        return self._to_bounds(np.clip(scale * self.noise.sample(), -1.0, 1.0))
+
+    def start_episode(self) -> None:
+        """Start the exploration noise afresh."""
+        self.noise.start_episode()
+
+    # Learning.
+
+    def update(self, replay: Replay) -> dict[str, float]:
+        """One update of the critics, and of the actor and all targets every ``policy_delay`` ones.
+
+        Raises:
+            FloatingPointError: the critics' loss or its gradient is not finite.
+            RuntimeError: the replay holds no complete episode.
+        """
+        config = self.config
+        return self.learn(self.prepare(replay.sample(config.batch_episodes, config.batch_steps)))
+
+    def learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """The update of :meth:`update` on a batch that :meth:`prepare` made."""
+        config = self.config
+        self.updates += 1
+        metrics = self._update_critic(batch)
+        if self.updates % config.policy_delay == 0:
+            metrics |= self._update_actor(batch)
+            track(self.actor_target, self.actor, config.tau)
+            track(self.critic_target, self.critic, config.tau)
+            track(self.actor_average, self.actor, config.average_rate)
+        return {name: float(value) for name, value in metrics.items()}
+
+    def prepare(self, sample: Batch) -> dict[str, Tensor]:
+        """Tensors of a batch in internal units: unit actions, scaled mu, scaled and clipped rewards."""
+        config = self.config
+        batch = {name: self._tensor(array) for name, array in sample._asdict().items()}
+        batch["actions"] = (batch["actions"] - self._middle) / self._half_range
+        batch["mu"] = self._tensor(self.spec.scale_mu(sample.mu))
+        rewards = batch["rewards"] * config.reward_scale
+        if config.reward_clip:
+            rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
+        if config.credit == "neighbourhood":
+            rewards = neighbourhood_mean(rewards, self._near)
+        batch["rewards"] = rewards
+        batch["features"] = self.critic.observe(batch["observations"], batch["targets"])
+        return batch
+
+    def target_values(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """(E, n, T) targets r + gamma * min of the target twins; ``noise`` (E, n, T, m) is smoothing's."""
+        config = self.config
+        with torch.no_grad():
+            following, mu = batch["next_observations"], batch["mu"]
+            noise = (noise * config.target_noise).clamp(
+                -config.target_noise_clip, config.target_noise_clip
+            )
+            actions = (self.actor_target(following, mu) + noise).clamp(-1.0, 1.0)
+            features = self.critic_target.observe(following, batch["targets"])
+            values = self.critic_target(features, actions, mu).amin(dim=0)
+            # A terminated step has no future; the horizon's end does, it is only not recorded.
+            going_on = 1.0 - batch["terminated"][:, None]
+            return batch["rewards"] + config.gamma * going_on * values
+
+    def critic_loss(self, batch: dict[str, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the twins' losses over the steps that exist, and their values (2, E, n, T)."""
+        targets = self.target_values(batch, noise)
+        values = self.critic(batch["features"], batch["actions"], batch["mu"])
+        difference = functional.huber_loss if self.config.huber else functional.mse_loss
+        losses = difference(values, targets.expand_as(values), reduction="none")
+        return 2.0 * masked_mean(losses, batch["mask"]), values
+
+    def actor_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Minus the mean over agents of the first twin's values of the current actors' actions."""
+        actions = self.actor(batch["observations"], batch["mu"])
+        values = self.critic(batch["features"], actions, batch["mu"], first=True)[0]
+        gain = masked_mean(values, batch["mask"])
+        if not self.config.cloning:
+            return -gain
+        # TD3+BC (Fujimoto, Gu 2021): values on a scale of one, plus the distance to what was done.
+        size = masked_mean(values.detach().abs(), batch["mask"]).clamp(min=1e-6)
+        distance = masked_mean((actions - batch["actions"]).square().mean(dim=-1), batch["mask"])
+        return -gain / size + self.config.cloning * distance
+
+    def _update_critic(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        noise = torch.randn(
+            batch["actions"].shape, generator=self.smoothing_generator, device=self.device
+        )
+        loss, values = self.critic_loss(batch, noise)
+        norm = self._descend(loss, self.critic, self.critic_optimiser, "critic")
+        mean = masked_mean(values.detach(), batch["mask"])
+        return {"critic_loss": loss.detach(), "critic_gradient": norm, "q_mean": mean}
+
+    def _update_actor(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = self.actor_loss(batch)
+        norm = self._descend(loss, self.actor, self.actor_optimiser, "actor")
+        return {"actor_loss": loss.detach(), "actor_gradient": norm}
+
+    def _descend(
+        self, loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, name: str
+    ) -> Tensor:
+        """One optimiser step on a clipped gradient; returns the gradient's norm before clipping."""
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        bound = self.config.gradient_clip or float("inf")
+        norm = nn.utils.clip_grad_norm_(module.parameters(), bound)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient of the {name} is {float(norm)} in update {self.updates} (loss "
+                f"{float(loss.detach())}): lower agent.{name}_rate or clip rewards (agent.reward_clip)"
+            )
+        optimiser.step()
+        return norm
+
+    # State.
+
+    @property
+    def parameter_count(self) -> dict[str, int]:
+        """Number of trained parameters of the actor and of both critics."""
+        modules = {"actor": self.actor, "critic": self.critic}
+        return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides how learning goes on, safe for ``torch.load(weights_only=True)``."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in NETWORKS},
+            "actor_optimiser": self.actor_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+            "noise": self.noise.state_dict(),
+            "smoothing_generator": generator_state(self.smoothing_generator),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`. Raises ``RuntimeError`` where networks differ in shape."""
+        for name in NETWORKS:
+            getattr(self, name).load_state_dict(state[name])
+        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.noise.load_state_dict(state["noise"])
+        set_generator_state(self.smoothing_generator, state["smoothing_generator"])
+        self.updates = state["updates"]
+
+    # What the policy map draws.
+
+    def encodings(self) -> np.ndarray:
+        """(n, d) the agents' encoded positions."""
+        return encode(self.spec, self.config)
+
+    def policy_weights(self, mu: np.ndarray) -> np.ndarray:
+        """(n, p) the flat parameters of each agent's averaged policy at this mu (n_mu,)."""
+        with torch.no_grad():
+            weights = self.actor_average.network.generated(self._context(mu))
+        return weights[0].cpu().numpy().astype(np.float64)
+
+    # Units.
+
+    def _context(self, mu: np.ndarray) -> Tensor:
+        return self._tensor(self.spec.scale_mu(mu))[None]
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+    def _to_bounds(self, unit: np.ndarray) -> np.ndarray:
+        return self._clip(self.spec.action_middle + self.spec.action_half_range * unit)
+
+    def _clip(self, actions: np.ndarray) -> np.ndarray:
+        return np.clip(actions, self.spec.action_low, self.spec.action_high)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (..., E, n, T) over the steps whose mask (E, T) is 1."""
+    mask = mask[:, None].expand_as(values)
+    return (values * mask).sum() / mask.sum()
+
+
+@torch.no_grad()
+def track(slow: nn.Module, fast: nn.Module, rate: float) -> None:
+    """Move every parameter of ``slow`` towards ``fast``: slow += rate * (fast - slow)."""
+    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), rate)
+
+
+def _copy[M: nn.Module](module: M) -> M:
+    return copy.deepcopy(module).requires_grad_(False)

@@ -1,0 +1,33 @@
+"""The hot paths beside their peers, behind `hypemarl bench`.
+
+``BENCHES`` maps a bench's name to a function that measures it and returns one flat dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def _density_step() -> dict[str, float]:
+    from hypemarl.bench.density import density_step
+
+    return density_step()
+
+
+def _reset() -> dict[str, float]:
+    from hypemarl.bench.density import reset
+
+    return reset()
+
+
+def _agent_update() -> dict[str, float]:
+    from hypemarl.bench.agent_update import run
+
+    return run()
+
+
+BENCHES: dict[str, Callable[[], dict[str, float]]] = {
+    "density-step": _density_step,
+    "reset": _reset,
+    "agent-update": _agent_update,
+}

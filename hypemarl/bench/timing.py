@@ -1,0 +1,19 @@
+"""Timing that can be compared: warm up, repeat, take the median."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+
+def median_ms(call: Callable[[], object], repeats: int, warmup: int = 2) -> float:
+    """Median wall time of ``call`` in milliseconds over ``repeats`` runs after ``warmup`` ones."""
+    for _ in range(warmup):
+        call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return median(times)

@@ -1,0 +1,1 @@
+"""Agents and solver joined: layout, actuators, sensors, rewards and the plant."""

@@ -1,0 +1,56 @@
+"""Amplitudes -> control field: u(x) = sum_i psi_i(x) a_i, a constant sparse operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+
+class BlendActuators:
+    """A smooth partition of unity over a grid of agents: sum_i psi_i = 1, psi_i(p_i) = 1.
+
+    psi_i is a product over the axes of smoothstep blends between neighbouring agent positions,
+    constant beyond the outermost ones: u is continuously differentiable, |u| <= max |a_i| in every
+    component, and neighbours that agree leave grad u = 0 between them.
+
+    Args:
+        points: (n_points, gdim) where the field is wanted.
+        grid: agents per axis, C order.
+        positions: (n, gdim) agent positions on that grid.
+    """
+
+    def __init__(self, points: np.ndarray, grid: Sequence[int], positions: np.ndarray) -> None:
+        self.n_agents = len(positions)
+        self.n_components = points.shape[1]
+        table = positions.reshape(*grid, -1)
+        psi = np.ones((len(points), 1))
+        for axis, count in enumerate(grid):
+            first = tuple(slice(None) if a == axis else 0 for a in range(len(grid)))
+            blend = axis_blend(points[:, axis], table[(*first, axis)])
+            psi = (psi[:, :, None] * blend[:, None, :]).reshape(len(points), -1)
+            assert blend.shape[1] == count
+        self.matrix = sparse.csr_array(psi)
+
+    def field(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Velocities (n_points, components) of ``amplitudes`` (n, components). Local."""
+        return self.matrix @ amplitudes
+
+    def transposed(self, sensitivities: np.ndarray) -> np.ndarray:
+        """B^T times nodal sensitivities (n_points, components): (n, components). Local."""
+        return self.matrix.T @ sensitivities
+
+
+def axis_blend(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Blending functions of sorted ``centres`` (k,) at ``x`` (m,): rows of (m, k) sum to one."""
+    if len(centres) == 1:
+        return np.ones((len(x), 1))
+    left = np.clip(np.searchsorted(centres, x, side="right") - 1, 0, len(centres) - 2)
+    t = np.clip((x - centres[left]) / (centres[left + 1] - centres[left]), 0.0, 1.0)
+    step = t * t * (3.0 - 2.0 * t)
+    blend = np.zeros((len(x), len(centres)))
+    rows = np.arange(len(x))
+    blend[rows, left] = 1.0 - step
+    blend[rows, left + 1] = step
+    return blend

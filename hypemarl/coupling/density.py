@@ -1,0 +1,192 @@
+"""Density control: a Fokker-Planck solver driven by a grid of velocity actuators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hypemarl.config import EnvConfig
+from hypemarl.coupling.actuators import BlendActuators
+from hypemarl.coupling.layout import grid_layout
+from hypemarl.coupling.plant import StepCosts, agree_on_actions
+from hypemarl.coupling.rewards import TERMS, DensityCost
+from hypemarl.coupling.sensors import PatchMeans
+from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
+
+SHARPNESS = 10.0  # of the bump exp(-10 |x - c|^2)
+
+
+@dataclass(frozen=True)
+class DensitySnapshot:
+    """State of an episode: solver state, target (n_local,), patch means of the target (n,)."""
+
+    solver: DensityState
+    target: np.ndarray
+    target_means: np.ndarray
+    actions: np.ndarray
+
+
+def bump(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """(10/pi)^(d/2) exp(-10 |x - c|^2) at points (m, d): density of unit mass. Local."""
+    distance = ((points - centre) ** 2).sum(axis=1)
+    return (SHARPNESS / np.pi) ** (points.shape[1] / 2) * np.exp(-SHARPNESS * distance)
+
+
+class DensityPlant:
+    """Fokker-Planck plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
+
+    Parameters of an episode: c0 (``initial``) then c_d (``target``), each of the mesh's dimension.
+    Amplitudes (ux, uy, ...) of each agent are bounded by ``u_max`` and saturate there.
+
+    Args:
+        config: the environment's settings; tagged: the mesh with its tags. Collective.
+
+    Raises:
+        ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
+    """
+
+    def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
+        require_tags(tagged, {"domain": tagged.mesh.topology.dim})
+        self.config = config
+        self.solver = FokkerPlanck(tagged.mesh, config.viscosity, config.max_time_step)
+        self.space = space = self.solver.space
+        self.comm = space.comm
+        box = space.mesh.geometry.x[:, : space.gdim]
+        lower, upper = _bounding_box(self.comm, box)
+        self.layout = grid_layout(space, config.agents, lower, upper)
+        self.actuators = BlendActuators(space.points, self.layout.grid, self.layout.positions)
+        self.sensors = PatchMeans(space, self.layout, config.observation_radius)
+        weights = (config.boundary_weight, config.beta, config.beta_g)
+        self.cost = DensityCost(space, self.layout, *weights)
+        self._describe(config, space.gdim)
+        self._target = np.zeros(space.n_local)
+        self._target_means = np.zeros(self.n_agents)
+        self._actions = np.zeros((self.n_agents, self.action_size))
+
+    def _describe(self, config: EnvConfig, gdim: int) -> None:
+        """The sizes, bounds and names that environments and agents read."""
+        self.n_agents = self.layout.n_agents
+        self.positions, self.spacing = self.layout.positions, self.layout.spacing
+        self.grid: tuple[int, ...] | None = self.layout.grid
+        seen = self.sensors.size
+        self.observation_size = seen * (2 if config.observe_target else 1)
+        own = (seen // 2, seen + seen // 2)
+        self.own_features: tuple[int, ...] = own if config.observe_target else own[:1]
+        self.action_size = gdim
+        self.action_low = np.full(gdim, -config.u_max)
+        self.action_high = np.full(gdim, config.u_max)
+        axes = "xyz"[:gdim]
+        self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
+        self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
+        self.parameter_high = np.array(config.initial_high + config.target_high, dtype=np.float64)
+        if len(self.parameter_low) != 2 * gdim or len(self.parameter_high) != 2 * gdim:
+            raise ValueError(
+                f"initial_low/high, target_low/high: expected {gdim} numbers each on this mesh, "
+                f"got {config.initial_low}, {config.initial_high}, "
+                f"{config.target_low}, {config.target_high}"
+            )
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Patch means of the target density, shape (n, 1)."""
+        return self._target_means[:, None]
+
+    @property
+    def time(self) -> float:
+        """Time since the episode's start."""
+        return self.solver.time
+
+    def stencil(self, radius: int) -> np.ndarray:
+        """Near agents on the grid, see :meth:`AgentLayout.stencil`."""
+        return self.layout.stencil(radius)
+
+    def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
+        """Start from the bump at c0 with the target at c_d; returns observations (n, k).
+
+        The system is deterministic: ``seed`` is accepted for the interface's sake. Collective.
+        """
+        values = np.asarray(parameters, dtype=np.float64)
+        if values.shape != self.parameter_low.shape or not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"parameters: expected {len(self.parameter_low)} finite numbers "
+                f"{self.parameter_names}, got {values.tolist()}"
+            )
+        gdim = self.space.gdim
+        self.solver.reset(bump(self.space.points, values[:gdim]))
+        self._target = bump(self.space.points, values[gdim:])
+        self._target_means = self.sensors.means(self._target)
+        self._actions = np.zeros((self.n_agents, self.action_size))
+        return self._observe()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """One control interval under constant amplitudes (n, gdim).
+
+        Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
+        with ``costs`` (StepCosts) and ``time_steps``. Collective.
+
+        Raises:
+            ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
+        """
+        bounds = (self.action_low, self.action_high)
+        self._actions = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        u = self.actuators.field(self._actions)
+        interval = self.config.control_interval
+        self.solver.set_velocity(u)
+        self.cost.begin(u, interval)
+        count = self.solver.advance(
+            interval, lambda y, weight: self.cost.add(y, self._target, weight)
+        )
+        shares = self.cost.finish()
+        terms = dict(zip(TERMS, shares.sum(axis=1).tolist(), strict=True))
+        costs = StepCosts(terms, shares.sum(axis=0))
+        return self._observe(), -costs.shares, {"costs": costs, "time_steps": count}
+
+    def snapshot(self) -> DensitySnapshot:
+        """A copy of the episode's state. Local."""
+        return DensitySnapshot(
+            self.solver.snapshot(),
+            self._target.copy(),
+            self._target_means.copy(),
+            self._actions.copy(),
+        )
+
+    def restore(self, state: DensitySnapshot) -> np.ndarray:
+        """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
+        self.solver.restore(state.solver)
+        self._target, self._target_means = state.target.copy(), state.target_means.copy()
+        self._actions = state.actions.copy()
+        return self._observe()
+
+    def fields(self) -> dict[str, np.ndarray] | None:
+        """points (N, gdim), cells (M, gdim + 1), density, target (N,), velocity (N, gdim).
+
+        On rank 0, None elsewhere. Collective.
+        """
+        columns = [self.solver.density, self._target, *self.solver.velocity.T]
+        gathered = self.space.gather(np.stack(columns, axis=1))
+        if gathered is None:
+            return None
+        points, cells, values = gathered
+        return {
+            "points": points,
+            "cells": cells,
+            "density": values[:, 0],
+            "target": values[:, 1],
+            "velocity": values[:, 2:],
+            "actions": self._actions.copy(),
+        }
+
+    def _observe(self) -> np.ndarray:
+        seen = self.sensors.gather(self.sensors.means(self.solver.density))
+        if not self.config.observe_target:
+            return seen
+        return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
+
+
+def _bounding_box(comm: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner (gdim,) of all ranks' points. Collective."""
+    boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
+    return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)

@@ -1,0 +1,106 @@
+"""The plant: a solver, its actuators, sensors and rewards, behind one small interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from mpi4py import MPI
+
+
+class ActionError(ValueError):
+    """Actions have the wrong shape or hold NaN. Raised on every rank."""
+
+
+class Plant(Protocol):
+    """What an environment needs of a controlled system.
+
+    Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every rank
+    enters every call, and the actions of rank 0 win.
+    """
+
+    comm: MPI.Intracomm
+    n_agents: int
+    observation_size: int
+    action_size: int
+    action_low: np.ndarray  # (action_size,)
+    action_high: np.ndarray  # (action_size,)
+    positions: np.ndarray  # (n_agents, gdim)
+    spacing: float
+    own_features: tuple[int, ...]
+    grid: tuple[int, ...] | None
+    parameter_names: tuple[str, ...]
+    parameter_low: np.ndarray  # (n_parameters,)
+    parameter_high: np.ndarray  # (n_parameters,)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Reference of the episode at each agent, shape (n_agents, q)."""
+
+    @property
+    def time(self) -> float:
+        """Time since the episode's start."""
+
+    def stencil(self, radius: int) -> np.ndarray:
+        """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""
+
+    def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
+        """Start an episode; returns observations (n, k). Collective."""
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """One control interval: observations (n, k), local rewards (n,), info. Collective."""
+
+    def snapshot(self) -> Any:
+        """The whole state of the episode. Local."""
+
+    def restore(self, state: Any) -> np.ndarray:
+        """Return to a snapshot; returns its observations. Collective."""
+
+    def fields(self) -> dict[str, np.ndarray] | None:
+        """Global nodal fields for pictures on rank 0, None elsewhere. Collective."""
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """Cost of a control interval: terms (names -> values) and shares (n_agents,)."""
+
+    terms: dict[str, float]
+    shares: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """The interval's contribution to J: the sum of the agents' shares."""
+        return float(self.shares.sum())
+
+
+def agree_on_actions(
+    comm: MPI.Intracomm, actions: np.ndarray, low: np.ndarray, high: np.ndarray, n_agents: int
+) -> np.ndarray:
+    """Rank 0's actions (n_agents, m) on every rank, saturated at the bounds. Collective.
+
+    Raises:
+        ActionError: on every rank, when rank 0's actions have a wrong shape or are not finite.
+    """
+    message, checked = "", None
+    if comm.rank == 0:
+        checked = np.asarray(actions, dtype=np.float64)
+        message = _action_fault(checked, (n_agents, len(low)))
+    if comm.size > 1:
+        message, checked = comm.bcast((message, checked), root=0)
+    if message or checked is None:
+        raise ActionError(message)
+    return np.clip(checked, low, high)
+
+
+def _action_fault(actions: np.ndarray, shape: tuple[int, int]) -> str:
+    if actions.shape != shape:
+        return f"actions: expected shape {shape} (agents, components), got {actions.shape}"
+    bad = np.argwhere(~np.isfinite(actions))
+    if len(bad):
+        agent, component = bad[0].tolist()
+        return (
+            f"actions: expected finite numbers, got {actions[agent, component]} "
+            f"from agent {agent}, component {component} ({len(bad)} such entries)"
+        )
+    return ""

@@ -1,0 +1,64 @@
+"""The cost and each agent's share of it; the shares sum to the cost to rounding.
+
+J = int_0^T [ 1/2 ||y - y_d||^2 + w/2 ||y||^2_boundary + beta/2 ||u||^2 + beta_g/2 ||grad u||^2 ]
+dt, space integrals exact for P1 fields, time integrals trapezoidal over the solver's time steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hypemarl.coupling.layout import AgentLayout
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.kernels import add_gradient_squares
+from hypemarl.solvers.p1 import P1Space, SquareIntegral
+
+TERMS = ("tracking", "boundary", "control", "control_gradient")
+
+
+class DensityCost:
+    """Accumulates the four terms of J per agent over one control interval.
+
+    Args:
+        space: nodal space; layout: owners of cells; boundary_weight, beta, beta_g: as in J.
+    """
+
+    def __init__(
+        self,
+        space: P1Space,
+        layout: AgentLayout,
+        boundary_weight: float,
+        beta: float,
+        beta_g: float,
+    ) -> None:
+        self.comm = space.comm
+        self._gradients = space.gradients
+        self._domain = SquareIntegral(space.cells, space.volumes, layout.owners)
+        owners = layout.owners[space.facet_cells]
+        self._boundary = SquareIntegral(space.facets, space.facet_measures, owners)
+        self._weights = (boundary_weight, beta, beta_g)
+        self._zero = np.zeros(space.n_local)
+        self._shares = np.zeros((len(TERMS), layout.n_agents))
+
+    def begin(self, u: np.ndarray, duration: float) -> None:
+        """Start an interval of ``duration`` with constant control u (n_local, gdim). Local."""
+        _, beta, beta_g = self._weights
+        shares = self._shares
+        shares[:] = 0.0
+        for component in range(u.shape[1]):
+            values = np.ascontiguousarray(u[:, component])
+            self._domain.add(values, self._zero, 0.5 * beta * duration, shares[2])
+        d = self._domain
+        weight = 0.5 * beta_g * duration
+        add_gradient_squares(u, d.nodes, self._gradients, d.measures, d.owners, weight, shares[3])
+
+    def add(self, y: np.ndarray, target: np.ndarray, weight: float) -> None:
+        """Add the state's terms at one time level with its quadrature weight. Local."""
+        self._domain.add(y, target, 0.5 * weight, self._shares[0])
+        if self._weights[0]:
+            scaled = 0.5 * self._weights[0] * weight
+            self._boundary.add(y, self._zero, scaled, self._shares[1])
+
+    def finish(self) -> np.ndarray:
+        """The terms (len(TERMS), n_agents) of the interval, identical on every rank. Collective."""
+        return sum_over_ranks(self.comm, self._shares)

@@ -1,0 +1,32 @@
+"""Which plant a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mpi4py import MPI
+
+from hypemarl.config import EnvConfig
+from hypemarl.coupling.density import DensityPlant
+from hypemarl.coupling.plant import Plant
+from hypemarl.envs.parallel import PDEEnv
+from hypemarl.meshing import build
+from hypemarl.mpi import world
+
+
+def _density(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
+    return DensityPlant(config, build(config.mesh, comm))
+
+
+SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {"density": _density}
+
+
+def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> PDEEnv:
+    """The environment of ``config`` on ``comm`` (default: the world). Collective.
+
+    Example:
+        >>> from hypemarl import config, envs
+        >>> env = envs.make(config.load("density-1d").env)
+        >>> observations, infos = env.reset(seed=0)
+    """
+    return PDEEnv(SYSTEMS[config.system](config, comm or world()), config)

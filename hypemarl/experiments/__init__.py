@@ -1,0 +1,1 @@
+"""Experiments: training, evaluation and pictures put together."""

@@ -1,0 +1,113 @@
+"""Pictures of finished runs: curves, film and stills, policies over positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypemarl import mpi
+from hypemarl.training import evaluation
+from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.loop import MakeEnv, default_make_env
+from hypemarl.training.records import RunFolder, read_trajectory
+from hypemarl.training.summary import trained_policy
+
+SHARED_OBSERVATIONS = 24
+
+
+def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path:
+    """Validation cost over episodes; seeds of one scheme and credit become a band."""
+    from hypemarl.visualisation.curves import draw_curves as draw
+
+    configs = [RunFolder(run_dir).read_config().agent for run_dir in run_dirs]
+    credits = {config.credit for config in configs}
+    labels = [c.scheme if len(credits) == 1 else f"{c.scheme} ({c.credit})" for c in configs]
+    return draw(run_dirs, labels, path)
+
+
+def draw_run(
+    run_dir: str | Path,
+    *,
+    index: int | None = None,
+    film: bool = True,
+    comm: Any = None,
+    make_env: MakeEnv = default_make_env,
+) -> list[Path]:
+    """Film, stills and policy map of a run's best policy, into its folder. Collective.
+
+    The episode is the one recorded in the folder; where there is none, or with an ``index`` into
+    the held-out set, it is recorded first (index 0 by default). Returns the paths, on rank 0.
+    """
+    from hypemarl.visualisation.fields import render
+
+    comm = mpi.world() if comm is None else comm
+    folder = RunFolder(run_dir)
+    written: list[Path] = []
+    maps: list[Path] = []
+    if index is not None or not folder.trajectory.exists() or folder.last.exists():
+        maps = _replay(folder, index, comm, make_env)
+    with mpi.raise_together(comm):
+        if comm.rank == 0:
+            written = render(read_trajectory(folder.path), folder.path, film=film) + maps
+    return written
+
+
+def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) -> list[Path]:
+    """Record an episode where one is wanted, and draw the policy map of the trained agents."""
+    config = folder.read_config()
+    env = make_env(config.env, comm=comm)
+    try:
+        policy, agent = trained_policy(folder, env, config, comm)
+        wanted = index is not None or not folder.trajectory.exists()
+        if comm.bcast(wanted, root=0) if comm.size > 1 else wanted:
+            number = index or 0
+            held_out = evaluation.parameter_set(
+                env.parameter_low, env.parameter_high, number + 1, "held-out"
+            )
+            evaluation.record_trajectory(
+                env, policy, held_out[number], folder.trajectory, config.agent.scheme
+            )
+        return _draw_policies(folder, env, policy, agent)
+    finally:
+        env.close()
+
+
+def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> list[Path]:
+    """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
+    middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
+    observations, mu = _visited(env, policy, middle)
+    if agent is None:
+        return []
+    from hypemarl.visualisation.policy_map import draw_policy_map
+
+    shared = _spread(observations, SHARED_OBSERVATIONS)
+    answers = [agent.act(np.tile(row, (env.n_agents, 1)), mu)[:, 0] for row in shared]
+    path = draw_policy_map(
+        np.asarray(env.positions),
+        agent.encodings(),
+        agent.policy_weights(mu),
+        np.stack(answers, axis=1),
+        folder.path / "policy_map.png",
+    )
+    return [path]
+
+
+def _visited(env: Any, policy: Policy, parameters: Array) -> tuple[Array, Array]:
+    """All agents' observations (steps * n, k) of an episode, and its mu. Collective."""
+    episode = env.reset_arrays(parameters)
+    seen, observations, done = [episode.observations], episode.observations, False
+    while not done:
+        step = env.step_arrays(policy(observations, episode.mu))
+        observations = step.observations
+        done = step.terminated or step.truncated
+        seen.append(observations)
+    return np.concatenate(seen), episode.mu
+
+
+def _spread(rows: Array, count: int) -> Array:
+    """``count`` of the rows, evenly spaced when they are ordered by their norms."""
+    order = np.argsort(np.linalg.norm(rows, axis=1), kind="stable")
+    return rows[order[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]]

@@ -1,0 +1,196 @@
+"""Arrays on rank 0 -> a mesh distributed over a communicator, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import basix.ufl
+import numpy as np
+import ufl
+from dolfinx import default_real_type
+from dolfinx.graph import adjacencylist
+from dolfinx.io.utils import distribute_entity_data
+from dolfinx.mesh import (
+    GhostMode,
+    Mesh,
+    MeshTags,
+    create_cell_partitioner,
+    create_mesh,
+    entities_to_geometry,
+    meshtags_from_entities,
+)
+from mpi4py import MPI
+
+from hypemarl.meshing.raw import MeshError, RawMesh, checked
+from hypemarl.mpi import raise_together
+
+CELL_NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
+
+
+@dataclass(frozen=True)
+class TaggedMesh:
+    """A distributed mesh with named tags.
+
+    Attributes:
+        mesh: the dolfinx mesh; affine simplices, gdim equal to tdim.
+        cell_tags: tag number of every cell that has one.
+        facet_tags: tag number of every facet that has one.
+        tags: name -> (topological dimension, tag number), equal on every rank.
+        content_hash: hash of the undistributed mesh, equal for any number of ranks.
+    """
+
+    mesh: Mesh
+    cell_tags: MeshTags
+    facet_tags: MeshTags
+    tags: dict[str, tuple[int, int]]
+    content_hash: str
+
+    def entities(self, name: str) -> np.ndarray:
+        """Local indices of the cells or facets of a tag, ghosts included: (m,) int32.
+
+        Raises:
+            MeshError: there is no such tag.
+        """
+        if name not in self.tags:
+            raise MeshError(f"no tag {name!r} in the mesh; it has {describe_tags(self.tags)}")
+        dim, value = self.tags[name]
+        return (self.cell_tags if dim == self.mesh.topology.dim else self.facet_tags).find(value)
+
+
+def describe_tags(tags: dict[str, tuple[int, int]] | dict[str, int]) -> str:
+    """Tags as text: ``domain (dim 2), left (dim 1)``."""
+    dims = {name: entry if isinstance(entry, int) else entry[0] for name, entry in tags.items()}
+    return ", ".join(f"{name} (dim {dim})" for name, dim in sorted(dims.items())) or "no tags"
+
+
+def require_tags(tagged: TaggedMesh, needed: dict[str, int]) -> None:
+    """Refuse a mesh that lacks a named tag; no communication, the same answer on every rank.
+
+    Args:
+        tagged: the mesh.
+        needed: name -> topological dimension.
+
+    Raises:
+        MeshError: names the missing tags, those that the mesh has and those that it needs.
+    """
+    have = {name: dim for name, (dim, _) in tagged.tags.items()}
+    missing = {name: dim for name, dim in needed.items() if have.get(name) != dim}
+    if missing:
+        raise MeshError(
+            f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
+            f"{describe_tags(needed)}. Name physical groups accordingly and write the mesh again"
+        )
+
+
+def distribute(
+    raw: RawMesh | None, comm: MPI.Intracomm, ghost_mode: GhostMode = GhostMode.shared_facet
+) -> TaggedMesh:
+    """Distribute a mesh that stands on rank 0. Collective.
+
+    Args:
+        raw: the mesh on rank 0, anything elsewhere.
+        comm: communicator of the mesh.
+        ghost_mode: which ghost cells each rank keeps.
+
+    Raises:
+        MeshError: on every rank, if there are more ranks than cells or the mesh is unusable.
+    """
+    header = None
+    with raise_together(comm):
+        if comm.rank == 0:
+            if raw is None:
+                raise MeshError("distribute: rank 0 has no mesh to distribute")
+            _enough_cells(checked(raw, "mesh"), comm.size)
+            header = (raw.tdim, raw.tags, raw.content_hash)
+    tdim, tags, content_hash = comm.bcast(header, root=0)
+    if raw is None or comm.rank != 0:
+        raw = _nothing(tdim)
+    mesh = _create(raw, tdim, comm, ghost_mode)
+    cell_tags = _mark(mesh, tdim, raw.cells, raw.cell_values, "cell_tags")
+    facet_tags = _mark(mesh, tdim - 1, raw.facets, raw.facet_values, "facet_tags")
+    return TaggedMesh(mesh, cell_tags, facet_tags, tags, content_hash)
+
+
+def _enough_cells(raw: RawMesh, ranks: int) -> None:
+    if ranks > len(raw.cells):
+        raise MeshError(
+            f"{len(raw.cells)} cells cannot be shared by {ranks} ranks: every rank needs at least "
+            f"one cell. Use fewer ranks or a smaller element_size"
+        )
+
+
+def _nothing(tdim: int) -> RawMesh:
+    """The contribution of a rank that holds no part of the mesh."""
+    values = np.empty(0, dtype=np.int32)
+    cells = np.empty((0, tdim + 1), dtype=np.int64)
+    facets = np.empty((0, tdim), dtype=np.int64)
+    return RawMesh(np.empty((0, tdim)), cells, values, facets, values, {})
+
+
+def _create(raw: RawMesh, tdim: int, comm: MPI.Intracomm, ghost_mode: GhostMode) -> Mesh:
+    element = basix.ufl.element(
+        "Lagrange", CELL_NAMES[tdim], 1, shape=(tdim,), dtype=default_real_type
+    )
+    # mypy sees only the first overload of a singledispatch function.
+    partitioner = (
+        create_cell_partitioner(ghost_mode, 2)  # type: ignore[call-arg]
+        if comm.size > 1
+        else None
+    )
+    points = raw.points.astype(default_real_type)
+    return create_mesh(comm, raw.cells.astype(np.int64), ufl.Mesh(element), points, partitioner)
+
+
+def _mark(mesh: Mesh, dim: int, entities: np.ndarray, values: np.ndarray, name: str) -> MeshTags:
+    """Tags of the entities of one dimension, given on rank 0 by the indices of their points."""
+    local, local_values = distribute_entity_data(
+        mesh, dim, entities.astype(np.int64), values.astype(np.int32)
+    )
+    mesh.topology.create_entities(dim)
+    mesh.topology.create_connectivity(dim, mesh.topology.dim)
+    mesh.topology.create_connectivity(mesh.topology.dim, dim)
+    tags = meshtags_from_entities(mesh, dim, adjacencylist(local), local_values.astype(np.int32))
+    tags.name = name
+    return tags
+
+
+def gather(tagged: TaggedMesh) -> RawMesh | None:
+    """The whole mesh on rank 0, in the order in which it was made; None elsewhere. Collective."""
+    mesh = tagged.mesh
+    n_nodes = mesh.geometry.index_map().size_local
+    inputs = mesh.geometry.input_global_indices
+    points = mesh.geometry.x[:n_nodes, : mesh.geometry.dim]
+    tdim = mesh.topology.dim
+    n_cells = mesh.topology.index_map(tdim).size_local
+    cell_values = np.zeros(n_cells, dtype=np.int32)
+    owned = tagged.cell_tags.indices < n_cells
+    cell_values[tagged.cell_tags.indices[owned]] = tagged.cell_tags.values[owned]
+    n_facets = mesh.topology.index_map(tdim - 1).size_local
+    owned = tagged.facet_tags.indices < n_facets
+    facets = entities_to_geometry(mesh, tdim - 1, tagged.facet_tags.indices[owned])
+    part = (
+        (inputs[:n_nodes], points),
+        (mesh.topology.original_cell_index[:n_cells],)
+        + (inputs[mesh.geometry.dofmaps[0][:n_cells]], cell_values),
+        (inputs[facets].reshape(-1, tdim), tagged.facet_tags.values[owned]),
+    )
+    parts = mesh.comm.gather(part, root=0)
+    return None if parts is None else _assemble(parts, tagged.tags)
+
+
+def _assemble(parts: list, tags: dict[str, tuple[int, int]]) -> RawMesh:
+    def joined(group: int, item: int) -> np.ndarray:
+        return np.concatenate([part[group][item] for part in parts])
+
+    points = joined(0, 1)[np.argsort(joined(0, 0))]
+    order = np.argsort(joined(1, 0))
+    facets, facet_values = joined(2, 0), joined(2, 1)
+    facet_order = np.lexsort(np.sort(facets, axis=1).T[::-1])
+    return RawMesh(
+        points,
+        joined(1, 1)[order],
+        joined(1, 2)[order],
+        facets[facet_order],
+        facet_values[facet_order],
+        tags,
+    )

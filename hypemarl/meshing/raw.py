@@ -1,0 +1,158 @@
+"""A mesh with named tags as plain arrays, the form that every source is turned into."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+UNTAGGED = 0
+"""Value of a cell that belongs to no named tag."""
+
+
+class MeshError(ValueError):
+    """A shape, a mesh file or a set of tags cannot be used. Raised on every rank alike."""
+
+
+@dataclass(frozen=True)
+class RawMesh:
+    """A whole simplex mesh on one rank.
+
+    Attributes:
+        points: (N, gdim) coordinates, in the units of the equations.
+        cells: (M, tdim + 1) point indices, int64.
+        cell_values: (M,) tag number of each cell, 0 where it has none, int32.
+        facets: (K, tdim) point indices of the tagged facets, int64.
+        facet_values: (K,) tag numbers, int32.
+        tags: name -> (topological dimension, tag number).
+    """
+
+    points: np.ndarray
+    cells: np.ndarray
+    cell_values: np.ndarray
+    facets: np.ndarray
+    facet_values: np.ndarray
+    tags: dict[str, tuple[int, int]]
+
+    @property
+    def tdim(self) -> int:
+        """Topological dimension of the cells."""
+        return int(self.cells.shape[1]) - 1
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of coordinates, connectivity and tags, whatever the order of the facets."""
+        digest = hashlib.sha256(repr((self.points.shape, sorted(self.tags.items()))).encode())
+        digest.update(np.ascontiguousarray(self.points, dtype="<f8").tobytes())
+        facets = np.column_stack([np.sort(self.facets, axis=1), self.facet_values])
+        facets = facets[np.lexsort(facets.T[::-1])]
+        for array in (self.cells, self.cell_values, facets):
+            digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+        return digest.hexdigest()
+
+    def members(self, name: str) -> np.ndarray:
+        """Simplices of a tag: (m, dim + 1) point indices."""
+        dim, value = self.tags[name]
+        if dim == self.tdim:
+            return self.cells[self.cell_values == value]
+        return self.facets[self.facet_values == value]
+
+
+def measures(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
+    """Lengths, areas or volumes of simplices: (m, d + 1) indices into (N, gdim) points -> (m,).
+
+    Points (d = 0) count as one.
+    """
+    corners = points[simplices]
+    edges = corners[:, 1:] - corners[:, :1]
+    gram = edges @ edges.transpose(0, 2, 1)
+    dim = simplices.shape[1] - 1
+    if dim == 0:
+        return np.ones(len(simplices))
+    return np.sqrt(np.maximum(np.linalg.det(gram), 0.0)) / math.factorial(dim)
+
+
+def checked(raw: RawMesh, source: str) -> RawMesh:
+    """The mesh itself when it can be used.
+
+    Raises:
+        MeshError: no cells, cells of no volume, coordinates that are not finite, or a facet or
+            cell that is tagged twice.
+    """
+    if len(raw.cells) == 0:
+        raise MeshError(f"{source}: the mesh has no cells")
+    if not np.isfinite(raw.points).all():
+        raise MeshError(f"{source}: some coordinates are NaN or infinite")
+    extent = float(np.ptp(raw.points, axis=0).max())
+    volumes = measures(raw.points, raw.cells)
+    flat = np.flatnonzero(volumes <= 1e-14 * extent**raw.tdim)
+    if flat.size:
+        raise MeshError(
+            f"{source}: {flat.size} of {len(raw.cells)} cells have no volume, "
+            f"the first one is cell {flat[0]}; remake the mesh"
+        )
+    for name, entities in (("cell", raw.cells), ("facet", raw.facets)):
+        unique = np.unique(np.sort(entities, axis=1), axis=0)
+        if len(unique) < len(entities):
+            raise MeshError(
+                f"{source}: {len(entities) - len(unique)} {name}s stand in more than one tag or "
+                f"are stored twice; put every {name} in exactly one physical group"
+            )
+    return raw
+
+
+def compact(
+    points: np.ndarray, cells: np.ndarray, facets: np.ndarray, source: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Drop unused points and the coordinates that a flat mesh does not need.
+
+    Returns:
+        points (N, tdim), cells (M, tdim + 1), facets (K, tdim) with renumbered indices.
+
+    Raises:
+        MeshError: the mesh is curved in space, so that it has more coordinates than dimensions.
+    """
+    tdim = cells.shape[1] - 1
+    used, inverse = np.unique(cells, return_inverse=True)
+    points = points[used]
+    if points.shape[1] > tdim:
+        rest = points[:, tdim:]
+        if np.ptp(rest, axis=0).max(initial=0.0) > 1e-12 * max(1.0, float(np.ptp(points))):
+            raise MeshError(
+                f"{source}: cells of dimension {tdim} in {points.shape[1]}D space; only flat "
+                f"meshes are supported (coordinates after the first {tdim} constant)"
+            )
+        points = points[:, :tdim]
+    missing = np.setdiff1d(facets, used)
+    if missing.size:
+        raise MeshError(f"{source}: tagged facets have {missing.size} points that no cell has")
+    renumbered = np.searchsorted(used, facets).reshape(facets.shape)
+    return np.ascontiguousarray(points), inverse.reshape(cells.shape), renumbered
+
+
+def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, source: str) -> None:
+    """Enter a tag; a name may stand for one group only.
+
+    Raises:
+        MeshError: the name is taken.
+    """
+    if name in tags:
+        raise MeshError(
+            f"{source}: the name {name!r} is used by two tags, of dimension {tags[name][0]} and "
+            f"{dim}; give them different names"
+        )
+    tags[name] = (dim, tag)
+
+
+def parse(read: Callable[[], RawMesh], source: str) -> RawMesh:
+    """Run a reader; whatever a mesh library raises becomes a :class:`MeshError` with the file."""
+    try:
+        return checked(read(), source)
+    except MeshError:
+        raise
+    # Mesh libraries raise anything, bare Exception (gmsh) and SystemExit (meshio) included.
+    except (Exception, SystemExit) as error:
+        raise MeshError(f"{source}: cannot be read as a mesh: {error}") from error

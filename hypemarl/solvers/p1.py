@@ -1,0 +1,166 @@
+"""Piecewise linear elements as plain arrays, for kernels and couplings, built once per mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import factorial
+
+import numpy as np
+import ufl
+from dolfinx import fem, la
+from dolfinx import mesh as dmesh
+
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.kernels import add_squares
+
+
+class P1Space:
+    """Continuous P1 functions on a simplicial mesh, their halo, and integrals of their squares.
+
+    Nodal arrays are local: the rank's own nodes first (``n_owned``), then ghosts; ghosts include
+    every neighbour of an owned node, so that a loop over the owned rows of a matrix needs no other
+    rank.
+
+    Args:
+        mesh: simplicial mesh of intervals or triangles (tetrahedra work too). Collective.
+    """
+
+    def __init__(self, mesh: dmesh.Mesh) -> None:
+        self.mesh = mesh
+        self.comm = mesh.comm
+        self.gdim = mesh.geometry.dim
+        self.space = fem.functionspace(mesh, ("Lagrange", 1))
+        self.tdim = mesh.topology.dim
+        self.pattern = _assemble(lambda u, v: u * v, self.space)
+        self.columns = self.pattern.index_map(1)
+        self.n_owned = self.columns.size_local
+        self.n_local = self.n_owned + self.columns.num_ghosts
+        #: row pointers (n_owned + 1,) of the owned rows and the column (local node) of every entry
+        #: (nnz,)
+        self.indptr = self.pattern.indptr[: self.n_owned + 1].astype(np.int32)
+        self.indices = self.pattern.indices[: self.indptr[-1]].astype(np.int32)
+        self._check_ghosts()
+        self.points = self._halo_points()
+        self.cells, self.volumes = self._cells()
+        self.midpoints = self.points[self.cells].mean(axis=1)
+        self.gradients = _gradients(self.points[self.cells])
+        self.facets, self.facet_measures, self.facet_cells = self._exterior_facets()
+
+    def assemble(self, integrand: Callable) -> np.ndarray:
+        """Entries of the matrix of ``integrand(u, v) * dx`` in the pattern's order, owned rows.
+
+        Collective. Returns shape (nnz,).
+        """
+        return _assemble(integrand, self.space).data[: self.indptr[-1]].copy()
+
+    def vector(self) -> la.Vector:
+        """A nodal vector with the halo of this space: ``.array`` has shape (n_local,)."""
+        return la.vector(self.columns)
+
+    def interpolate(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Nodal values of ``function(points (n, gdim)) -> (n,)``, ghosts included. Local."""
+        return np.asarray(function(self.points), dtype=np.float64)
+
+    def total(self, values: np.ndarray) -> float:
+        """Sum of rank contributions, the same number on every rank. Collective."""
+        return float(sum_over_ranks(self.comm, np.atleast_1d(np.asarray(values, float)))[0])
+
+    def gather(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """The whole mesh on rank 0, None elsewhere: points (N, gdim), cells (M, tdim + 1), values.
+
+        ``values`` is nodal, (n_local, m) -> (N, m). Collective.
+        """
+        start = self.columns.local_range[0]
+        names = np.concatenate([np.arange(self.n_owned) + start, self.columns.ghosts])
+        own = (self.points[: self.n_owned], names[self.cells], values[: self.n_owned])
+        pieces = self.comm.gather(own, root=0)
+        if pieces is None:
+            return None
+        points, cells, fields = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        return points, cells, fields
+
+    def _check_ghosts(self) -> None:
+        """The matrix's ghosts must begin with the space's own: cells index both alike."""
+        own = self.space.dofmap.index_map.ghosts
+        if not np.array_equal(own, self.columns.ghosts[: len(own)]):
+            raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
+
+    def _halo_points(self) -> np.ndarray:
+        """Coordinates of all local nodes: those of far ghosts come from their owners."""
+        known = self.space.tabulate_dof_coordinates()[:, : self.gdim]
+        points = np.zeros((self.n_local, self.gdim))
+        for axis in range(self.gdim):
+            vector = self.vector()
+            vector.array[: self.n_owned] = known[: self.n_owned, axis]
+            vector.scatter_forward()
+            points[:, axis] = vector.array
+        return points
+
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes (n_cells, tdim + 1) and volumes (n_cells,) of the cells owned by this rank."""
+        count = self.mesh.topology.index_map(self.tdim).size_local
+        cells = np.array(self.space.dofmap.list[:count], dtype=np.int32)
+        corners = self.points[cells]
+        edges = corners[:, 1:] - corners[:, :1]
+        volumes = np.abs(np.linalg.det(edges)) / factorial(self.tdim)
+        return cells, volumes
+
+    def _exterior_facets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes (n, tdim), measures (n,) and cells (n,) of the boundary facets of owned cells."""
+        topology, fdim = self.mesh.topology, self.tdim - 1
+        topology.create_connectivity(fdim, self.tdim)
+        topology.create_connectivity(self.tdim, fdim)
+        to_cell = topology.connectivity(fdim, self.tdim)
+        to_facet = topology.connectivity(self.tdim, fdim)
+        facets = dmesh.exterior_facet_indices(topology)
+        cells = np.array([to_cell.links(f)[0] for f in facets], dtype=np.int32)
+        closure = self.space.dofmap.dof_layout.entity_closure_dofs
+        nodes = np.empty((len(facets), self.tdim), dtype=np.int32)
+        for row, (facet, cell) in enumerate(zip(facets, cells, strict=True)):
+            place = int(np.flatnonzero(to_facet.links(cell) == facet)[0])
+            nodes[row] = self.space.dofmap.cell_dofs(cell)[closure(fdim, place)]
+        if len(cells) and cells.max() >= len(self.cells):
+            raise RuntimeError("a boundary facet of this rank belongs to another rank's cell")
+        return nodes, _facet_measures(self.points[nodes]), cells
+
+
+def _facet_measures(corners: np.ndarray) -> np.ndarray:
+    """Lengths of edges (n, 2, gdim), areas of triangles (n, 3, 3), ones for points."""
+    edges = corners[:, 1:] - corners[:, :1]
+    gram = np.einsum("nik,njk->nij", edges, edges)
+    return np.sqrt(np.linalg.det(gram)) / factorial(edges.shape[1])
+
+
+def _gradients(corners: np.ndarray) -> np.ndarray:
+    """Gradients of the nodal functions of each cell, shape (n_cells, tdim + 1, gdim)."""
+    inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
+    rest = np.swapaxes(inverse, 1, 2)
+    return np.concatenate([-rest.sum(axis=1, keepdims=True), rest], axis=1)
+
+
+def _assemble(integrand: Callable, space: fem.FunctionSpace) -> la.MatrixCSR:
+    u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
+    matrix = fem.assemble_matrix(fem.form(integrand(u, v) * ufl.dx))
+    matrix.scatter_reverse()
+    return matrix
+
+
+@dataclass(frozen=True)
+class SquareIntegral:
+    """Integrals of (y - z)^2 over the pieces of a partition of cells or facets, exact for P1.
+
+    On a simplex K of dimension d: |K| / ((d + 1)(d + 2)) [(sum e)^2 + sum e^2], e the corner
+    values.
+
+    Attributes:
+        nodes: (n, d + 1) corner nodes; measures: (n,); owners: (n,) piece of each simplex.
+    """
+
+    nodes: np.ndarray
+    measures: np.ndarray
+    owners: np.ndarray
+
+    def add(self, y: np.ndarray, z: np.ndarray, weight: float, out: np.ndarray) -> None:
+        """Adds ``weight`` times this rank's share of every piece to ``out`` (n_pieces,). Local."""
+        add_squares(y, z, self.nodes, self.measures, self.owners, weight, out)

@@ -1,0 +1,1 @@
+"""Training: the collect and update loop, evaluation, checkpoints and records on disk."""

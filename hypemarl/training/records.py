@@ -1,0 +1,186 @@
+"""The run folder: what a training run leaves on disk, and the functions that read it back.
+
+::
+
+    runs/<name>/config.yaml        the resolved configuration
+               metrics.jsonl      one object per line, see below
+               tensorboard/       the same numbers as events
+               checkpoints/       last.pt, best.pt
+               evaluation.json    result of ``hypemarl evaluate``
+               trajectory.npz     one recorded episode
+
+Every line of ``metrics.jsonl`` has ``kind``, ``episode`` (from 1), ``step`` (control steps so far)
+and ``seconds``. Kinds: ``episode`` (return_mean, cost, length, random), ``update`` (losses,
+averaged over an episode), ``validation`` (cost, cost_std, uncontrolled, failures), ``failure``
+(failure, length). Numbers that are not finite are written as null. Writing is for rank 0 only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from hypemarl import config as configuration
+from hypemarl.config import Config
+from hypemarl.training.checkpoint import write_atomically
+
+Metric = dict[str, Any]
+
+
+class RunError(RuntimeError):
+    """A run folder is missing, occupied or damaged."""
+
+
+class RunFolder:
+    """Names of the files of a run. Creates nothing by itself."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.last = self.path / "checkpoints" / "last.pt"
+        self.best = self.path / "checkpoints" / "best.pt"
+        self.evaluation = self.path / "evaluation.json"
+        self.trajectory = self.path / "trajectory.npz"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.config.exists() or self.metrics.exists() or self.last.exists()
+
+    def begin(self, config: Config, *, resume: bool, overwrite: bool) -> None:
+        """Claim the folder for ``config``. Raises :class:`RunError` where a run is in it."""
+        if self.exists() and not (resume or overwrite):
+            raise RunError(
+                f"{self.path} already holds a run: continue it with --resume, replace it with "
+                "--overwrite, or name another folder"
+            )
+        if overwrite and not resume:
+            self._clear()
+        self.path.mkdir(parents=True, exist_ok=True)
+        text = configuration.to_yaml(config).encode()
+        write_atomically(self.config, lambda stream: stream.write(text))
+
+    def _clear(self) -> None:
+        """Remove the files of a run and nothing else that may be in the folder."""
+        for folder in (self.tensorboard, self.last.parent):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+        for file in (self.config, self.metrics, self.evaluation, self.trajectory):
+            file.unlink(missing_ok=True)
+
+    def read_config(self) -> Config:
+        """The resolved configuration of the run. Raises :class:`RunError` where there is none."""
+        if not self.config.is_file():
+            raise RunError(f"{self.path} is no run folder: it has no config.yaml")
+        return configuration.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+
+
+class Recorder:
+    """Appends metrics to a run folder, one flushed line each, and to TensorBoard."""
+
+    def __init__(self, folder: RunFolder, *, tensorboard: bool, after_episode: int = 0) -> None:
+        """``after_episode``: later lines belong to a part of the run that is repeated: dropped."""
+        truncate_metrics(folder.metrics, after_episode)
+        self._stream = folder.metrics.open("a", encoding="utf-8")
+        self._writer: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder.tensorboard), purge_step=after_episode + 1)
+
+    def write(self, kind: str, episode: int, step: int, seconds: float, **values: Any) -> None:
+        """Append one line; finite numbers also go to TensorBoard under ``kind/name``."""
+        head = {"kind": kind, "episode": episode, "step": step, "seconds": round(seconds, 3)}
+        self._stream.write(json.dumps(plain(head | values), allow_nan=False) + "\n")
+        self._stream.flush()
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                self._writer.add_scalar(f"{kind}/{name}", value, episode)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stream.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def plain(value: Any) -> Any:
+    """``value`` with NumPy types made Python's and non-finite numbers made None (for JSON)."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically; non-finite numbers become null."""
+    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+    write_atomically(Path(path), lambda stream: stream.write(text.encode()))
+
+
+def read_metrics(path: str | Path) -> list[Metric]:
+    """All lines of a run (folder or file); a last line that was cut while written is left out.
+
+    Raises :class:`RunError` where the file is missing or an inner line is damaged.
+    """
+    path = Path(path)
+    file = RunFolder(path).metrics if path.is_dir() else path
+    if not file.is_file():
+        raise RunError(f"{file}: no metrics there; name the folder of a run")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    metrics = []
+    for number, line in enumerate(lines, 1):
+        try:
+            metrics.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise RunError(f"{file}:{number}: not a JSON object: {line[:60]!r}") from error
+    return metrics
+
+
+def truncate_metrics(file: Path, after_episode: int) -> None:
+    """Keep the lines up to and including ``after_episode``; a missing file stays missing."""
+    if not file.is_file():
+        return
+    kept = [line for line in read_metrics(file) if line["episode"] <= after_episode]
+    text = "".join(json.dumps(line) + "\n" for line in kept)
+    write_atomically(file, lambda stream: stream.write(text.encode()))
+
+
+def write_trajectory(path: str | Path, trajectory: Mapping[str, Any]) -> None:
+    """Write one episode, atomically; keys and shapes are those of :func:`read_trajectory`."""
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in trajectory.items()}
+    write_atomically(Path(path), lambda stream: np.savez_compressed(stream, **arrays))
+
+
+def read_trajectory(path: str | Path) -> dict[str, Any]:
+    """One recorded episode of F frames from a file or run folder.
+
+    Keys: points (N, gdim), cells (M, gdim+1), times (F,), density (F, N), target (N,), velocity
+    (F, N, gdim), positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at
+    the frame (zero in the first), mu (n_mu,), scheme (str). Raises :class:`RunError`.
+    """
+    path = Path(path)
+    file = RunFolder(path).trajectory if path.is_dir() else path
+    if not file.is_file():
+        raise RunError(f"{file}: no trajectory there; record one with hypemarl render or simulate")
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            content: dict[str, Any] = {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise RunError(f"{file}: not a trajectory that loads ({error}); record it again") from error
+    content["scheme"] = str(content.get("scheme", ""))
+    return content

@@ -1,0 +1,21 @@
+"""Exact solutions and published values behind `hypemarl validate`.
+
+``CASES`` maps a case's name to a function that runs it and returns a :class:`Report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
+from hypemarl.verification.report import Report, Row
+from hypemarl.verification.schemes import compare_schemes
+
+CASES: dict[str, Callable[[], Report]] = {
+    "ou": ornstein_uhlenbeck,
+    "gibbs": gibbs,
+    "mass": mass,
+    "schemes": compare_schemes,
+}
+
+__all__ = ["CASES", "Report", "Row"]

@@ -1,0 +1,91 @@
+"""Frames of a 1D episode, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from hypemarl.visualisation import style
+
+
+class AxisScene:
+    """Density and target above, control velocity with the agents' arrows below."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        """``data`` is what ``fields.check_trajectory`` returns."""
+        self._data = data
+        self._order = np.argsort(data["points"][:, 0])
+        self._x = data["points"][self._order, 0]
+        figure = style.new_figure(8.0, 5.5)
+        figure.set_dpi(style.FRAME_DPI)
+        self._canvas = FigureCanvasAgg(figure)
+        self._title = figure.suptitle(" ")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1.0))
+        self._draw_density(above)
+        self._draw_control(below)
+        figure.align_ylabels()
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        style.freeze_layout(figure)
+
+    def _draw_density(self, axes: Any) -> None:
+        data, x = self._data, self._x
+        self._low = min(0.0, float(data["density"].min()))
+        high = 1.08 * max(float(data["density"].max()), float(data["target"].max()), 1e-12)
+        self._fill = axes.fill_between(x, 0 * x, 0 * x, color=style.DENSITY_COLOUR, alpha=0.3)
+        (self._line,) = axes.plot(x, 0 * x, color=style.DENSITY_COLOUR, label="density $y$")
+        target = data["target"][self._order]
+        axes.plot(x, target, color=style.TARGET_COLOUR, linestyle="--", label="target $y_d$")
+        style.plain_axes(axes, ylabel="density $y$", ylim=(self._low, high), xlim=(x[0], x[-1]))
+
+    def _draw_control(self, axes: Any) -> None:
+        data, x = self._data, self._x
+        self._bound = 1.1 * max(
+            float(np.abs(data["velocity"]).max()), float(np.abs(data["arrows"]).max()), 1e-12
+        )
+        (self._field,) = axes.plot(x, 0 * x, color=style.CONTROL_COLOUR, label="velocity $u$")
+        places = data["positions"][:, 0]
+        nothing = np.zeros_like(places)
+        # One unit of control is an arrow over 0.9 of the agents' spacing at the largest amplitude.
+        spacing = float(np.ptp(places)) / max(len(places) - 1, 1) or float(np.ptp(x)) / 4
+        self._arrows = axes.quiver(
+            *(places, nothing, nothing, nothing),
+            angles="xy",
+            scale_units="xy",
+            scale=self._bound / (0.9 * spacing),
+            units="inches",
+            width=0.035,
+            pivot="mid",
+            color="0.15",
+            zorder=3,
+            minlength=0.3,
+        )
+        axes.plot(
+            *(places, nothing),
+            linestyle="none",
+            marker="|",
+            color="0.15",
+            markersize=7,
+            label="agents and their control",
+        )
+        style.plain_axes(
+            axes, ylabel="velocity $u$", xlabel="position $x$", ylim=(-self._bound, self._bound)
+        )
+        axes.axhline(0.0, color="0.6", linewidth=0.8)
+
+    def draw(self, frame: int, text: str) -> np.ndarray:
+        """One frame as an image: (height, width, 3) uint8."""
+        density = self._data["density"][frame][self._order]
+        self._line.set_ydata(density)
+        self._fill.set_data(self._x, 0 * density, density)
+        self._field.set_ydata(self._data["velocity"][frame][self._order, 0])
+        arrows = self._data["arrows"][frame][:, 0]
+        self._arrows.set_UVC(arrows, np.zeros_like(arrows))
+        self._title.set_text(text)
+        self._canvas.draw()
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+    def close(self) -> None:
+        """Nothing to release: the figure is not registered anywhere."""

@@ -1,0 +1,107 @@
+"""Learning curves of one or more runs, from their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from hypemarl.training.records import read_metrics
+from hypemarl.visualisation import style
+
+LOG_RATIO = 30.0
+"""Costs that spread over more than this factor are drawn on a logarithmic axis."""
+
+Curve = dict[int, float]
+
+
+def draw_curves(
+    run_dirs: Sequence[str | Path], labels: Sequence[str], path_png: str | Path
+) -> Path:
+    """Validation cost over episodes. Runs with the same label are seeds of one scheme.
+
+    Several seeds give their median as a line and their range as a band, over the episodes that
+    all of them have reached. The uncontrolled cost is the mean over the runs.
+
+    Args:
+        run_dirs: run folders.
+        labels: one per run.
+        path_png: picture to write.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: another number of labels than runs, no run, or runs without validations.
+    """
+    if not run_dirs or len(run_dirs) != len(labels):
+        raise ValueError(f"{len(labels)} labels for {len(run_dirs)} runs; give one label per run")
+    groups: dict[str, list[Curve]] = {}
+    uncontrolled: list[float] = []
+    for folder, label in zip(run_dirs, labels, strict=True):
+        curve, reference = read_validation(folder)
+        groups.setdefault(label, []).append(curve)
+        uncontrolled += reference
+    figure = style.new_figure(7.0, 4.2)
+    axes = figure.subplots()
+    for index, (label, curves) in enumerate(groups.items()):
+        _draw_group(axes, index, label, curves)
+    if uncontrolled:
+        level = float(np.mean(uncontrolled))
+        axes.axhline(level, color="0.35", linestyle="--", label=f"uncontrolled ({level:.3g})")
+    _finish(axes, [v for curves in groups.values() for c in curves for v in c.values()])
+    return style.save(figure, path_png)
+
+
+def read_validation(folder: str | Path) -> tuple[Curve, list[float]]:
+    """A run's validation cost by episode, and its uncontrolled costs.
+
+    Raises:
+        ValueError: the run has no finite validation cost.
+    """
+    lines = [entry for entry in read_metrics(folder) if entry["kind"] == "validation"]
+    curve = {int(e["episode"]): float(e["cost"]) for e in lines if e.get("cost") is not None}
+    if not curve:
+        raise ValueError(
+            f"{folder}: no validation costs to draw; train with training.validation_every > 0"
+        )
+    found = [float(e["uncontrolled"]) for e in lines if e.get("uncontrolled") is not None]
+    return curve, found[-1:]
+
+
+def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None:
+    """Median and range of the seeds of one scheme."""
+    episodes = sorted(set.intersection(*(set(curve) for curve in curves)))
+    if not episodes:
+        raise ValueError(f"the runs of {label!r} share no episode at which both were validated")
+    costs = np.array([[curve[episode] for episode in episodes] for curve in curves])
+    colour = style.COLOURS[index % len(style.COLOURS)]
+    marker = style.MARKERS[index % len(style.MARKERS)]
+    name = style.scheme_name(label)
+    if len(curves) > 1:
+        name += f", median and range of {len(curves)} seeds"
+        axes.fill_between(
+            episodes, costs.min(axis=0), costs.max(axis=0), color=colour, alpha=0.2, linewidth=0
+        )
+    axes.plot(
+        episodes, np.median(costs, axis=0), color=colour, marker=marker, markersize=4, label=name
+    )
+
+
+def _finish(axes: Axes, costs: list[float]) -> None:
+    low, high = min(costs), max(costs)
+    logarithmic = low > 0.0 and high / low > LOG_RATIO
+    style.plain_axes(
+        axes,
+        xlabel="training episodes",
+        ylabel="validation cost J (dimensionless)",
+        title="Mean cost of the validation set, lower is better",
+        yscale="log" if logarithmic else "linear",
+    )
+    if not logarithmic and low >= 0.0:
+        axes.set_ylim(bottom=0.0)
+    axes.set_xlim(left=0.0)
+    # Below the axes, where it hides no curve.
+    axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -1,0 +1,147 @@
+"""Films and stills of a recorded episode: density, target and control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+
+from hypemarl.visualisation.axis_fields import AxisScene
+from hypemarl.visualisation.plane_fields import PlaneScene, RenderError
+from hypemarl.visualisation.style import scheme_name
+
+__all__ = ["RenderError", "render"]
+
+FILM_SECONDS = 6.0
+MIN_RATE = 8  # frames per second
+AXES = {  # F frames, N points, n agents; -1 stands for any length
+    "points": 2,
+    "cells": 2,
+    "times": 1,
+    "density": 2,
+    "target": 1,
+    "velocity": 3,
+    "positions": 2,
+    "actions": 3,
+    "costs": 1,
+}
+
+
+def render(
+    trajectory: Mapping[str, Any],
+    out_dir: str | Path,
+    film: bool = True,
+    stills: Sequence[float] = (0.0, 0.5, 1.0),
+) -> list[Path]:
+    """Draw a recorded episode: matplotlib in 1D, PyVista off screen in 2D.
+
+    Colours (2D) and axes (1D) are the same in every frame. The arrows of a frame are the control
+    of the interval that ends there, so the first frame has none.
+
+    Args:
+        trajectory: what ``hypemarl.training.records.read_trajectory`` returns.
+        out_dir: folder, made where it is missing.
+        film: write ``film.mp4``, about six seconds.
+        stills: fractions of the episode, 0 the first and 1 the last frame, each a
+            ``still-<percent>.png``.
+
+    Returns:
+        The paths written, the film first.
+
+    Raises:
+        ValueError: an array is missing or its shape does not fit, or a fraction is outside [0, 1].
+        RenderError: no off-screen rendering on this machine; the message says what to install.
+    """
+    data = check_trajectory(trajectory)
+    if any(not 0.0 <= fraction <= 1.0 for fraction in stills):
+        raise ValueError(f"stills={tuple(stills)} must be fractions of the episode in [0, 1]")
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    last = len(data["times"]) - 1
+    wanted = {round(fraction * last): round(100 * fraction) for fraction in stills}
+    scene = (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
+    written: list[Path] = []
+    try:
+        with _film(out_dir / "film.mp4", film, last + 1) as append:
+            for frame in range(last + 1) if film else sorted(wanted):
+                picture = scene.draw(frame, caption(data, frame))
+                append(picture)
+                if frame in wanted:
+                    written.append(out_dir / f"still-{wanted[frame]:03d}.png")
+                    imageio.imwrite(written[-1], picture)
+    finally:
+        scene.close()
+    return [out_dir / "film.mp4", *written] if film else written
+
+
+def caption(data: Mapping[str, Any], frame: int) -> str:
+    """Scheme, time and the cost so far."""
+    scheme = scheme_name(str(data["scheme"]))
+    cost = float(data["costs"][: frame + 1].sum())
+    time = f"t = {float(data['times'][frame]):.2f},  cost so far J = {cost:.3f}"
+    return f"{scheme},  {time}" if scheme else time
+
+
+@contextmanager
+def _film(path: Path, wanted: bool, frames: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Appends pictures to an H.264 film; each is held so that the film lasts a few seconds."""
+    if not wanted:
+        yield lambda picture: None
+        return
+    rate = max(MIN_RATE, round(frames / FILM_SECONDS))
+    hold = max(1, round(FILM_SECONDS * rate / frames))
+    writer: Any = imageio.get_writer(path, format="FFMPEG", fps=rate, quality=8)
+    with writer:
+
+        def append(picture: np.ndarray) -> None:
+            for _ in range(hold):
+                writer.append_data(picture)
+
+        yield append
+
+
+def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a trajectory as floats.
+
+    Raises:
+        ValueError: names the array, its shape and the one that is expected.
+    """
+    missing = sorted(set(AXES) - set(trajectory))
+    if missing:
+        raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
+    data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in AXES}
+    wrong = {name: data[name].shape for name, axes in AXES.items() if data[name].ndim != axes}
+    if wrong:
+        raise ValueError(f"arrays of the trajectory with the wrong number of axes: {wrong}")
+    n_points, gdim = data["points"].shape
+    frames, agents = len(data["times"]), len(data["positions"])
+    expected = {
+        "cells": (len(data["cells"]), gdim + 1),
+        "density": (frames, n_points),
+        "target": (n_points,),
+        "velocity": (frames, n_points, gdim),
+        "positions": (agents, gdim),
+        "actions": (frames, agents, data["actions"].shape[2]),
+        "costs": (frames,),
+    }
+    for name, shape in expected.items():
+        if data[name].shape != shape:
+            raise ValueError(f"trajectory: {name} has shape {data[name].shape}, expected {shape}")
+    if gdim not in (1, 2) or frames == 0:
+        raise ValueError(f"can draw 1D and 2D episodes with frames, got {gdim}D, {frames} frames")
+    data["scheme"] = trajectory.get("scheme", "")
+    data["arrows"] = _arrows(data)
+    return data
+
+
+def _arrows(data: Mapping[str, Any]) -> np.ndarray:
+    """Control at the agents: (F, n, gdim), their amplitudes, or else the field at their places."""
+    gdim = data["points"].shape[1]
+    if data["actions"].shape[2] == gdim:
+        return np.asarray(data["actions"], dtype=float)
+    gaps = np.linalg.norm(data["points"][None] - data["positions"][:, None], axis=2)
+    return np.asarray(data["velocity"][:, gaps.argmin(axis=1)], dtype=float)

@@ -1,0 +1,107 @@
+"""Do the generated policies differ by position? Encodings, weights and responses of all agents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from hypemarl.visualisation import style
+
+
+def cosine_similarity(rows: np.ndarray) -> np.ndarray:
+    """Cosines between the rows of an (n, d) array: (n, n), 0 for zero rows."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    units = np.divide(rows, norms, out=np.zeros_like(rows, dtype=float), where=norms > 0.0)
+    return np.clip(units @ units.T, -1.0, 1.0)
+
+
+def draw_policy_map(
+    positions: np.ndarray,
+    encodings: np.ndarray,
+    weights: np.ndarray,
+    actions: np.ndarray,
+    path: str | Path,
+) -> Path:
+    """Four panels over the agents: encodings, their similarity, the policies', the responses.
+
+    Args:
+        positions: (n, gdim) agents' positions.
+        encodings: (n, d) positional encodings.
+        weights: (n, p) generated policy weights of every agent.
+        actions: (n, g) what each agent's policy answers to the same g observations (or g pairs
+            of observation and action component).
+        path: picture to write.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: the arrays have not all two axes, or not the same number of agents.
+    """
+    arrays = {"positions": positions, "encodings": encodings}
+    arrays |= {"weights": weights, "actions": actions}
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    if any(len(s) != 2 or s[0] != shapes["positions"][0] for s in shapes.values()):
+        raise ValueError(f"expected one row per agent in every array, got the shapes {shapes}")
+    figure = style.new_figure(10.5, 8.0)
+    (first, second), (third, fourth) = figure.subplots(2, 2)
+    _draw_rows(
+        figure, first, encodings, "Encoding of the position", ("entry of the encoding", "value")
+    )
+    _draw_similarity(figure, second, encodings, "encodings")
+    _draw_similarity(figure, third, weights, "generated policies")
+    title = "Response to the same observations"
+    if positions.shape[1] == 1 and len(positions) <= 32:
+        _draw_lines(figure, fourth, positions[:, 0], actions, title)
+    else:
+        _draw_rows(figure, fourth, actions, title, ("shared observation", "control amplitude"))
+    spread = _spread(np.asarray(actions, dtype=float))
+    figure.suptitle(f"Policies over positions, {len(positions)} agents: {spread}")
+    return style.save(figure, path)
+
+
+def _spread(actions: np.ndarray) -> str:
+    between = actions.std(axis=0).mean()
+    within = actions.std(axis=1).mean()
+    return f"responses vary by {between:.2g} between agents, {within:.2g} between observations"
+
+
+def _draw_rows(
+    figure: Figure, axes: Axes, rows: np.ndarray, title: str, labels: tuple[str, str]
+) -> None:
+    """An (n, d) array as a heat map, symmetric about zero."""
+    bound = float(np.abs(rows).max()) or 1.0
+    image = axes.imshow(
+        rows, aspect="auto", cmap=style.SIGNED_MAP, vmin=-bound, vmax=bound, interpolation="nearest"
+    )
+    figure.colorbar(image, ax=axes, label=labels[1])
+    axes.set(title=title, xlabel=labels[0], ylabel="agent")
+
+
+def _draw_similarity(figure: Figure, axes: Axes, rows: np.ndarray, what: str) -> None:
+    """Cosines between the agents; the colours span what occurs, so that small differences show."""
+    cosines = cosine_similarity(np.asarray(rows, dtype=float))
+    lowest = float(cosines.min())
+    image = axes.imshow(
+        cosines, cmap=style.DENSITY_MAP, vmin=min(lowest, 1.0 - 1e-6), vmax=1.0, aspect="equal"
+    )
+    figure.colorbar(image, ax=axes, label="cosine similarity")
+    others = cosines[~np.eye(len(cosines), dtype=bool)]
+    text = f"\n(between agents: {others.min():.3f} to {others.max():.3f})" if others.size else ""
+    axes.set(title=f"Similarity of {what}{text}", xlabel="agent", ylabel="agent")
+
+
+def _draw_lines(
+    figure: Figure, axes: Axes, places: np.ndarray, actions: np.ndarray, title: str
+) -> None:
+    """One line per agent, coloured by its position."""
+    colours = ScalarMappable(Normalize(places.min(), places.max()), style.DENSITY_MAP)
+    for place, row in zip(places, actions, strict=True):
+        axes.plot(row, color=colours.to_rgba(place), linewidth=1.4)
+    figure.colorbar(colours, ax=axes, label="position of the agent")
+    style.plain_axes(axes, title=title, xlabel="shared observation", ylabel="control amplitude")

@@ -1,0 +1,57 @@
+"""One look for all pictures: colour-blind safe colours, readable sizes, no global state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DENSITY_MAP = "viridis"
+SIGNED_MAP = "PuOr"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours (2008), distinct for every common kind of colour vision."""
+DENSITY_COLOUR, CONTROL_COLOUR, TARGET_COLOUR = COLOURS[0], COLOURS[1], COLOURS[6]
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+NAMES = {
+    "hypemarl": "HypeMARL",
+    "marl": "MARL",
+    "fups-id": "FuPS+ID",
+    "nops": "NoPS",
+    "uncontrolled": "uncontrolled",
+}
+DPI = 160
+FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multiples of 16, for films
+
+
+def scheme_name(scheme: str) -> str:
+    """The published name of a sharing scheme; anything else as it is."""
+    return NAMES.get(scheme, scheme)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of ``width`` x ``height`` inches, drawn by Agg without a display."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain_axes(axes: Axes, **labels: Any) -> None:
+    """Set labels, drop the frame's upper and right sides, add a light grid."""
+    axes.set(**labels)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def freeze_layout(figure: Figure) -> None:
+    """Lay the figure out once and keep it so: frames do not jump, and are drawn faster."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure, making its folder; returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    return path

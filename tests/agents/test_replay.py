@@ -1,0 +1,131 @@
+"""The replay returns what was stored, leaves out what was dropped, and masks what is not there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from hypemarl.agents.replay import Replay
+from hypemarl.agents.spec import AgentSpec
+
+
+def numbered(spec: AgentSpec, replay: Replay, episode: int, steps: int, *, end: bool) -> None:
+    """An episode whose every number says where it belongs: 100 * episode + time."""
+    n, k, m = spec.n_agents, spec.observation_size, spec.action_size
+    replay.begin(np.full(2, episode), np.full((n, 1), episode), np.full((n, k), 100 * episode))
+    for time in range(steps):
+        value = 100.0 * episode + time
+        following = np.full((n, k), value + 1) + np.arange(n)[:, None] / 100
+        last = time == steps - 1
+        replay.add(np.full((n, m), value), np.full(n, -value), following, last and steps < 4)
+    if end:
+        replay.end()
+
+
+def test_steps_follow_each_other(spec: AgentSpec) -> None:
+    replay = Replay(spec, 5, 4, seed=0)
+    for episode in (1, 2, 3):
+        numbered(spec, replay, episode, 4, end=True)
+    batch = replay.sample(3, 0)
+    assert batch.observations.shape == (3, 12, 4, 5)
+    assert batch.actions.shape == (3, 12, 4, 2)
+    assert sorted(batch.mu[:, 0]) == [1, 2, 3]
+    expected = 100 * batch.mu[:, :1] + np.arange(4)
+    np.testing.assert_array_equal(batch.actions[:, 7, :, 1], expected)
+    np.testing.assert_array_equal(batch.rewards[:, 7], -expected)
+    np.testing.assert_allclose(batch.next_observations[:, 7, :, 2], expected + 1.07, rtol=1e-6)
+    np.testing.assert_allclose(
+        batch.observations[:, 7, 1:, 2], batch.next_observations[:, 7, :-1, 2]
+    )
+    np.testing.assert_array_equal(batch.targets[:, 7, 0], batch.mu[:, 0])
+
+
+def test_an_unfinished_episode_is_never_sampled(spec: AgentSpec) -> None:
+    replay = Replay(spec, 5, 4, seed=0)
+    numbered(spec, replay, 1, 4, end=True)
+    numbered(spec, replay, 2, 3, end=False)
+    assert len(replay) == 1
+    numbered(spec, replay, 3, 4, end=True)
+    assert len(replay) == 2
+    for _ in range(20):
+        assert set(replay.sample(2, 0).mu[:, 0]) == {1.0, 3.0}
+
+
+def test_an_episode_without_steps_is_dropped(spec: AgentSpec) -> None:
+    replay = Replay(spec, 5, 4, seed=0)
+    numbered(spec, replay, 1, 0, end=True)
+    assert len(replay) == 0
+    with pytest.raises(RuntimeError, match="no complete episode"):
+        replay.sample(1, 0)
+
+
+def test_short_episodes_are_masked_and_their_end_terminates(spec: AgentSpec) -> None:
+    replay = Replay(spec, 5, 4, seed=0)
+    numbered(spec, replay, 1, 2, end=True)
+    batch = replay.sample(1, 0)
+    np.testing.assert_array_equal(batch.mask, [[1, 1, 0, 0]])
+    np.testing.assert_array_equal(batch.terminated, [[0, 1, 0, 0]])
+
+
+def test_drawn_steps_are_distinct_and_exist(spec: AgentSpec) -> None:
+    replay = Replay(spec, 5, 4, seed=0)
+    numbered(spec, replay, 1, 4, end=True)
+    numbered(spec, replay, 2, 2, end=True)
+    seen = set()
+    for _ in range(30):
+        batch = replay.sample(2, 3)
+        assert batch.actions.shape == (2, 12, 3, 2)
+        for row, mask in zip(batch.actions[:, 0, :, 0], batch.mask, strict=True):
+            real = row[mask > 0]
+            assert len(set(real)) == len(real) == (3 if real[0] < 200 else 2)
+            seen |= set(real)
+    assert seen == {100, 101, 102, 103, 200, 201}
+
+
+def test_the_oldest_episode_makes_room(spec: AgentSpec) -> None:
+    replay = Replay(spec, 2, 4, seed=0)
+    for episode in (1, 2, 3):
+        numbered(spec, replay, episode, 4 if episode < 3 else 2, end=True)
+    batch = replay.sample(5, 0)
+    assert sorted(batch.mu[:, 0]) == [2, 3]
+    assert sorted(batch.mask.sum(axis=1)) == [2, 4]
+
+
+def test_bad_steps_are_refused(spec: AgentSpec) -> None:
+    replay = Replay(spec, 2, 1, seed=0)
+    n, k = spec.n_agents, spec.observation_size
+    step = (np.zeros((n, 2)), np.zeros(n), np.zeros((n, k)))
+    with pytest.raises(RuntimeError, match="begin"):
+        replay.add(*step, False)
+    with pytest.raises(RuntimeError, match="begin"):
+        replay.end()
+    replay.begin(np.zeros(2), np.zeros((n, 1)), np.zeros((n, k)))
+    for index, name in enumerate(("actions", "rewards", "next_observations")):
+        broken = list(step)
+        broken[index] = np.where(np.arange(n) == 3, np.nan, step[index].T).T
+        with pytest.raises(ValueError, match=f"^{name} .*NaN"):
+            replay.add(*broken, False)
+    replay.add(*step, False)
+    with pytest.raises(RuntimeError, match="already has its 1 steps"):
+        replay.add(*step, False)
+    with pytest.raises(ValueError, match="room for one episode"):
+        Replay(spec, 0, 4, seed=0)
+
+
+def test_a_saved_replay_goes_on_drawing_the_same(spec: AgentSpec, fill: Callable) -> None:
+    replay = fill(spec, (4, 2, 4, 3))
+    replay.sample(2, 0)
+    stream = io.BytesIO()
+    torch.save(replay.state_dict(), stream)
+    stream.seek(0)
+    restored = Replay(spec, 20, 4, seed=99)
+    restored.load_state_dict(torch.load(stream, weights_only=True))
+    for _ in range(5):
+        for ours, theirs in zip(replay.sample(3, 2), restored.sample(3, 2), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="use the run's own config"):
+        Replay(spec, 20, 5, seed=0).load_state_dict(replay.state_dict())
