@@ -145,9 +145,12 @@ def _write_meshio(raw: RawMesh, path: Path) -> None:
             here = [np.where(v == tag, v, 0) * (dim == raw.tdim - i) for i, v in enumerate(values)]
             cell_data[PREFIX + name] = [part.astype(np.int32) for part in here]
     try:
-        # Text inside the XDMF file: meshio's HDF5 may be another version than dolfinx's.
+        # As text in the XDMF file itself, so that one file holds the mesh.
         options = {"data_format": "XML"} if path.suffix == ".xdmf" else {}
         meshio.Mesh(points, blocks, point_data, cell_data).write(path, **options)
     # meshio reports an unknown suffix as a ReadError, here as well.
     except (meshio.WriteError, meshio.ReadError, KeyError, ValueError, SystemExit) as error:
-        raise MeshError(f"{path}: meshio cannot write this mesh so: {error}") from error
+        raise MeshError(
+            f"{path}: meshio cannot write this mesh so: {error}. Choose another suffix (.msh, .vtu)"
+            f"; for .xdmf install h5py and import hypemarl before dolfinx.fem.petsc"
+        ) from error

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import N, ToyEnv, toy_config
+
+from hypemarl.training import evaluation, loop
+from hypemarl.training.records import read_trajectory
+
+LOW, HIGH = np.array([-0.5, 0.0, 1.0]), np.array([0.5, 2.0, 1.0])
+
+
+def test_sets_are_fixed_nested_disjoint_and_inside_the_box() -> None:
+    held_out = evaluation.parameter_set(LOW, HIGH, 64, "held-out")
+    validation = evaluation.parameter_set(LOW, HIGH, 64, "validation")
+    np.testing.assert_array_equal(
+        held_out[:32], evaluation.parameter_set(LOW, HIGH, 32, "held-out")
+    )
+    # Halton: index 1 in bases 2, 3, 5 is (1/2, 1/3, 1/5)
+    np.testing.assert_allclose(validation[0], [0.0, 2.0 / 3.0, 1.0])
+    for points in (held_out, validation):
+        assert ((points >= LOW) & (points <= HIGH)).all()
+    assert not {tuple(row) for row in held_out} & {tuple(row) for row in validation}
+
+
+def test_sets_cover_the_box_evenly() -> None:
+    points = evaluation.parameter_set(np.zeros(2), np.ones(2), 32, "held-out")
+    quadrants = np.histogram2d(*points.T, bins=2)[0]
+    assert quadrants.min() >= 6
+    assert quadrants.max() <= 10
+
+
+def test_the_validation_set_may_not_reach_the_held_out_one() -> None:
+    with pytest.raises(ValueError, match="must be below 1000"):
+        evaluation.parameter_set(LOW, HIGH, 1000, "validation")
+
+
+def test_no_parameters_give_empty_rows() -> None:
+    assert evaluation.parameter_set(np.zeros(0), np.zeros(0), 3, "held-out").shape == (3, 0)
+
+
+def toy() -> ToyEnv:
+    return ToyEnv(toy_config().env)
+
+
+def test_costs_and_returns_of_a_known_policy() -> None:
+    env = toy()
+    result = evaluation.evaluate_policy(
+        env, evaluation.uncontrolled(env), np.array([[0.4], [-0.2]])
+    )
+    # x stays 0: five steps of N/2 target^2, the return is per agent
+    expected = 5 * N / 2 * np.array([0.16, 0.04])
+    np.testing.assert_allclose(result.costs, expected)
+    np.testing.assert_allclose(result.returns, -expected / N)
+    np.testing.assert_allclose(result.terms["tracking"], expected)
+    assert result.cost == pytest.approx(expected.mean())
+    assert result.cost_std == pytest.approx(expected.std())
+    assert result.failures == 0
+
+
+def test_a_failed_episode_costs_infinity() -> None:
+    env = toy()
+    env.fail_at = lambda episode, step: episode == 2 and step == 3
+    result = evaluation.evaluate_policy(env, evaluation.constant(env), np.zeros((3, 1)))
+    assert np.isinf(result.costs).tolist() == [False, True, False]
+    assert result.failures == 1
+    assert result.cost_std == float("inf")
+
+
+def test_rewards_that_are_not_finite_are_failures() -> None:
+    env = toy()
+    env.reset_arrays(np.array([np.nan]))
+    step = env.step_arrays(np.zeros((N, 1)))
+    assert evaluation.failure_of(step) == "rewards are not finite"
+
+
+def test_simple_policies_stay_in_bounds_and_repeat() -> None:
+    env = toy()
+    first, second = evaluation.random(env, 1), evaluation.random(env, 1)
+    arguments: tuple[Any, Any] = (np.zeros((N, 3)), np.zeros(1))
+    actions = first(*arguments)
+    assert actions.shape == (N, 1)
+    assert np.abs(actions).max() <= 1.0
+    np.testing.assert_array_equal(actions, second(*arguments))
+    assert np.any(first(*arguments) != actions)
+    np.testing.assert_array_equal(evaluation.constant(env, -1.0)(*arguments), -1.0)
+
+
+def test_a_failing_trajectory_ends_where_it_fails(tmp_path: Path) -> None:
+    env = toy()
+    env.fail_at = lambda episode, step: step == 3
+    file = tmp_path / "trajectory.npz"
+    evaluation.record_trajectory(env, evaluation.constant(env), np.zeros(1), file, "x")
+    assert len(read_trajectory(file)["times"]) == 3
+
+
+def test_devices() -> None:
+    import torch
+
+    assert loop.pick_device("cpu") == "cpu"
+    assert loop.pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            loop.pick_device("cuda")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import ToyEnv, toy_config
+
+from hypemarl.config import ConfigError
+from hypemarl.training import checkpoint, loop, summary
+from hypemarl.training.records import RunFolder
+
+
+def row(scheme: str, seed: int, cost: float, credit: str = "local") -> dict[str, Any]:
+    return {
+        "scheme": scheme,
+        "credit": credit,
+        "seed": seed,
+        "cost": cost,
+        "return": -cost / 4,
+        "ratio_to_uncontrolled": cost / 2.0,
+        "cost_tracking": cost,
+        "uncontrolled": 2.0,
+        "uncontrolled_return": -0.5,
+        "uncontrolled_cost_tracking": 2.0,
+    }
+
+
+ROWS = [row("hypemarl", seed, cost) for seed, cost in enumerate((0.2, 0.3, 0.4, 0.5))]
+ROWS += [row("marl", seed, cost) for seed, cost in enumerate((0.6, 0.8, 1.0, np.inf))]
+
+
+def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
+    table = summary.summarise(ROWS)
+    assert [entry["name"] for entry in table] == [
+        "uncontrolled",
+        "marl (local)",
+        "hypemarl (local)",
+    ]
+    assert table[0]["cost_mean"] == 2.0
+    hypemarl = table[2]
+    assert hypemarl["seeds"] == 4
+    assert (hypemarl["cost_min"], hypemarl["cost_max"]) == (0.2, 0.5)
+    assert hypemarl["cost_mean"] == pytest.approx(0.35)
+    assert hypemarl["cost_std"] == pytest.approx(np.std([0.2, 0.3, 0.4, 0.5]))
+    assert table[1]["cost_median"] == pytest.approx(0.9)  # a failed seed does not hide the others
+
+
+def test_flat_keys_that_others_read() -> None:
+    flat = summary.flat(ROWS)
+    assert flat["uncontrolled_cost"] == 2.0
+    assert flat["seeds"] == 4
+    assert flat["hypemarl_cost_mean"] == pytest.approx(0.35)
+    assert flat["hypemarl_ratio_to_uncontrolled"] == pytest.approx(0.175)
+    assert flat["marl_cost_median"] == pytest.approx(0.9)
+    assert flat["ratio_marl_over_hypemarl"] == pytest.approx(0.9 / 0.35)
+    assert all(not isinstance(value, dict | list) for value in flat.values())
+
+
+def test_several_credits_of_a_scheme_stay_apart() -> None:
+    flat = summary.flat([row("hypemarl", 0, 0.2), row("hypemarl", 0, 0.7, "cooperative")])
+    assert flat["hypemarl_local_cost_mean"] == 0.2
+    assert flat["hypemarl_cooperative_cost_mean"] == 0.7
+    assert "hypemarl_cost_mean" not in flat
+
+
+def trained(path: Path, **training: Any) -> Path:
+    loop.train(toy_config(**training), path, make_env=ToyEnv, progress=False)
+    return path
+
+
+def test_evaluation_uses_the_best_checkpoint_and_held_out_parameters(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    seen: list[float] = []
+
+    class Watching(ToyEnv):
+        def reset_arrays(self, parameters: np.ndarray) -> Any:
+            seen.append(float(parameters[0]))
+            return super().reset_arrays(parameters)
+
+    result = summary.evaluate_run(run, make_env=Watching)
+    held_out = summary.evaluation.parameter_set(
+        ToyEnv.parameter_low, ToyEnv.parameter_high, 4, "held-out"
+    )
+    assert seen == [*held_out[:, 0], *held_out[:, 0]]
+    assert json.loads(RunFolder(run).evaluation.read_text()) == result
+    assert result["ratio_to_uncontrolled"] == result["cost"] / result["uncontrolled"]
+
+    folder, env = RunFolder(run), ToyEnv(toy_config().env)
+    best = checkpoint.load(folder.best)["agent"]["actor_average"]
+    _, agent = summary.trained_policy(folder, env, folder.read_config(), loop.mpi.world())
+    for name, value in agent.actor_average.state_dict().items():
+        assert (value == best[name]).all()
+
+
+def test_without_validation_the_last_checkpoint_is_evaluated(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", validation_every=0)
+    assert not RunFolder(run).best.exists()
+    assert summary.evaluate_run(run, episodes=2, make_env=ToyEnv)["held_out"] == 2
+
+
+def test_runs_of_other_problems_are_not_compared(tmp_path: Path) -> None:
+    one, two = trained(tmp_path / "one"), tmp_path / "two"
+    config = toy_config()
+    other = dataclasses.replace(config, env=dataclasses.replace(config.env, beta=0.5))
+    RunFolder(two).begin(other, resume=False, overwrite=False)
+    summary.check_comparable([one, one])
+    with pytest.raises(ConfigError, match="cannot stand in one table"):
+        summary.check_comparable([one, two])
