@@ -90,7 +90,7 @@ def _own_launcher() -> str:
     if own.exists():
         return f"the environment's own launcher: {own} -n {{ranks}} {sys.executable} ..."
     library = MPI.Get_library_version().splitlines()[0].strip().rstrip("\x00")
-    return f"the launcher of the MPI that mpi4py uses ({library})"
+    return f"the mpirun of the MPI that mpi4py uses ({library})"
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class MpiRun(Protocol):
         n: int,
         code: str | Path,
         *arguments: str,
-        timeout: float = 60.0,
+        timeout: float = 120.0,
         expect_failure: bool = False,
     ) -> str: ...
 
@@ -69,7 +69,7 @@ def mpirun(tmp_path: Path) -> MpiRun:
         n: int,
         code: str | Path,
         *arguments: str,
-        timeout: float = 60.0,
+        timeout: float = 120.0,
         expect_failure: bool = False,
     ) -> str:
         script = code if isinstance(code, Path) else tmp_path / "ranks.py"

@@ -1,1 +1,1 @@
-"""Agents: encodings, hypernetworks, TD3 and its replay. Shapes and bounds only, never an environment."""
+"""Agents: encodings, hypernetworks, TD3 and its replay. Never an environment."""

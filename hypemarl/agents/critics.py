@@ -1,10 +1,11 @@
 """Credit: what a critic sees, and hence whose value an actor's gradient follows.
 
-All critics share one interface. ``observe`` turns observations (E, n, T, k) and targets (E, n, q) into
-features once per batch; calling the critic with features, unit actions (E, n, T, m) and mu gives one
-value per agent, (2, E, n, T) for the twins, or (1, E, n, T) with ``first``. The actor maximises the
-mean of these values over agents, so wherever a critic sees near agents' actions, those agents' actors
-receive its gradient too. Acting never calls a critic: execution is decentralised for every credit.
+All critics share one interface. ``observe`` turns observations (E, n, T, k) and targets (E, n, q)
+into features once per batch; calling the critic with features, unit actions (E, n, T, m) and mu
+gives one value per agent, (2, E, n, T) for the twins, or (1, E, n, T) with ``first``. The actor
+maximises the mean of these values over agents, so wherever a critic sees near agents' actions,
+those agents' actors receive its gradient too. Acting never calls a critic: execution is
+decentralised for every credit.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class LocalCritic(nn.Module):
 class CooperativeCritic(nn.Module):
     """Q_i of the own observation, the near agents' own features, and all their actions.
 
-    A near agent that does not exist contributes zeros. Its columns are aligned by relative place, so a
-    critic that knows its own place also knows which of them exist.
+    A near agent that does not exist contributes zeros. Its columns are aligned by relative place,
+    so a critic that knows its own place also knows which of them exist.
     """
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:

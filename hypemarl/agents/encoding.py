@@ -8,18 +8,19 @@ import numpy as np
 def position_encoding(
     positions: np.ndarray, size: int, spacing: float, highest: float
 ) -> np.ndarray:
-    """Encode positions (n, gdim) as (n, size) float64, smooth in space and different for each agent.
+    """Encode positions (n, gdim) as (n, size) float64, smooth and different for each agent.
 
-    Every coordinate, taken from the middle of the agents' bounding box, gets ``size // gdim`` entries,
-    half sines and half cosines. Their angular frequencies rise geometrically from half a period over
-    the box (whose sine alone already separates all points of it) to ``highest`` rad per ``spacing``.
-    Entries that are left over are zero. Rows have mean square 1 whatever ``size`` is (over the
-    entries in use), so that what follows sees input of order one.
+    Every coordinate, taken from the middle of the agents' bounding box, gets ``size // gdim``
+    entries, half sines and half cosines. Their angular frequencies rise geometrically from half a
+    period over the box (whose sine alone already separates all points of it) to ``highest`` rad per
+    ``spacing``. Entries that are left over are zero. Rows have mean square 1 whatever ``size`` is
+    (over the entries in use), so that what follows sees input of order one.
 
     After Vaswani et al. 2017, section 3.5, with physical coordinates in place of token indices.
 
     Raises:
-        ValueError: fewer than one entry per coordinate, or a frequency or spacing that is not positive.
+        ValueError: fewer than one entry per coordinate, or a frequency or spacing that is not
+        positive.
     """
     positions = np.asarray(positions, dtype=np.float64)
     n, dimensions = positions.shape

@@ -1,8 +1,9 @@
 """Hypernetwork: a context [encoding of the position, mu] in, the weights of a small network out.
 
-Weights are generated once per distinct context (episode, agent), never per sample, and the part of the
-first layer that reads the encoding is computed once per agent: no array of size (episodes * agents, d)
-exists anywhere. After Ha, Dai, Le 2017 (static hypernetworks), with contexts as in HypeMARL.
+Weights are generated once per distinct context (episode, agent), never per sample, and the part of
+the first layer that reads the encoding is computed once per agent: no array of size (episodes *
+agents, d) exists anywhere. After Ha, Dai, Le 2017 (static hypernetworks), with contexts as in
+HypeMARL.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ def fan_in_normal(generator: torch.Generator, *shape: int, fan_in: int) -> nn.Pa
 
 
 class HyperNetwork(nn.Module):
-    """``copies`` independent hypernetworks, evaluated together (2 for twin critics, 1 for a policy).
+    """``copies`` independent hypernetworks, evaluated together (2 for twin critics, 1 for a
+    policy).
 
-    Each has ``depth`` hidden layers (linear, LayerNorm, ReLU) and one linear head per generated layer.
-    At the start a head's raw output has unit variance; a learned factor per layer, first
+    Each has ``depth`` hidden layers (linear, LayerNorm, ReLU) and one linear head per generated
+    layer. At the start a head's raw output has unit variance; a learned factor per layer, first
     1/sqrt(fan_in), turns it into weights of fan-in variance, the last layer's further times
     ``output_gain``. Generated biases start at zero.
 
@@ -88,7 +90,7 @@ class HyperNetwork(nn.Module):
         self.heads, self.head_bias = nn.ParameterList(), nn.ParameterList()
         self.scale = nn.ParameterList()
         for index, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-            # ReLU after LayerNorm has mean square 1/2: heads of variance 2/width give unit variance.
+            # ReLU after LayerNorm has mean square 1/2, so variance 2/width gives unit variance.
             head = torch.randn((c, width, fan_in * fan_out), generator=g) * (2.0 / width) ** 0.5
             head = torch.cat([head, torch.zeros(c, width, fan_out)], dim=2)
             self.heads.append(nn.Parameter(head))

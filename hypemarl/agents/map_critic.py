@@ -18,8 +18,9 @@ LAYERS = 3  # convolutions before the last, pointwise one
 class MapCritic(nn.Module):
     """Twin convolutional critics on the agents' grid (1D or 2D), one value per patch.
 
-    Channels: own features, targets, actions, mu and the coordinates. The map's means join the channels
-    before the second convolution, so every value sees the whole domain whatever the grid's size.
+    Channels: own features, targets, actions, mu and the coordinates. The map's means join the
+    channels before the second convolution, so every value sees the whole domain whatever the grid's
+    size.
 
     Raises:
         ValueError: the agents form no grid of one or two axes.
@@ -59,7 +60,8 @@ class MapCritic(nn.Module):
         """
         if targets.shape[-1] != TARGETS:
             raise ValueError(
-                f"central credit needs targets of shape (n, {TARGETS}), got {tuple(targets.shape[1:])}"
+                f"central credit needs targets of shape (n, {TARGETS}), got "
+                f"{tuple(targets.shape[1:])}"
             )
         steps = observations.shape[2]
         spread = targets[:, :, None].expand(-1, -1, steps, -1)

@@ -1,7 +1,7 @@
 """The sharing schemes: how one network per agent comes about, behind one interface.
 
-Every scheme maps inputs (E, n, T, in) and mu (E, n_mu) to (C, E, n, T, out): E episodes, n agents, T
-steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1].
+Every scheme maps inputs (E, n, T, in) and mu (E, n_mu) to (C, E, n, T, out): E episodes, n agents,
+T steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1].
 
 ========== ============================================ ===================== ==================
 scheme     parameters                                    sees mu               knows its place

@@ -15,7 +15,7 @@ class Noise:
 
     With smoothing s > 0 it is a first-order autoregression in time of coefficient s (an
     Ornstein-Uhlenbeck process at its steps), whose increments are averaged twice over near agents
-    with weight s against 1 for the own; rows are scaled back to unit variance. Rough noise is costly
+    with weight s against 1 for the own; rows are scaled to unit variance. Rough noise is costly
     where the objective holds the gradient of the control.
 
     Raises:

@@ -41,12 +41,11 @@ class Batch(NamedTuple):
 class Replay:
     """Ring of the last ``capacity_episodes`` episodes of at most ``max_steps`` steps.
 
-    An episode is sampled only after :meth:`end`; one that :meth:`begin` finds unfinished is dropped.
+    An episode is sampled only after :meth:`end`; one that :meth:`begin` finds unfinished is
+    dropped.
     """
 
-    def __init__(
-        self, spec: AgentSpec, capacity_episodes: int, max_steps: int, seed: int
-    ) -> None:
+    def __init__(self, spec: AgentSpec, capacity_episodes: int, max_steps: int, seed: int) -> None:
         if capacity_episodes < 1 or max_steps < 1:
             raise ValueError(
                 "a replay needs room for one episode of one step at least, got "
@@ -76,7 +75,8 @@ class Replay:
         if self.targets.shape[2] != targets.shape[1]:
             if self.stored:
                 raise ValueError(
-                    f"targets of this replay have {self.targets.shape[2]} columns, got {targets.shape}"
+                    f"targets of this replay have {self.targets.shape[2]} columns, got "
+                    f"{targets.shape}"
                 )
             self.targets = np.zeros((self.capacity, *targets.shape), dtype=np.float32)
         slot, self._time = self._next, 0
@@ -110,7 +110,7 @@ class Replay:
         self._time = time + 1
 
     def end(self) -> None:
-        """Close the running episode; it can be sampled from now on. One without a step is dropped."""
+        """Close the running episode, which can now be sampled; one without a step is dropped."""
         if self._time is None:
             raise RuntimeError("end() needs a running episode: call begin() first")
         if self._time:
@@ -152,7 +152,7 @@ class Replay:
         return np.argsort(keys, axis=1)[:, :steps]
 
     def state_dict(self) -> dict[str, Any]:
-        """Stored episodes as tensors, counters and the generator; a running episode is not in it."""
+        """Complete episodes as tensors, counters and the generator."""
         arrays = {
             name: torch.from_numpy(getattr(self, name)[: self.stored].copy()) for name in ARRAYS
         }
@@ -160,7 +160,7 @@ class Replay:
         return {**arrays, **counters, "generator": generator_state(self.generator)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back a :meth:`state_dict`. Raises ``ValueError`` where its sizes differ from these."""
+        """Put back a :meth:`state_dict`; raises ``ValueError`` where sizes differ."""
         sizes = {"max_steps": self.max_steps, "episodes": self.capacity}
         found = {"max_steps": state["max_steps"], "episodes": len(state["lengths"])}
         shape = tuple(state["observations"].shape[1:])

@@ -1,4 +1,4 @@
-"""What the agents know of their environment: shapes, bounds, places. Nothing else reaches this room."""
+"""What the agents know of their environment: shapes, bounds, places, and no more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 class AgentSpec:
     """Sizes, bounds and places of n agents; m actions and k observed numbers each.
 
-    Raises ``ValueError`` where the arrays' shapes disagree or a lower bound is not below its upper one.
+    Raises ``ValueError`` where the arrays' shapes disagree or a lower bound is not below its upper
+    one.
     """
 
     observation_size: int
@@ -35,7 +36,7 @@ class AgentSpec:
     own_features: tuple[int, ...]
     """Columns of the observation that belong to the agent's own patch."""
     stencil: Callable[[int], np.ndarray]
-    """radius -> (n, K) int64 near agents, -1 where there is none, column K // 2 is the agent itself."""
+    """radius -> (n, K) int64 near agents, -1 where there is none, column K // 2 the own one."""
     grid: tuple[int, ...] | None = None
     """Shape of the agents' grid (C order) where they form one."""
 
@@ -62,7 +63,7 @@ class AgentSpec:
 
     @property
     def action_half_range(self) -> np.ndarray:
-        """(m,) half the distance of the action bounds: one unit of internal actions and of noise."""
+        """(m,) half the distance of the bounds: one unit of internal actions."""
         return 0.5 * (self.action_high - self.action_low)
 
     def scale_mu(self, mu: np.ndarray) -> np.ndarray:

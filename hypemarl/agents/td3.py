@@ -1,7 +1,7 @@
 """TD3 (Fujimoto, van Hoof, Meger 2018) for many agents of one continuous system.
 
-Deviations from the paper are listed in ``docs/agents.md``. Inside, actions are in units of half their
-range about the middle of their bounds, so that bounds and noise are per component.
+Deviations from the paper are listed in ``docs/agents.md``. Inside, actions are in units of half
+their range about the middle of their bounds, so that bounds and noise are per component.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Actor(nn.Module):
 class TD3:
     """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
 
-    ``seed`` feeds named generators for the initial values, the exploration and the target smoothing;
-    global random states are neither used nor changed.
+    ``seed`` feeds named generators for the initial values, the exploration and the target
+    smoothing; global random states are neither used nor changed.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class TD3:
         return self._clip(actions + noise * self.spec.action_half_range)
 
     def random_actions(self, scale: float) -> np.ndarray:
-        """Noise about the middle of the bounds, ``scale`` its deviation in units of half the range."""
+        """Noise about the middle of the bounds of deviation ``scale``, in half ranges."""
         return self._to_bounds(np.clip(scale * self.noise.sample(), -1.0, 1.0))
 
     def start_episode(self) -> None:
@@ -116,7 +116,7 @@ class TD3:
         return {name: float(value) for name, value in metrics.items()}
 
     def prepare(self, sample: Batch) -> dict[str, Tensor]:
-        """Tensors of a batch in internal units: unit actions, scaled mu, scaled and clipped rewards."""
+        """A batch as tensors in internal units: unit actions, scaled mu, clipped rewards."""
         config = self.config
         batch = {name: self._tensor(array) for name, array in sample._asdict().items()}
         batch["actions"] = (batch["actions"] - self._middle) / self._half_range
@@ -131,7 +131,7 @@ class TD3:
         return batch
 
     def target_values(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
-        """(E, n, T) targets r + gamma * min of the target twins; ``noise`` (E, n, T, m) is smoothing's."""
+        """(E, n, T) targets r + gamma * min of the twins, smoothed by ``noise`` (E, n, T, m)."""
         config = self.config
         with torch.no_grad():
             following, mu = batch["next_observations"], batch["mu"]
@@ -190,7 +190,7 @@ class TD3:
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"the gradient of the {name} is {float(norm)} in update {self.updates} (loss "
-                f"{float(loss.detach())}): lower agent.{name}_rate or clip rewards (agent.reward_clip)"
+                f"{float(loss.detach())}): lower agent.{name}_rate or set agent.reward_clip"
             )
         optimiser.step()
         return norm
@@ -204,7 +204,7 @@ class TD3:
         return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides how learning goes on, safe for ``torch.load(weights_only=True)``."""
+        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             **{name: getattr(self, name).state_dict() for name in NETWORKS},
             "actor_optimiser": self.actor_optimiser.state_dict(),

@@ -1,4 +1,4 @@
-"""One TD3 update with weights generated once per context, beside one that generates them per sample."""
+"""One TD3 update with weights generated once per context, beside once per sample."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ EPISODES, STEPS = 8, 32  # 64 agents x 256 samples, of 512 contexts
 TOLERANCE = 1e-4
 
 
-def run(repeats: int = 7, repeats_per_sample: int = 2) -> dict[str, float]:
+def run(
+    repeats: int = 7, repeats_per_sample: int = 2, episodes: int = EPISODES, steps: int = STEPS
+) -> dict[str, float]:
     """Time one update (critics, actor, targets) of 64 agents x 256 samples on one thread.
 
     Returns a flat record: ``ms`` (weights once per context), ``ms_per_sample`` (the usual way),
-    ``ratio``, and ``max_gradient_difference``, relative to each parameter's largest gradient. Times are
-    the best of the repeats, which other load on the machine disturbs least.
+    ``ratio``, and ``max_gradient_difference``, relative to each parameter's largest gradient. Times
+    are the best of the repeats, which other load on the machine disturbs least.
 
     Raises:
         AssertionError: the two ways' gradients differ by more than 1e-4.
@@ -32,16 +34,16 @@ def run(repeats: int = 7, repeats_per_sample: int = 2) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _run(repeats, repeats_per_sample)
+        return _run(repeats, repeats_per_sample, episodes, steps)
     finally:
         torch.set_num_threads(threads)
 
 
-def _run(repeats: int, repeats_per_sample: int) -> dict[str, float]:
+def _run(repeats: int, repeats_per_sample: int, episodes: int, steps: int) -> dict[str, float]:
     spec = _spec()
     # Hypernetwork width 256 and a dynamic layer of 64 are the defaults; both networks are updated.
     agent = TD3(spec, AgentConfig(credit="local", policy_delay=1), seed=0)
-    batch = _batch(spec)
+    batch = _batch(spec, episodes, steps)
     shared, separate = agent.prepare(batch), agent.prepare(per_sample(batch))
     difference = _largest_difference(_gradients(agent, shared), _gradients(agent, separate))
     if not difference <= TOLERANCE:
@@ -97,9 +99,9 @@ def _spec() -> AgentSpec:
     )
 
 
-def _batch(spec: AgentSpec) -> Batch:
+def _batch(spec: AgentSpec, episodes: int, steps: int) -> Batch:
     generator = np.random.default_rng(0)
-    shape = (EPISODES, spec.n_agents, STEPS)
+    shape = (episodes, spec.n_agents, steps)
 
     def normal(*more: int) -> np.ndarray:
         return generator.normal(size=(*shape, *more)).astype(np.float32)
@@ -109,10 +111,10 @@ def _batch(spec: AgentSpec) -> Batch:
         actions=np.clip(normal(spec.action_size), -1, 1),
         rewards=normal(),
         next_observations=normal(spec.observation_size),
-        terminated=np.zeros((EPISODES, STEPS), dtype=np.float32),
-        mask=np.ones((EPISODES, STEPS), dtype=np.float32),
-        mu=generator.uniform(spec.mu_low, spec.mu_high, (EPISODES, 2)).astype(np.float32),
-        targets=np.zeros((EPISODES, spec.n_agents, 1), dtype=np.float32),
+        terminated=np.zeros((episodes, steps), dtype=np.float32),
+        mask=np.ones((episodes, steps), dtype=np.float32),
+        mu=generator.uniform(spec.mu_low, spec.mu_high, (episodes, 2)).astype(np.float32),
+        targets=np.zeros((episodes, spec.n_agents, 1), dtype=np.float32),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, add_tag, compact
 # meshio's XDMF needs h5py, and h5py cannot be imported any more once dolfinx.fem.petsc has loaded
 # the HDF5 of its own wheel for all to see; the other order works. Other formats do without.
 with contextlib.suppress(ImportError, ValueError):
-    import h5py  # noqa: F401
+    importlib.import_module("h5py")
 
 CELL_TYPES = {0: "vertex", 1: "line", 2: "triangle", 3: "tetra"}
 PHYSICAL = "gmsh:physical"

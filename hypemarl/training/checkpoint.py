@@ -44,7 +44,14 @@ def load(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint; train first, or name another run")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).strip().splitlines()
         raise CheckpointError(
             f"{path}: expected a {FORMAT} file, got {path.stat().st_size} bytes that do not load "

@@ -61,9 +61,13 @@ def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
 def run_jobs(jobs: Sequence[tuple[Job, list[str]]], parallel: int, *, progress: bool) -> None:
     """Run all jobs with their flags, at most ``parallel`` at a time.
 
-    Raises TrainingError where one fails, with the end of its log; the others come to their ends.
-    Ctrl-C reaches the children too: they finish their episodes and save.
+    Raises RunError where a folder is occupied, before any job starts, and TrainingError where one
+    fails, with the end of its log; the others come to their ends. Ctrl-C reaches the children too:
+    they finish their episodes and save.
     """
+    for job, flags in jobs:
+        if not flags:
+            RunFolder(job.run_dir).check_free()
     waiting, running, failed = list(jobs), dict[int, tuple[Job, subprocess.Popen]](), list[Job]()
     total = sum(job.config.training.episodes for job, _ in jobs)
     with tqdm(total=total, unit="episode", disable=not progress) as bar:

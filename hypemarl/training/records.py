@@ -55,13 +55,18 @@ class RunFolder:
         """Whether a run was started here."""
         return self.config.exists() or self.metrics.exists() or self.last.exists()
 
-    def begin(self, config: Config, *, resume: bool, overwrite: bool) -> None:
-        """Claim the folder for ``config``. Raises :class:`RunError` where a run is in it."""
-        if self.exists() and not (resume or overwrite):
+    def check_free(self) -> None:
+        """Raise :class:`RunError` where a run was started here."""
+        if self.exists():
             raise RunError(
                 f"{self.path} already holds a run: continue it with --resume, replace it with "
                 "--overwrite, or name another folder"
             )
+
+    def begin(self, config: Config, *, resume: bool, overwrite: bool) -> None:
+        """Claim the folder for ``config``. Raises :class:`RunError` where a run is in it."""
+        if not (resume or overwrite):
+            self.check_free()
         if overwrite and not resume:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def make_spec(grid: tuple[int, ...], observation_size: int = 5) -> AgentSpec:
 
 
 def fill_replay(spec: AgentSpec, lengths: tuple[int, ...], max_steps: int = 4) -> Replay:
-    """Episodes of random numbers, of the given lengths; a length below max_steps ends terminated."""
+    """Episodes of random numbers; one shorter than max_steps ends terminated."""
     generator = np.random.default_rng(0)
     n, k = spec.n_agents, spec.observation_size
     replay = Replay(spec, 20, max_steps, seed=0)

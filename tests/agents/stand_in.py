@@ -1,7 +1,8 @@
 """A numpy stand-in of density-1d: finite volumes, patch means, eight control intervals. Tests only.
 
-dy/dt + d/dx(-nu dy/dx + u y) = 0 on (-1, 1), no flux at the walls, Scharfetter-Gummel fluxes on cells
-of width 1/20, u piecewise linear through ten agents' amplitudes. All episodes of a batch run at once.
+dy/dt + d/dx(-nu dy/dx + u y) = 0 on (-1, 1), no flux at the walls, Scharfetter-Gummel fluxes on
+cells of width 1/20, u piecewise linear through ten agents' amplitudes. All episodes of a batch run
+at once.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ LEARNING = {  # what learned on the prototype
     "encoding_frequency": 1.5,
     "hyper_width": 64,
     "actor_hidden": (32,),
-    "critic_hidden": (32,),
+    "critic_hidden": (64,),
     "actor_rate": 3e-4,
     "critic_rate": 1e-3,
     "gamma": 0.9,
     "tau": 0.01,
+    "reward_scale": 50.0,  # costs of a patch and an interval to order one
     "reward_clip": 4.0,
 }
 

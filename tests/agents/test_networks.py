@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.networks import AgentNetwork, HyperScheme, make_network
+from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 
@@ -66,8 +66,28 @@ def test_first_is_the_first_copy_without_gradient(spec: AgentSpec, scheme: str) 
     values = network(inputs, mu, first=True)
     torch.testing.assert_close(values, network(inputs, mu)[:1])
     values.sum().backward()
-    assert inputs.grad is not None and inputs.grad.abs().max() > 0
+    assert inputs.grad is not None
+    assert inputs.grad.abs().max() > 0
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("scheme", ["fups-id", "nops"])
+def test_split_first_layers_equal_concatenated_inputs(spec: AgentSpec, scheme: str) -> None:
+    network, (inputs, mu) = build(spec, scheme, copies=1), draw(spec)
+    assert isinstance(network, PlainScheme)
+    outputs, encoding = network(inputs, mu)[0], network.encoding
+    for e, i, t in np.ndindex(EPISODES, spec.n_agents, STEPS):
+        owner = i if scheme == "nops" else 0
+        known, rows = [inputs[e, i, t]], [network.weights[0][0, owner]]
+        if encoding is not None:
+            known.append(encoding[i])
+            rows.append(network.from_position[0])
+        known.append(mu[e])
+        rows.append(network.from_mu[0, owner])
+        hidden = torch.cat(known) @ torch.cat(rows) + network.biases[0][0, owner, 0]
+        for weight, bias in zip(network.weights[1:], network.biases[1:], strict=True):
+            hidden = hidden.relu() @ weight[0, owner] + bias[0, owner, 0]
+        torch.testing.assert_close(outputs[e, i, t], hidden)
 
 
 def by_the_book(network: HyperScheme, inputs: Tensor, place: Tensor, mu: Tensor) -> Tensor:

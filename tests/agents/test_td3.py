@@ -55,7 +55,7 @@ def test_every_scheme_learns_with_every_credit(
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_actions_keep_the_bounds_of_each_component(spec: AgentSpec, scheme: str) -> None:
-    agent = make(spec, scheme=scheme, output_gain=100.0, exploration_noise=2.0)
+    agent = make(spec, scheme=scheme, output_gain=1000.0, exploration_noise=2.0)
     generator = np.random.default_rng(0)
     for act in (agent.act, agent.explore, lambda *_: agent.random_actions(3.0)):
         actions = np.stack([act(generator.normal(size=(12, 5)), np.zeros(2)) for _ in range(20)])
@@ -159,7 +159,7 @@ def test_whose_critics_an_actor_follows(spec: AgentSpec, credit: str, fill: Call
 
 
 def test_cooperative_actors_follow_the_sum_of_near_critics(spec: AgentSpec, fill: Callable) -> None:
-    """The actor's gradient is the chain rule through sum_j dQ_j/da_i, not through dQ_i/da_i alone."""
+    """The actor's gradient is the chain rule through the sum over j of dQ_j/da_i."""
     agent = make(spec, scheme="nops")
     batch = agent.prepare(fill(spec, (4,)).sample(1, 0))
     agent.actor_loss(batch).backward()
@@ -173,11 +173,34 @@ def test_cooperative_actors_follow_the_sum_of_near_critics(spec: AgentSpec, fill
     torch.testing.assert_close(ours, agent.actor.network.weights[0].grad[0])
 
 
+def test_a_map_critic_sees_the_whole_of_a_map_wider_than_its_window(
+    build_spec: Callable, fill: Callable
+) -> None:
+    spec = build_spec((12,))
+    agent = make(spec, credit="central")
+    batch = agent.prepare(fill(spec, (4,)).sample(1, 0))
+    actions = batch["actions"].clone().requires_grad_()
+    agent.critic(batch["features"], actions, batch["mu"])[0, :, 0].sum().backward()
+    assert actions.grad is not None
+    assert actions.grad.abs().sum(dim=(0, 2, 3)).min() > 0
+
+
+def test_cooperative_features_are_the_own_observation_and_near_own_features(
+    spec: AgentSpec, fill: Callable
+) -> None:
+    batch = make(spec).prepare(sample := fill(spec, (4,)).sample(1, 0))
+    near = np.delete(spec.stencil(1), 4, axis=1)
+    own = np.where(near[..., None] >= 0, sample.observations[0, near, :, 1], 0.0)
+    features = batch["features"][0].numpy()
+    np.testing.assert_array_equal(features[..., :5], sample.observations[0])
+    np.testing.assert_allclose(features[..., 5:], own.swapaxes(1, 2), rtol=1e-6)
+
+
 def test_cloning_pulls_towards_the_actions_of_the_replay(spec: AgentSpec, fill: Callable) -> None:
     replay, distances = fill(spec, (4,)), []
     for cloning in (0.0, 100.0):
-        agent = make(spec, cloning=cloning, scheme="nops", actor_rate=3e-3)
-        for _ in range(200):
+        agent = make(spec, cloning=cloning, scheme="nops", actor_rate=1e-2)
+        for _ in range(80):
             agent.update(replay)
         batch = agent.prepare(replay.sample(1, 0))
         policy = agent.actor(batch["observations"], batch["mu"])
@@ -196,7 +219,7 @@ def test_neighbourhood_credit_averages_over_agents_that_exist(
 
 
 def test_central_credit_needs_a_grid_and_targets(spec: AgentSpec, fill: Callable) -> None:
-    with pytest.raises(ValueError, match="needs agents on a grid of one or two axes, got grid None"):
+    with pytest.raises(ValueError, match="on a grid of one or two axes, got grid None"):
         make(dataclasses.replace(spec, grid=None), credit="central")
     sample = fill(spec, (4,)).sample(1, 0)
     with pytest.raises(ValueError, match=r"targets of shape \(n, 1\), got \(12, 3\)"):
@@ -218,9 +241,7 @@ def test_a_diverged_update_is_an_error(spec: AgentSpec, fill: Callable) -> None:
 
 
 @pytest.mark.parametrize("credit", CREDITS)
-def test_a_restored_agent_goes_on_bit_for_bit(
-    spec: AgentSpec, fill: Callable, credit: str
-) -> None:
+def test_a_restored_agent_goes_on_bit_for_bit(spec: AgentSpec, fill: Callable, credit: str) -> None:
     def go_on(agent: TD3, replay: Any) -> list[np.ndarray]:
         numbers = []
         for _ in range(5):
@@ -245,9 +266,7 @@ def test_a_restored_agent_goes_on_bit_for_bit(
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_seeds_decide_and_global_generators_are_left_alone(
-    spec: AgentSpec, fill: Callable
-) -> None:
+def test_seeds_decide_and_global_generators_are_left_alone(spec: AgentSpec, fill: Callable) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     results = []

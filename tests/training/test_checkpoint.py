@@ -38,7 +38,7 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
     file, whole = tmp_path / "last.pt", tmp_path / "whole.pt"
     checkpoint.save(whole, STATE, toy_config())
     content = whole.read_bytes()
-    for size in (0, 1, 20, len(content) // 2, len(content) - 1):
+    for size in (*range(0, len(content), 50), len(content) - 1):
         file.write_bytes(content[:size])
         with pytest.raises(CheckpointError, match=rf"last\.pt: expected .*got {size} bytes"):
             checkpoint.load(file)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy import ToyEnv, toy_config
+from toy import LateFailures, ToyEnv, toy_config
 
 from hypemarl import config as configuration
 from hypemarl.training import checkpoint, loop
@@ -66,6 +66,15 @@ def test_a_run_leaves_its_records(tmp_path: Path) -> None:
     best = min(validations.values(), key=lambda line: line["cost"])
     assert summary["best_cost"] == best["cost"]
     assert checkpoint.load(folder.best)["progress"]["episode"] == best["episode"]
+
+
+def test_a_worse_validation_does_not_replace_the_best(tmp_path: Path) -> None:
+    summary = train(toy_config(), tmp_path, make_env=LateFailures)
+    validations = [line for line in read_metrics(tmp_path) if line["kind"] == "validation"]
+    assert [line["cost"] is None for line in validations] == [False, False, False, True]
+    assert summary["best_episode"] < 8
+    folder = RunFolder(tmp_path)
+    assert checkpoint.load(folder.best)["progress"]["episode"] == summary["best_episode"]
 
 
 def test_training_improves_on_doing_nothing(tmp_path: Path) -> None:
@@ -224,6 +233,7 @@ def test_two_ranks_train_as_one_and_refuse_an_occupied_folder(tmp_path: Path, mp
         except RunError:
             print(f"refused {{mpi.world().rank}}\\n", end="", flush=True)
         """,
+        timeout=120,
     )
     assert sorted(out.split()) == ["0", "1", "refused", "refused"]
     train(toy_config(), tmp_path / "one")

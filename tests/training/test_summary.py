@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import ToyEnv, toy_config
+from toy import LateFailures, ToyEnv, toy_config
 
 from hypemarl.config import ConfigError
 from hypemarl.training import checkpoint, loop, summary
@@ -73,7 +73,8 @@ def trained(path: Path, **training: Any) -> Path:
 
 
 def test_evaluation_uses_the_best_checkpoint_and_held_out_parameters(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
+    run = tmp_path / "run"
+    loop.train(toy_config(), run, make_env=LateFailures, progress=False)
     seen: list[float] = []
 
     class Watching(ToyEnv):
@@ -91,6 +92,8 @@ def test_evaluation_uses_the_best_checkpoint_and_held_out_parameters(tmp_path: P
 
     folder, env = RunFolder(run), ToyEnv(toy_config().env)
     best = checkpoint.load(folder.best)["agent"]["actor_average"]
+    last = checkpoint.load(folder.last)["agent"]["actor_average"]
+    assert any((best[name] != last[name]).any() for name in best)
     _, agent = summary.trained_policy(folder, env, folder.read_config(), loop.mpi.world())
     for name, value in agent.actor_average.state_dict().items():
         assert (value == best[name]).all()

@@ -98,6 +98,14 @@ class ToyEnv:
         return np.stack([padded[:-2], padded[1:-1], padded[2:]], axis=1)
 
 
+class LateFailures(ToyEnv):
+    """Fails from its 21st episode on: with ``toy_config``, in the last validation."""
+
+    def __init__(self, config: EnvConfig, comm: Any = None) -> None:
+        super().__init__(config, comm)
+        self.fail_at = lambda episode, step: episode >= 21
+
+
 def toy_config(**training: Any) -> Config:
     """A configuration that trains the toy in about a second."""
     agent = {
