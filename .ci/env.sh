@@ -102,7 +102,7 @@ install() { # install INSTALLER EXTRAS PINS
     local target=".[$2]"
     case $1 in
         pip) "$python" -m pip install --quiet --disable-pip-version-check -c "$3" -e "$target" ;;
-        *) VIRTUAL_ENV=$venv "$1" pip install --quiet --python "$python" -c "$3" -e "$target" ;;
+        *) VIRTUAL_ENV=$venv "$1" pip install --quiet --compile-bytecode --python "$python" -c "$3" -e "$target" ;;
     esac
 }
 

@@ -15,6 +15,8 @@ from typing import Protocol
 
 import pytest
 
+import hypemarl  # noqa: F401  a wheel of dolfinx must be set up before a test imports dolfinx
+
 # A launcher's variables reach the children of a test that itself runs under a launcher, and make
 # them join its world.
 _LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", "SLURM_")

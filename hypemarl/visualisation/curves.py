@@ -81,7 +81,7 @@ def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None
     marker = style.MARKERS[index % len(style.MARKERS)]
     name = style.scheme_name(label)
     if len(curves) > 1:
-        name += f", median and range of {len(curves)} seeds"
+        name += f", {len(curves)} seeds"
         axes.fill_between(
             episodes, costs.min(axis=0), costs.max(axis=0), color=colour, alpha=0.2, linewidth=0
         )
@@ -97,11 +97,11 @@ def _finish(axes: Axes, costs: list[float]) -> None:
         axes,
         xlabel="training episodes",
         ylabel="validation cost J (dimensionless)",
-        title="Mean cost of the validation set, lower is better",
+        title="Mean cost of the validation set: median and range of the seeds",
         yscale="log" if logarithmic else "linear",
     )
     if not logarithmic and low >= 0.0:
         axes.set_ylim(bottom=0.0)
     axes.set_xlim(left=0.0)
     # Below the axes, where it hides no curve.
-    axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")

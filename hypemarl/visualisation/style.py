@@ -26,8 +26,9 @@ FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multipl
 
 
 def scheme_name(scheme: str) -> str:
-    """The published name of a sharing scheme; anything else as it is."""
-    return NAMES.get(scheme, scheme)
+    """The published name of a sharing scheme, also before a remark; anything else as it is."""
+    name, space, remark = scheme.partition(" ")
+    return NAMES.get(name, name) + space + remark
 
 
 def new_figure(width: float, height: float) -> Figure:

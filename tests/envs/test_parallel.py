@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypemarl import config as settings
 from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs import PDEEnv, make
+from hypemarl.meshing import MeshError
 
 SMALL = EnvConfig(
     mesh=MeshConfig(shape="interval", element_size=0.05),
@@ -158,3 +160,46 @@ def test_record_holds_the_fields(env: PDEEnv) -> None:
     assert record["density"].shape == record["target"].shape == (nodes,)
     assert record["velocity"].shape == (nodes, 1)
     assert record["time"] == pytest.approx(0.5 / 3)
+
+
+def test_a_users_mesh_replaces_the_shape_by_one_key(tmp_path: Path) -> None:
+    """Here a rectangle from a file; the agents' grid spans its bounding box."""
+    gmsh = pytest.importorskip("gmsh")
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        gmsh.option.setNumber("Mesh.MeshSizeMax", 0.2)
+        gmsh.model.occ.addRectangle(0, 0, 0, 2, 1)
+        gmsh.model.occ.synchronize()
+        gmsh.model.addPhysicalGroup(2, [1], name="domain")
+        gmsh.model.mesh.generate(2)
+        gmsh.write(str(tmp_path / "mine.msh"))
+    finally:
+        gmsh.finalize()
+    key = f"env.mesh.file={tmp_path / 'mine.msh'}"
+    env = make(settings.load("density-vacuum", [key, "env.agents=[4, 2]"]).env)
+    np.testing.assert_allclose(env.positions[0], [0.25, 0.25])
+    np.testing.assert_allclose(env.positions[-1], [1.75, 0.75])
+    env.reset_arrays(np.array([0.5, 0.5, 1.0, 0.5]))
+    assert env.step_arrays(np.zeros((8, 2))).info["cost"] > 0
+
+
+def test_a_mesh_without_the_tag_is_refused(tmp_path: Path) -> None:
+    meshio = pytest.importorskip("meshio")
+    points = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    meshio.write_points_cells(tmp_path / "bare.vtu", points, [("triangle", np.array([[0, 1, 2]]))])
+    key = f"env.mesh.file={tmp_path / 'bare.vtu'}"
+    with pytest.raises(MeshError, match="domain"):
+        make(settings.load("density-vacuum", [key]).env)
+
+
+def test_density_flows_around_a_disc() -> None:
+    env = make(settings.load("density-vacuum", ["env.mesh.shape=square-with-disc"]).env)
+    env.reset_arrays(np.array([-0.4, 0.0, 0.4, 0.0]))
+    plant = env.plant
+    before = plant.sensors.means(plant.solver.density) @ plant.sensors.measures
+    for _ in range(3):
+        env.step_arrays(np.tile([1.0, 0.0], (64, 1)))
+    after = plant.sensors.means(plant.solver.density) @ plant.sensors.measures
+    assert after == pytest.approx(before, rel=1e-12)
+    assert plant.sensors.measures.sum() == pytest.approx(4 - np.pi * 0.15**2, rel=1e-2)

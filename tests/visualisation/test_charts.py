@@ -52,7 +52,7 @@ def test_curves_show_median_range_and_reference(drawn: list[Figure], tmp_path: P
     (axes,) = drawn[0].axes
     ours, other, reference = axes.get_lines()
     np.testing.assert_allclose(ours.get_xydata(), [[25, 0.8], [50, 0.2]])
-    assert ours.get_label() == "HypeMARL, median and range of 3 seeds"
+    assert ours.get_label() == "HypeMARL, 3 seeds"
     assert other.get_label() == "MARL"
     assert reference.get_ydata()[0] == pytest.approx(1.1)
     (band,) = axes.collections
