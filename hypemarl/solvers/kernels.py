@@ -68,7 +68,10 @@ def euler_stage(
         for e in range(indptr[i], indptr[i + 1]):
             y_j = y[indices[e]]
             flux = rates[e, 0] * y_j - rates[e, 1] * y_i
-            total += min(max(flux, -rates[e, 3] * y_i), rates[e, 2] * y_j)
+            most, least = rates[e, 2] * y_j, -rates[e, 3] * y_i
+            # comparisons, as min and max would add branches for NaN
+            flux = most if flux > most else flux
+            total += least if flux < least else flux
         out[i] = share * y_old[i] + (1.0 - share) * (y_i + dt * total / mass[i])
 
 

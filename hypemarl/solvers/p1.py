@@ -39,7 +39,7 @@ class P1Space:
         #: row pointers (n_owned + 1,) of the owned rows and the column (local node) of every entry
         #: (nnz,)
         self.indptr = self.pattern.indptr[: self.n_owned + 1].astype(np.int32)
-        self.indices = self.pattern.indices[: self.indptr[-1]].astype(np.int32)
+        self.indices = self.pattern.indices[: self.indptr[-1]].astype(np.uint32)
         self._check_ghosts()
         self.points = self._halo_points()
         self.cells, self.volumes = self._cells()
