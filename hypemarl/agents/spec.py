@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,22 +70,6 @@ class AgentSpec:
         width = self.mu_high - self.mu_low
         safe = np.where(width > 0, width, 1.0)
         return np.where(width > 0, 2.0 * (np.asarray(mu) - self.mu_low) / safe - 1.0, 0.0)
-
-
-def grid_stencil(shape: Sequence[int]) -> Callable[[int], np.ndarray]:
-    """Stencil function of agents on a grid of this shape in C order (see ``AgentSpec.stencil``)."""
-    shape = tuple(shape)
-    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    index = index.reshape(-1, len(shape))
-
-    def stencil(radius: int) -> np.ndarray:
-        offsets = itertools.product(range(-radius, radius + 1), repeat=len(shape))
-        near = index[:, None, :] + np.array(list(offsets), dtype=np.int64)[None]
-        inside = np.all((near >= 0) & (near < np.array(shape)), axis=-1)
-        flat = np.ravel_multi_index(tuple(np.moveaxis(near, -1, 0)), shape, mode="clip")
-        return np.where(inside, flat, -1).astype(np.int64)
-
-    return stencil
 
 
 def _check_spec(spec: AgentSpec) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Batch
-from hypemarl.agents.spec import AgentSpec, grid_stencil
+from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.td3 import TD3
+from hypemarl.bench.timing import best_ms
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.layout import grid_stencil
 
 GRID = (8, 8)
 EPISODES, STEPS = 8, 32  # 64 agents x 256 samples, of 512 contexts
@@ -51,8 +52,8 @@ def _run(repeats: int, repeats_per_sample: int, episodes: int, steps: int) -> di
             f"gradients per context and per sample differ by {difference:.1e}, expected at most "
             f"{TOLERANCE:.0e} of the largest entry"
         )
-    ms = _best_ms(lambda: agent.learn(shared), repeats)
-    ms_per_sample = _best_ms(lambda: agent.learn(separate), repeats_per_sample)
+    ms = best_ms(lambda: agent.learn(shared), repeats)
+    ms_per_sample = best_ms(lambda: agent.learn(separate), repeats_per_sample)
     return {
         "ms": ms,
         "ms_per_sample": ms_per_sample,
@@ -94,7 +95,7 @@ def _spec() -> AgentSpec:
         mu_low=np.array([0.0, -0.5]),
         mu_high=np.array([0.5, 0.5]),
         own_features=(4,),
-        stencil=grid_stencil(GRID),
+        stencil=partial(grid_stencil, GRID),
         grid=GRID,
     )
 
@@ -131,13 +132,3 @@ def _gradients(agent: TD3, batch: dict[str, Tensor]) -> list[Tensor]:
 def _largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
     pairs = zip(ours, theirs, strict=True)
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
-
-
-def _best_ms(call: Callable[[], object], repeats: int) -> float:
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return min(times)

@@ -1,4 +1,4 @@
-"""Timing that can be compared: warm up, repeat, take the median."""
+"""Timing that can be compared: warm up, repeat, take the median or the best."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from statistics import median
 
 def median_ms(call: Callable[[], object], repeats: int, warmup: int = 2) -> float:
     """Median wall time of ``call`` in milliseconds over ``repeats`` runs after ``warmup`` ones."""
+    return median(_times_ms(call, repeats, warmup))
+
+
+def best_ms(call: Callable[[], object], repeats: int, warmup: int = 1) -> float:
+    """Shortest wall time in milliseconds, which other load on the machine disturbs least."""
+    return min(_times_ms(call, repeats, warmup))
+
+
+def _times_ms(call: Callable[[], object], repeats: int, warmup: int) -> list[float]:
     for _ in range(warmup):
         call()
     times = []
@@ -16,4 +25,4 @@ def median_ms(call: Callable[[], object], repeats: int, warmup: int = 2) -> floa
         start = time.perf_counter()
         call()
         times.append(1e3 * (time.perf_counter() - start))
-    return median(times)
+    return times

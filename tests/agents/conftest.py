@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec, grid_stencil
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.layout import grid_stencil
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def make_spec(grid: tuple[int, ...], observation_size: int = 5) -> AgentSpec:
         mu_low=np.array([0.0, -2.0]),
         mu_high=np.array([0.5, 2.0]),
         own_features=(1,),
-        stencil=grid_stencil(grid),
+        stencil=partial(grid_stencil, grid),
         grid=grid,
     )
 

@@ -7,12 +7,15 @@ at once.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec, grid_stencil
+from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.td3 import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.layout import grid_stencil
 
 AGENTS, CELLS, STEPS, SUBSTEPS = 10, 40, 8, 25
 H, DT, NU, BETA, BETA_G = 2.0 / CELLS, 2.0 / (STEPS * SUBSTEPS), 1e-3, 0.02, 0.005
@@ -44,7 +47,7 @@ def spec() -> AgentSpec:
         mu_low=np.zeros(1),
         mu_high=np.full(1, 0.5),
         own_features=(1,),
-        stencil=grid_stencil((AGENTS,)),
+        stencil=partial(grid_stencil, (AGENTS,)),
         grid=(AGENTS,),
     )
 

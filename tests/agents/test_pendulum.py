@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gymnasium
 import numpy as np
 import pytest
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec, grid_stencil
+from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.td3 import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.layout import grid_stencil
 
 STEPS_PER_EPISODE = 200
 CONFIG = AgentConfig(
@@ -43,7 +46,7 @@ def single_agent(environment: gymnasium.Env) -> AgentSpec:
         mu_low=np.zeros(0),
         mu_high=np.zeros(0),
         own_features=(0, 1, 2),
-        stencil=grid_stencil((1,)),
+        stencil=partial(grid_stencil, (1,)),
     )
 
 

@@ -7,15 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hypemarl.agents.spec import AgentSpec, grid_stencil
-
-
-def test_stencil_is_aligned_by_relative_place() -> None:
-    near = grid_stencil((3, 4))(1)
-    assert near.shape == (12, 9)
-    np.testing.assert_array_equal(near[:, 4], np.arange(12))
-    np.testing.assert_array_equal(near[5], [0, 1, 2, 4, 5, 6, 8, 9, 10])
-    np.testing.assert_array_equal(near[0], [-1, -1, -1, -1, 0, 1, -1, 4, 5])
+from hypemarl.agents.spec import AgentSpec
 
 
 def test_mu_is_scaled_and_a_fixed_parameter_is_zero(spec: AgentSpec) -> None:

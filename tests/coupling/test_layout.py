@@ -56,6 +56,8 @@ def test_stencil_is_aligned_by_relative_place() -> None:
     plane = grid_stencil((3, 3), 1)
     np.testing.assert_array_equal(plane[4], np.arange(9))
     np.testing.assert_array_equal(plane[0], [-1, -1, -1, -1, 0, 1, -1, 3, 4])
+    oblong = grid_stencil((3, 4), 1)
+    np.testing.assert_array_equal(oblong[5], [0, 1, 2, 4, 5, 6, 8, 9, 10])
     with pytest.raises(ValueError, match="radius: expected 0 or more"):
         grid_stencil((3,), -1)
 
