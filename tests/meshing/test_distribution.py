@@ -10,6 +10,7 @@ pytestmark = pytest.mark.mpi
 
 SAME_MESH = """
     import sys
+    from importlib.util import find_spec
     from hypemarl.config import MeshConfig
     from hypemarl.meshing import build, gather, mesh_summary, write
     from hypemarl.mpi import world
@@ -33,7 +34,7 @@ SAME_MESH = """
             assert whole.content_hash == reference.content_hash
         else:
             assert whole is None
-        for suffix in ("msh", "xdmf"):
+        for suffix in ("msh", "xdmf" if find_spec("h5py") else "vtu"):
             path = write(mesh, sys.argv[1] + f"/{shape}.{suffix}")
             again = build(MeshConfig(file=str(path)), comm)
             assert again.tags == mesh.tags
