@@ -92,7 +92,7 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["env.agents=[2, 8]"], "central needs 3 or more agents per axis"),
+        (["env.agents=[2, 8]", "agent.credit=central"], "central needs 3 or more agents per axis"),
         (["env.mesh.shape=square-with-disc", "env.mesh.disc_radius=1"], "does not fit width 2"),
     ],
 )

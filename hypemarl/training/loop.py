@@ -63,6 +63,22 @@ def pick_device(name: str) -> str:
     return ("cuda" if present else "cpu") if name == "auto" else name
 
 
+@contextmanager
+def _threads(trainer: Trainer) -> Iterator[None]:
+    """Limit torch's threads on the rank that learns, so that runs share the cores in peace."""
+    if not trainer.root:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(trainer.settings.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def train(
     config: Config,
     run_dir: str | Path,
@@ -92,7 +108,7 @@ def train(
         trainer = Trainer(config, env, folder, comm)
         with mpi.raise_together(comm):
             trainer.start(stored)
-        with _deferred_interrupt(comm.rank == 0) as interrupted:
+        with _deferred_interrupt(comm.rank == 0) as interrupted, _threads(trainer):
             return trainer.run(interrupted, progress=progress)
     finally:
         env.close()

@@ -239,3 +239,19 @@ def test_two_ranks_train_as_one_and_refuse_an_occupied_folder(tmp_path: Path, mp
     train(toy_config(), tmp_path / "one")
     assert without_seconds(tmp_path / "two") == without_seconds(tmp_path / "one")
     assert_equal(stored(tmp_path / "two"), stored(tmp_path / "one"))
+
+
+def test_torch_threads_are_limited_while_training_only(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Watching(ToyEnv):
+        def step_arrays(self, actions: np.ndarray) -> Any:
+            seen.append(torch.get_num_threads())
+            return super().step_arrays(actions)
+
+    before = torch.get_num_threads()
+    config = toy_config()
+    training = dataclasses.replace(config.training, threads=before + 1)
+    train(dataclasses.replace(config, training=training), tmp_path / "run", Watching)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from hypemarl.agents.spec import grid_stencil
 from hypemarl.config import Config, EnvConfig, from_dict
+from hypemarl.coupling.layout import grid_stencil
 
 N = 4
 
@@ -42,7 +43,7 @@ class ToyEnv:
     parameter_low, parameter_high = mu_low, mu_high
     own_features = (1,)
     grid = (N,)
-    stencil = staticmethod(grid_stencil((N,)))
+    stencil = staticmethod(partial(grid_stencil, (N,)))
 
     def __init__(self, config: EnvConfig, comm: Any = None) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
