@@ -77,8 +77,12 @@ def _check_header(path: Path, content: Any) -> None:
 
 
 def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -> None:
-    """Raise :class:`CheckpointError` where ``config`` would not continue what is stored."""
-    stored, wanted = _flat(content["config"]), _flat(to_dict(config))
+    """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
+
+    A key that is younger than the checkpoint counts as its default there.
+    """
+    stored = _flat(to_dict(Config())) | _flat(content["config"])
+    wanted = _flat(to_dict(config))
     differing = [
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())

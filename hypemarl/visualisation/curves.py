@@ -46,7 +46,7 @@ def draw_curves(
         uncontrolled += reference
     figure = style.new_figure(7.0, 4.2)
     axes = figure.subplots()
-    for index, (label, curves) in enumerate(groups.items()):
+    for (label, curves), index in zip(groups.items(), style.places(groups), strict=True):
         _draw_group(axes, index, label, curves)
     if uncontrolled:
         level = float(np.mean(uncontrolled))

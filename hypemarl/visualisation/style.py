@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,23 @@ def scheme_name(scheme: str) -> str:
     """The published name of a sharing scheme, also before a remark; anything else as it is."""
     name, space, remark = scheme.partition(" ")
     return NAMES.get(name, name) + space + remark
+
+
+def places(labels: Iterable[str]) -> list[int]:
+    """A colour and marker index per label: a scheme keeps its own in every picture.
+
+    Where several labels have the same scheme, the later ones take what no scheme has.
+    """
+    order, taken = list(NAMES), set[int]()
+    found = []
+    for label in labels:
+        scheme = label.partition(" ")[0]
+        place = order.index(scheme) if scheme in order else len(order)
+        while place in taken:
+            place = max(place + 1, len(order))
+        taken.add(place)
+        found.append(place)
+    return found
 
 
 def new_figure(width: float, height: float) -> Figure:

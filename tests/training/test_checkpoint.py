@@ -10,6 +10,7 @@ import pytest
 import torch
 from toy import ToyEnv, toy_config
 
+from hypemarl import config as configuration
 from hypemarl.training import checkpoint, loop
 from hypemarl.training.checkpoint import CheckpointError
 
@@ -100,3 +101,13 @@ def test_networks_of_another_size_are_refused(tmp_path: Path) -> None:
     agent, other = TD3(spec, config.agent, 0), TD3(spec, wide, 0)
     with pytest.raises(CheckpointError, match="its agent does not fit this run"):
         checkpoint.restore("last.pt", {"agent": (agent.load_state_dict, other.state_dict())})
+
+
+def test_a_key_younger_than_the_checkpoint_counts_as_its_default(tmp_path: Path) -> None:
+    config = toy_config()
+    stored = configuration.to_dict(config)
+    del stored["training"]["threads"]
+    checkpoint.check_config(tmp_path, {"config": stored}, config)
+    other = dataclasses.replace(config, training=dataclasses.replace(config.training, threads=7))
+    with pytest.raises(CheckpointError, match=r"training\.threads is 1 there, 7 here"):
+        checkpoint.check_config(tmp_path, {"config": stored}, other)

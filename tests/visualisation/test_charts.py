@@ -150,3 +150,11 @@ def test_misspelt_columns_are_refused() -> None:
         format_table(ROWS, ["scheme", "costs"])
     with pytest.raises(ValueError, match="are in no row"):
         format_table(ROWS, [])
+
+
+def test_a_scheme_keeps_its_colour_in_every_picture() -> None:
+    assert style.places(["hypemarl", "marl"]) == style.places(["marl", "hypemarl"])[::-1]
+    several = style.places(["hypemarl (local)", "hypemarl (cooperative)", "marl", "other"])
+    assert len(set(several)) == 4
+    assert several[0] == style.places(["hypemarl"])[0]
+    assert several[2] == style.places(["marl"])[0]
