@@ -64,8 +64,7 @@ def _leave_together(message: str) -> None:
         if arrived.Test():
             return
         time.sleep(0.05)
-    print(f"rank {comm.rank}: {message}", file=sys.stderr, flush=True)
-    comm.Abort(2)
+    mpi.report_and_abort(f"rank {comm.rank}: {message}\n", status=2)
 
 
 def _world_size() -> int:

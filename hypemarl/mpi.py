@@ -34,6 +34,8 @@ _ANNOUNCED_BY_SLURM = "SLURM_STEP_NUM_TASKS"
 # Seconds that a rank waits before it reports an uncaught error, so that one rank speaks for all.
 _WAIT_OTHER_RANK = 0.5
 _WAIT_RELAYED = 1.5
+# Seconds between the report and the abort: launchers drop what they have not passed on by then.
+_WAIT_FORWARDED = 0.3
 
 
 class LauncherMismatch(RuntimeError):
@@ -224,7 +226,13 @@ def _report_and_abort(
     elif MPI.COMM_WORLD.rank > 0:
         time.sleep(_WAIT_OTHER_RANK)
     report = "".join(traceback.format_exception(kind, error, trace))
+    report_and_abort(f"rank {MPI.COMM_WORLD.rank} failed, all ranks stop\n{report}", status=1)
+
+
+def report_and_abort(report: str, status: int) -> None:
+    """Write ``report`` to stderr and end every rank of the world. Local, does not return."""
     sys.stdout.flush()
-    sys.stderr.write(f"rank {MPI.COMM_WORLD.rank} failed, all ranks stop\n{report}")
+    sys.stderr.write(report)
     sys.stderr.flush()
-    MPI.COMM_WORLD.Abort(1)
+    time.sleep(_WAIT_FORWARDED)
+    MPI.COMM_WORLD.Abort(status)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FEM = {"dolfinx", "dolfinx-solver-real", "fenics-dolfinx", "mpi4py", "petsc4py", "gmsh"}
+FEM = {"dolfinx", "dolfinx-solver-real", "fenics-dolfinx", "mpi4py", "petsc4py", "gmsh", "h5py"}
 
 
 def names(requirements: list[str]) -> set[str]:
