@@ -166,7 +166,7 @@ class TrainingConfig:
     held_out_size: int = key(32, "number of mu in the held-out set of `evaluate`", low=1)
     checkpoint_every: int = key(50, "episodes between checkpoints of the last state", low=1)
     device: Device = key("auto", "auto (CUDA when present), cpu or cuda")
-    threads: int = key(1, "torch threads on the CPU; small networks gain nothing by more", low=1)
+    threads: int = key(1, "torch threads on the CPU; more help one run on idle cores", low=1)
     tensorboard: bool = key(True, "also write TensorBoard events")
 
 
