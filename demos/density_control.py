@@ -2,7 +2,7 @@
 
     python demos/density_control.py                  # about a minute: 65% of uncontrolled
     mpirun -n 2 python demos/density_control.py      # the mesh is shared by the ranks
-    python demos/density_control.py --episodes 400   # a whole training, about 4 minutes: 34%
+    python demos/density_control.py --episodes 400   # 4 minutes or so: about a third
 
 A density y(x, t) on Omega = (-1, 1)^2 obeys the Fokker-Planck equation
 
