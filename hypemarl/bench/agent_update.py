@@ -14,6 +14,7 @@ from hypemarl.agents.td3 import TD3
 from hypemarl.bench.timing import best_ms
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.layout import grid_stencil
+from hypemarl.training.loop import torch_threads
 
 GRID = (8, 8)
 EPISODES, STEPS = 8, 32  # 64 agents x 256 samples, of 512 contexts
@@ -32,12 +33,8 @@ def run(
     Raises:
         AssertionError: the two ways' gradients differ by more than 1e-4.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         return _run(repeats, repeats_per_sample, episodes, steps)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _run(repeats: int, repeats_per_sample: int, episodes: int, steps: int) -> dict[str, float]:

@@ -26,11 +26,10 @@ class BlendActuators:
         self.n_components = points.shape[1]
         table = positions.reshape(*grid, -1)
         psi = np.ones((len(points), 1))
-        for axis, count in enumerate(grid):
+        for axis in range(len(grid)):
             first = tuple(slice(None) if a == axis else 0 for a in range(len(grid)))
             blend = axis_blend(points[:, axis], table[(*first, axis)])
             psi = (psi[:, :, None] * blend[:, None, :]).reshape(len(points), -1)
-            assert blend.shape[1] == count
         self.matrix = sparse.csr_array(psi)
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:

@@ -58,10 +58,6 @@ class P1Space:
         """A nodal vector with the halo of this space: ``.array`` has shape (n_local,)."""
         return la.vector(self.columns)
 
-    def interpolate(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Nodal values of ``function(points (n, gdim)) -> (n,)``, ghosts included. Local."""
-        return np.asarray(function(self.points), dtype=np.float64)
-
     def total(self, values: np.ndarray) -> float:
         """Sum of rank contributions, the same number on every rank. Collective."""
         return float(sum_over_ranks(self.comm, np.atleast_1d(np.asarray(values, float)))[0])

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,15 +64,12 @@ def pick_device(name: str) -> str:
 
 
 @contextmanager
-def _threads(trainer: Trainer) -> Iterator[None]:
-    """Limit torch's threads on the rank that learns, so that runs share the cores in peace."""
-    if not trainer.root:
-        yield
-        return
+def torch_threads(count: int) -> Iterator[None]:
+    """Give torch ``count`` threads inside the block, so that runs share the cores in peace."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(trainer.settings.threads)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -108,7 +105,9 @@ def train(
         trainer = Trainer(config, env, folder, comm)
         with mpi.raise_together(comm):
             trainer.start(stored)
-        with _deferred_interrupt(comm.rank == 0) as interrupted, _threads(trainer):
+        # only rank 0 learns, and only it imports torch
+        limit = torch_threads(config.training.threads) if trainer.root else nullcontext()
+        with _deferred_interrupt(comm.rank == 0) as interrupted, limit:
             return trainer.run(interrupted, progress=progress)
     finally:
         env.close()
