@@ -123,10 +123,10 @@ def test_unknown_sources_are_named(tmp_path: Path) -> None:
 
 def test_explain_lists_every_key_with_its_meaning() -> None:
     lines = config.explain().splitlines()
-    leaves = [name for name, _, _ in config._keys(Config)]
+    leaves = [name for name, _, _ in config.loading._keys(Config)]
     assert [line.split(" = ")[0] for line in lines] == leaves
     assert "agent.gamma = 0.99  # discount per control step [number >= 0 and <= 1]" in lines
-    assert all(item.metadata["help"] for _, item, _ in config._keys(Config))
+    assert all(item.metadata["help"] for _, item, _ in config.loading._keys(Config))
 
 
 def test_choices() -> None:

@@ -16,6 +16,7 @@ import gmsh
 import numpy as np
 
 from hypemarl.config import MeshConfig
+from hypemarl.meshing import channel
 from hypemarl.meshing.raw import MeshError, RawMesh, add_tag, compact
 
 TAGS: dict[str, dict[str, tuple[int, int]]] = {
@@ -29,9 +30,7 @@ TAGS: dict[str, dict[str, tuple[int, int]]] = {
     },
 }
 TAGS["square-with-disc"] = TAGS["square"] | {"disc": (1, 6)}
-
-DISC_FACETS = 16
-"""The disc's boundary has at least about this many facets, however coarse the mesh."""
+TAGS["channel-with-disc"] = channel.TAGS
 
 FRONTAL_DELAUNAY = 6
 SIMPLEX_POINTS = {15: 1, 1: 2, 2: 3, 4: 4}
@@ -51,6 +50,7 @@ def session(name: str = "hypemarl") -> Iterator[Any]:
     options = {
         "General.Terminal": 0,
         "Mesh.Algorithm": FRONTAL_DELAUNAY,
+        "Mesh.MeshSizeExtendFromBoundary": 1,
         "Mesh.SaveAll": 0,
         "Mesh.MshFileVersion": 4.1,
         "Mesh.Binary": 0,
@@ -80,6 +80,9 @@ def validate(config: MeshConfig) -> None:
     """
     if config.shape not in TAGS:
         raise MeshError(f"mesh.shape={config.shape!r} is unknown; choose one of {sorted(TAGS)}")
+    if config.shape == "channel-with-disc":
+        channel.validate(config)
+        return
     for name in ("lower", "upper", "element_size", "disc_radius"):
         if not math.isfinite(getattr(config, name)):
             raise MeshError(f"mesh.{name}={getattr(config, name)} must be a finite number")
@@ -108,6 +111,8 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
         MeshError: the numbers of the shape make no sense.
     """
     validate(config)
+    if config.shape == "channel-with-disc":
+        return channel.exact_measures(config)
     side = config.upper - config.lower
     if config.shape == "interval":
         return {"domain": side, "left": 1.0, "right": 1.0}
@@ -126,12 +131,21 @@ def generate(config: MeshConfig) -> RawMesh:
     """
     validate(config)
     with session() as model:
-        curves = (_interval if config.shape == "interval" else _square)(model.geo, config)
+        curves = _entities(model, config)
         model.geo.synchronize()
         for name, (dim, tag) in TAGS[config.shape].items():
             model.addPhysicalGroup(dim, curves[name], tag, name)
         model.mesh.generate(TAGS[config.shape]["domain"][0])
         return extract(model, config.shape)
+
+
+def _entities(model: Any, config: MeshConfig) -> dict[str, list[int]]:
+    """Add the shape to the model; returns the entities of each tag."""
+    if config.shape == "channel-with-disc":
+        # The sizes come from the prescribed field alone; the session restores the option.
+        gmsh.option.setNumber("Mesh.MeshSizeExtendFromBoundary", 0)
+        return channel.channel(model, config)
+    return (_interval if config.shape == "interval" else _square)(model.geo, config)
 
 
 def _interval(geo: Any, config: MeshConfig) -> dict[str, list[int]]:
@@ -163,7 +177,7 @@ def _square(geo: Any, config: MeshConfig) -> dict[str, list[int]]:
 def _circle(geo: Any, config: MeshConfig) -> list[int]:
     """Four arcs around the origin."""
     radius = config.disc_radius
-    size = min(config.element_size, 2.0 * math.pi * radius / DISC_FACETS)
+    size = min(config.element_size, 2.0 * math.pi * radius / channel.DISC_FACETS)
     centre = geo.addPoint(0.0, 0.0, 0.0)
     ring = [(radius, 0.0), (0.0, radius), (-radius, 0.0), (0.0, -radius)]
     points = [geo.addPoint(x, y, 0.0, size) for x, y in ring]

@@ -44,7 +44,7 @@ class P1Space:
         self.points = self._halo_points()
         self.cells, self.volumes = self._cells()
         self.midpoints = self.points[self.cells].mean(axis=1)
-        self.gradients = _gradients(self.points[self.cells])
+        self.gradients = barycentric_gradients(self.points[self.cells])
         self.facets, self.facet_measures, self.facet_cells = self._exterior_facets()
 
     def assemble(self, integrand: Callable) -> np.ndarray:
@@ -128,7 +128,7 @@ def _facet_measures(corners: np.ndarray) -> np.ndarray:
     return np.sqrt(np.linalg.det(gram)) / factorial(edges.shape[1])
 
 
-def _gradients(corners: np.ndarray) -> np.ndarray:
+def barycentric_gradients(corners: np.ndarray) -> np.ndarray:
     """Gradients of the nodal functions of each cell, shape (n_cells, tdim + 1, gdim)."""
     inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
     rest = np.swapaxes(inverse, 1, 2)

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypemarl.verification.flow import dfg_2d_2, taylor_green
 from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
 from hypemarl.verification.report import Report, Row
 from hypemarl.verification.schemes import compare_schemes
+from hypemarl.verification.steady_flow import dfg_2d_1, poiseuille
 
 CASES: dict[str, Callable[[], Report]] = {
     "ou": ornstein_uhlenbeck,
     "gibbs": gibbs,
     "mass": mass,
     "schemes": compare_schemes,
+    "poiseuille": poiseuille,
+    "dfg-2d-1": dfg_2d_1,
+    "taylor-green": taylor_green,
+    "dfg-2d-2": dfg_2d_2,
 }
 
 __all__ = ["CASES", "Report", "Row"]

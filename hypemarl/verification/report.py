@@ -35,6 +35,11 @@ class Report:
         """Expect ``measured >= bound`` (NaN fails)."""
         self.rows.append(Row(name, measured, f">= {bound:g}", bool(measured >= bound)))
 
+    def within(self, name: str, measured: float, low: float, high: float) -> None:
+        """Expect ``low <= measured <= high`` (NaN fails)."""
+        ok = bool(low <= measured <= high)
+        self.rows.append(Row(name, measured, f"{low:g} .. {high:g}", ok))
+
     def note(self, name: str, measured: float) -> None:
         """A measured value on which nothing is expected."""
         self.rows.append(Row(name, measured, "-", True))

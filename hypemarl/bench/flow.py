@@ -1,0 +1,217 @@
+"""One time step of the unsteady flow beside the tutorial's scheme, and a reset from memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl.bench.timing import best_ms, median_ms
+from hypemarl.config import MeshConfig
+from hypemarl.meshing import build
+from hypemarl.mpi import world
+from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.verification.flow import DFG
+
+WALLS = ("inflow", "disc", "bottom", "top")
+FINE = MeshConfig(
+    shape="channel-with-disc",
+    length=2.2,
+    height=0.41,
+    disc_centre=(0.2, 0.2),
+    disc_radius=0.05,
+    element_size=0.0073,
+    disc_element_size=0.0022,
+)
+DT, VISCOSITY = 1e-3, 1e-3
+STARTED = 400  # steps before the clock runs: the wake then sheds
+STEPS = 200
+
+
+def flow_step() -> dict[str, float]:
+    """Times of one step at dt = 1/1000 on the DFG mesh, per part and beside the tutorial's scheme.
+
+    Keys: ms, ms_tutorial, ratio_tutorial; ms_assembly, ms_velocity, ms_pressure, ms_rest (means);
+    iterations; floor_ms, the time in which memory could bring all that a step must read and write
+    at the bandwidth of a copy measured beside it, and share_of_floor = floor_ms / ms; cells,
+    velocity_dofs; then ms of a mesh of at least 200,000 velocity dofs on 1 and 2 ranks and
+    ratio_ranks. Serial: it starts the ranks itself.
+    """
+    flow = _started(DFG, DT, STARTED)
+    peer = _peer(flow)
+    ours, theirs = [], []
+    for _ in range(4):  # in turns, so that other load on the machine meets both
+        ours += _times_ms(flow.step, STEPS // 4)
+        theirs += _times_ms(peer, 3)
+    parts = _parts(flow)
+    result: dict[str, float] = {
+        "ms": median(ours),
+        "ms_tutorial": median(theirs),
+        "ratio_tutorial": median(theirs) / median(ours),
+        "best_ms": min(ours),
+        **parts,
+        "floor_ms": bytes_per_step(flow) / _bandwidth() * 1e3,
+        "cells": flow.space.mesh.topology.index_map(2).size_global,
+        "velocity_dofs": 2 * flow.space.velocity_map.size_global,
+    }
+    result["share_of_floor"] = result["floor_ms"] / result["ms"]
+    return result | _ranks()
+
+
+def bytes_per_step(flow: UnsteadyFlow) -> float:
+    """What a step must at least move between memory and core, were the caches empty: bytes.
+
+    The momentum matrix is written once and read in each product (8 bytes of value, 4 of column),
+    the mass matrix likewise once, the scatter map and geometry once, the pressure's factors twice,
+    and some forty vectors of velocity size.
+    """
+    momentum = flow.momentum
+    products = 2 * flow.krylov.iterations + 1
+    nnz, n = len(momentum.mass), momentum.n_owned
+    cells = len(flow.space.velocity_cells)
+    factors = flow.pressure_correction.solver.getPC().getFactorMatrix().getInfo()["nz_used"]
+    return (
+        nnz * (8 * 4 + 12 * (products + 1))
+        + cells * (30 * 4 + 6 * 4 + 7 * 8)
+        + 2 * 12 * factors
+        + 40 * 16 * n
+    )
+
+
+def flow_reset() -> dict[str, float]:
+    """Return of the flow solver to a stored state on the DFG mesh, milliseconds."""
+    flow = _started(DFG, DT, 3)
+    state = flow.snapshot()
+    return {"flow_restore_ms": median_ms(lambda: flow.restore(state), 200)}
+
+
+def _started(mesh: MeshConfig, dt: float, steps: int) -> UnsteadyFlow:
+    """A flow some steps after the entrance was opened."""
+    tagged = build(mesh, world())
+    flow = UnsteadyFlow(
+        tagged,
+        dirichlet=dict.fromkeys(WALLS, (0, 1)),
+        time_step=dt,
+        viscosity=VISCOSITY,
+        bodies=("disc",),
+    )
+    entrance = flow.space.nodes("inflow")
+    profile = _profile(flow.space.velocity_points[entrance, 1])
+    for n in range(steps):
+        opening = min(1.0, (n + 1) / max(1.0, 0.25 * steps))
+        flow.boundary[:, entrance] = np.stack([opening * profile, 0.0 * profile])
+        flow.step()
+    return flow
+
+
+def _profile(y: np.ndarray) -> np.ndarray:
+    return 6.0 * y * (DFG.height - y) / DFG.height**2
+
+
+def _peer(flow: UnsteadyFlow) -> Callable[[], None]:
+    """The tutorial's step on the same mesh from the same velocity."""
+    from hypemarl.bench.flow_peer import TutorialFlow
+
+    def inflow(x: np.ndarray) -> np.ndarray:
+        return np.stack([_profile(x[1]), np.zeros_like(x[1])])
+
+    peer = TutorialFlow(flow.space.tagged, DT, VISCOSITY, inflow)
+    for function in (peer.u, peer.u_old):
+        for c in range(2):
+            function.x.array[c::2] = flow.velocity[c]
+    peer.p.x.array[:] = flow.pressure
+    peer.step()
+    return peer.step
+
+
+def _times_ms(call: Callable[[], object], count: int) -> list[float]:
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _parts(flow: UnsteadyFlow) -> dict[str, float]:
+    """Mean times of the parts of a step, and iterations of the velocity solve."""
+    spent: dict[str, float] = defaultdict(float)
+    parts = (
+        (flow.momentum, "assemble", "ms_assembly"),
+        (flow.krylov, "solve", "ms_velocity"),
+        (flow.pressure_correction, "increment", "ms_pressure"),
+    )
+    for owner, name, key in parts:
+        setattr(owner, name, _clocked(getattr(owner, name), spent, key))
+    iterations, start = 0, time.perf_counter()
+    for _ in range(STEPS):
+        flow.step()
+        iterations += flow.krylov.iterations
+    total = time.perf_counter() - start
+    for owner, name, _ in parts:
+        delattr(owner, name)
+    result = {key: 1e3 * spent[key] / STEPS for _, _, key in parts}
+    result["ms_rest"] = 1e3 * total / STEPS - sum(result.values())
+    return result | {"iterations": iterations / STEPS}
+
+
+def _clocked(function: Any, spent: dict[str, float], key: str) -> Any:
+    def call(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = function(*arguments)
+        spent[key] += time.perf_counter() - start
+        return result
+
+    return call
+
+
+def _bandwidth() -> float:
+    """Bytes per second that a copy of a large array moves (read and write)."""
+    source = np.ones(8_000_000)
+    target = np.zeros_like(source)
+    return 2.0 * source.nbytes / (best_ms(lambda: np.copyto(target, source), 10) * 1e-3)
+
+
+def _ranks() -> dict[str, float]:
+    """The large mesh on one rank and on two, each in a world of its own."""
+    launcher = Path(sys.executable).parent / "mpirun"
+    command = str(launcher) if launcher.exists() else "mpirun"
+    result: dict[str, float] = {}
+    for ranks in (1, 2):
+        program = [sys.executable, "-m", "hypemarl.bench.flow"]
+        ran = subprocess.run(
+            [command, "-n", str(ranks), *program], capture_output=True, text=True, check=False
+        )
+        if ran.returncode:
+            raise RuntimeError(f"flow-step on {ranks} ranks failed: {ran.stderr.strip()[-500:]}")
+        result |= json.loads(ran.stdout.strip().splitlines()[-1])
+    result["ratio_ranks"] = result["large_ms_1"] / result["large_ms_2"]
+    return result
+
+
+def large_mesh_step() -> dict[str, float]:
+    """Median step on the fine mesh over the ranks of the world. Collective."""
+    flow = _started(FINE, 0.25 * DT, 20)
+    comm = world()
+    times = []
+    for _ in range(40):
+        comm.Barrier()
+        times += _times_ms(flow.step, 1)
+    slowest = comm.allreduce(median(times), MPI.MAX)
+    dofs = 2 * flow.space.velocity_map.size_global
+    return {f"large_ms_{comm.size}": slowest, "large_velocity_dofs": dofs}
+
+
+if __name__ == "__main__":
+    outcome = large_mesh_step()
+    if world().rank == 0:
+        print(json.dumps(outcome))

@@ -1,0 +1,44 @@
+"""Every setting, its default and meaning, in one place: frozen dataclasses <-> YAML.
+
+A scenario (``hypemarl/scenarios/<name>.yaml``) or a user's YAML file holds only what differs from
+the defaults of :mod:`hypemarl.config.schema`; command-line overrides (``agent.gamma=0.95``) come
+last. Unknown keys are fatal, and so are combinations that cannot work: :func:`load` names them.
+"""
+
+from hypemarl.config.checks import ConfigError
+from hypemarl.config.loading import (
+    choices,
+    explain,
+    from_dict,
+    load,
+    scenarios,
+    to_dict,
+    to_yaml,
+    yaml_value,
+)
+from hypemarl.config.schema import (
+    AgentConfig,
+    Config,
+    EnvConfig,
+    FlowConfig,
+    MeshConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "AgentConfig",
+    "Config",
+    "ConfigError",
+    "EnvConfig",
+    "FlowConfig",
+    "MeshConfig",
+    "TrainingConfig",
+    "choices",
+    "explain",
+    "from_dict",
+    "load",
+    "scenarios",
+    "to_dict",
+    "to_yaml",
+    "yaml_value",
+]

@@ -1,0 +1,216 @@
+"""Every setting, its default and its meaning: the frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+System = Literal["density", "density-fluid", "flow"]
+Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
+Scheme = Literal["hypemarl", "marl", "fups-id", "nops"]
+Credit = Literal["local", "neighbourhood", "cooperative", "central"]
+Reward = Literal["own", "neighbourhood", "global", "mixed"]
+Context = Literal["target", "initial", "reynolds", "angle", "speed"]
+Inflow = Literal["parabolic", "oblique"]
+Walls = Literal["no-slip", "slip"]
+Objective = Literal["drag", "dissipation"]
+ArcAction = Literal["normal", "normal-tangential"]
+LinearSolver = Literal["auto", "lu", "mumps", "iterative"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def key(
+    default: Any,
+    explanation: str,
+    *,
+    above: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A dataclass field with its explanation, which ``hypemarl list --keys`` prints.
+
+    Values (every entry, of a tuple) must be ``> above``, ``>= low`` and ``<= high``.
+    """
+    return field(
+        default=default,
+        metadata={"help": explanation, "above": above, "low": low, "high": high},
+    )
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Where the mesh comes from."""
+
+    shape: Shape = key("square", "parametric shape, ignored where `file` is given")
+    file: str | None = key(None, "a mesh file with named tags (.msh, or what meshio reads)")
+    element_size: float = key(0.05, "target edge length", above=0)
+    lower: float = key(-1.0, "lower end of every coordinate")
+    upper: float = key(1.0, "upper end of every coordinate")
+    disc_radius: float = key(0.15, "radius of the disc (square-with-disc: at the origin)", above=0)
+    disc_centre: tuple[float, ...] = key((0.2, 0.2), "centre of the disc (channel-with-disc)")
+    disc_element_size: float | None = key(
+        None, "edge length at the disc (channel-with-disc); null takes a third of element_size"
+    )
+    length: float = key(2.2, "length of the channel (0, length) x (0, height)", above=0)
+    height: float = key(0.41, "height of the channel", above=0)
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """An incompressible flow: boundary data, discretisation, arc actuation and objective."""
+
+    inflow: Inflow = key(
+        "parabolic", "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a)"
+    )
+    walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
+    speed: float = key(1.0, "U, mean (parabolic) or entrance (oblique) velocity", above=0)
+    reynolds_low: float = key(100.0, "lowest Re = U D / viscosity, D the disc's diameter", above=0)
+    reynolds_high: float = key(100.0, "highest Re", above=0)
+    angle_low: float = key(0.0, "lowest inflow angle a in rad (oblique)", low=-1.5, high=1.5)
+    angle_high: float = key(0.0, "highest inflow angle", low=-1.5, high=1.5)
+    speed_low: float = key(0.1, "density-fluid: lowest entrance velocity", low=0)
+    speed_high: float = key(1.0, "density-fluid: highest entrance velocity", above=0)
+    viscosity: float = key(0.01, "density-fluid: viscosity of the flow", above=0)
+    time_step: float = key(0.002, "time step of the unsteady solver", above=0)
+    cfl_limit: float = key(2.0, "largest Courant number of a time step, beyond it raises", above=0)
+    linear_solver: LinearSolver = key(
+        "auto", "auto: PETSc's LU on one rank, MUMPS on several, iterative on large meshes"
+    )
+    objective: Objective = key("drag", "drag (with lift fluctuation) or dissipation")
+    drag_weight: float = key(1.0, "weight of the drag coefficient in J", low=0)
+    lift_weight: float = key(0.2, "weight of the squared lift coefficient in J", low=0)
+    action: ArcAction = key("normal", "velocity components that an agent sets on its arc")
+    arc_low: float = key(0.0, "first angle of the actuated arc, degrees anticlockwise from +x")
+    arc_high: float = key(360.0, "last angle of the actuated arc; 360 further: the whole disc")
+    ramp: float = key(1.0, "share of a control interval over which actions ramp", above=0, high=1)
+    probe_distances: tuple[float, ...] = key(
+        (0.1, 0.35, 0.8), "distances of an agent's probes from the disc, in diameters", low=0
+    )
+    states: int = key(8, "developed states that training episodes start from", low=1)
+    develop_time: float = key(10.0, "time of flow, from rest, before a state counts", above=0)
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The controlled system, its cost and what the agents see. Units: the equations' own."""
+
+    system: System = key("density", "which plant is built")
+    mesh: MeshConfig = field(default_factory=MeshConfig, metadata={"help": "the mesh"})
+    flow: FlowConfig = field(default_factory=FlowConfig, metadata={"help": "the flow"})
+    agents: tuple[int, ...] = key(
+        (8, 8), "agents per axis of their grid over the domain; flow: one number, on the arc", low=1
+    )
+    viscosity: float = key(1e-3, "nu, the diffusion coefficient of the density", above=0)
+    horizon: float = key(2.0, "T, length of an episode", above=0)
+    control_steps: int = key(20, "control intervals in an episode", low=1)
+    max_time_step: float = key(
+        0.01, "upper bound of the solver's time step (CFL may lower it)", above=0
+    )
+    u_max: float = key(1.0, "bound of every velocity amplitude, |u| <= u_max", above=0)
+    beta: float = key(0.05, "weight of 1/2 ||u||^2", low=0)
+    beta_g: float = key(0.01, "weight of 1/2 ||grad u||^2", low=0)
+    boundary_weight: float = key(0.1, "weight of 1/2 ||y||^2 on the boundary", low=0)
+    initial_low: tuple[float, ...] = key((-0.5, -0.5), "lower corner of the box of c0")
+    initial_high: tuple[float, ...] = key((0.0, 0.5), "upper corner of the box of c0")
+    target_low: tuple[float, ...] = key((0.0, -0.5), "lower corner of the box of c_d")
+    target_high: tuple[float, ...] = key((0.5, 0.5), "upper corner of the box of c_d")
+    context: tuple[Context, ...] = key(
+        ("target",), "what mu holds: target (c_d), initial (c0), reynolds, angle, speed"
+    )
+    observation_radius: int = key(1, "patches seen to each side of the own one", low=0)
+    observe_target: bool = key(False, "also observe the target density of the seen patches")
+    reward: Reward = key(
+        "own", "own, neighbourhood (mean), global (mean), or mixed (see reward_mix)"
+    )
+    reward_radius: int = key(
+        2, "patches to each side that the neighbourhood reward averages", low=0
+    )
+    reward_mix: float = key(
+        0.5, "mixed: share of the global reward, the rest is own", low=0, high=1
+    )
+    divergence_limit: float = key(1e6, "a cost per interval above this ends the episode", above=0)
+
+    @property
+    def control_interval(self) -> float:
+        """Length of one control interval."""
+        return self.horizon / self.control_steps
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
+
+    scheme: Scheme = key("hypemarl", "hypemarl, marl (local state only), fups-id, nops")
+    credit: Credit = key("cooperative", "local (the papers'), neighbourhood, cooperative, central")
+    credit_radius: int = key(
+        2, "near agents, in patches, of neighbourhood and cooperative credit", low=0
+    )
+    encoding_size: int = key(2048, "d, entries of the sinusoidal encoding of the position", low=1)
+    encoding_frequency: float = key(
+        8.0, "highest angular frequency, in rad per agent spacing", above=0
+    )
+    hyper_width: int = key(256, "width of the hypernetworks' hidden layers", low=1)
+    hyper_depth: int = key(1, "hidden layers of the hypernetworks", low=1)
+    actor_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's policy", low=1)
+    critic_hidden: tuple[int, ...] = key(
+        (64,), "hidden layers of each agent's value networks", low=1
+    )
+    output_gain: float = key(
+        0.1, "scale of the policy's last layer at the start (near zero control)", low=0
+    )
+    map_channels: int = key(32, "channels of the central map critic", low=1)
+    actor_rate: float = key(1e-6, "Adam rate of the actor (paper: 1e-6)", above=0)
+    critic_rate: float = key(5e-5, "Adam rate of the critics (paper: 5e-5)", above=0)
+    gamma: float = key(0.99, "discount per control step", low=0, high=1)
+    tau: float = key(0.005, "rate of the target networks", above=0, high=1)
+    policy_delay: int = key(2, "critic updates per actor update", low=1)
+    target_noise: float = key(0.2, "target smoothing, in units of the action bound", low=0)
+    target_noise_clip: float = key(0.5, "clip of the target smoothing, same units", low=0)
+    exploration_noise: float = key(0.25, "standard deviation of exploration, same units", low=0)
+    noise_smoothing: float = key(
+        0.0, "0: white in time and over agents; towards 1: smooth in both", low=0, high=0.999
+    )
+    huber: bool = key(True, "Huber in place of squared loss of the critics")
+    gradient_clip: float = key(1.0, "largest gradient norm; 0 switches it off", low=0)
+    reward_scale: float = key(1.0, "factor on rewards before they are clipped and learned", above=0)
+    reward_clip: float = key(0.0, "clip of scaled rewards, +-; 0 switches it off", low=0)
+    cloning: float = key(
+        0.0, "weight of the behaviour-cloning term in the actor loss (TD3+BC)", low=0
+    )
+    average_rate: float = key(
+        0.005, "rate of the averaged (EMA) actor that is evaluated and shipped", above=0, high=1
+    )
+    batch_episodes: int = key(3, "episodes in a batch; all their agents are in it", low=1)
+    batch_steps: int = key(0, "time steps per episode in a batch; 0 takes all", low=0)
+    replay_episodes: int = key(1000, "episodes kept for replay, the oldest go first", low=1)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The collect and update loop."""
+
+    episodes: int = key(400, "episodes of training", low=1)
+    random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)
+    random_scale: float = key(0.5, "standard deviation of random actions, in action bounds", low=0)
+    updates_per_step: float = key(1.0, "updates per control step after the random episodes", low=0)
+    validation_every: int = key(25, "episodes between validations; 0 switches them off", low=0)
+    validation_size: int = key(8, "number of mu in the validation set", low=1)
+    held_out_size: int = key(32, "number of mu in the held-out set of `evaluate`", low=1)
+    checkpoint_every: int = key(50, "episodes between checkpoints of the last state", low=1)
+    device: Device = key("auto", "auto (CUDA when present), cpu or cuda")
+    threads: int = key(1, "torch threads on the CPU; more help one run on idle cores", low=1)
+    tensorboard: bool = key(True, "also write TensorBoard events")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    scenario: str = key("density-vacuum", "name of the scenario this started from")
+    description: str = key("", "what the scenario is, in a line")
+    seed: int = key(0, "root seed: every generator derives from it", low=0)
+    env: EnvConfig = field(default_factory=EnvConfig, metadata={"help": "the environment"})
+    agent: AgentConfig = field(default_factory=AgentConfig, metadata={"help": "the agents"})
+    training: TrainingConfig = field(
+        default_factory=TrainingConfig, metadata={"help": "the training loop"}
+    )

@@ -1,0 +1,206 @@
+"""Compiled element loops of the Navier-Stokes scheme: element arrays in, matrix entries out.
+
+Numba compiles them once per machine and keeps them on disk. Each loop covers the cells (facets)
+that the rank owns; what belongs to another rank's rows is sent or summed by the caller.
+"""
+
+from __future__ import annotations
+
+import basix
+import numba
+import numpy as np
+
+PAIRS = np.array([(i, j) for i in range(6) for j in range(i + 1, 6)], dtype=np.int64)
+
+
+def _reference_slopes(degree: int) -> tuple[np.ndarray, ...]:
+    """Points, weights (unit area), P2 functions (n_q, 6) and their slopes (2, n_q, 6)."""
+    points, weights = basix.make_quadrature(basix.CellType.triangle, degree)
+    element = basix.create_element(
+        basix.ElementFamily.P, basix.CellType.triangle, 2, basix.LagrangeVariant.gll_warped
+    )
+    table = element.tabulate(1, points)[:, :, :, 0]
+    return points, 2.0 * weights, table[0], table[1:]
+
+
+def reference_convection() -> np.ndarray:
+    """Skew-symmetric convection over a triangle of unit area, (15, 12).
+
+    Row: pair i < j of PAIRS, 1/2 int phi_k (phi_i d_a phi_j - phi_j d_a phi_i). Column 2 k + a:
+    velocity of node k in direction a, one of the barycentric coordinates of vertices 1 and 2.
+    """
+    _, weights, phi, slopes = _reference_slopes(6)
+    full = np.einsum("q,qk,qi,aqj->kaij", weights, phi, phi, slopes)
+    skew = 0.5 * (full - np.swapaxes(full, 2, 3))
+    return skew[:, :, PAIRS[:, 0], PAIRS[:, 1]].reshape(12, 15).T.copy()
+
+
+def reference_products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mass (6, 6), stiffness (2, 2, 6, 6) and divergence (3, 2, 6) over a triangle of unit area.
+
+    Stiffness: int d_a phi_i d_b phi_j; divergence: int psi_k d_a phi_i, psi the P1 functions.
+    """
+    points, weights, phi, slopes = _reference_slopes(4)
+    psi = np.stack([1.0 - points.sum(axis=1), points[:, 0], points[:, 1]], axis=1)
+    return (
+        np.einsum("q,qi,qj->ij", weights, phi, phi),
+        np.einsum("q,aqi,bqj->abij", weights, slopes, slopes),
+        np.einsum("q,qk,aqi->kai", weights, psi, slopes),
+    )
+
+
+@numba.njit(cache=True)
+def combine(
+    mass: np.ndarray, inertia: float, stiffness: np.ndarray, viscosity: float, out: np.ndarray
+) -> None:
+    """out = inertia mass + viscosity stiffness on owned rows, zero on the rows of others."""
+    for e in range(len(mass)):
+        out[e] = inertia * mass[e] + viscosity * stiffness[e]
+    for e in range(len(mass), len(out)):
+        out[e] = 0.0
+
+
+@numba.njit(cache=True, fastmath=True)
+def add_convection(
+    w: np.ndarray,
+    cells: np.ndarray,
+    volumes: np.ndarray,
+    gradients: np.ndarray,
+    convection: np.ndarray,
+    places: np.ndarray,
+    out: np.ndarray,
+) -> float:
+    """Adds the skew-symmetric convection by ``w`` (n, 2) to ``out``.
+
+    ``places`` (n_cells, 15, 2): positions of the entries (i, j) and (j, i) of each pair. Returns
+    the largest |w . grad(l_a)| at a node of a cell.
+    """
+    fastest = 0.0
+    along = np.empty(12)
+    for c in range(len(cells)):
+        g10, g11 = gradients[c, 1, 0], gradients[c, 1, 1]
+        g20, g21 = gradients[c, 2, 0], gradients[c, 2, 1]
+        for k in range(6):
+            node = cells[c, k]
+            first = w[node, 0] * g10 + w[node, 1] * g11
+            second = w[node, 0] * g20 + w[node, 1] * g21
+            fastest = max(fastest, abs(first), abs(second), abs(first + second))
+            along[2 * k] = first * volumes[c]
+            along[2 * k + 1] = second * volumes[c]
+        for p in range(15):
+            total = 0.0
+            for m in range(12):
+                total += along[m] * convection[p, m]
+            out[places[c, p, 0]] += total
+            out[places[c, p, 1]] -= total
+    return fastest
+
+
+@numba.njit(cache=True)
+def add_outflow(
+    w: np.ndarray,
+    nodes: np.ndarray,
+    lengths: np.ndarray,
+    normals: np.ndarray,
+    shapes: np.ndarray,
+    weights: np.ndarray,
+    places: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Adds 1/2 int max(w . n, 0) phi_i phi_j over facets to ``out`` at ``places`` (m, 3, 3).
+
+    ``shapes`` (n_q, 3) P2 functions (end, end, middle) at Gauss points, ``weights`` (n_q,).
+    """
+    for f in range(len(nodes)):
+        for q in range(len(weights)):
+            flux = 0.0
+            for k in range(3):
+                node = nodes[f, k]
+                flux += shapes[q, k] * (w[node, 0] * normals[f, 0] + w[node, 1] * normals[f, 1])
+            factor = 0.5 * max(flux, 0.0) * weights[q] * lengths[f]
+            for i in range(3):
+                for j in range(3):
+                    out[places[f, i, j]] += factor * shapes[q, i] * shapes[q, j]
+
+
+@numba.njit(cache=True)
+def add_wall_forces(
+    rate: np.ndarray,
+    u: np.ndarray,
+    p: np.ndarray,
+    nodes: np.ndarray,
+    corners: np.ndarray,
+    volumes: np.ndarray,
+    gradients: np.ndarray,
+    mass: np.ndarray,
+    stiffness: np.ndarray,
+    convection: np.ndarray,
+    divergence: np.ndarray,
+    viscosity: float,
+    out: np.ndarray,
+) -> None:
+    """Adds minus the momentum residual of some cells to ``out`` (n_nodes, 2).
+
+    Residual: (rate, phi) + C(u; u, phi) + viscosity (grad u, grad phi) - (p, div phi), ``rate`` and
+    ``u`` (n_nodes, 2), rate the time derivative. ``nodes`` (n, 6) and ``corners`` (n, 3) are the P2
+    and P1 nodes of these n cells, ``stiffness`` (n, 6, 6) theirs; the rest as in
+    :func:`reference_products` and :func:`reference_convection`.
+    """
+    pairs = np.empty(15)
+    for c in range(len(nodes)):
+        volume = volumes[c]
+        pairs[:] = 0.0
+        for k in range(6):
+            node = nodes[c, k]
+            for a in range(2):
+                along = volume * (
+                    u[node, 0] * gradients[c, a + 1, 0] + u[node, 1] * gradients[c, a + 1, 1]
+                )
+                for q in range(15):
+                    pairs[q] += along * convection[q, 2 * k + a]
+        for d in range(2):
+            q = 0
+            for i in range(6):
+                ni = nodes[c, i]
+                pull = 0.0
+                for k in range(3):
+                    slope = 0.0
+                    for a in range(2):
+                        slope += divergence[k, a, i] * gradients[c, a + 1, d]
+                    pull += p[corners[c, k]] * slope
+                out[ni, d] += volume * (pull - mass[i, i] * rate[ni, d])
+                out[ni, d] -= viscosity * stiffness[c, i, i] * u[ni, d]
+                for j in range(i + 1, 6):
+                    nj = nodes[c, j]
+                    inertia = volume * mass[i, j]
+                    friction = viscosity * stiffness[c, i, j]
+                    out[ni, d] -= inertia * rate[nj, d] + (friction + pairs[q]) * u[nj, d]
+                    out[nj, d] -= inertia * rate[ni, d] + (friction - pairs[q]) * u[ni, d]
+                    q += 1
+
+
+@numba.njit(cache=True)
+def add_wall_convection(
+    u: np.ndarray,
+    nodes: np.ndarray,
+    lengths: np.ndarray,
+    normals: np.ndarray,
+    shapes: np.ndarray,
+    weights: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Subtracts 1/2 int (u . n) u phi over wall facets from ``out`` (n_nodes, 2).
+
+    The skew-symmetric form lacks it beside the convective one wherever fluid crosses a wall.
+    """
+    for f in range(len(nodes)):
+        for q in range(len(weights)):
+            first, second = 0.0, 0.0
+            for k in range(3):
+                first += shapes[q, k] * u[nodes[f, k], 0]
+                second += shapes[q, k] * u[nodes[f, k], 1]
+            flux = first * normals[f, 0] + second * normals[f, 1]
+            factor = 0.5 * flux * weights[q] * lengths[f]
+            for k in range(3):
+                out[nodes[f, k], 0] -= factor * first * shapes[q, k]
+                out[nodes[f, k], 1] -= factor * second * shapes[q, k]

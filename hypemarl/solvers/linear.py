@@ -1,0 +1,90 @@
+"""Constant PETSc matrices from element arrays, and the solver that suits their size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from petsc4py import PETSc
+
+from hypemarl.config.schema import LinearSolver
+
+#: above this many unknowns `auto` prefers multigrid to a factorisation
+ITERATIVE_ABOVE = 150_000
+
+
+def global_nodes(index_map: Any, nodes: np.ndarray, block: int = 1) -> np.ndarray:
+    """Global numbers of local ``nodes`` (n, k): (n, k block), components of a node together."""
+    names = index_map.local_to_global(nodes.ravel().astype(np.int32)).reshape(nodes.shape)
+    if block > 1:
+        names = (block * names[:, :, None] + np.arange(block)).reshape(len(nodes), -1)
+    return np.asarray(names)
+
+
+def constant_matrix(
+    comm: Any,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    entries: np.ndarray,
+    unit: np.ndarray | None = None,
+) -> Any:
+    """The sum of element matrices. Collective.
+
+    Args:
+        sizes: (local, global) number of rows and of columns.
+        rows, columns: (n, k), (n, l) global numbers, -1 where an entry is to be dropped.
+        entries: (n, k, l) of this rank's elements; entries on other ranks' rows are sent there.
+        unit: global rows that become those of the identity (each on one rank).
+    """
+    unit = np.zeros(0, dtype=np.int64) if unit is None else unit
+    shape = entries.shape
+    i = np.broadcast_to(rows[:, :, None], shape).ravel()
+    j = np.broadcast_to(columns[:, None, :], shape).ravel()
+    matrix: Any = PETSc.Mat().create(comm)  # petsc4py's annotations know no numpy arrays
+    matrix.setSizes(sizes)
+    matrix.setType(PETSc.Mat.Type.AIJ)
+    matrix.setPreallocationCOO(
+        np.concatenate([i, unit]).astype(PETSc.IntType),
+        np.concatenate([j, unit]).astype(PETSc.IntType),
+    )
+    matrix.setValuesCOO(np.concatenate([entries.ravel(), np.ones(len(unit))]))
+    return matrix
+
+
+def symmetric_solver(matrix: Any, choice: LinearSolver, prefix: str) -> Any:
+    """Solver of a constant, symmetric, positive definite matrix, set up once. Collective.
+
+    ``auto``: PETSc's own LU (nested dissection) on one rank, three times as fast to apply as the
+    parallel packages; MUMPS on several; conjugate gradients with algebraic multigrid above
+    ITERATIVE_ABOVE unknowns. PETSc's options with ``prefix`` override.
+
+    Raises:
+        ValueError: PETSc's own LU is asked for on several ranks.
+    """
+    several = matrix.comm.size > 1
+    if choice == "auto":
+        direct: LinearSolver = "mumps" if several else "lu"
+        choice = direct if matrix.size[0] <= ITERATIVE_ABOVE else "iterative"
+    if choice == "lu" and several:
+        raise ValueError(
+            f"env.flow.linear_solver=lu is PETSc's own and runs on one rank, here are "
+            f"{matrix.comm.size}; take mumps or auto"
+        )
+    solver = PETSc.KSP().create(matrix.comm)
+    solver.setOptionsPrefix(prefix)
+    solver.setOperators(matrix)
+    preconditioner = solver.getPC()
+    if choice == "iterative":
+        solver.setType(PETSc.KSP.Type.CG)
+        solver.setTolerances(rtol=1e-8, max_it=500)
+        preconditioner.setType(PETSc.PC.Type.GAMG)
+    else:
+        solver.setType(PETSc.KSP.Type.PREONLY)
+        preconditioner.setType(PETSc.PC.Type.LU)
+        preconditioner.setFactorSolverType("petsc" if choice == "lu" else "mumps")
+        if choice == "lu":
+            preconditioner.setFactorOrdering("nd")
+    solver.setFromOptions()
+    solver.setUp()
+    return solver

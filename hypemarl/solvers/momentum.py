@@ -1,0 +1,120 @@
+"""The scalar momentum matrix of a Taylor-Hood flow: constant parts kept, convection per step."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import ufl
+from dolfinx import fem, la
+
+from hypemarl.solvers import flow_kernels as kernels
+from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
+
+GAUSS_POINTS = 4  # exact for the product of three P2 functions
+
+
+class MomentumMatrix:
+    """K = inertia M + viscosity S + C(w) on P2, w the advecting velocity, as compressed rows.
+
+    C is the skew-symmetric convection plus 1/2 int max(w . n, 0) u phi on the open boundary. Mass
+    M and stiffness S are assembled once by dolfinx; C by compiled loops through a scatter map,
+    what falls on other ranks' rows is sent by dolfinx.
+
+    Attributes:
+        columns: index map of the columns; local P2 nodes come first in it, in their own order.
+        n_owned: rows of this rank. indptr (n_owned + 1,), indices (nnz,).
+
+    Collective.
+    """
+
+    def __init__(self, space: TaylorHood, open_facets: BoundaryFacets) -> None:
+        self.space, self.open = space, open_facets
+        u, v = ufl.TrialFunction(space.V), ufl.TestFunction(space.V)
+        self._matrix = fem.assemble_matrix(fem.form(u * v * ufl.dx))
+        self._matrix.scatter_reverse()
+        self.columns = self._matrix.index_map(1)
+        own = space.velocity_map.ghosts
+        if not np.array_equal(own, self.columns.ghosts[: len(own)]):
+            raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
+        self.n_owned = self.columns.size_local
+        self.n_local = self.n_owned + self.columns.num_ghosts
+        self.indptr = self._matrix.indptr[: self.n_owned + 1].astype(np.int64)
+        self._nnz = int(self.indptr[-1])
+        self.indices = self._matrix.indices[: self._nnz].astype(np.uint32)
+        self.mass = self._matrix.data[: self._nnz].copy()
+        stiffness = fem.assemble_matrix(fem.form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
+        stiffness.scatter_reverse()
+        self.stiffness = stiffness.data[: self._nnz].copy()
+        self._diagonal = self._positions_of_diagonal()
+        self._convection = kernels.reference_convection()
+        indptr, indices = self._matrix.indptr, self._matrix.indices
+        full = places(space.velocity_cells, indptr, indices)
+        i, j = kernels.PAIRS.T
+        self._cell_places = np.stack([full[:, i, j], full[:, j, i]], axis=2).astype(np.uint32)
+        self._facet_places = places(open_facets.nodes.astype(np.int32), indptr, indices)
+        self._gauss = facet_quadrature()
+
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """indptr, indices and values of the owned rows; views."""
+        return self.indptr, self.indices, self._matrix.data[: self._nnz]
+
+    def assemble(self, w: np.ndarray, inertia: float, viscosity: float) -> float:
+        """Set K for the advecting velocity ``w`` (n_local, 2), ghosts included. Collective.
+
+        Returns this rank's largest |w . grad(l_a)|, one over the shortest time in which a particle
+        crosses a cell.
+        """
+        data, space, facets = self._matrix.data, self.space, self.open
+        kernels.combine(self.mass, inertia, self.stiffness, viscosity, data)
+        fastest = kernels.add_convection(
+            w,
+            space.velocity_cells,
+            space.volumes,
+            space.gradients,
+            self._convection,
+            self._cell_places,
+            data,
+        )
+        kernels.add_outflow(
+            w, facets.nodes, facets.lengths, facets.normals, *self._gauss, self._facet_places, data
+        )
+        if space.comm.size > 1:
+            self._matrix.scatter_reverse()
+        return float(fastest)
+
+    def diagonal(self) -> np.ndarray:
+        """Diagonal of K (n_owned,). Local."""
+        return self._matrix.data[self._diagonal]
+
+    def vector(self) -> la.Vector:
+        """Two velocity components per node, interleaved, with the halo of the columns."""
+        return la.vector(self.columns, 2)
+
+    def _positions_of_diagonal(self) -> np.ndarray:
+        nodes = np.arange(self.n_owned, dtype=np.int32)[:, None]
+        return places(nodes, self._matrix.indptr, self._matrix.indices).ravel()
+
+
+def facet_quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """P2 functions (n_q, 3) of an edge (end, end, middle) at Gauss points, weights (n_q,)."""
+    points, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
+    s = 0.5 * (points + 1.0)
+    shapes = np.stack([(1 - s) * (1 - 2 * s), s * (2 * s - 1), 4 * s * (1 - s)], axis=1)
+    return shapes, 0.5 * weights
+
+
+@numba.njit(cache=True)
+def places(nodes: np.ndarray, indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Position in compressed rows of every pair of an element's ``nodes`` (n, k): (n, k, k)."""
+    n, k = nodes.shape
+    result = np.empty((n, k, k), dtype=np.int32)
+    for c in range(n):
+        for i in range(k):
+            row = nodes[c, i]
+            for j in range(k):
+                e = indptr[row]
+                while indices[e] != nodes[c, j]:
+                    e += 1
+                result[c, i, j] = e
+    return result

@@ -1,0 +1,337 @@
+"""Unsteady incompressible Navier-Stokes equations: dv/dt + v . grad v - nu lap v + grad p = 0.
+
+Taylor-Hood P2/P1 in space. In time BDF2 with incremental pressure correction in its unprojected
+form (Guermond and Quartapelle, Numer. Math. 80 (1998) 207; Guermond, Minev and Shen, Comput.
+Methods Appl. Mech. Engrg. 195 (2006) 6011): with w = 2 v^n - v^{n-1} and
+p* = p^n + 4/3 f^n - 1/3 f^{n-1}, each component of the velocity solves
+
+    (3 v - 4 v^n + v^{n-1}) / (2 dt) + w . grad v + 1/2 (div w) v - nu lap v + grad p* = 0,
+
+then lap f = 3/(2 dt) div v and p = p^n + f. No projection of the velocity is ever formed, so that
+no mass matrix is inverted. Convection is skew-symmetric and hence free of energy; both components
+share one scalar matrix unless walls fix only one of them. Open boundaries take the natural
+condition nu dv/dn - p n = 1/2 min(v . n, 0) v, which is "do nothing" where fluid leaves and cannot
+feed energy where it enters (Braack and Mucha, J. Comput. Math. 32 (2014) 507).
+
+docs/navier_stokes.md says why the element loops are compiled by numba and summed by PETSc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl.config.schema import LinearSolver
+from hypemarl.meshing import TaggedMesh
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply
+from hypemarl.solvers.momentum import MomentumMatrix
+from hypemarl.solvers.pressure import PressureCorrection
+from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.solvers.wall_forces import WallForces
+
+CHECK_EVERY = 10  # steps between checks of the energy balance
+CHECKS = 3  # that must fail in a row
+
+
+@dataclass(frozen=True)
+class FlowState:
+    """All that the next step depends on: nodal arrays, viscosity, time, steps.
+
+    velocity, old_velocity, older_velocity, rate and boundary (n_local, 2); pressure, increment and
+    old_increment (n_pressure_local,). ``splitting``: energy exchanged since the last check, and
+    ``suspect``: checks in a row that it failed; ``history``: steps since the last start.
+    """
+
+    velocity: np.ndarray
+    old_velocity: np.ndarray
+    older_velocity: np.ndarray
+    rate: np.ndarray
+    boundary: np.ndarray
+    pressure: np.ndarray
+    increment: np.ndarray
+    old_increment: np.ndarray
+    viscosity: float
+    splitting: float
+    suspect: int
+    time: float
+    steps: int
+    history: int
+
+
+class UnsteadyFlow:
+    """Second-order pressure-correction solver; built once, then only values change.
+
+    Args:
+        tagged: triangle mesh with named boundary parts.
+        dirichlet: tag -> velocity components (0, 1) that are given there; what is not named is
+            open (or, for a component, free to slip).
+        time_step: dt.
+        viscosity: nu.
+        linear_solver: for the pressure, see :func:`hypemarl.solvers.linear.symmetric_solver`.
+        bodies: tags on whose nodes :meth:`traction` is wanted; all given nodes by default.
+        cfl_limit: a step with a larger Courant number raises.
+        imbalance_limit: so does a larger share of dissipation that the splitting takes or gives.
+        rtol: relative residual of the velocity solve.
+
+    Attributes:
+        space: TaylorHood.
+        boundary: (2, n_velocity_local), values of the given components at the END of the next
+            step, for the caller to write on every rank that holds the node.
+        fixed: (2, n_velocity_local) bool, where they count.
+        courant: Courant number of the last step. imbalance: see imbalance_limit, of the last check.
+
+    Raises:
+        ValueError: on every rank, when a number or a tag makes no sense.
+
+    Collective.
+    """
+
+    def __init__(
+        self,
+        tagged: TaggedMesh,
+        *,
+        dirichlet: Mapping[str, Sequence[int]],
+        time_step: float,
+        viscosity: float = 1e-3,
+        bodies: Sequence[str] | None = None,
+        linear_solver: LinearSolver = "auto",
+        cfl_limit: float = 2.0,
+        imbalance_limit: float = 0.01,
+        rtol: float = 1e-7,
+    ) -> None:
+        for name, value in (("time_step", time_step), ("viscosity", viscosity)):
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name}: expected a positive finite number, got {value!r}")
+        self.space = space = TaylorHood(tagged)
+        self.comm = space.comm
+        self.dt, self.viscosity = time_step, viscosity
+        self.cfl_limit, self.imbalance_limit = cfl_limit, imbalance_limit
+        self.fixed = np.zeros((2, space.n_velocity_local), dtype=bool)
+        for name, components in dirichlet.items():
+            nodes = space.nodes(name)
+            for component in components:
+                self.fixed[component, nodes] = True
+        open_facets = space.open_facets(self.fixed.any(axis=0))
+        self.momentum = MomentumMatrix(space, open_facets)
+        self.pressure_correction = PressureCorrection(space, open_facets, linear_solver)
+        self.krylov = TwoColumnBiCGStab(self.momentum.columns, rtol)
+        self._walls = WallForces(space, self._wall_nodes(bodies))
+        self._allocate()
+
+    def _wall_nodes(self, bodies: Sequence[str] | None) -> np.ndarray:
+        if bodies is None:
+            return self.fixed.any(axis=0)
+        marked = np.zeros(self.space.n_velocity_local, dtype=bool)
+        for name in bodies:
+            marked[self.space.nodes(name)] = True
+        return marked
+
+    def _allocate(self) -> None:
+        space, momentum = self.space, self.momentum
+        n, owned, m = momentum.n_local, momentum.n_owned, space.n_pressure_local
+        self._vector, self._old_vector, self._older_vector = (momentum.vector() for _ in range(3))
+        self._v = self._vector.array.reshape(-1, 2)
+        self._old_v = self._old_vector.array.reshape(-1, 2)
+        self._older_v = self._older_vector.array.reshape(-1, 2)
+        self._w, self._rate, self._boundary = (np.zeros((n, 2)) for _ in range(3))
+        self.boundary = self._boundary[: space.n_velocity_local].T
+        self._given = np.flatnonzero(self.fixed.T)
+        self._free = (~self.fixed[:, :owned].T).astype(float)
+        self._ones, self._right, self._scale = (np.ones((owned, 2)) for _ in range(3))
+        self._sums = np.zeros((2, 2))
+        self.pressure, self._p_star = np.zeros(m), np.zeros(m)
+        self._increment, self._old_increment = np.zeros(m), np.zeros(m)
+        self.time, self.steps, self._history = 0.0, 0, 0
+        self.courant, self.imbalance = 0.0, 0.0
+        self._splitting, self._suspect = 0.0, 0
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """Nodal velocities (2, n_velocity_local), ghosts up to date; a view."""
+        return self._v[: self.space.n_velocity_local].T
+
+    @property
+    def enclosed(self) -> bool:
+        """Whether no boundary is open, so that the pressure is known up to a constant."""
+        return self.pressure_correction.enclosed
+
+    # --- one step --------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Advance by ``dt`` to the values in ``boundary``. Collective.
+
+        Raises:
+            SolverDiverged: on every rank, when the Courant number passes its limit, a linear solve
+                fails, or the kinetic energy runs away.
+        """
+        inertia = self._extrapolate()
+        self._check_courant(self.momentum.assemble(self._w, inertia, self.viscosity))
+        self._solve_velocity(inertia)
+        increment, old = self._increment, self._old_increment
+        self._increment, self._old_increment = old, increment
+        if not self.pressure_correction.increment(self._v, inertia, self._increment):
+            self._diverged("the linear solver of the pressure failed")
+        self.pressure += self._increment
+        self.time += self.dt
+        self.steps += 1
+        self._history += 1
+        self._check_energy(inertia)
+
+    def _extrapolate(self) -> float:
+        """w, p* and the explicit part of the time derivative; returns its implicit coefficient."""
+        dt, v, old = self.dt, self._v, self._old_v
+        if self._history == 0:  # one step of first order
+            self._w[:] = v
+            self._p_star[:] = self.pressure
+            self._rate[:] = v * (-1.0 / dt)
+            return 1.0 / dt
+        np.multiply(v, 2.0, out=self._w)
+        self._w -= old
+        np.multiply(v, -2.0 / dt, out=self._rate)
+        self._rate += old * (0.5 / dt)
+        self._p_star[:] = self.pressure + (4.0 * self._increment - self._old_increment) / 3.0
+        return 1.5 / dt
+
+    def _solve_velocity(self, inertia: float) -> None:
+        momentum = self.momentum
+        scale = self._scale
+        np.divide(self._free, momentum.diagonal()[:, None], out=scale)
+        self._guess()
+        given = self._given  # places in the flattened arrays
+        self._v.ravel()[given] = self._boundary.ravel()[given]
+        if self.comm.size > 1:  # the halo of the matrix reaches beyond that of the boundary values
+            self._vector.scatter_forward()
+        force = self.pressure_correction.weak_gradient(self._p_star)
+        rows, mass = momentum.rows, momentum.mass
+        if not self.krylov.solve(rows, mass, scale, self._rate, force, self._vector):
+            self._diverged(
+                f"the linear solver of the velocity stopped after {self.krylov.iterations} "
+                "iterations"
+            )
+        self._rate += inertia * self._v
+
+    def _guess(self) -> None:
+        """Make room for the new velocity and extrapolate it, to second order where it can be."""
+        older, old = self._older_vector, self._old_vector
+        self._older_vector, self._old_vector, self._vector = old, self._vector, older
+        self._older_v, self._old_v, self._v = self._old_v, self._v, self._older_v
+        if self._history < 2:
+            self._v[:] = self._w
+        else:  # w = 2 v - v_old, the oldest velocity stands where the new one goes
+            self._v += self._w
+            self._v += self._old_v
+            self._v -= 2.0 * self._older_v
+
+    # --- the trusted range -----------------------------------------------------------------------
+
+    def _check_courant(self, fastest: float) -> None:
+        """Courant number 2 dt max |w . grad(l)|: P2 nodes lie half an edge apart. Collective."""
+        if self.comm.size > 1:
+            fastest = self.comm.allreduce(fastest, MPI.MAX)
+        self.courant = 2.0 * self.dt * fastest
+        if not self.courant <= self.cfl_limit:
+            self._diverged(
+                f"Courant number {self.courant:.3g} above the limit {self.cfl_limit:g}, beyond "
+                "which the scheme drifts without warning"
+            )
+
+    def _check_energy(self, inertia: float) -> None:
+        """Power that enters by the splitting, |grad f|^2 / inertia, against dissipation.
+
+        The scheme's own energy balance lacks nothing else. The share is 1e-4 while the splitting
+        works and 0.04 or more soon after it has gone wrong, where forces are still plausible. A
+        sudden change of boundary data may pass the limit for a moment: it counts when CHECKS
+        means over CHECK_EVERY steps do so in a row. Collective.
+        """
+        self._splitting += self.pressure_correction.energy / inertia
+        if self._history % CHECK_EVERY:
+            return
+        power, self._splitting = self._splitting / CHECK_EVERY, 0.0
+        indptr, indices, _ = self.momentum.rows
+        n, stiffness = self.momentum.n_owned, self.momentum.stiffness
+        multiply(
+            indptr, indices, stiffness, self._ones, self._v, self._v[:n], self._right, self._sums
+        )
+        dissipation = self.viscosity * sum_over_ranks(self.comm, self._sums[0]).sum()
+        self.imbalance = float(power / max(dissipation, 1e-300))
+        self._suspect = 0 if self.imbalance <= self.imbalance_limit else self._suspect + 1
+        if self._suspect == CHECKS:
+            self._diverged(
+                f"energy balance: the splitting exchanges {self.imbalance:.2g} of the dissipation, "
+                f"above the limit {self.imbalance_limit:g}"
+            )
+
+    def _diverged(self, what: str) -> None:
+        raise SolverDiverged(
+            f"{what}, at time {self.time:g} (step {self.steps}); take a smaller time step than "
+            f"{self.dt:g}, or weaker actions"
+        )
+
+    # --- states ----------------------------------------------------------------------------------
+
+    def set_viscosity(self, viscosity: float) -> None:
+        """Change nu; nothing is factorised again. Local."""
+        self.viscosity = viscosity
+
+    def set_time_step(self, time_step: float) -> None:
+        """Change dt; nothing is factorised again, the next step is of first order. Local."""
+        self.dt, self._history = time_step, 0
+
+    def reset(self, velocity: np.ndarray, pressure: np.ndarray | None = None) -> None:
+        """Start at time zero from nodal values; the first step is then of first order in time.
+
+        ``velocity`` (2, n_velocity_local), ``pressure`` (n_pressure_local,), zero by default;
+        ghosts included. Collective.
+        """
+        for array in (self._increment, self._old_increment, self._rate):
+            array[:] = 0.0
+        self._v[: self.space.n_velocity_local] = velocity.T
+        self._vector.scatter_forward()
+        self._old_v[:], self._older_v[:] = self._v, self._v
+        self.boundary[:] = velocity
+        self.pressure[:] = 0.0 if pressure is None else pressure
+        self.time, self.steps, self._history = 0.0, 0, 0
+        self._splitting, self._suspect = 0.0, 0
+
+    def snapshot(self) -> FlowState:
+        """A copy of the state. Local."""
+        return FlowState(
+            self._v.copy(),
+            self._old_v.copy(),
+            self._older_v.copy(),
+            self._rate.copy(),
+            self._boundary.copy(),
+            self.pressure.copy(),
+            self._increment.copy(),
+            self._old_increment.copy(),
+            self.viscosity,
+            self._splitting,
+            self._suspect,
+            self.time,
+            self.steps,
+            self._history,
+        )
+
+    def restore(self, state: FlowState) -> None:
+        """Return to a snapshot of this solver. Local."""
+        self._v[:], self._old_v[:] = state.velocity, state.old_velocity
+        self._older_v[:] = state.older_velocity
+        self._rate[:], self._boundary[:] = state.rate, state.boundary
+        self.pressure[:] = state.pressure
+        self._increment[:], self._old_increment[:] = state.increment, state.old_increment
+        self.viscosity, self.time = state.viscosity, state.time
+        self._splitting, self._suspect = state.splitting, state.suspect
+        self.steps, self._history = state.steps, state.history
+
+    def traction(self) -> np.ndarray:
+        """Forces of the fluid on the walls' nodes by this rank's cells, (2, n_velocity_local).
+
+        See :mod:`hypemarl.solvers.wall_forces`. A sum over nodes and then over ranks is the force
+        on a body. A view. Local.
+        """
+        return self._walls.evaluate(self._rate, self._v, self.pressure, self.viscosity).T

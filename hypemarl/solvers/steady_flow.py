@@ -1,0 +1,435 @@
+"""Steady incompressible Navier-Stokes flow on Taylor-Hood elements (P2 velocity, P1 pressure).
+
+    (v . grad) v - nu laplace v + grad p = 0,   div v = 0
+
+with given velocity components on tagged facets; where a component is free, its traction
+nu dv/dn - p n vanishes (free outflow, free slip). Velocity and pressure stand in one system, so
+that a direct factorisation serves both (docs/navier_stokes.md has the measurements).
+
+- From rest: the Stokes flow, then Newton's method with backtracking for the whole convection; where
+  that fails, the share of convection (the Reynolds number) grows in steps that are halved on
+  failure.
+- Near a known flow: **chord steps** with the factorisation at hand, as long as each of them reduces
+  the residual well; a new factorisation costs more than fifteen of them.
+
+A factorisation is not trusted: its first solution is put into the system it should solve.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import basix.ufl
+import numpy as np
+import ufl
+from dolfinx import default_scalar_type, fem, la
+from dolfinx.fem import petsc as fem_petsc
+from mpi4py import MPI
+
+from hypemarl.meshing import TaggedMesh
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.direct import Factorisation, direct_package
+from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.taylor_hood import TaylorHood
+
+TOLERANCE = 1e-10  # of the residual, in units of the forces at Dirichlet nodes
+COARSE_TOLERANCE = 1e-3  # the same between the steps of the continuation
+CHORD_RATE = 0.3  # a step that reduces the residual less than this asks for a new factorisation
+MAX_FACTORISATIONS = 8  # of one Newton iteration
+BACKTRACKS = 5  # halvings of a Newton step that does not reduce the residual
+SMALLEST_SHARE = 1 / 64  # smallest step of the continuation in the share of convection
+ROUNDING = 1e-12
+BALANCE = 1e-3  # largest net flux through a closed boundary, in units of the flux through it
+
+
+@dataclass(frozen=True)
+class FlowSolution:
+    """A steady flow. Arrays are local, owned nodes first, then ghosts (numbering of TaylorHood).
+
+    Attributes:
+        viscosity: nu.
+        velocity: (2, n_velocity_local) at the P2 nodes.
+        pressure: (n_pressure_local,) at the vertices; of mean zero in an enclosed flow.
+        forces: (2, n_velocity_local) nodal forces of the fluid on what fixes its velocity, from the
+            residual; zero at free nodes and ghosts. Over no-slip walls they sum to drag and lift.
+        residual: norm of the residual in units of the norm of ``forces``, or of viscosity times
+            velocity where a flow bears next to none.
+        newton_steps, chord_steps: with a new and with a kept factorisation.
+        factorisations: how many were made.
+        seconds: wall time of the solve.
+    """
+
+    viscosity: float
+    velocity: np.ndarray
+    pressure: np.ndarray
+    forces: np.ndarray
+    residual: float
+    newton_steps: int
+    chord_steps: int
+    factorisations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A flow kept with its factorisation: where solves of nearby problems start from."""
+
+    state: np.ndarray
+    factorisation: Factorisation
+
+
+@dataclass
+class Counters:
+    """Totals over all solves of a solver."""
+
+    newton_steps: int = 0
+    chord_steps: int = 0
+    factorisations: int = 0
+    solves: int = 0
+
+
+class SteadyFlow:
+    """Newton and chord solver; forms, sparsity and numbering are built once.
+
+    Args:
+        tagged: triangle mesh with its tags.
+        dirichlet: tag -> components of the velocity (0, 1) that are given on its facets.
+        linear_solver: "auto" and "mumps": MUMPS on any number of ranks, "lu": PETSc's own on one
+            rank (it does not pivot and may refuse a saddle point).
+
+    Attributes:
+        space: the :class:`TaylorHood` numbering of all arrays.
+        fixed: (2, n_velocity_local) bool, components that are given.
+        enclosed: no facet lets fluid pass freely; the pressure is then fixed to mean zero.
+        counters: :class:`Counters`.
+
+    Raises:
+        MeshError: a tag is missing; ValueError: components or linear solver are unknown. On every
+            rank.
+
+    Collective.
+    """
+
+    def __init__(
+        self,
+        tagged: TaggedMesh,
+        *,
+        dirichlet: Mapping[str, Sequence[int]],
+        linear_solver: str = "auto",
+    ) -> None:
+        self.space = TaylorHood(tagged)
+        self.comm = self.space.comm
+        self._package = direct_package(linear_solver, self.comm.size)
+        self.fixed = _fixed_components(self.space, dirichlet)
+        self._build_forms(tagged)
+        self._number()
+        self._constrain()
+        self.counters = Counters()
+        self._matrix = fem_petsc.create_matrix(self._jacobian)
+        self._factors: Factorisation | None = None  # what chord steps use
+        self._spare: Factorisation | None = None  # no anchor's: may be renewed
+        self._started = False
+        self._scale, self._least_scale, self._obstacle = 0.0, 0.0, ""
+
+    def solve(
+        self,
+        viscosity: float,
+        boundary: np.ndarray,
+        start: Literal["last", "rest"] | Anchor = "last",
+    ) -> FlowSolution:
+        """The flow for ``viscosity`` and boundary values (2, n_velocity_local). Collective.
+
+        Args:
+            viscosity: nu > 0.
+            boundary: only the entries where ``fixed`` is True count; ghosts included.
+            start: "last": the last solution and factorisation, the fastest for a sequence of
+                nearby problems; an anchor: its own, so that the result does not depend on
+                the solves before; "rest": the Stokes flow.
+
+        Raises:
+            ValueError: on every rank: viscosity, values or their mass balance make no sense.
+            SolverDiverged: on every rank, with what was tried.
+        """
+        began, before = time.perf_counter(), Counters(**vars(self.counters))
+        self._set_problem(viscosity, boundary)
+        tried: list[str] = []
+        if not (self._take(start) and self._iterate(TOLERANCE, tried, "near the known flow")):
+            self._continuation(viscosity, tried)
+        self._started = True
+        self.counters.solves += 1
+        return self._solution(viscosity, before, began)
+
+    def keep(self) -> Anchor:
+        """The last solution as an anchor, factorised at its own place. Collective."""
+        if not self._started:
+            raise RuntimeError("keep: there is no solution yet, call solve first")
+        self._spare = None
+        factors = self._factorise()
+        self._spare = None
+        return Anchor(self._state.x.array.copy(), factors)
+
+    def force(self, solution: FlowSolution, tag: str) -> np.ndarray:
+        """Force (2,) of the fluid on the facets of ``tag``, on which both components are given.
+
+        Drag and lift where ``tag`` is an obstacle in a flow along x; it must not share nodes with
+        other tags of given velocity. The residual's force converges twice as fast as integrals of
+        surface gradients (John and Matthies, Int. J. Numer. Methods Fluids 37 (2001) 885). On
+        no-slip walls nu dv/dn - p n and the full stress have the same force. Collective.
+        """
+        return sum_over_ranks(self.comm, solution.forces[:, self.space.nodes(tag)].sum(axis=1))
+
+    # --- one problem -----------------------------------------------------------------------------
+
+    def _set_problem(self, viscosity: float, boundary: np.ndarray) -> None:
+        if not (np.isfinite(viscosity) and viscosity > 0):
+            raise ValueError(f"viscosity: expected a positive finite number, got {viscosity!r}")
+        shape = (2, self.space.n_velocity_local)
+        if boundary.shape != shape:
+            raise ValueError(
+                f"boundary: expected shape {shape} (components, local P2 nodes), "
+                f"got {boundary.shape}"
+            )
+        values = np.where(self.fixed, boundary, 0.0)
+        bad = sum_over_ranks(self.comm, np.array([np.count_nonzero(~np.isfinite(values))], float))
+        if bad[0]:
+            raise ValueError(f"boundary: expected finite values, got {int(bad[0])} that are not")
+        largest = self.comm.allreduce(float(np.abs(values).max(initial=0.0)), MPI.MAX)
+        self._balance(values, largest)
+        # a uniform flow bears no forces at all
+        self._least_scale = max(viscosity * largest, np.finfo(float).tiny)
+        self._viscosity.value = viscosity
+        self._values = values[self.fixed]
+
+    def _balance(self, values: np.ndarray, largest: float) -> None:
+        """What flows into an enclosed domain must flow out of it: scales what flows out, in place.
+
+        The interpolation of exact boundary values leaves a small difference.
+        """
+        if not self.enclosed:
+            return
+        flux = self._divergence * values
+        owned = flux[:, : self.space.n_velocity]
+        weights = np.abs(self._divergence[:, : self.space.n_velocity]).sum()
+        parts = [np.maximum(owned, 0.0).sum(), -np.minimum(owned, 0.0).sum(), weights]
+        out, into, weights = sum_over_ranks(self.comm, np.array(parts))
+        if max(out, into) <= ROUNDING * weights * largest:
+            return  # all the boundary moves along itself
+        if abs(out - into) > BALANCE * max(out, into):
+            raise ValueError(
+                f"boundary: the velocity is given on the whole boundary, {into:g} flows in and "
+                f"{out:g} flows out per unit of time; correct the values or leave an outflow free"
+            )
+        values[flux > 0] *= into / out
+
+    def _take(self, start: Literal["last", "rest"] | Anchor) -> bool:
+        """Begin from a known flow; False where there is none."""
+        if isinstance(start, Anchor):
+            self._state.x.array[:] = start.state
+            self._factors = start.factorisation
+        elif start == "rest" or not self._started:
+            return False
+        self._convection.value = 1.0
+        return True
+
+    def _continuation(self, viscosity: float, tried: list[str]) -> None:
+        """From the Stokes flow by growing shares of convection. Collective."""
+        self._state.x.array[:] = 0.0
+        self._factors = None
+        self._convection.value = 0.0
+        if not self._iterate(COARSE_TOLERANCE, tried, "Stokes flow"):
+            self._give_up(viscosity, tried)
+        share, step = 0.0, 1.0
+        while share < 1.0:
+            state, goal = self._state.x.array.copy(), min(1.0, share + step)
+            self._convection.value = goal
+            tolerance = TOLERANCE if goal == 1.0 else COARSE_TOLERANCE
+            if self._iterate(tolerance, tried, f"{goal:.3g} of the Reynolds number"):
+                share = goal
+                continue
+            self._state.x.array[:] = state
+            self._factors = None
+            step /= 2
+            if step < SMALLEST_SHARE:
+                self._give_up(viscosity, tried)
+
+    def _give_up(self, viscosity: float, tried: list[str]) -> None:
+        self._started = False
+        raise SolverDiverged(
+            f"steady flow at viscosity {viscosity:g}: no solution found ({'; '.join(tried)}); "
+            "lower the Reynolds number, refine the mesh, or use the unsteady solver"
+        )
+
+    def _iterate(self, tolerance: float, tried: list[str], what: str) -> bool:
+        """Chord steps, and Newton steps where these do not reduce the residual well. Collective.
+
+        Returns whether the residual fell below ``tolerance``; if not, ``tried`` says how it went.
+        """
+        self._state.x.array[self._fixed_dofs] = self._values
+        norm, budget = self._residual(), MAX_FACTORISATIONS
+        while not norm <= tolerance * self._scale:
+            fresh = self._factors is None
+            if fresh and budget == 0:
+                tried.append(f"{what}: residual {norm / self._scale:.1e} after the last step")
+                return False
+            budget -= fresh
+            new = self._step(self._factors or self._factorise(), norm, fresh)
+            if new is None and fresh:
+                tried.append(f"{what}: {self._obstacle} at residual {norm / self._scale:.1e}")
+                return False
+            if new is None or new > CHORD_RATE * norm:
+                self._factors = None
+            norm = norm if new is None else new
+        return True
+
+    def _step(self, factors: Factorisation, norm: float, fresh: bool) -> float | None:
+        """One step; the new residual's norm, or None (and no step) where none reduces it."""
+        correction = factors.solve(self._free_residual)
+        if correction is None:
+            self._obstacle = f"{self._package} gave no usable factors"
+            return None
+        state, owned = self._state.x, self._n_owned
+        old, length = state.array.copy(), 1.0
+        for _ in range(BACKTRACKS if fresh else 1):
+            state.array[:owned] = old[:owned] - length * correction
+            state.scatter_forward()
+            new = self._residual()
+            if new < norm:  # never where it is NaN
+                self.counters.newton_steps += fresh
+                self.counters.chord_steps += not fresh
+                return new
+            length /= 2
+        self._obstacle = "no Newton step reduces it"
+        state.array[:] = old
+        self._residual()
+        return None
+
+    # --- linear algebra --------------------------------------------------------------------------
+
+    def _residual(self) -> float:
+        """Assemble the residual at the present state; norm of its free entries. Collective."""
+        vector = self._residual_vector
+        vector.array[:] = 0.0
+        fem.assemble_vector(vector.array, self._form)
+        vector.scatter_reverse(la.InsertMode.add)
+        owned = vector.array[: self._n_owned]
+        self._free_residual = np.where(self._fixed_mask, 0.0, owned)
+        squares = np.array([self._free_residual @ self._free_residual, owned @ owned])
+        free, every = np.sqrt(sum_over_ranks(self.comm, squares))
+        self._scale = float(max(every, self._least_scale))
+        return float(free)
+
+    def _factorise(self) -> Factorisation:
+        """Factorise the Jacobian at the present state. Collective."""
+        if self._spare is None:
+            self._spare = Factorisation(self._matrix, self._package, self.comm)
+        self._matrix.zeroEntries()
+        fem_petsc.assemble_matrix(self._matrix, self._jacobian, bcs=self._conditions)
+        self._matrix.assemble()
+        self._spare.update()
+        self._factors = self._spare
+        self.counters.factorisations += 1
+        return self._spare
+
+    def _build_forms(self, tagged: TaggedMesh) -> None:
+        """Residual, Jacobian and the weights of div v, on one mixed space."""
+        mesh = tagged.mesh
+        cell = mesh.basix_cell()
+        elements = [
+            basix.ufl.element("Lagrange", cell, 2, shape=(2,), dtype=mesh.geometry.x.dtype),
+            basix.ufl.element("Lagrange", cell, 1, dtype=mesh.geometry.x.dtype),
+        ]
+        self._mixed = fem.functionspace(mesh, basix.ufl.mixed_element(elements))
+        self._state = fem.Function(self._mixed)
+        self._viscosity = fem.Constant(mesh, default_scalar_type(1.0))
+        self._convection = fem.Constant(mesh, default_scalar_type(1.0))
+        (v, p), (w, q) = ufl.split(self._state), ufl.TestFunctions(self._mixed)
+        momentum = self._viscosity * ufl.inner(ufl.grad(v), ufl.grad(w)) - p * ufl.div(w)
+        momentum += self._convection * ufl.inner(ufl.dot(ufl.grad(v), v), w)
+        residual = (momentum - q * ufl.div(v)) * ufl.dx
+        self._form = fem.form(residual)
+        self._jacobian = fem.form(ufl.derivative(residual, self._state))
+        self._residual_vector = fem.create_vector(self._mixed)
+        weights = fem.create_vector(self._mixed)
+        fem.assemble_vector(weights.array, fem.form((ufl.div(w) + 0 * q) * ufl.dx))
+        weights.scatter_reverse(la.InsertMode.add)
+        weights.scatter_forward()
+        self._weights = weights.array
+
+    def _number(self) -> None:
+        """Where TaylorHood's nodes stand in the mixed vector: by cells, which both number alike."""
+        space, mixed = self.space, self._mixed
+        self._velocity_dofs = np.empty((2, space.n_velocity_local), dtype=np.int32)
+        for component in range(2):
+            own = mixed.sub(0).sub(component).dofmap.list
+            self._velocity_dofs[component, space.V.dofmap.list.ravel()] = own.ravel()
+        self._pressure_dofs = np.empty(space.n_pressure_local, dtype=np.int32)
+        self._pressure_dofs[space.Q.dofmap.list.ravel()] = mixed.sub(1).dofmap.list.ravel()
+        self._n_owned = mixed.dofmap.index_map.size_local
+        self._divergence = self._weights[self._velocity_dofs]
+
+    def _constrain(self) -> None:
+        """Rows of given components, and of one pressure where only its gradient is determined."""
+        free = np.where(self.fixed, 0.0, np.abs(self._divergence)).max(initial=0.0)
+        largest = np.abs(self._divergence).max(initial=0.0)
+        free, largest = (self.comm.allreduce(float(x), MPI.MAX) for x in (free, largest))
+        self.enclosed = bool(free <= 1e-10 * largest)
+        self._fixed_dofs = self._velocity_dofs[self.fixed]
+        rows = np.unique(np.concatenate([self._fixed_dofs, self._pinned()])).astype(np.int32)
+        self._conditions = [fem.dirichletbc(fem.Function(self._mixed), rows)]
+        self._fixed_mask = np.zeros(self._n_owned, dtype=bool)
+        self._fixed_mask[rows[rows < self._n_owned]] = True
+
+    def _pinned(self) -> np.ndarray:
+        """The local index, if there is one here, of the pressure that stays what it is."""
+        marks = fem.create_vector(self._mixed)
+        if self.enclosed and self.comm.rank == 0:
+            marks.array[self._pressure_dofs[0]] = 1.0
+        marks.scatter_forward()
+        return np.flatnonzero(marks.array)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def _solution(self, viscosity: float, before: Counters, began: float) -> FlowSolution:
+        state, owned = self._state.x.array, self.space.n_velocity
+        if self.enclosed:
+            state[self._pressure_dofs] -= self._mean(state[self._pressure_dofs])
+        norm = self._residual()
+        forces = np.zeros_like(self._divergence)
+        forces[:, :owned] = -self._residual_vector.array[self._velocity_dofs[:, :owned]]
+        forces[~self.fixed] = 0.0
+        now = self.counters
+        return FlowSolution(
+            viscosity,
+            state[self._velocity_dofs],
+            state[self._pressure_dofs],
+            forces,
+            norm / self._scale,
+            now.newton_steps - before.newton_steps,
+            now.chord_steps - before.chord_steps,
+            now.factorisations - before.factorisations,
+            time.perf_counter() - began,
+        )
+
+    def _mean(self, pressure: np.ndarray) -> float:
+        space = self.space
+        integral = space.volumes @ pressure[space.pressure_cells].mean(axis=1)
+        total, area = sum_over_ranks(self.comm, np.array([integral, space.volumes.sum()]))
+        return float(total / area)
+
+
+def _fixed_components(space: TaylorHood, dirichlet: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Which velocity components (2, n_velocity_local) are given. Collective."""
+    fixed = np.zeros((2, space.n_velocity_local), dtype=bool)
+    for tag, components in dirichlet.items():
+        if not set(components) <= {0, 1}:
+            raise ValueError(
+                f"dirichlet: expected components 0 and 1, got {list(components)} of tag {tag!r}"
+            )
+        for component in components:
+            fixed[component, space.nodes(tag)] = True
+    if not space.comm.allreduce(int(fixed.any()), MPI.MAX):
+        raise ValueError("dirichlet: the velocity must be given somewhere, got no boundary values")
+    return fixed

@@ -1,0 +1,149 @@
+"""Taylor-Hood elements (P2 velocity, P1 pressure) as plain arrays, for kernels and couplings.
+
+Built once per mesh. Local node arrays hold the rank's own nodes first, then ghosts; element
+arrays hold the cells that the rank owns, so that every cell is counted once over all ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from dolfinx import default_scalar_type, fem, la
+from dolfinx import mesh as dmesh
+
+from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.solvers.p1 import barycentric_gradients
+
+#: local edge e lies opposite to local vertex e: the ends of the edges of a triangle
+EDGE_ENDS = np.array([[1, 2], [0, 2], [0, 1]])
+
+
+@dataclass(frozen=True)
+class BoundaryFacets:
+    """Facets of one tag that belong to the rank's own cells.
+
+    Attributes:
+        nodes: (m, 3) local P2 nodes: end, end, middle.
+        cells: (m,) index of the cell in the element arrays.
+        lengths: (m,).
+        normals: (m, 2) unit normals that point out of the fluid.
+    """
+
+    nodes: np.ndarray
+    cells: np.ndarray
+    lengths: np.ndarray
+    normals: np.ndarray
+
+
+class TaylorHood:
+    """P2/P1 spaces on a triangle mesh, their numbering, geometry and halo.
+
+    Args:
+        tagged: triangle mesh with its tags.
+
+    Raises:
+        ValueError: on every rank, when the mesh is not one of triangles in the plane.
+
+    Collective.
+    """
+
+    def __init__(self, tagged: TaggedMesh) -> None:
+        mesh = tagged.mesh
+        if (mesh.topology.dim, mesh.geometry.dim) != (2, 2):
+            raise ValueError(
+                "Navier-Stokes: expected a mesh of triangles in the plane, got cells of dimension "
+                f"{mesh.topology.dim} in {mesh.geometry.dim} dimensions"
+            )
+        self.tagged, self.mesh, self.comm = tagged, mesh, mesh.comm
+        self.V = fem.functionspace(mesh, ("Lagrange", 2))
+        self.Q = fem.functionspace(mesh, ("Lagrange", 1))
+        self.velocity_map, self.pressure_map = self.V.dofmap.index_map, self.Q.dofmap.index_map
+        self.n_velocity = self.velocity_map.size_local
+        self.n_velocity_local = self.n_velocity + self.velocity_map.num_ghosts
+        self.n_pressure = self.pressure_map.size_local
+        self.n_pressure_local = self.n_pressure + self.pressure_map.num_ghosts
+        self.velocity_points = self.V.tabulate_dof_coordinates()[:, :2].copy()
+        self.pressure_points = self.Q.tabulate_dof_coordinates()[:, :2].copy()
+        count = mesh.topology.index_map(2).size_local
+        self.velocity_cells = np.array(self.V.dofmap.list[:count], dtype=np.int32)
+        self.pressure_cells = np.array(self.Q.dofmap.list[:count], dtype=np.int32)
+        corners = self.pressure_points[self.pressure_cells]
+        edges = corners[:, 1:] - corners[:, :1]
+        self.volumes = 0.5 * np.abs(np.linalg.det(edges))
+        self.gradients = barycentric_gradients(corners)
+        self.midpoints = corners.mean(axis=1)
+        self._velocity_halo = la.vector(self.velocity_map, 2, dtype=default_scalar_type)
+        self._pressure_halo = la.vector(self.pressure_map, 1, dtype=default_scalar_type)
+
+    def facets(self, name: str) -> BoundaryFacets:
+        """The facets of a tag that belong to this rank's cells. Local.
+
+        Raises:
+            MeshError: there is no such tag of dimension 1.
+        """
+        require_tags(self.tagged, {name: 1})
+        return self._describe_facets(self.tagged.entities(name))
+
+    def open_facets(self, closed: np.ndarray) -> BoundaryFacets:
+        """Exterior facets with a node that is not ``closed`` (n_velocity_local,) bool. Local."""
+        return self._exterior(closed, closed=False)
+
+    def closed_facets(self, closed: np.ndarray) -> BoundaryFacets:
+        """Exterior facets all of whose nodes are ``closed`` (n_velocity_local,) bool. Local."""
+        return self._exterior(closed, closed=True)
+
+    def nodes(self, name: str) -> np.ndarray:
+        """Sorted local P2 nodes of a tag (k,), ghosts included. Collective.
+
+        Raises:
+            MeshError: there is no such tag of dimension 1.
+        """
+        require_tags(self.tagged, {name: 1})
+        found = fem.locate_dofs_topological(self.V, 1, self.tagged.entities(name), remote=True)
+        return np.unique(found)
+
+    def update_velocity(self, values: np.ndarray) -> None:
+        """Owners' values to the ghosts of ``values`` (2, n_velocity_local). Collective."""
+        if self.comm.size > 1:
+            halo, owned = self._velocity_halo, self.n_velocity
+            halo.array.reshape(-1, 2)[:owned] = values[:, :owned].T
+            halo.scatter_forward()
+            values[:, owned:] = halo.array.reshape(-1, 2)[owned:].T
+
+    def update_pressure(self, values: np.ndarray) -> None:
+        """Owners' values to the ghosts of ``values`` (n_pressure_local,). Collective."""
+        if self.comm.size > 1:
+            halo, owned = self._pressure_halo, self.n_pressure
+            halo.array[:owned] = values[:owned]
+            halo.scatter_forward()
+            values[owned:] = halo.array[owned:]
+
+    def _exterior(self, marked: np.ndarray, *, closed: bool) -> BoundaryFacets:
+        every = self._describe_facets(dmesh.exterior_facet_indices(self.mesh.topology))
+        kept = marked[every.nodes].all(axis=1) == closed
+        return BoundaryFacets(
+            every.nodes[kept], every.cells[kept], every.lengths[kept], every.normals[kept]
+        )
+
+    def _describe_facets(self, entities: np.ndarray) -> BoundaryFacets:
+        """Nodes, cells, lengths and outward normals of facets (local indices)."""
+        topology = self.mesh.topology
+        topology.create_connectivity(1, 2)
+        topology.create_connectivity(2, 1)
+        to_cell, to_facet = topology.connectivity(1, 2), topology.connectivity(2, 1)
+        cells, places = [], []
+        for facet in entities:
+            cell = int(to_cell.links(facet)[0])
+            if cell < len(self.velocity_cells):
+                cells.append(cell)
+                places.append(int(np.flatnonzero(to_facet.links(cell) == facet)[0]))
+        index, place = np.array(cells, dtype=np.int32), np.array(places, dtype=np.int64)
+        dofs, ends = self.velocity_cells[index], EDGE_ENDS[place]
+        rows = np.arange(len(index))
+        nodes = np.stack([dofs[rows, ends[:, 0]], dofs[rows, ends[:, 1]], dofs[rows, 3 + place]], 1)
+        # grad(lambda_v) of the vertex opposite to a facet points inwards
+        inward = self.gradients[index, place]
+        tangents = self.velocity_points[nodes[:, 1]] - self.velocity_points[nodes[:, 0]]
+        normals = -inward / np.linalg.norm(inward, axis=1, keepdims=True)
+        return BoundaryFacets(nodes, index, np.linalg.norm(tangents, axis=1), normals)

@@ -1,0 +1,62 @@
+"""Forces of the fluid on walls, from the residual of the momentum equation.
+
+Tested with the functions of the wall's nodes, the residual is the integral of the traction: as
+accurate as the flow's energy, where gradients taken at the surface lose an order (Babuska and
+Miller, Int. J. Numer. Methods Engrg. 20 (1984) 1085; John and Matthies, Int. J. Numer. Methods
+Fluids 37 (2001) 885, for the DFG cylinder).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hypemarl.solvers import flow_kernels as kernels
+from hypemarl.solvers.momentum import facet_quadrature
+from hypemarl.solvers.taylor_hood import TaylorHood
+
+
+class WallForces:
+    """Nodal forces on the nodes of walls.
+
+    Args:
+        space: Taylor-Hood spaces; walls: (n_velocity_local,) bool, nodes where forces are wanted
+            and the velocity is given.
+
+    Collective.
+    """
+
+    def __init__(self, space: TaylorHood, walls: np.ndarray) -> None:
+        cells = np.flatnonzero(walls[space.velocity_cells].any(axis=1))
+        mass, stiffness, divergence = kernels.reference_products()
+        g = space.gradients[cells, 1:]
+        products = np.einsum("c,cad,cbd->cab", space.volumes[cells], g, g)
+        self._elements = (
+            space.velocity_cells[cells],
+            space.pressure_cells[cells],
+            space.volumes[cells],
+            space.gradients[cells],
+            mass,
+            np.einsum("cab,abij->cij", products, stiffness),
+            kernels.reference_convection(),
+            divergence,
+        )
+        facets = space.closed_facets(walls)
+        self._facets = (facets.nodes, facets.lengths, facets.normals, *facet_quadrature())
+        touched = np.unique(space.velocity_cells[cells])
+        self._inner = touched[~walls[touched]]
+        self._forces = np.zeros((space.n_velocity_local, 2))
+
+    def evaluate(
+        self, rate: np.ndarray, v: np.ndarray, p: np.ndarray, viscosity: float
+    ) -> np.ndarray:
+        """Forces (n_velocity_local, 2) by this rank's cells, zero off the walls; a view. Local.
+
+        ``rate`` and ``v`` (n_velocity_local or more, 2): time derivative and velocity; p
+        (n_pressure_local,). The sum over nodes and ranks is the force on the body.
+        """
+        forces = self._forces
+        forces[:] = 0.0
+        kernels.add_wall_forces(rate, v, p, *self._elements, viscosity, forces)
+        kernels.add_wall_convection(v, *self._facets, forces)
+        forces[self._inner] = 0.0
+        return forces

@@ -1,0 +1,174 @@
+"""Unsteady flows with known answers: Taylor-Green vortices and the DFG cylinder at Re 100."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from hypemarl.config import MeshConfig
+from hypemarl.meshing import build
+from hypemarl.mpi import sum_over_ranks, world
+from hypemarl.solvers.functionals import FlowFunctionals, strouhal
+from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.verification.report import Report
+
+WALLS = ("left", "right", "bottom", "top")
+VISCOSITY = 0.01
+END = 0.5
+AREA = 4.0
+DIAMETER = 0.1
+DFG = MeshConfig(
+    shape="channel-with-disc",
+    length=2.2,
+    height=0.41,
+    disc_centre=(0.2, 0.2),
+    disc_radius=0.05,
+    element_size=0.02,
+    disc_element_size=0.006,
+)
+DEVELOPED = 5.0  # time from which the shedding is periodic
+
+
+def taylor_green() -> Report:
+    """Decaying vortices on (-1, 1)^2, exact velocity given on the walls: rates in space and time.
+
+    v = (-cos(pi x) sin(pi y), sin(pi x) cos(pi y)) exp(-2 pi^2 nu t),
+    p = -1/4 (cos(2 pi x) + cos(2 pi y)) exp(-4 pi^2 nu t) (Taylor and Green, Proc. R. Soc. Lond. A
+    158 (1937) 499). Rates are those of the last refinement. Collective.
+    """
+    report = Report("Taylor-Green vortices, P2/P1 and BDF2, unstructured triangles")
+    errors = [_errors(_march(h, 2.5e-3)) for h in (0.4, 0.2, 0.1)]
+    report.at_least("order in space, velocity (L2)", _rate(errors[-2:], 0), 2.8)
+    report.at_least("order in space, pressure (L2)", _rate(errors[-2:], 1), 1.8)
+    report.at_most("velocity error, h = 0.1, dt = 1/400", errors[-1][0], 2.5e-3)
+    report.at_most("pressure error, h = 0.1, dt = 1/400", errors[-1][1], 6e-3)
+    flows = [_march(0.15, dt) for dt in (0.05, 0.025, 0.0125, 0.00625)]
+    steps = [_distance(*pair) for pair in itertools.pairwise(flows)]
+    report.at_least("order in time, velocity (L2)", _rate(steps[-2:], 0), 1.85)
+    report.at_least("order in time, pressure (L2)", _rate(steps[-2:], 1), 1.5)
+    report.at_most("velocity, dt = 1/80 against 1/160", steps[-1][0], 1e-3)
+    return report
+
+
+def _rate(errors: Sequence[tuple[float, float]], place: int) -> float:
+    return float(np.log2(errors[0][place] / errors[1][place]))
+
+
+def _distance(one: UnsteadyFlow, other: UnsteadyFlow) -> tuple[float, float]:
+    """L2 distances of velocities and pressures on the same mesh (the space error drops out)."""
+    energy = FlowFunctionals(one.space).kinetic_energy(one.velocity - other.velocity)
+    p = fem.Function(one.space.Q)
+    p.x.array[:] = one.pressure - other.pressure
+    mean = _integral(p, one.comm) / AREA
+    return float(np.sqrt(2.0 * energy)), float(np.sqrt(_integral((p - mean) ** 2, one.comm)))
+
+
+def _march(element_size: float, time_step: float) -> UnsteadyFlow:
+    """The vortices at time END."""
+    tagged = build(MeshConfig(shape="square", element_size=element_size), world())
+    given = dict.fromkeys(WALLS, (0, 1))
+    flow = UnsteadyFlow(
+        tagged, dirichlet=given, time_step=time_step, viscosity=VISCOSITY, rtol=1e-9
+    )
+    points, corners = flow.space.velocity_points, flow.space.pressure_points
+    flow.reset(_vortices(points, 0.0), _vortex_pressure(corners, 0.0))
+    for n in range(round(END / time_step)):
+        flow.boundary[:] = _vortices(points, (n + 1) * time_step)
+        flow.step()
+    return flow
+
+
+def _vortices(x: np.ndarray, t: float) -> np.ndarray:
+    decay = np.exp(-2.0 * np.pi**2 * VISCOSITY * t)
+    a, b = np.pi * x[:, 0], np.pi * x[:, 1]
+    return decay * np.stack([-np.cos(a) * np.sin(b), np.sin(a) * np.cos(b)])
+
+
+def _vortex_pressure(x: np.ndarray, t: float) -> np.ndarray:
+    decay = np.exp(-4.0 * np.pi**2 * VISCOSITY * t)
+    return -0.25 * decay * (np.cos(2 * np.pi * x[:, 0]) + np.cos(2 * np.pi * x[:, 1]))
+
+
+def _errors(flow: UnsteadyFlow) -> tuple[float, float]:
+    """L2 errors of velocity and pressure (made of mean zero) at time END."""
+    space, mesh = flow.space, flow.space.mesh
+    x, decay = ufl.SpatialCoordinate(mesh), np.exp(-2.0 * np.pi**2 * VISCOSITY * END)
+    a, b, decay = np.pi * x[0], np.pi * x[1], fem.Constant(mesh, decay)
+    exact = (-ufl.cos(a) * ufl.sin(b) * decay, ufl.sin(a) * ufl.cos(b) * decay)
+    squares = 0.0
+    for component in range(2):
+        v = fem.Function(space.V)
+        v.x.array[:] = flow.velocity[component]
+        squares += _integral((v - exact[component]) ** 2, space.comm)
+    p = fem.Function(space.Q)
+    p.x.array[:] = flow.pressure
+    difference = p + 0.25 * (ufl.cos(2 * a) + ufl.cos(2 * b)) * decay**2
+    p.x.array[:] -= _integral(difference, space.comm) / AREA
+    return float(np.sqrt(squares)), float(np.sqrt(_integral(difference**2, space.comm)))
+
+
+def _integral(integrand: object, comm: object) -> float:
+    form = fem.form(integrand * ufl.dx(metadata={"quadrature_degree": 8}))  # type: ignore[operator]
+    return float(sum_over_ranks(comm, np.array([fem.assemble_scalar(form)]))[0])  # type: ignore[arg-type]
+
+
+def dfg_2d_2() -> Report:
+    """Vortex shedding behind a cylinder at Re 100, against the published intervals. Collective.
+
+    Schaefer and Turek, Benchmark computations of laminar flow around a cylinder, Notes Numer. Fluid
+    Mech. 52 (1996) 547: largest drag and lift coefficients, Strouhal number, and the pressure
+    difference between front and back half a period after the largest lift.
+    """
+    report = Report("DFG 2D-2: cylinder in a channel, Re 100, 7,300 triangles, dt = 1/1000")
+    forces, pressures = _shedding()
+    last = len(forces) - round(3 * 0.34 / 1e-3)  # three periods
+    drag, lift = forces[last:].T
+    frequency = strouhal(lift, 1e-3, length=DIAMETER, speed=1.0)
+    half = round(0.5 * DIAMETER / frequency / 1e-3) if np.isfinite(frequency) else 0
+    peak = int(np.argmax(lift[: len(lift) - half]))
+    report.within("largest drag coefficient", float(drag.max()), 3.22, 3.24)
+    report.within("largest lift coefficient", float(lift.max()), 0.98, 1.02)
+    report.within("Strouhal number", frequency, 0.295, 0.305)
+    report.within("pressure difference", float(pressures[last + peak + half]), 2.46, 2.50)
+    return report
+
+
+def _shedding() -> tuple[np.ndarray, np.ndarray]:
+    """Drag and lift coefficients (n, 2) and pressure differences (n,) of a developed flow.
+
+    A push sideways at the entrance starts the shedding; it develops at dt = 1/500.
+    """
+    tagged = build(DFG, world())
+    given = dict.fromkeys(("inflow", "disc", "bottom", "top"), (0, 1))
+    flow = UnsteadyFlow(tagged, dirichlet=given, time_step=2e-3, bodies=("disc",))
+    entrance, disc = flow.space.nodes("inflow"), flow.space.nodes("disc")
+    y = flow.space.velocity_points[entrance, 1]
+    profile = 6.0 * y * (DFG.height - y) / DFG.height**2
+    while flow.time < DEVELOPED:
+        start, push = min(1.0, flow.time / 0.1), np.sin(np.pi * min(1.0, flow.time / 0.3))
+        flow.boundary[:, entrance] = np.stack([start * profile, 0.2 * push * profile])
+        flow.step()
+    flow.set_time_step(1e-3)
+    ends = _nearest_vertices(flow, np.array([[0.15, 0.2], [0.25, 0.2]]))
+    samples = []
+    for _ in range(1500):
+        flow.step()
+        samples.append(np.append(flow.traction()[:, disc].sum(axis=1), ends @ flow.pressure))
+    totals = sum_over_ranks(flow.comm, np.array(samples))
+    return 2.0 / DIAMETER * totals[:, :2], totals[:, 2]
+
+
+def _nearest_vertices(flow: UnsteadyFlow, places: np.ndarray) -> np.ndarray:
+    """Row (n_pressure_local,) that takes p(first) - p(second) at this rank's share of vertices."""
+    row, space = np.zeros(flow.space.n_pressure_local), flow.space
+    for sign, place in zip((1.0, -1.0), places, strict=True):
+        distance = np.linalg.norm(space.pressure_points[: space.n_pressure] - place, axis=1)
+        row[np.flatnonzero(distance < 1e-9)] = sign
+    found = sum_over_ranks(flow.comm, np.array([np.abs(row).sum()]))[0]
+    if found != len(places):
+        raise ValueError(f"expected a vertex at each of {places.tolist()}, found {found:.0f}")
+    return row

@@ -1,0 +1,145 @@
+"""Steady Navier-Stokes flow against exact solutions and the DFG benchmark 2D-1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+
+from hypemarl.config import MeshConfig
+from hypemarl.coupling.probes import PointProbes
+from hypemarl.meshing import build
+from hypemarl.mpi import sum_over_ranks, world
+from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
+from hypemarl.verification.report import Report
+
+WALLS = ("left", "right", "bottom", "top")
+KOVASZNAY_REYNOLDS = 40.0
+# DFG benchmark 2D-1: Schaefer and Turek, Notes Numer. Fluid Mech. 52 (1996) 547; digits of
+# Nabh, PhD thesis, Heidelberg 1998.
+DRAG, LIFT, PRESSURE_DIFFERENCE = 5.57953523384, 0.010618948146, 0.11752016697
+PUBLISHED_LIFT = (0.0104, 0.0110)
+DFG_MESH = MeshConfig(
+    shape="channel-with-disc",
+    length=2.2,
+    height=0.41,
+    disc_centre=(0.2, 0.2),
+    disc_radius=0.05,
+    element_size=0.03,
+    disc_element_size=0.0022,
+)
+
+
+def poiseuille(sizes: Sequence[float] = (0.16, 0.08, 0.04)) -> Report:
+    """Plane Poiseuille flow, which P2/P1 holds exactly, and rates in space on Kovasznay's flow."""
+    report = Report("Poiseuille flow to rounding; Kovasznay flow, L2 errors and orders in h")
+    _plane_poiseuille(report)
+    widths, errors = zip(*(_kovasznay_errors(size) for size in sizes), strict=True)
+    for k, (name, order, ceiling) in enumerate((("velocity", 2.9, 1e-3), ("pressure", 1.9, 3e-3))):
+        for width, error in zip(widths, errors, strict=True):
+            report.note(f"{name} error at h = {width:.3g}", error[k])
+        for n in range(len(sizes) - 1):
+            rate = log(errors[n][k] / errors[n + 1][k]) / log(widths[n] / widths[n + 1])
+            report.at_least(f"{name}: order to h = {widths[n + 1]:.3g}", rate, order)
+        report.at_most(f"finest {name} error", errors[-1][k], ceiling)
+    return report
+
+
+def dfg_2d_1(mesh: MeshConfig = DFG_MESH) -> Report:
+    """Flow around a cylinder at Re 20: drag and lift coefficients and the pressure difference.
+
+    Coefficients are 2 F / (U^2 D) with the mean inflow U = 0.2 and D = 0.1; the pressure difference
+    is that between the front (0.15, 0.2) and the back (0.25, 0.2) of the cylinder.
+    """
+    mean, diameter, viscosity = 0.2, 0.1, 1e-3
+    flow = SteadyFlow(
+        build(mesh, world()),
+        dirichlet=dict.fromkeys(("inflow", "bottom", "top", "disc"), (0, 1)),
+    )
+    boundary = np.zeros((2, flow.space.n_velocity_local))
+    inflow = flow.space.nodes("inflow")
+    y = flow.space.velocity_points[inflow, 1]
+    boundary[0, inflow] = 6.0 * mean * y * (mesh.height - y) / mesh.height**2
+    solution = flow.solve(viscosity, boundary)
+    drag, lift = (2.0 * flow.force(solution, "disc") / (mean**2 * diameter)).tolist()
+    ends = PointProbes(flow.space, np.array([[0.15, 0.2], [0.25, 0.2]]))
+    pressures = ends.evaluate(solution.velocity, solution.pressure)[:, 2]
+    difference = float(pressures[0] - pressures[1])
+    report = Report("DFG 2D-1: steady flow around a cylinder at Re 20")
+    report.note("triangles", flow.space.mesh.topology.index_map(2).size_global)
+    report.note("factorisations", solution.factorisations)
+    report.note("drag coefficient", drag)
+    report.at_most("its relative error", abs(drag / DRAG - 1.0), 1e-3)
+    report.at_least("lift coefficient", lift, PUBLISHED_LIFT[0])
+    report.at_most("lift coefficient", lift, PUBLISHED_LIFT[1])
+    report.at_most("its relative error", abs(lift / LIFT - 1.0), 1e-2)
+    report.note("pressure difference", difference)
+    report.at_most("its relative error", abs(difference / PRESSURE_DIFFERENCE - 1.0), 1e-3)
+    return report
+
+
+def _plane_poiseuille(report: Report, size: float = 0.2, viscosity: float = 0.05) -> None:
+    """v = (1 - y^2, 0), p = 2 nu (1 - x) on (-1, 1)^2 with a free outflow at x = 1."""
+    tagged = build(MeshConfig(shape="square", element_size=size), world())
+    flow = SteadyFlow(tagged, dirichlet=dict.fromkeys(("left", "bottom", "top"), (0, 1)))
+    x, y = flow.space.velocity_points.T
+    exact = np.stack([1.0 - y**2, 0.0 * x])
+    solution = flow.solve(viscosity, exact)
+    pressure = 2.0 * viscosity * (1.0 - flow.space.pressure_points[:, 0])
+    for name, computed, true in (
+        ("velocity", solution.velocity, exact),
+        ("pressure", solution.pressure, pressure),
+    ):
+        worst = flow.comm.allreduce(float(np.abs(computed - true).max(initial=0.0)), MPI.MAX)
+        report.at_most(f"Poiseuille: largest nodal error of the {name}", worst, 1e-8)
+
+
+def _kovasznay_errors(size: float) -> tuple[float, tuple[float, float]]:
+    """sqrt(area / triangles), and L2 errors of velocity and pressure, velocity given all around.
+
+    On (-0.5, 1.5)^2.
+
+    Kovasznay, Proc. Cambridge Philos. Soc. 44 (1948) 58: the wake of a grid at Re = 40.
+    """
+    mesh = MeshConfig(shape="square", element_size=size, lower=-0.5, upper=1.5)
+    flow = SteadyFlow(build(mesh, world()), dirichlet=dict.fromkeys(WALLS, (0, 1)))
+    velocity, _ = _kovasznay(flow.space.velocity_points.T, np)
+    solution = flow.solve(1.0 / KOVASZNAY_REYNOLDS, np.stack(velocity))
+    width = sqrt(4.0 / flow.space.mesh.topology.index_map(2).size_global)
+    return width, _l2_errors(flow, solution)
+
+
+def _kovasznay(x: Sequence, functions: Any) -> tuple[list, Any]:
+    """Velocity and pressure at x; ``functions`` offers exp, sin, cos of such (numpy or ufl)."""
+    half = KOVASZNAY_REYNOLDS / 2.0
+    rate, wave = half - np.sqrt(half**2 + 4.0 * np.pi**2), 2.0 * np.pi
+    decay = functions.exp(rate * x[0])
+    velocity = [
+        1.0 - decay * functions.cos(wave * x[1]),
+        rate / wave * decay * functions.sin(wave * x[1]),
+    ]
+    return velocity, -0.5 * decay**2
+
+
+def _l2_errors(flow: SteadyFlow, solution: FlowSolution) -> tuple[float, float]:
+    space = flow.space
+    exact, pressure = _kovasznay(ufl.SpatialCoordinate(space.mesh), ufl)
+    dx = ufl.dx(space.mesh, degree=8)
+    squares = []
+    for component, true in zip(solution.velocity, exact, strict=True):
+        computed = fem.Function(space.V)
+        computed.x.array[:] = component
+        squares.append((computed - true) ** 2 * dx)
+    computed = fem.Function(space.Q)
+    computed.x.array[:] = solution.pressure
+    difference = computed - pressure
+    forms = [*squares, difference * dx, difference**2 * dx]
+    parts = np.array([fem.assemble_scalar(fem.form(form)) for form in forms])
+    first, second, offset, square = sum_over_ranks(space.comm, parts)
+    area = 4.0  # of (-0.5, 1.5)^2; pressures count up to a constant
+    return float(np.sqrt(first + second)), float(np.sqrt(square - offset**2 / area))
