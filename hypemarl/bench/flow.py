@@ -107,7 +107,7 @@ def _started(mesh: MeshConfig, dt: float, steps: int) -> UnsteadyFlow:
     entrance = flow.space.nodes("inflow")
     profile = _profile(flow.space.velocity_points[entrance, 1])
     for n in range(steps):
-        opening = min(1.0, (n + 1) / max(1.0, 0.25 * steps))
+        opening = min(1.0, (n + 1) / max(50.0, 0.25 * steps))
         flow.boundary[:, entrance] = np.stack([opening * profile, 0.0 * profile])
         flow.step()
     return flow

@@ -21,12 +21,16 @@ SHARPNESS = 10.0  # of the bump exp(-10 |x - c|^2)
 
 @dataclass(frozen=True)
 class DensitySnapshot:
-    """State of an episode: solver state, target (n_local,), patch means of the target (n,)."""
+    """State of an episode: solver state, target (n_local,), patch means of the target (n,).
+
+    ``carrier`` is the flow (n_local, gdim) that the control adds to, None where there is none.
+    """
 
     solver: DensityState
     target: np.ndarray
     target_means: np.ndarray
     actions: np.ndarray
+    carrier: np.ndarray | None = None
 
 
 def bump(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -65,6 +69,7 @@ class DensityPlant:
         self._target = np.zeros(space.n_local)
         self._target_means = np.zeros(self.n_agents)
         self._actions = np.zeros((self.n_agents, self.action_size))
+        self._carrier: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:
         """The sizes, bounds and names that environments and agents read."""
@@ -108,18 +113,25 @@ class DensityPlant:
 
         The system is deterministic: ``seed`` is accepted for the interface's sake. Collective.
         """
+        values = self._checked(parameters)
+        self._start(values)
+        return self._observe()
+
+    def _checked(self, parameters: np.ndarray) -> np.ndarray:
         values = np.asarray(parameters, dtype=np.float64)
         if values.shape != self.parameter_low.shape or not np.all(np.isfinite(values)):
             raise ValueError(
                 f"parameters: expected {len(self.parameter_low)} finite numbers "
                 f"{self.parameter_names}, got {values.tolist()}"
             )
+        return values
+
+    def _start(self, values: np.ndarray) -> None:
         gdim = self.space.gdim
         self.solver.reset(bump(self.space.points, values[:gdim]))
-        self._target = bump(self.space.points, values[gdim:])
+        self._target = bump(self.space.points, values[gdim : 2 * gdim])
         self._target_means = self.sensors.means(self._target)
         self._actions = np.zeros((self.n_agents, self.action_size))
-        return self._observe()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """One control interval under constant amplitudes (n, gdim).
@@ -134,7 +146,7 @@ class DensityPlant:
         self._actions = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
-        self.solver.set_velocity(u)
+        self.solver.set_velocity(u if self._carrier is None else u + self._carrier)
         self.cost.begin(u, interval)
         count = self.solver.advance(
             interval, lambda y, weight: self.cost.add(y, self._target, weight)
@@ -151,6 +163,7 @@ class DensityPlant:
             self._target.copy(),
             self._target_means.copy(),
             self._actions.copy(),
+            None if self._carrier is None else self._carrier.copy(),
         )
 
     def restore(self, state: DensitySnapshot) -> np.ndarray:

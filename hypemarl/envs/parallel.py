@@ -72,7 +72,10 @@ class PDEEnv(ParallelEnv):
     # --- arrays ----------------------------------------------------------------------------------
 
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
-        """Uniform parameters of an episode, shape (n_parameters,). Local."""
+        """Parameters of an episode (n_parameters,): uniform, or out of the plant's bank. Local."""
+        bank = getattr(self.plant, "parameter_bank", None)
+        if bank is not None:
+            return bank[generator.integers(len(bank))].copy()
         return generator.uniform(self.parameter_low, self.parameter_high)
 
     def reset_arrays(self, parameters: np.ndarray) -> Episode:
@@ -98,8 +101,8 @@ class PDEEnv(ParallelEnv):
             return self._failed(f"cost of the interval {costs.total:g} above the limit {limit:g}")
         self._count += 1
         self._observations = observations
-        info = {"cost": costs.total, "costs": costs.terms, "local_costs": costs.shares}
-        info["time_steps"] = plant_info["time_steps"]
+        info = {"cost": costs.total, "local_costs": costs.shares, **plant_info}
+        info["costs"] = costs.terms
         truncated = self._count >= self.control_steps
         return Step(observations, self._shape_rewards(rewards), False, truncated, info)
 

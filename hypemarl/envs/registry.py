@@ -8,6 +8,8 @@ from mpi4py import MPI
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.density import DensityPlant
+from hypemarl.coupling.density_fluid import DensityFluidPlant
+from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
@@ -18,7 +20,19 @@ def _density(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
     return DensityPlant(config, build(config.mesh, comm))
 
 
-SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {"density": _density}
+def _density_fluid(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
+    return DensityFluidPlant(config, build(config.mesh, comm))
+
+
+def _flow(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
+    return FlowPlant(config, build(config.mesh, comm))
+
+
+SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {
+    "density": _density,
+    "density-fluid": _density_fluid,
+    "flow": _flow,
+}
 
 
 def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> PDEEnv:

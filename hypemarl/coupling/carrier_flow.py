@@ -1,0 +1,107 @@
+"""The steady flow v(mu) that carries a density: Navier-Stokes in the square around a disc."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl.config import FlowConfig
+from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.p1 import P1Space
+from hypemarl.solvers.steady_flow import Anchor, SteadyFlow
+from hypemarl.solvers.transfer import VertexValues
+
+ONSET_OF_SHEDDING = 45.0
+"""Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
+REMEMBERED = 1024
+"""Flows kept in memory; the oldest go first."""
+
+
+class CarrierFlow:
+    """Flow from below through (lower, upper)^2 minus a disc, at any speed and angle.
+
+    On the bottom v = speed (s sin(angle), cos(angle)), s the parabola of height one that vanishes
+    at the ends; no slip on the disc, free slip at the sides, free outflow at the top.
+
+    Every flow is computed from the same anchor, the one in the middle of the parameters' box, so
+    that it is a function of its parameters, whatever was asked for before: chord steps with the
+    anchor's factorisation, a new one where they converge slowly (docs/navier_stokes.md has times).
+
+    Args:
+        tagged: mesh with the tags left, right, bottom, top, disc; target: nodes where the velocity
+            is wanted; config: viscosity, box of speeds and angles, linear solver.
+
+    Raises:
+        MeshError: a tag is missing; SolverDiverged: there is no steady flow at the box's middle.
+
+    Collective, every method too.
+    """
+
+    def __init__(self, tagged: TaggedMesh, target: P1Space, config: FlowConfig) -> None:
+        require_tags(tagged, dict.fromkeys(("left", "right", "bottom", "top", "disc"), 1))
+        self.config = config
+        self.flow = SteadyFlow(
+            tagged,
+            dirichlet={"bottom": (0, 1), "disc": (0, 1), "left": (0,), "right": (0,)},
+            linear_solver=config.linear_solver,
+        )
+        self._at_vertices = VertexValues(self.flow.space, target)
+        self._inflow_nodes = self.flow.space.nodes("bottom")
+        self._profile = self._parabola(self.flow.space.velocity_points[self._inflow_nodes, 0])
+        self._warn()
+        self._known: dict[tuple[float, float], np.ndarray] = {}
+        self._anchor: Anchor | None = None
+        speed = 0.5 * (config.speed_low + config.speed_high)
+        self._solve(speed, 0.5 * (config.angle_low + config.angle_high))
+        self._anchor = self.flow.keep()
+
+    def velocity(self, speed: float, angle: float) -> np.ndarray:
+        """Velocities (n_local, 2) at the target's nodes; not to be written to.
+
+        Raises:
+            SolverDiverged: on every rank, when no steady flow was found.
+        """
+        key = (float(speed), float(angle))
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[key] = self._solve(*key)
+            self._known[key].flags.writeable = False
+        return self._known[key]
+
+    def _warn(self) -> None:
+        """Beyond the onset of vortex shedding a steady flow is not what a fluid does."""
+        disc = self._extent(self.flow.space.velocity_points[self.flow.space.nodes("disc"), 0])
+        reynolds = self.config.speed_high * (disc[1] - disc[0]) / self.config.viscosity
+        if reynolds > ONSET_OF_SHEDDING and self.flow.comm.rank == 0:
+            warnings.warn(
+                f"density-fluid: Reynolds number up to {reynolds:.3g} (flow.speed_high times the "
+                f"disc's diameter / flow.viscosity); above {ONSET_OF_SHEDDING:g} the steady flow "
+                "is unstable and the solver may not find it; raise flow.viscosity",
+                stacklevel=2,
+            )
+
+    def _extent(self, x: np.ndarray) -> tuple[float, float]:
+        comm = self.flow.comm
+        low = comm.allreduce(float(x.min(initial=np.inf)), MPI.MIN)
+        return low, comm.allreduce(float(x.max(initial=-np.inf)), MPI.MAX)
+
+    def _parabola(self, x: np.ndarray) -> np.ndarray:
+        """One in the middle of the bottom, zero at its ends."""
+        low, high = self._extent(x)
+        return 4.0 * (x - low) * (high - x) / (high - low) ** 2
+
+    def _solve(self, speed: float, angle: float) -> np.ndarray:
+        boundary = np.zeros((2, self.flow.space.n_velocity_local))
+        boundary[0, self._inflow_nodes] = speed * np.sin(angle) * self._profile
+        boundary[1, self._inflow_nodes] = speed * np.cos(angle)
+        start: Anchor | Literal["rest"] = self._anchor or "rest"
+        try:
+            solution = self.flow.solve(self.config.viscosity, boundary, start)
+        except SolverDiverged as error:
+            raise SolverDiverged(f"flow at speed {speed:g}, angle {angle:g}: {error}") from error
+        return self._at_vertices(solution.velocity)

@@ -1,0 +1,196 @@
+"""Flow states on disk, whatever the number of ranks that wrote them or read them.
+
+A file is an .npz with the state's nodal arrays in the order of the nodes' coordinates, those
+coordinates, the facts that the state belongs to (JSON) and a checksum. Its name is the hash of the
+facts, and the facts are compared again on reading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from hypemarl.mpi import on_root, raise_together
+from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
+
+SAME_PLACE = 1e-9  # largest distance of a stored node from the mesh's, in units of the domain
+
+
+class CacheError(RuntimeError):
+    """A stored state is damaged or belongs to something else. Raised on every rank."""
+
+
+def cache_folder() -> Path:
+    """``$HYPEMARL_CACHE``, else ``hypemarl`` in the user's cache folder."""
+    given = os.environ.get("HYPEMARL_CACHE")
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "hypemarl"
+
+
+class StateCache:
+    """Load and save states of one flow solver.
+
+    Args:
+        solver: of the flow; facts: JSON-able names and values that every state of this flow
+            depends on; folder: where files lie (default: :func:`cache_folder`).
+    """
+
+    def __init__(
+        self, solver: UnsteadyFlow, facts: dict[str, Any], folder: Path | None = None
+    ) -> None:
+        self.solver, self.space, self.comm = solver, solver.space, solver.comm
+        self.facts = facts
+        self.folder = folder or cache_folder()
+
+    def path(self, parameters: np.ndarray) -> Path:
+        """The file of the state at ``parameters``. Local."""
+        digest = hashlib.sha256(self._key(parameters).encode()).hexdigest()
+        return self.folder / f"flow-{digest[:32]}.npz"
+
+    def load(self, parameters: np.ndarray) -> FlowState | None:
+        """The stored state, None where there is none. Collective.
+
+        Raises:
+            CacheError: on every rank, when the file is damaged or was made for something else.
+        """
+        path, key = self.path(parameters), self._key(parameters)
+        stored = on_root(self.comm, lambda: _read(path, key) if path.is_file() else None)
+        return None if stored is None else self._distribute(stored, path)
+
+    def save(self, parameters: np.ndarray, state: FlowState) -> Path:
+        """Write a state for good (a temporary file that is then renamed). Collective.
+
+        Raises:
+            OSError: on every rank, when the folder cannot be written.
+        """
+        path, key = self.path(parameters), self._key(parameters)
+        arrays = self._gather(state)
+        with raise_together(self.comm):
+            if arrays is not None:
+                _write(path, key, arrays)
+        return path
+
+    def _key(self, parameters: np.ndarray) -> str:
+        facts = {**self.facts, "parameters": [float(value) for value in parameters]}
+        return json.dumps(facts, sort_keys=True)
+
+    def _gather(self, state: FlowState) -> dict[str, np.ndarray] | None:
+        """All nodes' values on rank 0, ordered by coordinates; None elsewhere. Collective."""
+        space = self.space
+        counts = {"velocity": space.n_velocity, "pressure": space.n_pressure}
+        own = {name: value[: counts[_KIND[value.ndim]]] for name, value in _arrays(state).items()}
+        own["velocity_points"] = space.velocity_points[: space.n_velocity]
+        own["pressure_points"] = space.pressure_points[: space.n_pressure]
+        parts = self.comm.gather(own, root=0)
+        if parts is None:
+            return None
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in own}
+        scale = SAME_PLACE * float(np.ptp(whole["pressure_points"]))
+        for kind in counts:
+            rows = whole[f"{kind}_points"]
+            order = np.lexsort((rows / scale).round().T[::-1])
+            for name, value in _arrays(state).items():
+                if _KIND[value.ndim] == kind:
+                    whole[name] = whole[name][order]
+            whole[f"{kind}_points"] = rows[order]
+        numbers = {name: np.array(v) for name, v in vars(state).items() if not np.ndim(v)}
+        return whole | numbers
+
+    def _distribute(self, stored: dict[str, np.ndarray], path: Path) -> FlowState:
+        """This rank's part of a stored state, ghosts included. Collective."""
+        space = self.space
+        with raise_together(self.comm):
+            velocity_points = space.velocity_points[: space.n_velocity]
+            rows = _match(stored["velocity_points"], velocity_points, path)
+            pressure_rows = _match(stored["pressure_points"], space.pressure_points, path)
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(FlowState):
+            array = stored[field.name]
+            if array.ndim == 0:
+                values[field.name] = array.item()
+            elif _KIND[array.ndim] == "pressure":
+                values[field.name] = array[pressure_rows]
+            else:
+                vector = self.solver.momentum.vector()  # its ghosts are those of the solver
+                nodal = vector.array.reshape(-1, 2)
+                nodal[: len(rows)] = array[rows]
+                vector.scatter_forward()
+                values[field.name] = nodal.copy()
+        return FlowState(**values)
+
+
+_KIND = {2: "velocity", 1: "pressure"}
+"""What a state's array holds, by its number of axes."""
+
+
+def _arrays(state: FlowState) -> dict[str, np.ndarray]:
+    return {name: value for name, value in vars(state).items() if np.ndim(value)}
+
+
+def _match(stored: np.ndarray, points: np.ndarray, path: Path) -> np.ndarray:
+    """Row of ``stored`` for each of ``points``."""
+    if not len(points):
+        return np.zeros(0, dtype=np.int64)
+    distance, index = cKDTree(stored).query(points)
+    if not distance.max() <= SAME_PLACE * float(np.ptp(stored)):
+        raise CacheError(_refusal(path, "its nodes are not those of this mesh"))
+    return index
+
+
+def _refusal(path: Path, reason: str) -> str:
+    return f"{path}: stored flow state not used: {reason}; delete the file to compute it again"
+
+
+def _checksum(key: str, arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(key.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name], dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = dict(file.items())
+        found, checksum = str(stored.pop("key")), str(stored.pop("checksum"))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CacheError(_refusal(path, f"the file is damaged ({error})")) from error
+    if found != key:
+        raise CacheError(_refusal(path, _difference(found, key)))
+    missing = {field.name for field in dataclasses.fields(FlowState)} - stored.keys()
+    if missing or checksum != _checksum(key, stored):
+        raise CacheError(_refusal(path, "the file is damaged (its checksum does not match)"))
+    return stored
+
+
+def _difference(found: str, key: str) -> str:
+    """Which facts of a file differ from the wanted ones."""
+    try:
+        have = dict(json.loads(found))
+    except (ValueError, TypeError):
+        return "it does not say what it belongs to"
+    want = json.loads(key)
+    names = sorted(n for n in have.keys() | want.keys() if have.get(n) != want.get(n))
+    return f"it belongs to another {', '.join(names)}"
+
+
+def _write(path: Path, key: str, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, key=key, checksum=_checksum(key, arrays), **arrays)  # type: ignore
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

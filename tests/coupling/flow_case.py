@@ -1,0 +1,59 @@
+"""A small flow past a disc that the tests of this folder share, also under mpirun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
+from hypemarl.coupling.flow import FlowPlant
+from hypemarl.meshing import build
+from hypemarl.mpi import world
+from hypemarl.solvers.taylor_hood import TaylorHood
+
+MESH = MeshConfig(
+    shape="channel-with-disc",
+    length=1.0,
+    height=0.41,
+    disc_radius=0.05,
+    element_size=0.1,
+    disc_element_size=0.014,
+)
+LONG = MeshConfig(
+    shape="channel-with-disc",
+    length=20.0,
+    height=0.41,
+    disc_radius=0.05,
+    element_size=0.1,
+    disc_element_size=0.014,
+)
+PARAMETERS = np.array([100.0, 0.0])
+
+
+def flow_config(mesh: MeshConfig = MESH, agents: int = 6, **flow: Any) -> EnvConfig:
+    """Two control intervals of four time steps; a short development from rest."""
+    settings = {"time_step": 0.002, "develop_time": 0.3, "cfl_limit": 2.0, "states": 2} | flow
+    return EnvConfig(
+        system="flow",
+        mesh=mesh,
+        flow=FlowConfig(**settings),
+        agents=(agents,),
+        horizon=0.016,
+        control_steps=2,
+        beta=1.0,
+        beta_g=1e-3,
+        observation_radius=1,
+    )
+
+
+def flow_plant(cache: Path, config: EnvConfig | None = None) -> FlowPlant:
+    """A plant on the world."""
+    config = config or flow_config()
+    return FlowPlant(config, build(config.mesh, world()), cache)
+
+
+def flow_space(mesh: MeshConfig = MESH) -> TaylorHood:
+    """Spaces on the world."""
+    return TaylorHood(build(mesh, world()))

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem
+from flow_case import flow_space
+
+from hypemarl.config import MeshConfig
+from hypemarl.coupling.arc_actuation import ArcActuators, ArcCost, profiles, smoothstep
+from hypemarl.coupling.arcs import ArcLayout, arc_layout
+from hypemarl.coupling.layout import LayoutError
+from hypemarl.solvers.taylor_hood import TaylorHood
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def space() -> TaylorHood:
+    return flow_space()
+
+
+@pytest.fixture(scope="module")
+def ring(space: TaylorHood) -> ArcLayout:
+    return arc_layout(space, 6)
+
+
+@pytest.fixture(scope="module")
+def front(space: TaylorHood) -> ArcLayout:
+    return arc_layout(space, 4, 90.0, 270.0)
+
+
+def test_agents_sit_in_the_middle_of_their_arcs(ring: ArcLayout, front: ArcLayout) -> None:
+    assert ring.disc.centre == pytest.approx([0.2, 0.2], abs=1e-12)
+    assert ring.disc.radius == pytest.approx(0.05, rel=1e-12)
+    angles = np.degrees(ring.disc.angles(ring.positions))
+    assert angles == pytest.approx([30, 90, 150, 210, 270, 330])
+    assert np.degrees(front.disc.angles(front.positions)) == pytest.approx(
+        [112.5, 157.5, 202.5, 247.5]
+    )
+    assert ring.spacing == pytest.approx(2 * np.pi * 0.05 / 6)
+    assert (ring.grid, front.grid) == (None, (4,))
+    assert ring.normals[1] == pytest.approx([0.0, 1.0], abs=1e-12)
+    assert ring.tangents[1] == pytest.approx([-1.0, 0.0], abs=1e-12)
+
+
+def test_a_ring_is_closed_and_an_open_arc_ends(ring: ArcLayout, front: ArcLayout) -> None:
+    assert ring.stencil(1)[[0, 5]].tolist() == [[5, 0, 1], [4, 5, 0]]
+    assert front.stencil(1)[[0, 3]].tolist() == [[-1, 0, 1], [2, 3, -1]]
+
+
+@pytest.mark.parametrize("radius", [2, 3, 4, 7])
+def test_a_stencil_holds_nobody_twice(ring: ArcLayout, radius: int) -> None:
+    near = ring.stencil(radius)
+    assert near.shape == (6, 2 * radius + 1)
+    assert near[:, radius].tolist() == list(range(6))
+    for row in near:
+        present = row[row >= 0]
+        assert len(set(present.tolist())) == len(present) == min(2 * radius + 1, 6)
+
+
+def test_owners_follow_the_angle(space: TaylorHood, ring: ArcLayout, front: ArcLayout) -> None:
+    angles = np.degrees(ring.disc.angles(space.velocity_points[ring.nodes]))
+    assert ring.node_owners.tolist() == ((angles + 1e-6) % 360 // 60).astype(int).tolist()
+    # beyond an open arc the nearest agent owns: 0 above the axis, 3 below
+    angles = np.degrees(front.disc.angles(space.velocity_points[front.nodes]))
+    downstream = ((angles > 1.0) & (angles < 89.0)) | ((angles > 271.0) & (angles < 359.0))
+    expected = np.where(angles < 90.0, 0, 3)[downstream]
+    assert front.node_owners[downstream].tolist() == expected.tolist()
+    distance = np.linalg.norm(space.midpoints[:, None] - ring.positions, axis=2)
+    own = distance[np.arange(len(distance)), ring.cell_owners]
+    assert own == pytest.approx(distance.min(axis=1))
+
+
+def test_profiles_are_a_partition_and_fade_at_the_ends(ring: ArcLayout, front: ArcLayout) -> None:
+    angles = np.linspace(0.0, 2.0 * np.pi, 721)
+    psi = profiles(ring, angles)
+    assert psi.sum(axis=1) == pytest.approx(1.0)
+    middles = ring.arcs.mean(axis=1)
+    assert profiles(ring, middles) == pytest.approx(np.eye(6))
+    psi = profiles(front, angles)
+    outside = (angles <= np.pi / 2) | (angles >= 3 * np.pi / 2)
+    assert np.abs(psi[outside]).max() == pytest.approx(0.0, abs=1e-12)
+    inside = (angles > np.radians(112.5)) & (angles < np.radians(247.5))
+    assert psi[inside].sum(axis=1) == pytest.approx(1.0)
+    # C1: the slope of the finest difference is bounded and vanishes at the ends
+    slopes = np.diff(psi, axis=0) / np.diff(angles)[:, None]
+    assert np.abs(np.diff(slopes, axis=0)).max() < 0.5
+    assert smoothstep(np.array([-1.0, 0.5, 2.0])).tolist() == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("components", [1, 2])
+@pytest.mark.parametrize("which", ["ring", "front"])
+def test_no_net_mass_flux(
+    space: TaylorHood, which: str, components: int, request: pytest.FixtureRequest
+) -> None:
+    layout = request.getfixturevalue(which)
+    actuators = ArcActuators(space, layout, components)
+    amplitudes = np.random.default_rng(1).uniform(-1, 1, actuators.shape)
+    given = abs(actuators.fluxes @ amplitudes.ravel())
+    assert given > 1e-3
+    assert abs(actuators.net_flux(amplitudes)) < 1e-15
+    # a projection: nothing changes the second time, and only along the fluxes the first time
+    projected = actuators.project(amplitudes)
+    assert actuators.project(projected) == pytest.approx(projected, abs=1e-15)
+    change = (amplitudes - projected).ravel()
+    assert abs(change @ actuators.fluxes) == pytest.approx(
+        np.linalg.norm(change) * np.linalg.norm(actuators.fluxes)
+    )
+
+
+def test_flux_is_that_of_the_finite_element_field(space: TaylorHood, ring: ArcLayout) -> None:
+    actuators = ArcActuators(space, ring, 2)
+    amplitudes = np.random.default_rng(2).uniform(-1, 1, actuators.shape)
+    u = _function(space, actuators, actuators.matrix @ amplitudes.ravel())
+    ds = _measure(space)
+    flux = fem.assemble_scalar(fem.form(ufl.inner(u, ufl.FacetNormal(space.mesh)) * ds))
+    assert actuators.fluxes @ amplitudes.ravel() == pytest.approx(flux, rel=1e-12)
+
+
+def test_normal_blowing_points_outwards(space: TaylorHood, front: ArcLayout) -> None:
+    actuators = ArcActuators(space, front, 1)
+    field = actuators.field(np.array([[1.0], [1.0], [-1.0], [-1.0]]))
+    points = space.velocity_points[actuators.nodes] - front.disc.centre
+    radial = (field * points.T).sum(axis=0)
+    assert radial[points[:, 1] > 1e-3].max() > 0.04
+    assert radial[points[:, 1] > 1e-3].min() >= -1e-12
+    assert np.abs(field[:, points[:, 0] > 1e-9]).max() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_transposed_operator(space: TaylorHood, front: ArcLayout) -> None:
+    actuators = ArcActuators(space, front, 2)
+    generator = np.random.default_rng(3)
+    amplitudes = generator.uniform(-1, 1, actuators.shape)
+    values = generator.uniform(-1, 1, (2, len(actuators.nodes)))
+    left = (values * actuators.field(amplitudes)).sum()
+    assert left == pytest.approx((actuators.transposed(values) * amplitudes).sum(), rel=1e-12)
+
+
+def test_cost_on_the_arc_is_exact(space: TaylorHood, ring: ArcLayout) -> None:
+    actuators = ArcActuators(space, ring, 2)
+    amplitudes = np.random.default_rng(4).uniform(-1, 1, actuators.shape)
+    field = actuators.field(amplitudes)
+    shares = ArcCost(ring).shares(field)
+    assert shares.shape == (2, 6)
+    assert (shares > 0).all()
+    u, ds = _function(space, actuators, field.ravel()), _measure(space)
+    normal = ufl.FacetNormal(space.mesh)
+    along = ufl.grad(u) * ufl.as_vector([-normal[1], normal[0]])
+    for part, integrand in zip(shares, (u, along), strict=True):
+        exact = fem.assemble_scalar(fem.form(0.5 * ufl.inner(integrand, integrand) * ds))
+        assert part.sum() == pytest.approx(exact, rel=1e-12)
+
+
+def _measure(space: TaylorHood) -> ufl.Measure:
+    tag = space.tagged.tags["disc"][1]
+    return ufl.Measure("ds", space.mesh, subdomain_data=space.tagged.facet_tags)(tag)
+
+
+def _function(space: TaylorHood, actuators: ArcActuators, values: np.ndarray) -> fem.Function:
+    u = fem.Function(fem.functionspace(space.mesh, ("Lagrange", 2, (2,))))
+    u.x.array.reshape(-1, 2)[actuators.nodes] = values.reshape(2, -1).T
+    return u
+
+
+@pytest.mark.parametrize(
+    ("agents", "options", "message"),
+    [
+        (2, {"arcs": [(0, 100), (90, 200)]}, r"arcs overlap: agent 0 .* agent 1"),
+        (2, {"arcs": [(0, 100), (200, 370)]}, r"arcs overlap: agent 1 .* agent 0"),
+        (2, {"arcs": [(0, 100), (100, 90)]}, "arc of agent 1: expected its last angle above"),
+        (3, {"arcs": [(0, 100), (100, 190)]}, "one for each of 3 agents, got 2"),
+        (2, {"arcs": [(10.0, 10.5), (100, 190)]}, r"agents \[0\] miss the boundary"),
+        (6, {"arc_high": 400.0}, "span of 400"),
+        (6, {"arc_low": 90.0, "arc_high": 90.0}, "span of 0"),
+        (200, {}, "miss the boundary"),
+        (1, {}, "expected 2 or more"),
+    ],
+)
+def test_bad_arcs_are_refused(space: TaylorHood, agents: int, options: dict, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        arc_layout(space, agents, **options)
+
+
+def test_a_mesh_without_a_disc_is_refused() -> None:
+    square = flow_space(MeshConfig(shape="square", element_size=0.5))
+    with pytest.raises(LayoutError, match="boundary tag 'disc'"):
+        arc_layout(square, 4)
+
+
+@pytest.mark.mpi
+def test_layout_and_operators_do_not_depend_on_ranks(mpirun) -> None:
+    """On a long channel the disc lies on one rank; what is global agrees bit for bit."""
+    code = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        import numpy as np
+        from flow_case import LONG, flow_space
+        from hypemarl.coupling.arc_actuation import ArcActuators, ArcCost
+        from hypemarl.coupling.arcs import arc_layout
+        from hypemarl.coupling.layout import LayoutError
+        from hypemarl.mpi import sum_over_ranks, world
+        comm = world()
+        space = flow_space(LONG)
+        layout = arc_layout(space, 6)
+        actuators = ArcActuators(space, layout, 2)
+        amplitudes = np.random.default_rng(0).uniform(-1, 1, (6, 2))
+        field = actuators.field(amplitudes)
+        costs = sum_over_ranks(comm, ArcCost(layout).shares(field))
+        owned = actuators.nodes < space.n_velocity
+        back = actuators.transposed(field)
+        flux = actuators.net_flux(amplitudes)
+        everyone = comm.allgather((layout.positions, actuators.fluxes, costs, back, flux))
+        for other in everyone:
+            assert all(np.array_equal(a, b) for a, b in zip(everyone[0], other, strict=True))
+        assert abs(flux) < 1e-15
+        try:
+            arc_layout(space, 2, arcs=[(0, 1e-3), (90, 180)])
+        except LayoutError as error:
+            refused = comm.allgather(str(error))
+        assert len(set(refused)) == 1
+        counts = comm.allgather((len(layout.facet_owners), int(owned.sum())))
+        if comm.rank == 0:
+            with_disc = sum(1 for facets, _ in counts if facets)
+            print(with_disc, *np.sum(counts, axis=0))
+            for value in (*costs.ravel(), *back.ravel(), *actuators.fluxes):
+                print(f"{value:.12e}")
+    """
+    outputs = [mpirun(n, code, HERE).split("\n", 1) for n in (1, 2, 3)]
+    heads = [[int(word) for word in head.split()] for head, _ in outputs]
+    numbers = [np.array(rest.split(), dtype=float) for _, rest in outputs]
+    assert [head[0] for head in heads] == [1, 1, 1]  # one rank has the whole disc
+    assert heads[0][1:] == heads[1][1:] == heads[2][1:]
+    assert len(numbers[0]) == 12 + 12 + 12
+    for other in numbers[1:]:
+        assert other == pytest.approx(numbers[0], rel=1e-11, abs=1e-14)

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
+from hypemarl.coupling.carrier_flow import CarrierFlow
+from hypemarl.coupling.density import DensityPlant
+from hypemarl.coupling.density_fluid import DensityFluidPlant
+from hypemarl.coupling.layout import LayoutError
+from hypemarl.envs import make
+from hypemarl.meshing import MeshError, TaggedMesh, build
+from hypemarl.mpi import world
+
+CONFIG = EnvConfig(
+    system="density-fluid",
+    mesh=MeshConfig(shape="square-with-disc", element_size=0.14),
+    flow=FlowConfig(angle_low=-1.0, angle_high=1.0),
+    agents=(4, 3),
+    horizon=0.4,
+    control_steps=4,
+    context=("target", "speed", "angle"),
+    initial_low=(-0.5, -0.5),
+    initial_high=(-0.5, 0.5),
+    target_low=(0.5, -0.5),
+    target_high=(0.5, 0.5),
+)
+PARAMETERS = np.array([-0.5, 0.2, 0.5, -0.1, 0.8, 0.4])
+
+
+@pytest.fixture(scope="module")
+def tagged() -> TaggedMesh:
+    return build(CONFIG.mesh, world())
+
+
+@pytest.fixture(scope="module")
+def plant(tagged: TaggedMesh) -> DensityFluidPlant:
+    return DensityFluidPlant(CONFIG, tagged)
+
+
+@pytest.fixture
+def actions() -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (12, 2))
+
+
+def test_sizes_and_parameters(plant: DensityFluidPlant) -> None:
+    assert plant.parameter_names[2:] == ("target_x", "target_y", "speed", "angle")
+    np.testing.assert_array_equal(plant.parameter_low, [-0.5, -0.5, 0.5, -0.5, 0.1, -1.0])
+    np.testing.assert_array_equal(plant.parameter_high, [-0.5, 0.5, 0.5, 0.5, 1.0, 1.0])
+    assert plant.reset(PARAMETERS).shape == (12, plant.observation_size) == (12, 11)
+    assert plant.own_features == (4, 9, 10)
+
+
+def test_rewards_sum_and_only_the_control_is_paid_for(
+    plant: DensityFluidPlant, actions: np.ndarray
+) -> None:
+    plant.reset(PARAMETERS)
+    for sign in (1.0, -1.0):
+        _, rewards, info = plant.step(sign * actions)
+        assert rewards.sum() == pytest.approx(-sum(info["costs"].terms.values()), rel=1e-14)
+    plant.reset(PARAMETERS)
+    terms = plant.step(np.zeros((12, 2)))[2]["costs"].terms
+    assert terms["control"] == terms["control_gradient"] == 0.0
+    assert terms["tracking"] > 0.0
+
+
+def test_mass_and_sign_in_a_flow_through_the_boundary(plant: DensityFluidPlant) -> None:
+    """No density leaves with the flow: it gathers at the outflow."""
+    plant.reset(np.array([-0.5, 0.4, 0.5, 0.0, 1.0, 0.5]))
+    mass = plant.solver.mass()
+    for _ in range(12):
+        plant.step(np.zeros((12, 2)))
+    assert plant.solver.mass() == pytest.approx(mass, rel=1e-12)
+    assert plant.solver.minimum() >= -1e-12
+    top = plant.space.points[:, 1] > 0.99
+    assert plant.solver.density[top].max() > 1.0
+
+
+def test_flow_has_the_boundary_values_of_its_parameters(plant: DensityFluidPlant) -> None:
+    speed, angle = 0.7, -0.8
+    v, x = plant.flow.velocity(speed, angle), plant.space.points
+    bottom, side = x[:, 1] < -1 + 1e-9, np.abs(np.abs(x[:, 0]) - 1) < 1e-9
+    expected = np.sin(angle) * speed * (1 + x[bottom, 0]) * (1 - x[bottom, 0])
+    np.testing.assert_allclose(v[bottom, 0], expected, atol=1e-12)
+    np.testing.assert_allclose(v[bottom, 1], speed * np.cos(angle), atol=1e-12)
+    np.testing.assert_allclose(v[side, 0], 0.0, atol=1e-12)
+    assert np.abs(v[side, 1]).min() > 0.1 * speed  # free slip
+    disc = np.hypot(*x.T) < 0.15 + 1e-6
+    assert disc.sum() >= 12
+    np.testing.assert_allclose(v[disc], 0.0, atol=1e-12)
+    assert v[:, 1].max() > 1.2 * speed * np.cos(angle)  # faster beside the disc
+
+
+def test_agents_see_the_flow_over_their_patch(plant: DensityFluidPlant) -> None:
+    observations = plant.reset(PARAMETERS)
+    v = plant.flow.velocity(0.8, 0.4)
+    plain = plant.sensors.means(plant.solver.density)
+    np.testing.assert_array_equal(observations[:, 4], plain)
+    np.testing.assert_allclose(observations[:, 9:], plant.sensors.matrix @ v, atol=1e-14)
+    assert np.all(plant.reset(np.array([-0.5, 0, 0.5, 0, 0.1, 0.0]))[:, 10] < 0.2)
+
+
+def test_density_is_carried_by_flow_and_control(
+    plant: DensityFluidPlant, actions: np.ndarray
+) -> None:
+    plant.reset(PARAMETERS)
+    v = plant.flow.velocity(0.8, 0.4)
+    np.testing.assert_array_equal(plant.solver.velocity, v)
+    plant.step(actions)
+    np.testing.assert_array_equal(plant.solver.velocity, plant.actuators.field(actions) + v)
+    record = plant.fields()
+    assert record is not None
+    np.testing.assert_array_equal(record["flow"], v[: plant.space.n_owned])
+
+
+def test_without_a_carrier_it_is_the_density_plant(
+    plant: DensityFluidPlant, tagged: TaggedMesh, actions: np.ndarray
+) -> None:
+    still = DensityPlant(replace(CONFIG, system="density"), tagged)
+    outcomes = []
+    for each, parameters in ((still, PARAMETERS[:4]), (plant, PARAMETERS)):
+        each.reset(parameters)
+        each._carrier = None
+        outcomes.append(each.step(actions))
+    np.testing.assert_array_equal(outcomes[1][0][:, :9], outcomes[0][0])
+    np.testing.assert_array_equal(outcomes[1][1], outcomes[0][1])
+
+
+def test_snapshot_restores_the_episode_and_its_flow(
+    plant: DensityFluidPlant, actions: np.ndarray
+) -> None:
+    plant.reset(PARAMETERS)
+    plant.step(actions)
+    state = plant.snapshot()
+    first = plant.step(-actions)
+    plant.reset(np.array([-0.5, -0.3, 0.5, 0.3, 0.2, -0.9]))
+    plant.restore(state)
+    second = plant.step(-actions)
+    np.testing.assert_array_equal(second[0], first[0])
+    np.testing.assert_array_equal(second[1], first[1])
+    assert plant.time == pytest.approx(0.2)
+
+
+def test_reset_does_not_depend_on_what_came_before(tagged: TaggedMesh) -> None:
+    """Two plants that meet the parameters in different order start alike, to the last bit."""
+    generator = np.random.default_rng(3)
+    plants = [DensityFluidPlant(CONFIG, tagged) for _ in range(2)]
+    low, high = plants[0].parameter_low, plants[0].parameter_high
+    cases = [generator.uniform(low, high) for _ in range(4)]
+    starts = [
+        [plant.reset(p) for p in order]
+        for plant, order in zip(plants, (cases, cases[::-1]), strict=True)
+    ]
+    for first, second in zip(starts[0], starts[1][::-1], strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_known_flow_is_not_solved_again(plant: DensityFluidPlant) -> None:
+    plant.reset(PARAMETERS)
+    solves = plant.flow.flow.counters.solves
+    plant.reset(PARAMETERS)
+    assert plant.flow.flow.counters.solves == solves
+    plant.reset(PARAMETERS + np.array([0, 0, 0, 0, 1e-3, 0]))
+    assert plant.flow.flow.counters.solves == solves + 1
+
+
+def test_memory_of_flows_is_bounded(
+    plant: DensityFluidPlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hypemarl.coupling.carrier_flow.REMEMBERED", 2)
+    monkeypatch.setattr(plant.flow, "_known", {})
+    for angle in (0.0, 0.1, 0.2):
+        plant.flow.velocity(0.5, angle)
+    assert list(plant.flow._known) == [(0.5, 0.1), (0.5, 0.2)]
+
+
+def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
+    square = build(MeshConfig(element_size=0.3), world())
+    with pytest.raises(MeshError, match="lacks disc"):
+        DensityFluidPlant(CONFIG, square)
+    wide = build(replace(CONFIG.mesh, disc_radius=0.6, element_size=0.2), world())
+    with pytest.raises(LayoutError, match="own no cell"):
+        DensityFluidPlant(replace(CONFIG, agents=(8, 8)), wide)
+    thin = replace(CONFIG.flow, viscosity=0.005)
+    with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise flow\.viscosity"):
+        CarrierFlow(tagged, DensityPlant(CONFIG, tagged).space, thin)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("env.mesh.shape=square", "no disc in a square; .* needs square-with-disc"),
+        ("env.flow.speed_high=0.05", "speed_low .0.1. exceeds speed_high"),
+        ("env.flow.angle_low=1.2", "angle_low .1.2. exceeds angle_high"),
+        ("env.flow.linear_solver=iterative", "needs a factorisation"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load("density-fluid", [override])
+
+
+def test_scenario_builds_an_environment() -> None:
+    env = make(load("density-fluid", ["env.mesh.element_size=0.1"]).env)
+    episode = env.reset_arrays(env.sample_parameters(np.random.default_rng(0)))
+    assert episode.observations.shape == (64, 11)
+    assert len(episode.mu) == 4  # where the target lies, speed, angle
+    assert env.step_arrays(np.zeros((64, 2))).info["cost"] > 0.0
+
+
+@pytest.mark.mpi
+def test_two_ranks_agree_with_one(mpirun, plant: DensityFluidPlant) -> None:
+    code = """
+        import numpy as np
+        from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
+        from hypemarl.coupling.density_fluid import DensityFluidPlant
+        from hypemarl.meshing import build
+        from hypemarl.mpi import world
+        comm = world()
+        config = EnvConfig(system="density-fluid",
+                           mesh=MeshConfig(shape="square-with-disc", element_size=0.14),
+                           flow=FlowConfig(angle_low=-1.0, angle_high=1.0), agents=(4, 3),
+                           horizon=0.4, control_steps=4)
+        plant = DensityFluidPlant(config, build(config.mesh, comm))
+        plant.reset(np.array([-0.5, 0.2, 0.5, -0.1, 0.8, 0.4]))
+        generator = np.random.default_rng(0)
+        for _ in range(3):
+            observations, rewards, _ = plant.step(generator.uniform(-1, 1, (12, 2)))
+        same = comm.gather((observations, rewards))
+        if comm.rank == 0:
+            print(int(all(np.array_equal(a, b) for s in same for a, b in zip(s, same[0]))))
+            print(*(repr(float(v)) for v in [*observations.ravel(), *rewards]))
+    """
+    same, values = mpirun(2, code).splitlines()
+    plant.reset(PARAMETERS)
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        observations, rewards, _ = plant.step(generator.uniform(-1, 1, (12, 2)))
+    assert same == "1"
+    serial = np.concatenate([observations.ravel(), rewards])
+    np.testing.assert_allclose(np.array(values.split(), float), serial, rtol=1e-7, atol=1e-11)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flow_case import MESH, PARAMETERS, flow_config, flow_plant
+
+from hypemarl.coupling.flow import FlowPlant
+from hypemarl.coupling.state_cache import CacheError, cache_folder
+from hypemarl.solvers.navier_stokes import FlowState
+
+HERE = str(Path(__file__).parent)
+WIDE = {"reynolds_low": 90.0, "reynolds_high": 110.0, "develop_time": 0.1}
+OTHER = np.array([110.0, 0.0])
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> FlowPlant:
+    return flow_plant(tmp_path, flow_config(**WIDE))
+
+
+def equal(a: FlowState, b: FlowState) -> bool:
+    return all(np.array_equal(vars(a)[name], vars(b)[name]) for name in vars(a))
+
+
+def test_a_stored_state_is_the_computed_one(plant: FlowPlant, tmp_path: Path) -> None:
+    computed = plant.states.get(OTHER)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2  # the base state and this one, no temporary files
+    again = flow_plant(tmp_path, flow_config(**WIDE))
+    before = again.solver.steps
+    assert equal(again.states.get(OTHER), computed)
+    assert again.solver.steps == before  # nothing was marched
+
+
+def test_the_same_mu_gives_the_same_state_whatever_came_before(
+    plant: FlowPlant, tmp_path: Path
+) -> None:
+    straight = plant.states.get(OTHER)
+    other = flow_plant(tmp_path / "other", flow_config(**WIDE))
+    other.reset(np.array([90.0, 0.0]))
+    other.step(np.full((6, 1), 0.3) * np.array([1, -1] * 3)[:, None])
+    assert equal(other.states.get(OTHER), straight)
+
+
+def test_states_differ_with_mu_and_go_on_from_the_base(plant: FlowPlant) -> None:
+    base, other = plant.states.get(np.array([100.0, 0.0])), plant.states.get(OTHER)
+    assert base.steps == round(0.1 / 0.002)
+    assert other.steps == base.steps + round(0.1 / 3 / 0.002)
+    assert (base.viscosity, other.viscosity) == pytest.approx((1e-3, 0.1 / 110.0))
+    assert not np.array_equal(base.velocity, other.velocity)
+    # rotation broke the symmetry and ended: the disc is at rest, the flow is not symmetric
+    disc = plant.layout.nodes
+    assert np.abs(base.velocity[disc]).max() < 1e-12
+    plant.reset(PARAMETERS)
+    assert abs(plant.cost.force_shares()[1].sum()) > 1e-2
+
+
+def test_reset_from_memory_is_quick(plant: FlowPlant) -> None:
+    plant.reset(PARAMETERS)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        plant.reset(PARAMETERS)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 5e-3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time_step": 0.001},
+        {"develop_time": 0.11},
+        {"reynolds_high": 111.0},
+        {"speed": 1.1},
+    ],
+)
+def test_other_settings_have_other_files(plant: FlowPlant, tmp_path: Path, change: dict) -> None:
+    other = flow_plant(tmp_path, flow_config(**(WIDE | change)))
+    assert other.states.cache.path(OTHER) != plant.states.cache.path(OTHER)
+
+
+def test_what_does_not_matter_shares_the_file(plant: FlowPlant, tmp_path: Path) -> None:
+    config = flow_config(**WIDE, drag_weight=3.0, probe_distances=(0.2,))
+    assert flow_plant(tmp_path, config).states.cache.path(OTHER) == plant.states.cache.path(OTHER)
+
+
+def test_a_file_of_another_mesh_is_refused(plant: FlowPlant, tmp_path: Path) -> None:
+    """Renamed to the wanted name, it is recognised by what it says and by its nodes."""
+    finer = dataclasses.replace(MESH, element_size=0.08)
+    other = flow_plant(tmp_path, flow_config(finer, **WIDE))
+    other.states.get(PARAMETERS)
+    path = plant.states.cache.path(PARAMETERS)
+    other.states.cache.path(PARAMETERS).rename(path)
+    with pytest.raises(CacheError, match=rf"{path.name}: .* belongs to another mesh; delete"):
+        plant.states.get(PARAMETERS)
+    plant.states.cache.facts = other.states.cache.facts  # as if only the nodes differed
+    other.states.cache.path(PARAMETERS).parent.mkdir(exist_ok=True)
+    path.rename(plant.states.cache.path(PARAMETERS))
+    with pytest.raises(CacheError, match="its nodes are not those of this mesh"):
+        plant.states.get(PARAMETERS)
+
+
+def test_a_file_of_another_scheme_is_refused(plant: FlowPlant) -> None:
+    plant.states.get(PARAMETERS)
+    old = plant.states.cache.path(PARAMETERS)
+    plant.states.cache.facts["scheme"] = "0"
+    old.rename(plant.states.cache.path(PARAMETERS))
+    plant.states._known.clear()
+    with pytest.raises(CacheError, match="belongs to another scheme"):
+        plant.states.get(PARAMETERS)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "changed", "foreign"])
+def test_a_damaged_file_is_refused(plant: FlowPlant, damage: str) -> None:
+    plant.states.get(PARAMETERS)
+    plant.states._known.clear()
+    path = plant.states.cache.path(PARAMETERS)
+    content = path.read_bytes()
+    if damage == "changed":  # a value, with a valid archive around it
+        with np.load(path) as file:
+            arrays = dict(file.items())
+        arrays["velocity"] = arrays["velocity"].copy()
+        arrays["velocity"][5, 0] += 1e-3
+        with path.open("wb") as out:
+            np.savez(out, **arrays)
+    else:
+        cut = {"cut": content[: len(content) // 2], "empty": b"", "foreign": b"no archive"}
+        path.write_bytes(cut[damage])
+    with pytest.raises(CacheError, match=rf"{path.name}.*damaged"):
+        plant.states.get(PARAMETERS)
+
+
+def test_the_folder_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("HYPEMARL_CACHE")
+    assert cache_folder() == Path.home() / ".cache" / "hypemarl"
+
+
+@pytest.mark.mpi
+def test_states_do_not_depend_on_the_ranks_that_store_them(mpirun, tmp_path: Path) -> None:
+    """Two ranks read what one wrote; what they write again has the same content."""
+    serial = flow_plant(tmp_path / "serial", flow_config(**WIDE))
+    serial.states.get(PARAMETERS)
+    code = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from pathlib import Path
+        from flow_case import PARAMETERS, flow_config, flow_plant
+        from hypemarl.coupling.state_cache import CacheError
+        from hypemarl.mpi import world
+        from test_developed import WIDE
+        comm, folder = world(), Path(sys.argv[2])
+        plant = flow_plant(folder / "serial", flow_config(**WIDE))
+        cache = plant.states.cache
+        state = cache.load(PARAMETERS)
+        cache.folder = folder / "ranks"
+        path = cache.save(PARAMETERS, state)
+        comm.barrier()
+        if comm.rank == 0:
+            print(path.name)
+            path.with_name("kept.npz").write_bytes(path.read_bytes())
+            path.write_bytes(b"")
+        comm.barrier()
+        try:
+            cache.load(PARAMETERS)
+        except CacheError:
+            assert comm.allreduce(1) == comm.size
+            print("refused" * (comm.rank == 0))
+    """
+    out = mpirun(2, code, HERE, str(tmp_path)).split()
+    assert out[1] == "refused"
+    stored = serial.states.cache.path(PARAMETERS)
+    assert out[0] == stored.name
+    with np.load(stored) as a, np.load(tmp_path / "ranks" / "kept.npz") as b:
+        assert set(a.files) == set(b.files)
+        for name in a.files:
+            if name not in ("checksum", "velocity_points", "pressure_points"):
+                assert np.array_equal(a[name], b[name]), name
+        assert b["velocity_points"] == pytest.approx(a["velocity_points"], abs=1e-12)
