@@ -36,6 +36,10 @@ _WAIT_OTHER_RANK = 0.5
 _WAIT_RELAYED = 1.5
 # Seconds between the report and the abort: launchers drop what they have not passed on by then.
 _WAIT_FORWARDED = 0.3
+# Seconds that a rank with an error waits for the others to come with theirs. The lowest one speaks
+# for all where several fail: every next one waits longer, up to a limit.
+_WAIT_SHARED = 5.0
+_WAIT_PER_RANK = 0.5
 
 
 class LauncherMismatch(RuntimeError):
@@ -207,6 +211,44 @@ def split_groups(comm: MPI.Intracomm, ranks_per_group: int) -> Group:
     return Group(own, index, comm.size // ranks_per_group)
 
 
+@contextmanager
+def one_fate(comm: MPI.Intracomm) -> Iterator[None]:
+    """An error that leaves the block on some ranks only ends them all with one message. Collective.
+
+    For blocks whose ranks do different things, so that an error can not be raised together: the
+    others would wait for ever in their next collective call. An error that every rank has passes
+    unchanged. An interrupt counts as an error.
+    """
+    if comm.size == 1:
+        yield
+        return
+    own = comm.Dup()  # nobody else waits in it
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if not all_arrive(own):
+            report = "".join(traceback.format_exception(error))
+            message = f"rank {comm.rank} of {comm.size} failed, all ranks stop\n{report}"
+            report_and_abort(message, status=1)
+        own.Free()
+        raise
+    own.Free()
+
+
+def all_arrive(comm: MPI.Intracomm) -> bool:
+    """Whether every rank of ``comm`` calls this within a few seconds.
+
+    False only where one does not: then the caller must end the world, the call is not undone.
+    """
+    arrived = comm.Ibarrier()
+    end = time.monotonic() + _WAIT_SHARED + _WAIT_PER_RANK * min(comm.rank, 8)
+    while not arrived.Test():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def install_excepthook() -> None:
     """Let an uncaught error on one rank end every rank with one message. Local.
 
@@ -236,3 +278,4 @@ def report_and_abort(report: str, status: int) -> None:
     sys.stderr.flush()
     time.sleep(_WAIT_FORWARDED)
     MPI.COMM_WORLD.Abort(status)
+    os._exit(status)  # some launchers end this process a moment later only

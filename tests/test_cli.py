@@ -153,9 +153,10 @@ def test_a_simulated_episode_is_rendered(
 
 def test_real_training_resumes_bit_for_bit(tmp_path: Path) -> None:
     """As with the toy environment in tests/training, here through the finite elements."""
-    train(tmp_path / "whole", "--episodes", "4")
-    train(tmp_path / "parts", "--episodes", "2")
-    train(tmp_path / "parts", "--episodes", "4", "--resume")
+    train(tmp_path / "whole", "--set", "training.episodes=4")  # --set goes before --episodes
+    train(tmp_path / "parts", "--set", "training.episodes=2")
+    assert read_metrics(tmp_path / "parts")[-1]["episode"] == 2
+    train(tmp_path / "parts", "--set", "training.episodes=4", "--resume")
 
     def lines(name: str) -> list[dict[str, Any]]:
         metrics = read_metrics(tmp_path / name)
@@ -209,6 +210,8 @@ def test_demo_keeps_finished_runs_compares_and_draws(
         (["simulate", "density-1d", "--set", "env.viscosity=-1"], "env.viscosity: expected a"),
         (["train", "density-1d", "--set", "agent.gama=1"], "did you mean 'agent.gamma'"),
         (["train", "density-1d", "--resume", "--run", "nowhere"], "nothing to resume"),
+        (["train", "density-1d", "--ranks-per-env", "2"], "1 ranks cannot be split"),
+        (["train", "density-1d", "--ranks-per-env", "1", "--jobs", "2"], "--jobs starts none"),
         (["evaluate", "nowhere"], "nowhere is no run folder"),
         (["render", "nowhere"], "nowhere is no run folder"),
         (["validate", "nothing"], "no case 'nothing'"),
@@ -274,6 +277,17 @@ def test_bench_prints_and_writes(
     file = tmp_path / "reset.json"
     assert "0.25" in run(capsys, "bench", "reset", "--json", str(file))
     assert json.loads(file.read_text()) == {"ms": 0.25}
+
+
+@pytest.mark.mpi
+def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
+    given = ["train", "density-1d", *SETTINGS, "--quiet", "--run", str(tmp_path)]
+    given += ["--ranks-per-env", "1", "--set", "training.episodes=4"]
+    out = mpirun(2, f"from hypemarl import cli; raise SystemExit(cli.main({given!r}))", timeout=120)
+    assert out.count(": 4 episodes in") == 1
+    ended = [line for line in read_metrics(tmp_path) if line["kind"] == "episode"]
+    assert [line["random"] for line in ended] == [True, False, False, False]
+    assert ended[0]["cost"] != ended[1]["cost"]
 
 
 @pytest.mark.mpi

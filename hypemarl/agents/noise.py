@@ -16,18 +16,19 @@ class Noise:
     With smoothing s > 0 it is a first-order autoregression in time of coefficient s (an
     Ornstein-Uhlenbeck process at its steps), whose increments are averaged twice over near agents
     with weight s against 1 for the own; rows are scaled to unit variance. Rough noise is costly
-    where the objective holds the gradient of the control.
+    where the objective holds the gradient of the control. Every ``slot`` of several environments at
+    once has its own process and generator.
 
     Raises:
         ValueError: the smoothing is not in [0, 1).
     """
 
-    def __init__(self, spec: AgentSpec, smoothing: float, seed: int) -> None:
+    def __init__(self, spec: AgentSpec, smoothing: float, seed: int, slot: int = 0) -> None:
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(f"noise_smoothing must be in [0, 1), got {smoothing}")
         self.shape = (spec.n_agents, spec.action_size)
         self.smoothing = smoothing
-        self.generator = numpy_generator(seed, "exploration")
+        self.generator = numpy_generator(seed, f"exploration-{slot}" if slot else "exploration")
         self.blend = _blend(spec.stencil(1), smoothing) if smoothing else None
         self.state = np.zeros(self.shape)
         self.start_episode()

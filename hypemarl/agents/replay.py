@@ -69,6 +69,10 @@ class Replay:
         """Number of complete episodes."""
         return int(np.count_nonzero(self.lengths))
 
+    def make_room(self, episodes: int) -> None:
+        """Stop sampling the oldest, where the next ``episodes`` will be written."""
+        self.lengths[(self._next + np.arange(episodes)) % self.capacity] = 0
+
     def begin(self, mu: np.ndarray, targets: np.ndarray, observations: np.ndarray) -> None:
         """Start an episode: mu (n_mu,), targets (n, q), first observations (n, k)."""
         targets = np.asarray(targets, dtype=np.float32)

@@ -7,6 +7,7 @@ their range about the middle of their bounds, so that bounds and noise are per c
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,18 @@ class TD3:
     """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
 
     ``seed`` feeds named generators for the initial values, the exploration and the target
-    smoothing; global random states are neither used nor changed.
+    smoothing; global random states are neither used nor changed. ``slots`` is the number of
+    environments that explore at once, each with noise of its own.
     """
 
     def __init__(
-        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
+        self,
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: str = "cpu",
+        *,
+        slots: int = 1,
     ) -> None:
         self.spec, self.config, self.device = spec, config, torch.device(device)
         self.actor = Actor(spec, config, torch_generator(seed, "actor")).to(device)
@@ -60,36 +68,47 @@ class TD3:
         self.critic_optimiser = torch.optim.Adam(
             self.critic.parameters(), config.critic_rate, fused=fused
         )
-        self.noise = Noise(spec, config.noise_smoothing, seed)
+        self.noises = [Noise(spec, config.noise_smoothing, seed, slot) for slot in range(slots)]
         self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
         self.updates = 0
         self._near = torch.as_tensor(spec.stencil(config.credit_radius), device=self.device)
         self._middle = self._tensor(spec.action_middle)
         self._half_range = self._tensor(spec.action_half_range)
 
-    # Acting: arrays (n, k) and (n_mu,) in, actions (n, m) in the environment's units out.
+    # Acting: arrays (n, k) and (n_mu,) in, actions (n, m) in the environment's units out. With a
+    # leading axis where several environments act at once.
 
     def act(self, observations: np.ndarray, mu: np.ndarray, *, averaged: bool = True) -> np.ndarray:
         """Deterministic actions of the averaged actor, or of the online one."""
-        actor = self.actor_average if averaged else self.actor
-        with torch.no_grad():
-            batch = self._tensor(observations)[None, :, None]
-            unit = actor(batch, self._context(mu))[0, :, 0].cpu().numpy()
-        return self._to_bounds(unit.astype(np.float64))
+        return self._act(observations[None], mu[None], averaged=averaged)[0]
 
     def explore(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
-        """Actions of the online actor with exploration noise, clipped to the bounds."""
-        noise = self.config.exploration_noise * self.noise.sample()
-        actions = self.act(observations, mu, averaged=False)
+        """Actions of the online actor with the noise of slot 0, clipped to the bounds."""
+        return self.explore_slots(observations[None], mu[None], [0])[0]
+
+    def explore_slots(
+        self, observations: np.ndarray, mu: np.ndarray, slots: Sequence[int]
+    ) -> np.ndarray:
+        """Exploring actions (E, n, m) in E slots at once: observations (E, n, k), mu (E, n_mu)."""
+        noise = np.stack([self.noises[slot].sample() for slot in slots])
+        noise = self.config.exploration_noise * noise
+        actions = self._act(observations, mu, averaged=False)
         return self._clip(actions + noise * self.spec.action_half_range)
 
-    def random_actions(self, scale: float) -> np.ndarray:
+    def random_actions(self, scale: float, slot: int = 0) -> np.ndarray:
         """Noise about the middle of the bounds of deviation ``scale``, in half ranges."""
-        return self._to_bounds(np.clip(scale * self.noise.sample(), -1.0, 1.0))
+        return self._to_bounds(np.clip(scale * self.noises[slot].sample(), -1.0, 1.0))
 
-    def start_episode(self) -> None:
+    def start_episode(self, slot: int = 0) -> None:
         """Start the exploration noise afresh."""
-        self.noise.start_episode()
+        self.noises[slot].start_episode()
+
+    def _act(self, observations: np.ndarray, mu: np.ndarray, *, averaged: bool) -> np.ndarray:
+        actor = self.actor_average if averaged else self.actor
+        with torch.no_grad():
+            context = self._tensor(self.spec.scale_mu(mu))
+            unit = actor(self._tensor(observations)[:, :, None], context)[:, :, 0].cpu().numpy()
+        return self._to_bounds(unit.astype(np.float64))
 
     # Learning.
 
@@ -209,18 +228,24 @@ class TD3:
             **{name: getattr(self, name).state_dict() for name in NETWORKS},
             "actor_optimiser": self.actor_optimiser.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
-            "noise": self.noise.state_dict(),
+            "noise": self.noises[0].state_dict(),
+            "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
             "smoothing_generator": generator_state(self.smoothing_generator),
             "updates": self.updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back a :meth:`state_dict`. Raises ``RuntimeError`` where networks differ in shape."""
+        """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise.
+
+        Raises ``RuntimeError`` where networks differ in shape.
+        """
         for name in NETWORKS:
             getattr(self, name).load_state_dict(state[name])
         self.actor_optimiser.load_state_dict(state["actor_optimiser"])
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
-        self.noise.load_state_dict(state["noise"])
+        stored = [state["noise"], *state.get("noise_of_other_slots", [])]
+        for noise, own in zip(self.noises, stored, strict=False):
+            noise.load_state_dict(own)
         set_generator_state(self.smoothing_generator, state["smoothing_generator"])
         self.updates = state["updates"]
 

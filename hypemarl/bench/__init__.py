@@ -16,8 +16,15 @@ def _density_step() -> dict[str, float]:
 
 def _reset() -> dict[str, float]:
     from hypemarl.bench.density import reset
+    from hypemarl.bench.flow import flow_reset
 
-    return reset()
+    return reset() | flow_reset()
+
+
+def _flow_step() -> dict[str, float]:
+    from hypemarl.bench.flow import flow_step
+
+    return flow_step()
 
 
 def _agent_update() -> dict[str, float]:
@@ -26,8 +33,16 @@ def _agent_update() -> dict[str, float]:
     return run()
 
 
+def _env_steps() -> dict[str, float]:
+    from hypemarl.bench.env_steps import run
+
+    return run()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "density-step": _density_step,
+    "flow-step": _flow_step,
     "reset": _reset,
     "agent-update": _agent_update,
+    "env-steps": _env_steps,
 }

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import ufl
 from dolfinx import fem
-from dolfinx.fem.petsc import LinearProblem
 
 from hypemarl.bench.timing import median_ms
 from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.envs import make
 from hypemarl.mpi import world
+from hypemarl.solvers.fem_petsc import petsc
 
 TIME_STEP = 0.01
 LU = {"ksp_type": "preonly", "pc_type": "lu"}
@@ -90,11 +90,11 @@ class _Implicit:
     def set_velocity(self, plant: DensityPlant, amplitudes: np.ndarray) -> None:
         self.u.x.array[:] = plant.actuators.field(amplitudes)[: self.rows].ravel()
 
-    def problem(self) -> LinearProblem:
+    def problem(self) -> petsc.LinearProblem:
         y, v = ufl.TrialFunction(self.space), ufl.TestFunction(self.space)
         flux = self.nu * ufl.grad(y) - self.u * y
         a = (y * v + TIME_STEP * ufl.inner(flux, ufl.grad(v))) * ufl.dx
-        return LinearProblem(
+        return petsc.LinearProblem(
             a, self.old * v * ufl.dx, petsc_options=LU, petsc_options_prefix="bench_"
         )
 

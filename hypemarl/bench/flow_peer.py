@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem
-from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 
 from hypemarl.meshing import TaggedMesh
+from hypemarl.solvers.fem_petsc import petsc as fem_petsc
 
 
 class TutorialFlow:

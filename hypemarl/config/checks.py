@@ -51,6 +51,11 @@ def check_combinations(config: Config) -> None:
             f"agent.encoding_size ({agent.encoding_size}) must be at least {2 * axes}: a sine and "
             f"a cosine for each of {axes} axes",
         ),
+        (
+            env.reward_baseline and env.system != "flow",
+            f"env.reward_baseline needs env.system=flow, got {env.system}: the cost of an "
+            "uncontrolled density changes too fast to count from",
+        ),
         (len(set(env.context)) < len(env.context), f"env.context repeats {list(env.context)}"),
     ):
         if fails:

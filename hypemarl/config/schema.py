@@ -15,7 +15,7 @@ Inflow = Literal["parabolic", "oblique"]
 Walls = Literal["no-slip", "slip"]
 Objective = Literal["drag", "dissipation"]
 ArcAction = Literal["normal", "normal-tangential"]
-LinearSolver = Literal["auto", "lu", "mumps", "iterative"]
+LinearSolver = Literal["auto", "lu", "redundant", "mumps", "iterative"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -74,7 +74,7 @@ class FlowConfig:
     time_step: float = key(0.002, "time step of the unsteady solver", above=0)
     cfl_limit: float = key(2.0, "largest Courant number of a time step, beyond it raises", above=0)
     linear_solver: LinearSolver = key(
-        "auto", "auto: PETSc's LU on one rank, MUMPS on several, iterative on large meshes"
+        "auto", "auto: PETSc's LU (a copy per rank), MUMPS on larger, iterative on large meshes"
     )
     objective: Objective = key("drag", "drag (with lift fluctuation) or dissipation")
     drag_weight: float = key(1.0, "weight of the drag coefficient in J", low=0)
@@ -127,6 +127,9 @@ class EnvConfig:
     )
     reward_mix: float = key(
         0.5, "mixed: share of the global reward, the rest is own", low=0, high=1
+    )
+    reward_baseline: bool = key(
+        False, "flow: rewards count from the cost of the episode's first state, left uncontrolled"
     )
     divergence_limit: float = key(1e6, "a cost per interval above this ends the episode", above=0)
 

@@ -100,6 +100,11 @@ class DensityPlant:
         return self._target_means[:, None]
 
     @property
+    def baseline(self) -> np.ndarray:
+        """Zeros (n,): a density does not stay where it starts."""
+        return np.zeros(self.n_agents)
+
+    @property
     def time(self) -> float:
         """Time since the episode's start."""
         return self.solver.time

@@ -31,11 +31,12 @@ COMPONENTS = {"normal": 1, "normal-tangential": 2}
 
 @dataclass(frozen=True)
 class FlowSnapshot:
-    """State of an episode: the solver's, the amplitudes (n, m) and when the episode began."""
+    """State of an episode: the solver's, amplitudes (n, m), its beginning and baseline (n,)."""
 
     solver: FlowState
     amplitudes: np.ndarray
     start: float
+    baseline: np.ndarray
 
 
 class FlowPlant:
@@ -114,11 +115,17 @@ class FlowPlant:
         self._steps = round(config.control_interval / flow.time_step)
         self._amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
+        self._baseline = np.zeros(self.n_agents)
 
     @property
     def targets(self) -> np.ndarray:
         """Zeros (n, 1): a flow has no reference."""
         return np.zeros((self.n_agents, 1))
+
+    @property
+    def baseline(self) -> np.ndarray:
+        """Shares of the cost (n,) of a control interval, were the first state to stay."""
+        return self._baseline
 
     @property
     def time(self) -> float:
@@ -149,6 +156,9 @@ class FlowPlant:
         self.solver.restore(state)
         self._start = state.time
         self._amplitudes = np.zeros((self.n_agents, self.action_size))
+        self.cost.begin()
+        self.cost.add(self.actuators.field(self._amplitudes), self.config.control_interval)
+        self._baseline = self.cost.finish().costs.shares
         return self._observe()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
@@ -190,12 +200,15 @@ class FlowPlant:
 
     def snapshot(self) -> FlowSnapshot:
         """A copy of the episode's state. Local."""
-        return FlowSnapshot(self.solver.snapshot(), self._amplitudes.copy(), self._start)
+        return FlowSnapshot(
+            self.solver.snapshot(), self._amplitudes.copy(), self._start, self._baseline.copy()
+        )
 
     def restore(self, state: FlowSnapshot) -> np.ndarray:
         """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
         self.solver.restore(state.solver)
         self._amplitudes, self._start = state.amplitudes.copy(), state.start
+        self._baseline = state.baseline.copy()
         return self._observe()
 
     def fields(self) -> dict[str, Any] | None:

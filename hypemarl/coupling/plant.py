@@ -39,6 +39,10 @@ class Plant(Protocol):
         """Reference of the episode at each agent, shape (n_agents, q)."""
 
     @property
+    def baseline(self) -> np.ndarray:
+        """Shares of the cost (n,) of a control interval, were the first state to stay; or zeros."""
+
+    @property
     def time(self) -> float:
         """Time since the episode's start."""
 

@@ -195,6 +195,8 @@ class PDEEnv(ParallelEnv):
 
     def _shape_rewards(self, local: np.ndarray) -> np.ndarray:
         """Rewards (n,) of the configured kind from minus the local costs (n,)."""
+        if self.config.reward_baseline:
+            local = local + self.plant.baseline
         kind, everyone = self.config.reward, np.full_like(local, local.mean())
         if kind == "own":
             return local

@@ -42,7 +42,7 @@ def _parts(job: Job) -> tuple[configuration.Config, Path]:
 
 def compare(run_dir: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
     """Evaluate the runs on the held-out set; writes ``results.json``, returns the table's rows."""
-    rows = [summary.evaluate_run(run) for run in runs]
+    rows = summary.evaluate_runs(runs)
     write_json(run_dir / "results.json", summary.flat(rows))
     return summary.summarise(rows)
 

@@ -39,7 +39,8 @@ def draw_run(
     """Film, stills and policy map of a run's best policy, into its folder. Collective.
 
     The episode is the one recorded in the folder; where there is none, or with an ``index`` into
-    the held-out set, it is recorded first (index 0 by default). Returns the paths, on rank 0.
+    the held-out set, it is recorded first (index 0 by default). A flow is also recorded and drawn
+    without control, with drag and lift over time. Returns the paths, on rank 0.
     """
     from hypemarl.visualisation.fields import render
 
@@ -51,7 +52,10 @@ def draw_run(
         maps = _replay(folder, index, comm, make_env)
     with mpi.raise_together(comm):
         if comm.rank == 0:
-            written = render(read_trajectory(folder.path), folder.path, film=film) + maps
+            bare = folder.uncontrolled
+            reference = read_trajectory(bare) if bare.exists() else None
+            recorded = read_trajectory(folder.path)
+            written = render(recorded, folder.path, film=film, reference=reference) + maps
     return written
 
 
@@ -61,18 +65,30 @@ def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) 
     env = make_env(config.env, comm=comm)
     try:
         policy, agent = trained_policy(folder, env, config, comm)
+        flow = config.env.system == "flow"
         wanted = index is not None or not folder.trajectory.exists()
+        wanted = wanted or (flow and not folder.uncontrolled.exists())
         if comm.bcast(wanted, root=0) if comm.size > 1 else wanted:
-            number = index or 0
-            held_out = evaluation.parameter_set(
-                env.parameter_low, env.parameter_high, number + 1, "held-out"
-            )
+            parameters = _held_out(env, index or 0)
             evaluation.record_trajectory(
-                env, policy, held_out[number], folder.trajectory, config.agent.scheme
+                env, policy, parameters, folder.trajectory, config.agent.scheme
             )
+            if flow:
+                nothing = evaluation.uncontrolled(env)
+                evaluation.record_trajectory(
+                    env, nothing, parameters, folder.uncontrolled, "uncontrolled"
+                )
         return _draw_policies(folder, env, policy, agent)
     finally:
         env.close()
+
+
+def _held_out(env: Any, index: int) -> Array:
+    """Parameters ``index`` of the held-out set; a box that is a point has only index 0."""
+    found = evaluation.parameter_set(env.parameter_low, env.parameter_high, index + 1, "held-out")
+    if index >= len(found):
+        raise ValueError(f"index {index}: this problem has one set of parameters, take index 0")
+    return found[index]
 
 
 def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> list[Path]:
@@ -91,8 +107,16 @@ def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> l
         agent.policy_weights(mu),
         np.stack(answers, axis=1),
         folder.path / "policy_map.png",
+        action_label=_action_label(env),
+        angles=env.plant.layout.arcs.mean(axis=1) if env.config.system == "flow" else None,
     )
     return [path]
+
+
+def _action_label(env: Any) -> str:
+    """What the first component of an action is."""
+    name = "normal velocity on the arc" if env.config.system == "flow" else "control $u_1$"
+    return name if env.action_size == 1 else f"{name} (first of {env.action_size} components)"
 
 
 def _visited(env: Any, policy: Policy, parameters: Array) -> tuple[Array, Array]:

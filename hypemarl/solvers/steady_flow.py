@@ -22,17 +22,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import basix.ufl
 import numpy as np
-import ufl
-from dolfinx import default_scalar_type, fem, la
-from dolfinx.fem import petsc as fem_petsc
+from dolfinx import fem
 from mpi4py import MPI
 
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.direct import Factorisation, direct_package
 from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.mixed_flow import MixedFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 
 TOLERANCE = 1e-10  # of the residual, in units of the forces at Dirichlet nodes
@@ -124,11 +122,10 @@ class SteadyFlow:
         self.comm = self.space.comm
         self._package = direct_package(linear_solver, self.comm.size)
         self.fixed = _fixed_components(self.space, dirichlet)
-        self._build_forms(tagged)
-        self._number()
+        self._mixed = MixedFlow(self.space)
+        self._state = self._mixed.state.x
         self._constrain()
         self.counters = Counters()
-        self._matrix = fem_petsc.create_matrix(self._jacobian)
         self._factors: Factorisation | None = None  # what chord steps use
         self._spare: Factorisation | None = None  # no anchor's: may be renewed
         self._started = False
@@ -169,7 +166,7 @@ class SteadyFlow:
         self._spare = None
         factors = self._factorise()
         self._spare = None
-        return Anchor(self._state.x.array.copy(), factors)
+        return Anchor(self._state.array.copy(), factors)
 
     def force(self, solution: FlowSolution, tag: str) -> np.ndarray:
         """Force (2,) of the fluid on the facets of ``tag``, on which both components are given.
@@ -200,7 +197,7 @@ class SteadyFlow:
         self._balance(values, largest)
         # a uniform flow bears no forces at all
         self._least_scale = max(viscosity * largest, np.finfo(float).tiny)
-        self._viscosity.value = viscosity
+        self._mixed.viscosity.value = viscosity
         self._values = values[self.fixed]
 
     def _balance(self, values: np.ndarray, largest: float) -> None:
@@ -210,9 +207,9 @@ class SteadyFlow:
         """
         if not self.enclosed:
             return
-        flux = self._divergence * values
+        flux = self._mixed.divergence * values
         owned = flux[:, : self.space.n_velocity]
-        weights = np.abs(self._divergence[:, : self.space.n_velocity]).sum()
+        weights = np.abs(self._mixed.divergence[:, : self.space.n_velocity]).sum()
         parts = [np.maximum(owned, 0.0).sum(), -np.minimum(owned, 0.0).sum(), weights]
         out, into, weights = sum_over_ranks(self.comm, np.array(parts))
         if max(out, into) <= ROUNDING * weights * largest:
@@ -227,29 +224,29 @@ class SteadyFlow:
     def _take(self, start: Literal["last", "rest"] | Anchor) -> bool:
         """Begin from a known flow; False where there is none."""
         if isinstance(start, Anchor):
-            self._state.x.array[:] = start.state
+            self._state.array[:] = start.state
             self._factors = start.factorisation
         elif start == "rest" or not self._started:
             return False
-        self._convection.value = 1.0
+        self._mixed.convection.value = 1.0
         return True
 
     def _continuation(self, viscosity: float, tried: list[str]) -> None:
         """From the Stokes flow by growing shares of convection. Collective."""
-        self._state.x.array[:] = 0.0
+        self._state.array[:] = 0.0
         self._factors = None
-        self._convection.value = 0.0
+        self._mixed.convection.value = 0.0
         if not self._iterate(COARSE_TOLERANCE, tried, "Stokes flow"):
             self._give_up(viscosity, tried)
         share, step = 0.0, 1.0
         while share < 1.0:
-            state, goal = self._state.x.array.copy(), min(1.0, share + step)
-            self._convection.value = goal
+            state, goal = self._state.array.copy(), min(1.0, share + step)
+            self._mixed.convection.value = goal
             tolerance = TOLERANCE if goal == 1.0 else COARSE_TOLERANCE
             if self._iterate(tolerance, tried, f"{goal:.3g} of the Reynolds number"):
                 share = goal
                 continue
-            self._state.x.array[:] = state
+            self._state.array[:] = state
             self._factors = None
             step /= 2
             if step < SMALLEST_SHARE:
@@ -267,7 +264,7 @@ class SteadyFlow:
 
         Returns whether the residual fell below ``tolerance``; if not, ``tried`` says how it went.
         """
-        self._state.x.array[self._fixed_dofs] = self._values
+        self._state.array[self._fixed_dofs] = self._values
         norm, budget = self._residual(), MAX_FACTORISATIONS
         while not norm <= tolerance * self._scale:
             fresh = self._factors is None
@@ -290,7 +287,7 @@ class SteadyFlow:
         if correction is None:
             self._obstacle = f"{self._package} gave no usable factors"
             return None
-        state, owned = self._state.x, self._n_owned
+        state, owned = self._state, self._mixed.n_owned
         old, length = state.array.copy(), 1.0
         for _ in range(BACKTRACKS if fresh else 1):
             state.array[:owned] = old[:owned] - length * correction
@@ -310,11 +307,7 @@ class SteadyFlow:
 
     def _residual(self) -> float:
         """Assemble the residual at the present state; norm of its free entries. Collective."""
-        vector = self._residual_vector
-        vector.array[:] = 0.0
-        fem.assemble_vector(vector.array, self._form)
-        vector.scatter_reverse(la.InsertMode.add)
-        owned = vector.array[: self._n_owned]
+        owned = self._every_residual = self._mixed.residual()
         self._free_residual = np.where(self._fixed_mask, 0.0, owned)
         squares = np.array([self._free_residual @ self._free_residual, owned @ owned])
         free, every = np.sqrt(sum_over_ranks(self.comm, squares))
@@ -324,87 +317,48 @@ class SteadyFlow:
     def _factorise(self) -> Factorisation:
         """Factorise the Jacobian at the present state. Collective."""
         if self._spare is None:
-            self._spare = Factorisation(self._matrix, self._package, self.comm)
-        self._matrix.zeroEntries()
-        fem_petsc.assemble_matrix(self._matrix, self._jacobian, bcs=self._conditions)
-        self._matrix.assemble()
+            self._spare = Factorisation(self._mixed.matrix, self._package, self.comm)
+        self._mixed.linearise(self._conditions)
         self._spare.update()
         self._factors = self._spare
         self.counters.factorisations += 1
         return self._spare
 
-    def _build_forms(self, tagged: TaggedMesh) -> None:
-        """Residual, Jacobian and the weights of div v, on one mixed space."""
-        mesh = tagged.mesh
-        cell = mesh.basix_cell()
-        elements = [
-            basix.ufl.element("Lagrange", cell, 2, shape=(2,), dtype=mesh.geometry.x.dtype),
-            basix.ufl.element("Lagrange", cell, 1, dtype=mesh.geometry.x.dtype),
-        ]
-        self._mixed = fem.functionspace(mesh, basix.ufl.mixed_element(elements))
-        self._state = fem.Function(self._mixed)
-        self._viscosity = fem.Constant(mesh, default_scalar_type(1.0))
-        self._convection = fem.Constant(mesh, default_scalar_type(1.0))
-        (v, p), (w, q) = ufl.split(self._state), ufl.TestFunctions(self._mixed)
-        momentum = self._viscosity * ufl.inner(ufl.grad(v), ufl.grad(w)) - p * ufl.div(w)
-        momentum += self._convection * ufl.inner(ufl.dot(ufl.grad(v), v), w)
-        residual = (momentum - q * ufl.div(v)) * ufl.dx
-        self._form = fem.form(residual)
-        self._jacobian = fem.form(ufl.derivative(residual, self._state))
-        self._residual_vector = fem.create_vector(self._mixed)
-        weights = fem.create_vector(self._mixed)
-        fem.assemble_vector(weights.array, fem.form((ufl.div(w) + 0 * q) * ufl.dx))
-        weights.scatter_reverse(la.InsertMode.add)
-        weights.scatter_forward()
-        self._weights = weights.array
-
-    def _number(self) -> None:
-        """Where TaylorHood's nodes stand in the mixed vector: by cells, which both number alike."""
-        space, mixed = self.space, self._mixed
-        self._velocity_dofs = np.empty((2, space.n_velocity_local), dtype=np.int32)
-        for component in range(2):
-            own = mixed.sub(0).sub(component).dofmap.list
-            self._velocity_dofs[component, space.V.dofmap.list.ravel()] = own.ravel()
-        self._pressure_dofs = np.empty(space.n_pressure_local, dtype=np.int32)
-        self._pressure_dofs[space.Q.dofmap.list.ravel()] = mixed.sub(1).dofmap.list.ravel()
-        self._n_owned = mixed.dofmap.index_map.size_local
-        self._divergence = self._weights[self._velocity_dofs]
-
     def _constrain(self) -> None:
         """Rows of given components, and of one pressure where only its gradient is determined."""
-        free = np.where(self.fixed, 0.0, np.abs(self._divergence)).max(initial=0.0)
-        largest = np.abs(self._divergence).max(initial=0.0)
+        free = np.where(self.fixed, 0.0, np.abs(self._mixed.divergence)).max(initial=0.0)
+        largest = np.abs(self._mixed.divergence).max(initial=0.0)
         free, largest = (self.comm.allreduce(float(x), MPI.MAX) for x in (free, largest))
         self.enclosed = bool(free <= 1e-10 * largest)
-        self._fixed_dofs = self._velocity_dofs[self.fixed]
+        self._fixed_dofs = self._mixed.velocity_dofs[self.fixed]
         rows = np.unique(np.concatenate([self._fixed_dofs, self._pinned()])).astype(np.int32)
-        self._conditions = [fem.dirichletbc(fem.Function(self._mixed), rows)]
-        self._fixed_mask = np.zeros(self._n_owned, dtype=bool)
-        self._fixed_mask[rows[rows < self._n_owned]] = True
+        self._conditions = [fem.dirichletbc(fem.Function(self._mixed.mixed), rows)]
+        self._fixed_mask = np.zeros(self._mixed.n_owned, dtype=bool)
+        self._fixed_mask[rows[rows < self._mixed.n_owned]] = True
 
     def _pinned(self) -> np.ndarray:
         """The local index, if there is one here, of the pressure that stays what it is."""
-        marks = fem.create_vector(self._mixed)
+        marks = fem.create_vector(self._mixed.mixed)
         if self.enclosed and self.comm.rank == 0:
-            marks.array[self._pressure_dofs[0]] = 1.0
+            marks.array[self._mixed.pressure_dofs[0]] = 1.0
         marks.scatter_forward()
         return np.flatnonzero(marks.array)
 
     # --- results ---------------------------------------------------------------------------------
 
     def _solution(self, viscosity: float, before: Counters, began: float) -> FlowSolution:
-        state, owned = self._state.x.array, self.space.n_velocity
+        state, owned = self._state.array, self.space.n_velocity
         if self.enclosed:
-            state[self._pressure_dofs] -= self._mean(state[self._pressure_dofs])
+            state[self._mixed.pressure_dofs] -= self._mean(state[self._mixed.pressure_dofs])
         norm = self._residual()
-        forces = np.zeros_like(self._divergence)
-        forces[:, :owned] = -self._residual_vector.array[self._velocity_dofs[:, :owned]]
+        forces = np.zeros_like(self._mixed.divergence)
+        forces[:, :owned] = -self._every_residual[self._mixed.velocity_dofs[:, :owned]]
         forces[~self.fixed] = 0.0
         now = self.counters
         return FlowSolution(
             viscosity,
-            state[self._velocity_dofs],
-            state[self._pressure_dofs],
+            state[self._mixed.velocity_dofs],
+            state[self._mixed.pressure_dofs],
             forces,
             norm / self._scale,
             now.newton_steps - before.newton_steps,

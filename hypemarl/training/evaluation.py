@@ -8,8 +8,8 @@ uniform random numbers. A smaller set is the beginning of a larger one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,26 +18,49 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from hypemarl import seeding
-from hypemarl.training.records import write_trajectory
+from hypemarl.training.records import stack_frames, write_trajectory
 
 Array = NDArray[np.float64]
 Policy = Callable[[Array, Array], Array]  # observations (n, k), mu (n_mu,) -> actions (n, m)
 SetName = Literal["validation", "held-out"]
 
 _FIRST_INDEX: dict[SetName, int] = {"validation": 1, "held-out": 1000}
-COST_TERMS = ("tracking", "boundary", "control", "control_gradient")
+
+
+def late_deviation(values: Array) -> float:
+    """Standard deviation of a series (T,) over its last half: what goes on after a transient."""
+    return float(np.std(values[len(values) // 2 :]))
+
+
+METRICS: dict[str, tuple[str, Callable[[Array], Any]]] = {
+    "drag_mean": ("drag", np.mean),
+    "lift_fluctuation": ("lift", late_deviation),
+    "dissipation_mean": ("dissipation", np.mean),
+}
+"""Scalars of an episode beside its cost: name -> (series in a step's ``info``, its reduction)."""
+SERIES = tuple(series for series, _ in METRICS.values())
+
+
+def metrics_of(series: Mapping[str, Any]) -> dict[str, float]:
+    """The scalars of one episode whose series (T,), of :data:`METRICS`, are there."""
+    return {
+        name: float(reduce(series[source]))
+        for name, (source, reduce) in METRICS.items()
+        if source in series
+    }
 
 
 def parameter_set(low: Array, high: Array, size: int, name: SetName) -> Array:
     """The first ``size`` parameters (size, n_par) of the named fixed set in the box low..high.
 
-    Raises ValueError where the validation set would run into the held-out one.
+    A box that is a point gives one row: its episodes are all the same. Raises ValueError where the
+    validation set would run into the held-out one.
     """
     if name == "validation" and size >= _FIRST_INDEX["held-out"]:
         raise ValueError(f"validation_size must be below {_FIRST_INDEX['held-out']}, got {size}")
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    if low.size == 0:
-        return np.zeros((size, 0))
+    if not (high > low).any():
+        return low[None]
     sequence = qmc.Halton(low.size, scramble=False)
     sequence.fast_forward(_FIRST_INDEX[name])
     points = sequence.random(size)
@@ -51,8 +74,16 @@ def uncontrolled(env: Any) -> Policy:
 
 
 def constant(env: Any, share: float = 0.5) -> Policy:
-    """Every agent pushes all the time with ``share`` (in [-1, 1]) of its upper bound."""
+    """Every agent pushes all the time with ``share`` (in [-1, 1]) of its upper bound.
+
+    Around a body in a flow equal amplitudes carry a net mass flux and cancel, so there the first
+    component (normal) grows along x_1 from minus to plus ``share``: suction upstream, base bleed.
+    """
     actions = np.tile(share * np.asarray(env.action_high), (env.n_agents, 1))
+    if env.config.system == "flow":
+        along = env.positions[:, 0] - env.positions[:, 0].mean()
+        actions[:, 0] *= along / np.abs(along).max()
+        actions[:, 1:] = 0.0
     return lambda observations, mu: actions
 
 
@@ -63,14 +94,23 @@ def random(env: Any, seed: int = 0) -> Policy:
     return lambda observations, mu: generator.uniform(env.action_low, env.action_high, shape)
 
 
+BASELINES: dict[str, Callable[[Any], Policy]] = {
+    "uncontrolled": uncontrolled,
+    "constant": constant,
+    "random": random,
+}
+"""Policies that need no training, for comparison: name -> maker, which takes the environment."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Results of one policy over E parameters; a failed episode has infinite cost."""
 
     costs: Array  # (E,) J of each episode
     returns: Array  # (E,) mean over agents of summed rewards
-    terms: dict[str, Array]  # (E,) each, they sum to the costs
+    terms: dict[str, Array]  # (E,) each, as the plant names them; they sum to the costs
     failures: int
+    metrics: dict[str, Array]  # (E,) each, see METRICS; NaN where an episode failed
 
     @property
     def cost(self) -> float:
@@ -83,18 +123,55 @@ class Evaluation:
         return float(self.costs.std()) if np.isfinite(self.costs).all() else float("inf")
 
 
+@dataclass
+class _Episode:
+    """Sums over the control intervals of one episode, and its series."""
+
+    cost: float = 0.0
+    total: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
+    series: dict[str, list[Array]] = field(default_factory=dict)
+    failed: bool = False
+
+    def add(self, step: Any) -> None:
+        self.cost += step.info["cost"]
+        self.total += float(np.mean(step.rewards))
+        for name, value in step.info.get("costs", {}).items():
+            self.terms[name] = self.terms.get(name, 0.0) + float(value)
+        for name in SERIES:
+            if name in step.info:
+                self.series.setdefault(name, []).append(np.atleast_1d(step.info[name]))
+
+    def joined(self) -> dict[str, Array]:
+        return {name: np.concatenate(parts) for name, parts in self.series.items()}
+
+    def metrics(self) -> dict[str, float]:
+        found = metrics_of(self.joined())
+        return dict.fromkeys(found, np.nan) if self.failed else found
+
+
 def evaluate_policy(env: Any, policy: Policy, parameters: Array) -> Evaluation:
     """Run one episode for each row of ``parameters`` (E, n_par). Collective."""
     episodes = [_run_episode(env, policy, row) for row in parameters]
+    metrics = [episode.metrics() for episode in episodes]
     return Evaluation(
-        costs=np.array([episode[0] for episode in episodes]),
-        returns=np.array([episode[1] for episode in episodes]),
+        costs=np.array([np.inf if e.failed else e.cost for e in episodes]),
+        returns=np.array([-np.inf if e.failed else e.total for e in episodes]),
         terms={
-            name: np.array([episode[2].get(name, np.nan) for episode in episodes])
-            for name in episodes[0][2]
+            name: np.array([np.inf if e.failed else e.terms.get(name, 0.0) for e in episodes])
+            for name in _names([episode.terms for episode in episodes])
         },
-        failures=sum(not np.isfinite(episode[0]) for episode in episodes),
+        failures=sum(episode.failed for episode in episodes),
+        metrics={
+            name: np.array([entry.get(name, np.nan) for entry in metrics])
+            for name in _names(metrics)
+        },
     )
+
+
+def _names(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """All keys in the order in which they first appear."""
+    return list(dict.fromkeys(name for entry in entries for name in entry))
 
 
 def failure_of(step: Any) -> str | None:
@@ -107,20 +184,17 @@ def failure_of(step: Any) -> str | None:
     return None
 
 
-def _run_episode(env: Any, policy: Policy, parameters: Array) -> tuple[float, float, dict]:
-    episode = env.reset_arrays(parameters)
-    observations, cost, total, done = episode.observations, 0.0, 0.0, False
-    terms: dict[str, float] = dict.fromkeys(COST_TERMS, 0.0)
+def _run_episode(env: Any, policy: Policy, parameters: Array) -> _Episode:
+    episode, result = env.reset_arrays(parameters), _Episode()
+    observations, done = episode.observations, False
     while not done:
         step = env.step_arrays(policy(observations, episode.mu))
         if failure_of(step) is not None:
-            return np.inf, -np.inf, dict.fromkeys(terms, np.inf)
-        cost += step.info["cost"]
-        total += float(np.mean(step.rewards))
-        for name, value in step.info.get("costs", {}).items():
-            terms[name] = terms.get(name, 0.0) + float(value)
+            result.failed = True
+            break
+        result.add(step)
         observations, done = step.observations, step.terminated or step.truncated
-    return cost, total, terms
+    return result
 
 
 def record_trajectory(
@@ -131,7 +205,7 @@ def record_trajectory(
     Returns the trajectory (keys as in :func:`hypemarl.training.records.read_trajectory`) on
     rank 0 and a dictionary without the field arrays elsewhere. An episode that fails ends there.
     """
-    episode = env.reset_arrays(parameters)
+    episode, sums = env.reset_arrays(parameters), _Episode()
     observations = episode.observations
     frames, actions = [env.record()], [np.zeros((env.n_agents, env.action_size))]
     costs, done = [0.0], False
@@ -140,21 +214,17 @@ def record_trajectory(
         step = env.step_arrays(action)
         if failure_of(step) is not None:
             break
+        sums.add(step)
         frames.append(env.record())
         actions.append(action)
         costs.append(step.info["cost"])
         observations, done = step.observations, step.terminated or step.truncated
     trajectory = {"actions": actions, "costs": costs, "mu": episode.mu, "scheme": scheme}
     trajectory = {name: np.asarray(value) for name, value in trajectory.items()}
+    trajectory |= sums.joined()
     if frames[0] is None:
         return trajectory
-    trajectory |= {
-        name: np.asarray(frames[0][name]) for name in ("points", "cells", "target", "positions")
-    }
-    trajectory |= {
-        name: np.stack([frame[name] for frame in frames]) for name in ("density", "velocity")
-    }
-    trajectory["times"] = np.array([frame["time"] for frame in frames])
+    trajectory |= stack_frames(frames)
     if path is not None:
         write_trajectory(path, trajectory)
     return trajectory

@@ -7,10 +7,11 @@ Each child is ``hypemarl train`` with its output in ``train.log`` of its run fol
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from tqdm import tqdm
 from hypemarl.config import Config, to_yaml
 from hypemarl.training.checkpoint import CheckpointError, check_config, load, write_atomically
 from hypemarl.training.loop import TrainingError, is_finished
-from hypemarl.training.records import RunFolder, read_metrics
+from hypemarl.training.records import RunFolder
 
 _POLL_SECONDS = 0.5
+_TAIL_BYTES = 4096  # lines are far shorter
+_EPISODE = re.compile(rb'"episode": (\d+)')
 # A launcher's variables would make every child join the launcher's world.
 _LAUNCHER = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_")
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -95,8 +98,7 @@ def run_jobs(jobs: Sequence[tuple[Job, list[str]]], parallel: int, *, progress: 
 
 def _start(job: Job, flags: Sequence[str]) -> subprocess.Popen:
     job.run_dir.mkdir(parents=True, exist_ok=True)
-    own = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER)}
-    environment = own | dict.fromkeys(THREAD_LIMITS, "1")
+    environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
     with (job.run_dir / "train.log").open("wb") as log:
         return subprocess.Popen(
             job.command(flags),
@@ -107,9 +109,21 @@ def _start(job: Job, flags: Sequence[str]) -> subprocess.Popen:
         )
 
 
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a launcher of MPI put into it. Local."""
+    return {name: value for name, value in environment.items() if not name.startswith(_LAUNCHER)}
+
+
 def _episodes_done(job: Job) -> int:
-    file = RunFolder(job.run_dir).metrics
-    return int(read_metrics(file)[-1]["episode"]) if file.exists() and file.stat().st_size else 0
+    """Episode of the last whole line of the job's metrics; only the end of the file is read."""
+    try:
+        with RunFolder(job.run_dir).metrics.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            tail = stream.read()
+    except FileNotFoundError:
+        return 0
+    numbers = _EPISODE.findall(tail[: tail.rfind(b"\n") + 1])
+    return int(numbers[-1]) if numbers else 0
 
 
 def _explain(job: Job) -> str:

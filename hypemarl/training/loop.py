@@ -1,20 +1,18 @@
 """The collect and update loop: one run of one scheme from one seed.
 
-Every rank of the communicator steps the environment; rank 0 alone holds agents, replay and files,
-and its actions win. Training goes on from checkpoints at the ends of episodes only, where nothing
-but the stored state decides what follows: a resumed run equals the uninterrupted one, in serial
-bit for bit.
+Ranks form groups that run an environment each (:mod:`hypemarl.training.groups`), by default one
+group of all. Rank 0 alone learns and holds replay and files. Training goes on from checkpoints at
+the ends of rounds only (one episode in each group), where nothing but the stored state decides what
+follows: a resumed run equals the uninterrupted one, in serial bit for bit.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,58 +20,21 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl import mpi, seeding
-from hypemarl.config import Config, EnvConfig
-from hypemarl.training import checkpoint, evaluation
+from hypemarl.config import Config
+from hypemarl.training import checkpoint, evaluation, groups
 from hypemarl.training.checkpoint import CheckpointError
+from hypemarl.training.groups import Groups, Slot
+from hypemarl.training.interrupt import deferred_interrupt
 from hypemarl.training.records import Recorder, RunFolder
+from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
-    from hypemarl.agents.spec import AgentSpec
     from hypemarl.agents.td3 import TD3
-
-MakeEnv = Callable[..., Any]  # (EnvConfig, comm=...) -> environment, see hypemarl.envs.make
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on: the networks left the finite numbers."""
-
-
-def default_make_env(config: EnvConfig, comm: Any) -> Any:
-    """Build the environment of the configuration; imported here, as it brings dolfinx along."""
-    from hypemarl.envs import make
-
-    return make(config, comm=comm)
-
-
-def spec_of(env: Any) -> AgentSpec:
-    """What the agents may know of ``env``."""
-    from hypemarl.agents.spec import AgentSpec
-
-    return AgentSpec(**{item.name: getattr(env, item.name) for item in fields(AgentSpec)})
-
-
-def pick_device(name: str) -> str:
-    """``auto`` is CUDA where it is present. Raises ValueError for CUDA where it is not."""
-    import torch
-
-    present = torch.cuda.is_available()
-    if name == "cuda" and not present:
-        raise ValueError("training.device=cuda, but torch sees no CUDA device; take auto or cpu")
-    return ("cuda" if present else "cpu") if name == "auto" else name
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Give torch ``count`` threads inside the block, so that runs share the cores in peace."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def train(
@@ -83,34 +44,44 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     comm: Any = None,
+    ranks_per_env: int | None = None,
     progress: bool = True,
     make_env: MakeEnv = default_make_env,
 ) -> dict[str, Any]:
     """Train one run into ``run_dir`` and return its summary. Collective over ``comm``.
 
-    ``comm`` defaults to the world. The first Ctrl-C (or SIGTERM) lets the episode end, saves and
-    returns; a second one stops at once, and ``resume`` then goes on from the last checkpoint.
+    ``comm`` defaults to the world, ``ranks_per_env`` to all its ranks: one environment. With fewer,
+    ``comm.size / ranks_per_env`` environments run at once and fill one replay; an error on some
+    ranks only then ends the world with one message. The first Ctrl-C (or SIGTERM) lets the episode
+    end, saves and returns; a second one stops at once, and ``resume`` then goes on from the last
+    checkpoint.
 
-    Returns: episode, step, seconds, best_cost, best_episode, uncontrolled, failures, interrupted.
-    Raises: RunError (folder occupied), CheckpointError (cannot resume), TrainingError.
+    Returns: episode, step, seconds, best_cost, best_episode, uncontrolled, failures, groups,
+        interrupted.
+    Raises: ValueError (ranks do not split), RunError (folder occupied), CheckpointError (cannot
+        resume), TrainingError.
     """
     comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
     stored: dict[str, Any] | None = None
-    with mpi.raise_together(comm):
-        if comm.rank == 0:
-            stored = _open_run(folder, config, resume=resume, overwrite=overwrite)
-    env = make_env(config.env, comm=comm)
-    try:
-        trainer = Trainer(config, env, folder, comm)
+    with mpi.one_fate(comm):
+        split = Groups(comm, ranks_per_env)
         with mpi.raise_together(comm):
-            trainer.start(stored)
-        # only rank 0 learns, and only it imports torch
-        limit = torch_threads(config.training.threads) if trainer.root else nullcontext()
-        with _deferred_interrupt(comm.rank == 0) as interrupted, limit:
-            return trainer.run(interrupted, progress=progress)
+            if split.root:
+                stored = _open_run(folder, config, resume=resume, overwrite=overwrite)
+        env = make_env(config.env, comm=split.own)
+    try:
+        with mpi.one_fate(comm):
+            trainer = Trainer(config, env, folder, split)
+            with mpi.raise_together(comm):
+                trainer.start(stored)
+            # only ranks that hold an agent import torch
+            limit = torch_threads(config.training.threads) if trainer.acts else nullcontext()
+            with deferred_interrupt(split.root) as interrupted, limit:
+                return trainer.run(interrupted, progress=progress)
     finally:
         env.close()
+        split.close()
 
 
 def _open_run(
@@ -146,9 +117,11 @@ class Progress:
 class Trainer:
     """Environment, agents, replay and records of one run. Built on every rank."""
 
-    def __init__(self, config: Config, env: Any, folder: RunFolder, comm: Any) -> None:
+    def __init__(self, config: Config, env: Any, folder: RunFolder, split: Groups) -> None:
         self.config, self.settings, self.env = config, config.training, env
-        self.folder, self.comm, self.root = folder, comm, comm.rank == 0
+        self.folder, self.split, self.comm, self.root = folder, split, split.comm, split.root
+        # The first rank of a group asks the policy in validations; rank 0 does in training.
+        self.acts = split.leads
         self.progress = Progress()
         self.parameters = seeding.numpy_generator(config.seed, "parameters")
         self.validation_set = evaluation.parameter_set(
@@ -157,16 +130,20 @@ class Trainer:
         self.agent: TD3
         self.replay: Replay
         self.recorder: Recorder
+        self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self, stored: dict[str, Any] | None) -> None:
         """Build agents and replay on rank 0 and continue what is ``stored``. Local."""
-        if not self.root:
+        if not self.acts:
             return
         from hypemarl.agents.replay import Replay
         from hypemarl.agents.td3 import TD3
 
         spec, config = spec_of(self.env), self.config
-        self.agent = TD3(spec, config.agent, config.seed, pick_device(config.training.device))
+        device = pick_device(config.training.device) if self.root else "cpu"
+        self.agent = TD3(spec, config.agent, config.seed, device, slots=self.split.count)
+        if not self.root:
+            return
         steps = config.env.control_steps
         self.replay = Replay(spec, config.agent.replay_episodes, steps, config.seed)
         if stored is not None:
@@ -192,130 +169,172 @@ class Trainer:
         )
         try:
             while self.progress.episode < episodes and not stop:
-                cost = self._episode(began)
+                before = self.progress.episode
+                cost = self._round(began)
                 bar.set_postfix(cost=f"{cost:.3f}", best=f"{self.progress.best_cost:.3f}")
-                bar.update()
+                bar.update(self.progress.episode - before)
                 stop = self._agree(interrupted())
-                if stop or self._due(self.settings.checkpoint_every):
+                if stop or self._due(self.settings.checkpoint_every, before):
                     self._save(self.folder.last)
         finally:
             bar.close()
             if self.root:
                 self.recorder.close()
+        self._share_progress()  # seconds are each rank's own so far
         return self._summary(interrupted=stop)
 
-    def _episode(self, began: float) -> float:
-        """One episode with its updates, records and, where due, validation. Returns its cost."""
-        random = self.progress.episode < self.settings.random_episodes
-        self.progress.episode += 1
-        values, losses, failure = self._collect(random=random)
-        self.progress.seconds = time.monotonic() - began
-        if failure is not None:
-            self.progress.failures += 1
-            self._record("failure", failure=failure, length=values["length"])
-        else:
-            self._record("episode", **values, random=random)
-        if losses:
-            self._record("update", **_averages(losses))
-        trained = self.progress.episode >= self.settings.random_episodes
-        if trained and self._due(self.settings.validation_every):
+    def _round(self, began: float) -> float:
+        """An episode in each group with updates, records and, where due, validation.
+
+        Returns the mean cost on rank 0.
+        """
+        before, settings = self.progress.episode, self.settings
+        count = min(self.split.count, settings.episodes - before)
+        parameters = [self.env.sample_parameters(self.parameters) for _ in range(count)]
+        random = [before + g < settings.random_episodes for g in range(count)]
+        slots, losses = self._collect(parameters, random)
+        with mpi.raise_together(self.comm):
+            if self.root:
+                self.progress.seconds = time.monotonic() - began
+                self._finish(slots, losses)
+        self._share_progress()
+        trained = self.progress.episode >= settings.random_episodes
+        if trained and self._due(settings.validation_every, before):
             self._validate(began)
-        return float(values["cost"]) if failure is None else float("inf")
+        return float(np.mean([np.inf if s.failure else s.cost for s in slots])) if slots else 0.0
 
     def _collect(
-        self, *, random: bool
-    ) -> tuple[dict[str, Any], list[dict[str, float]], str | None]:
-        """Step through an episode into the replay, with updates on the way."""
-        episode = self.env.reset_arrays(self.env.sample_parameters(self.parameters))
-        if self.root:
-            self.agent.start_episode()
-            self.replay.begin(episode.mu, episode.targets, episode.observations)
-        observations, losses, done = episode.observations, [], False
-        values = {"return_mean": 0.0, "cost": 0.0, "length": 0}
-        failure = None
-        while not done:
-            actions = self._act(observations, episode.mu, random=random)
-            step = self.env.step_arrays(actions)
-            failure = evaluation.failure_of(step)
-            if failure is not None:
-                break
-            values["return_mean"] += float(np.mean(step.rewards))
-            values["cost"] += float(step.info["cost"])
-            values["length"] += 1
-            if self.root:
-                self.replay.add(actions, step.rewards, step.observations, step.terminated)
-            self.progress.step += 1
-            losses += self._update(allowed=not random)
-            observations, done = step.observations, step.terminated or step.truncated
-        if self.root and values["length"]:
-            self.replay.end()
-        return values, losses, failure
+        self, parameters: list[np.ndarray], random: list[bool]
+    ) -> tuple[list[Slot], list[dict[str, float]]]:
+        """Step through a round with updates on the way; slots and losses on rank 0. Collective.
 
-    def _act(self, observations: np.ndarray, mu: np.ndarray, *, random: bool) -> np.ndarray:
-        """Exploring actions (n, m) on rank 0, zeros elsewhere."""
-        actions = np.zeros((self.env.n_agents, self.env.action_size))
-        with mpi.raise_together(self.comm):
-            if self.root and random:
-                actions = self.agent.random_actions(self.settings.random_scale)
-            elif self.root:
-                actions = self.agent.explore(observations, mu)
+        Updates see whole episodes of earlier rounds only, so that nothing hangs on whether they are
+        made before or after the step. With several groups rank 0 makes them while the others step.
+        """
+        slots = groups.start(self.split, self.env, parameters, random)
+        losses: list[dict[str, float]] = []
+        if self.root:
+            for slot in slots:
+                self.agent.start_episode(slot.index)
+            self.replay.make_room(len(slots))
+        several = self.split.count > 1
+        while plan := mpi.on_root(self.comm, lambda: self._plan(slots)):
+            running = [slot for slot in slots if slot.index in plan]
+            if several:
+                losses += self._update(running)
+            outcomes = groups.step(self.split, self.env, plan)
+            for slot in running:
+                slot.take(plan[slot.index], outcomes[slot.index])
+            if not several:
+                losses += self._update([slot for slot in running if slot.failure is None])
+        return slots, losses
+
+    def _plan(self, slots: list[Slot]) -> dict[int, np.ndarray]:
+        """Actions (n, m) of the slots that go on. Local, on rank 0."""
+        if self._error is not None:
+            raise self._error
+        going = [slot for slot in slots if not slot.done]
+        scale = self.settings.random_scale
+        plan = {s.index: self.agent.random_actions(scale, s.index) for s in going if s.random}
+        policy = [slot for slot in going if not slot.random]
+        if policy:
+            observations = np.stack([slot.observations for slot in policy])
+            mu = np.stack([slot.mu for slot in policy])
+            indices = [slot.index for slot in policy]
+            explored = self.agent.explore_slots(observations, mu, indices)
+            plan |= dict(zip(indices, explored, strict=True))
+        for index, actions in plan.items():
             if not np.isfinite(actions).all():
                 raise TrainingError(
-                    f"episode {self.progress.episode}: the policy gives actions that are not "
-                    f"finite; lower agent.actor_rate and agent.critic_rate, or set "
+                    f"episode {self.progress.episode + 1 + index}: the policy gives actions that "
+                    f"are not finite; lower agent.actor_rate and agent.critic_rate, or set "
                     f"agent.gradient_clip. Checkpoints in {self.folder.last.parent} are intact"
                 )
-        return actions
+        return plan
 
-    def _update(self, *, allowed: bool) -> list[dict[str, float]]:
-        """The updates that are due after a control step; their losses, on rank 0."""
-        if not allowed:
-            return []
-        self.progress.warm_step += 1
+    def _update(self, running: list[Slot]) -> list[dict[str, float]]:
+        """The updates that are due for a control step of these slots; their losses. Local.
+
+        An error is kept for :meth:`_plan`, where every rank hears of it.
+        """
+        self.progress.warm_step += sum(not slot.random for slot in running)
         due = int(self.progress.warm_step * self.settings.updates_per_step)
         due -= self.progress.updates
         self.progress.updates += due
-        losses: list[dict[str, float]] = []
-        with mpi.raise_together(self.comm):
-            if self.root and len(self.replay):
-                try:
-                    losses = [self.agent.update(self.replay) for _ in range(due)]
-                except FloatingPointError as error:
-                    raise TrainingError(f"episode {self.progress.episode}: {error}") from error
-        return losses
+        if not due or not len(self.replay):
+            return []
+        try:
+            return [self.agent.update(self.replay) for _ in range(due)]
+        except FloatingPointError as error:
+            self._error = TrainingError(f"episode {self.progress.episode + 1}: {error}")
+            self._error.__cause__ = error
+        except Exception as error:
+            self._error = error
+        return []
+
+    def _finish(self, slots: list[Slot], losses: list[dict[str, float]]) -> None:
+        """Replay, counters and records of a round, in the order of the slots. Local, on rank 0."""
+        for slot in slots:
+            slot.store(self.replay)
+            self.progress.episode += 1
+            length = len(slot.steps)
+            self.progress.step += length
+            if slot.failure is not None:
+                self.progress.failures += 1
+                self._record("failure", failure=slot.failure, length=length)
+            else:
+                sums = {"return_mean": slot.return_mean, "cost": slot.cost}
+                self._record("episode", **sums, length=length, random=slot.random)
+        if losses:
+            self._record("update", **_averages(losses))
 
     def _policy(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
-        if not self.root:
+        if not self.acts:
             return np.zeros((self.env.n_agents, self.env.action_size))
         return self.agent.act(observations, mu)
+
+    def _share_policy(self) -> None:
+        """Give rank 0's averaged actor to the first ranks of the other groups. Collective."""
+        if self.split.count == 1:
+            return
+        state = None
+        if self.root:
+            state = {k: v.cpu() for k, v in self.agent.actor_average.state_dict().items()}
+        state = self.comm.bcast(state, root=0)
+        if self.acts and not self.root:
+            self.agent.actor_average.load_state_dict(state)
 
     def _measure_uncontrolled(self) -> None:
         if np.isfinite(self.progress.uncontrolled) or not self.settings.validation_every:
             return
         nothing = evaluation.uncontrolled(self.env)
-        result = evaluation.evaluate_policy(self.env, nothing, self.validation_set)
-        self.progress.uncontrolled = result.cost
+        costs = groups.spread_costs(self.split, self.env, nothing, self.validation_set)
+        self.progress.uncontrolled = float(costs.mean())
 
     def _validate(self, began: float) -> None:
         """Cost of the averaged actor on the validation set; keeps the best. Collective."""
-        result = evaluation.evaluate_policy(self.env, self._policy, self.validation_set)
+        self._share_policy()
+        costs = groups.spread_costs(self.split, self.env, self._policy, self.validation_set)
+        cost, finite = float(costs.mean()), np.isfinite(costs)
         self.progress.seconds = time.monotonic() - began
         self._record(
             "validation",
-            cost=result.cost,
-            cost_std=result.cost_std,
+            cost=cost,
+            cost_std=float(costs.std()) if finite.all() else float("inf"),
             uncontrolled=self.progress.uncontrolled,
-            failures=result.failures,
+            failures=int((~finite).sum()),
         )
-        if result.cost < self.progress.best_cost:
-            self.progress.best_cost = result.cost
+        if cost < self.progress.best_cost:
+            self.progress.best_cost = cost
             self.progress.best_episode = self.progress.episode
             self._save(self.folder.best, replay=False)
 
-    def _due(self, every: int) -> bool:
-        """Whether something that happens every so many episodes, and at the end, is due now."""
+    def _due(self, every: int, before: int) -> bool:
+        """Whether what comes every so many episodes, and at the end, fell due since ``before``."""
         episode = self.progress.episode
-        return every > 0 and (episode % every == 0 or episode == self.settings.episodes)
+        if every == 0:
+            return False
+        return episode // every > before // every or episode == self.settings.episodes
 
     def _record(self, kind: str, **values: Any) -> None:
         if self.root:
@@ -341,6 +360,7 @@ class Trainer:
                 "progress": vars(self.progress).copy(),
                 "agent": self.agent.state_dict(),
                 "parameters": seeding.generator_state(self.parameters),
+                "groups": self.split.count,
             }
             if replay:
                 state["replay"] = self.replay.state_dict()
@@ -359,6 +379,12 @@ class Trainer:
             },
         )
         self.progress = Progress(**stored["progress"])
+        if (trained := stored.get("groups", 1)) != self.split.count:
+            print(
+                f"note: {trained} environments at once so far, {self.split.count} from here on: "
+                "sound, but no longer what an uninterrupted run would give",
+                file=sys.stderr,
+            )
 
     def _summary(self, *, interrupted: bool) -> dict[str, Any]:
         return {
@@ -367,6 +393,7 @@ class Trainer:
             "credit": self.config.agent.credit,
             "seed": self.config.seed,
             **vars(self.progress),
+            "groups": self.split.count,
             "interrupted": interrupted and self.progress.episode < self.settings.episodes,
         }
 
@@ -385,27 +412,3 @@ def is_finished(run_dir: str | Path, config: Config) -> bool:
 def _averages(losses: list[dict[str, float]]) -> dict[str, float]:
     names = sorted({name for loss in losses for name in loss})
     return {name: float(np.mean([loss[name] for loss in losses if name in loss])) for name in names}
-
-
-@contextmanager
-def _deferred_interrupt(speaks: bool) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a flag; a second one interrupts as usual."""
-    asked = False
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: asked
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        if speaks:
-            print("\nfinishing the episode, then saving (again: stop at once)", file=sys.stderr)
-
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

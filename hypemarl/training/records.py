@@ -8,6 +8,7 @@
                checkpoints/       last.pt, best.pt
                evaluation.json    result of ``hypemarl evaluate``
                trajectory.npz     one recorded episode
+               uncontrolled.npz   the same episode without control (flows)
 
 Every line of ``metrics.jsonl`` has ``kind``, ``episode`` (from 1), ``step`` (control steps so far)
 and ``seconds``. Kinds: ``episode`` (return_mean, cost, length, random), ``update`` (losses,
@@ -20,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from hypemarl.config import Config
 from hypemarl.training.checkpoint import write_atomically
 
 Metric = dict[str, Any]
+
+MOVING = ("actions", "density", "velocity", "pressure", "vorticity")
+"""What is kept for every frame of a trajectory, also where it happens not to change."""
 
 
 class RunError(RuntimeError):
@@ -50,6 +54,7 @@ class RunFolder:
         self.best = self.path / "checkpoints" / "best.pt"
         self.evaluation = self.path / "evaluation.json"
         self.trajectory = self.path / "trajectory.npz"
+        self.uncontrolled = self.path / "uncontrolled.npz"
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -78,7 +83,8 @@ class RunFolder:
         for folder in (self.tensorboard, self.last.parent):
             if folder.is_dir():
                 shutil.rmtree(folder)
-        for file in (self.config, self.metrics, self.evaluation, self.trajectory):
+        results = (self.evaluation, self.trajectory, self.uncontrolled)
+        for file in (self.config, self.metrics, *results):
             file.unlink(missing_ok=True)
 
     def read_config(self) -> Config:
@@ -171,12 +177,37 @@ def write_trajectory(path: str | Path, trajectory: Mapping[str, Any]) -> None:
     write_atomically(Path(path), lambda stream: np.savez_compressed(stream, **arrays))
 
 
+def stack_frames(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """F frames of ``env.record()`` as one trajectory: arrays stacked by key.
+
+    Fields on the N points and the actions become (F, ...); what has no time in it is kept once:
+    points, cells, positions, and everything else that never changes (the target, the arcs).
+    """
+    first = frames[0]
+    stacked: dict[str, Any] = {"times": np.array([frame["time"] for frame in frames])}
+    for name in first:
+        values = [np.asarray(frame[name]) for frame in frames]
+        moving = name in MOVING or any(not np.array_equal(v, values[0]) for v in values[1:])
+        if name != "time":
+            stacked[name] = np.stack(values) if moving else values[0]
+    stacked["kind"] = np.asarray(kind_of(stacked))
+    return stacked
+
+
+def kind_of(trajectory: Mapping[str, Any]) -> str:
+    """``flow`` where there is vorticity, else ``density``."""
+    return "flow" if "vorticity" in trajectory else "density"
+
+
 def read_trajectory(path: str | Path) -> dict[str, Any]:
     """One recorded episode of F frames from a file or run folder.
 
-    Keys: points (N, gdim), cells (M, gdim+1), times (F,), density (F, N), target (N,), velocity
-    (F, N, gdim), positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at
-    the frame (zero in the first), mu (n_mu,), scheme (str). Raises :class:`RunError`.
+    Keys of all: kind ("density" or "flow"), points (N, gdim), cells (M, gdim+1), times (F,),
+    positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at the frame
+    (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target (N,), velocity
+    (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over the T time
+    steps of the episode drag, lift and dissipation (T,), as far as the plant reports them.
+    Raises :class:`RunError`.
     """
     path = Path(path)
     file = RunFolder(path).trajectory if path.is_dir() else path
@@ -188,4 +219,5 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
     except (ValueError, OSError, EOFError) as error:
         raise RunError(f"{file}: not a trajectory that loads ({error}); record it again") from error
     content["scheme"] = str(content.get("scheme", ""))
+    content["kind"] = str(content.get("kind", kind_of(content)))
     return content

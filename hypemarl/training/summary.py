@@ -11,23 +11,31 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.config import Config, ConfigError, to_dict
 from hypemarl.training import checkpoint, evaluation
-from hypemarl.training.evaluation import Evaluation, Policy
+from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.loop import MakeEnv, default_make_env, pick_device, spec_of
 from hypemarl.training.records import RunFolder, write_json
 
 Row = dict[str, Any]
 
-COLUMNS = (
-    ("name", "scheme (credit)"),
-    ("seeds", "seeds"),
-    ("cost_mean", "cost J mean"),
-    ("cost_median", "median"),
-    ("cost_min", "min"),
-    ("cost_max", "max"),
-    ("ratio_to_uncontrolled", "J / J0"),
-    ("return_mean", "return"),
-    *((f"cost_{term}", term.replace("_", " ")) for term in evaluation.COST_TERMS),
-)
+_COLUMNS = {
+    "name": "scheme (credit)",
+    "seeds": "seeds",
+    "cost_mean": "cost J mean",
+    "cost_median": "median",
+    "cost_min": "min",
+    "cost_max": "max",
+    "ratio_to_uncontrolled": "J / J0",
+    "return_mean": "return",
+}
+
+
+def columns(table: Sequence[Row]) -> dict[str, str]:
+    """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
+    and metrics as they are found in its rows.
+    """
+    spread = {"cost_mean", "cost_median", "cost_min", "cost_max"}
+    found = [name for name in _details(table) if name not in spread]
+    return _COLUMNS | {name: name.removeprefix("cost_").replace("_", " ") for name in found}
 
 
 def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tuple[Policy, Any]:
@@ -57,42 +65,86 @@ def evaluate_run(
     comm: Any = None,
     make_env: MakeEnv = default_make_env,
 ) -> Row:
-    """Evaluate a run on the held-out set, write ``evaluation.json``, return the flat row.
+    """Evaluate one run, see :func:`evaluate_runs`. Collective."""
+    return evaluate_runs([run_dir], episodes=episodes, comm=comm, make_env=make_env)[0]
 
+
+def evaluate_runs(
+    run_dirs: Sequence[str | Path],
+    *,
+    episodes: int | None = None,
+    comm: Any = None,
+    make_env: MakeEnv = default_make_env,
+) -> list[Row]:
+    """Evaluate runs on the held-out set: a flat row each, also written as ``evaluation.json``.
+
+    Runs of one problem share an environment, and the baselines are measured in it once.
     ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
 
-    Keys: run, scenario, scheme, credit, seed, episode (of the best checkpoint), held_out, failures,
-    cost, cost_std (over mu), return, cost_tracking, cost_boundary, cost_control,
-    cost_control_gradient, the same of ``uncontrolled``, ``ratio_to_uncontrolled``.
+    Keys: run, scenario, scheme, credit, seed, held_out, failures, cost, cost_std (over mu),
+    return, ``cost_<term>`` of every term that the plant reports, and drag_mean,
+    lift_fluctuation, dissipation_mean of flows; the same of each baseline with its name before
+    it (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and
+    ``ratio_to_uncontrolled``.
     """
     comm = mpi.world() if comm is None else comm
-    folder = RunFolder(run_dir)
-    config = folder.read_config()
-    env = make_env(config.env, comm=comm)
-    try:
-        policy, _ = trained_policy(folder, env, config, comm)
-        size = episodes or config.training.held_out_size
-        held_out = evaluation.parameter_set(env.parameter_low, env.parameter_high, size, "held-out")
-        nothing = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), held_out)
-        result = evaluation.evaluate_policy(env, policy, held_out)
-    finally:
-        env.close()
-    row: Row = {
+    folders = [RunFolder(run_dir) for run_dir in run_dirs]
+    configs = [folder.read_config() for folder in folders]
+    rows: dict[int, Row] = {}
+    for members in _by_problem(configs):
+        first = configs[members[0]]
+        size = episodes or first.training.held_out_size
+        env = make_env(first.env, comm=comm)
+        try:
+            held_out = evaluation.parameter_set(
+                env.parameter_low, env.parameter_high, size, "held-out"
+            )
+            shared = {"held_out": len(held_out), **_baselines(env, held_out)}
+            for k in members:
+                policy, _ = trained_policy(folders[k], env, configs[k], comm)
+                result = evaluation.evaluate_policy(env, policy, held_out)
+                rows[k] = _row(folders[k], configs[k], result, shared)
+        finally:
+            env.close()
+    with mpi.raise_together(comm):
+        if comm.rank == 0:
+            for k, row in rows.items():
+                write_json(folders[k].evaluation, row)
+    return [rows[k] for k in range(len(folders))]
+
+
+def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
+    """Indices of the configurations, those of one problem together."""
+    problems: list[tuple[dict[str, Any], list[int]]] = []
+    for k, config in enumerate(configs):
+        for problem, members in problems:
+            if problem == _problem(config):
+                members.append(k)
+                break
+        else:
+            problems.append((_problem(config), [k]))
+    return [members for _, members in problems]
+
+
+def _baselines(env: Any, held_out: Array) -> Row:
+    """Results of the policies that need no training, flat. Collective."""
+    row: Row = {}
+    for name, make in evaluation.BASELINES.items():
+        row |= _flatten(evaluation.evaluate_policy(env, make(env), held_out), f"{name}_")
+    return row | {"uncontrolled": row["uncontrolled_cost"]}
+
+
+def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> Row:
+    return {
         "run": str(folder.path),
         "scenario": config.scenario,
         "scheme": config.agent.scheme,
         "credit": config.agent.credit,
         "seed": config.seed,
-        "held_out": size,
         **_flatten(result, ""),
-        **_flatten(nothing, "uncontrolled_"),
-        "uncontrolled": nothing.cost,
-        "ratio_to_uncontrolled": result.cost / nothing.cost,
+        **shared,
+        "ratio_to_uncontrolled": result.cost / shared["uncontrolled"],
     }
-    with mpi.raise_together(comm):
-        if comm.rank == 0:
-            write_json(folder.evaluation, row)
-    return row
 
 
 def _flatten(result: Evaluation, prefix: str) -> Row:
@@ -102,6 +154,7 @@ def _flatten(result: Evaluation, prefix: str) -> Row:
         f"{prefix}return": float(result.returns.mean()),
         f"{prefix}failures": result.failures,
         **{f"{prefix}cost_{name}": float(value.mean()) for name, value in result.terms.items()},
+        **{f"{prefix}{name}": float(value.mean()) for name, value in result.metrics.items()},
     }
 
 
@@ -122,15 +175,17 @@ def _problem(config: Config) -> dict[str, Any]:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """One row per scheme and credit with the spread over its runs, uncontrolled first.
+    """One row per scheme and credit with the spread over its runs, the baselines first.
 
-    Keys as in :data:`COLUMNS`, and scheme, credit, cost_std (over seeds). Costs are means over the
+    Keys as in :func:`columns`, and scheme, credit, cost_std (over seeds). Costs are means over the
     held-out set; mean, median, min and max are over seeds.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["credit"]), []).append(row)
-    table = [_uncontrolled_row(rows)]
+    table = [
+        _baseline_row(rows[0], name) for name in evaluation.BASELINES if f"{name}_cost" in rows[0]
+    ]
     for (scheme, credit), members in sorted(groups.items(), key=_order):
         costs = np.array([member["cost"] for member in members])
         table.append(
@@ -146,7 +201,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
                 "ratio_to_uncontrolled": _mean(members, "ratio_to_uncontrolled"),
                 "return_mean": _mean(members, "return"),
-                **{f"cost_{term}": _mean(members, f"cost_{term}") for term in _terms(members)},
+                **{name: _mean(members, name) for name in _details(members)},
             }
         )
     return table
@@ -157,43 +212,49 @@ def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
     return scheme != "marl", scheme, credit  # the yardstick stands before what is compared with it
 
 
-def _uncontrolled_row(rows: Sequence[Row]) -> Row:
-    cost = float(rows[0]["uncontrolled"])
+def _baseline_row(row: Row, name: str) -> Row:
+    cost, prefix = float(row[f"{name}_cost"]), f"{name}_"
+    own = {k.removeprefix(prefix): value for k, value in row.items() if k.startswith(prefix)}
     return {
-        "name": "uncontrolled",
-        "scheme": "uncontrolled",
+        "name": name,
+        "scheme": name,
         "credit": "",
         "seeds": "",
         **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
-        "ratio_to_uncontrolled": 1.0,
-        "return_mean": rows[0]["uncontrolled_return"],
-        **{f"cost_{term}": rows[0][f"uncontrolled_cost_{term}"] for term in _terms(rows)},
+        "ratio_to_uncontrolled": cost / row["uncontrolled"],
+        "return_mean": own["return"],
+        **{detail: own[detail] for detail in _details([own])},
     }
 
 
-def _terms(rows: Sequence[Row]) -> list[str]:
-    return [term for term in evaluation.COST_TERMS if f"cost_{term}" in rows[0]]
+def _details(rows: Sequence[Row]) -> list[str]:
+    """Names of the cost terms, then of the metrics, in the order of the rows that have them."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    terms = [name for name in names if name.startswith("cost_") and name != "cost_std"]
+    return terms + [name for name in names if name in evaluation.METRICS]
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    return float(np.mean([row[name] for row in rows]))
+    """Mean over the rows; a row without the term is of a run whose every episode failed at once."""
+    return float(np.mean([row.get(name, np.inf) for row in rows]))
 
 
 def flat(rows: Sequence[Row]) -> Row:
     """One flat object for ``--json``: ``hypemarl_cost_mean``, ``uncontrolled_cost``, ...
 
     The prefix is the scheme; the credit is added (``hypemarl_local``) where a scheme comes with
-    several. ``ratio_marl_over_hypemarl`` is MARL's median over HypeMARL's mean cost. A single run
-    gives its own row as well.
+    several. Baselines keep the keys that they have in every row. ``ratio_marl_over_hypemarl`` is
+    MARL's median over HypeMARL's mean cost. A single run gives its own row as well.
     """
-    table = summarise(rows)
+    table = [row for row in summarise(rows) if row["scheme"] not in evaluation.BASELINES]
+    baselines = tuple(f"{name}_" for name in evaluation.BASELINES)
     result: Row = dict(rows[0]) if len(rows) == 1 else {}
-    result["uncontrolled_cost"] = table[0]["cost_mean"]
+    result |= {name: value for name, value in rows[0].items() if name.startswith(baselines)}
     result["seeds"] = len({row["seed"] for row in rows})
     result["runs"] = len(rows)
     schemes = [row["scheme"] for row in table]
     prefixes: dict[str, Row] = {}
-    for row in table[1:]:
+    for row in table:
         name = row["scheme"].replace("-", "_")
         prefixes[name if schemes.count(row["scheme"]) == 1 else f"{name}_{row['credit']}"] = row
     for prefix, row in prefixes.items():

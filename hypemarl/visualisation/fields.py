@@ -1,4 +1,4 @@
-"""Films and stills of a recorded episode: density, target and control."""
+"""Films and stills of a recorded episode: densities and their control, flows and their jets."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 
+from hypemarl.training.records import kind_of
 from hypemarl.visualisation.axis_fields import AxisScene
-from hypemarl.visualisation.plane_fields import PlaneScene, RenderError
+from hypemarl.visualisation.flow_fields import FlowScene
+from hypemarl.visualisation.forces import LABELS, draw_forces
+from hypemarl.visualisation.offscreen import RenderError
+from hypemarl.visualisation.plane_fields import PlaneScene
 from hypemarl.visualisation.style import scheme_name
 
 __all__ = ["RenderError", "render"]
 
 FILM_SECONDS = 6.0
 MIN_RATE = 8  # frames per second
-AXES = {  # F frames, N points, n agents; -1 stands for any length
-    "points": 2,
-    "cells": 2,
-    "times": 1,
-    "density": 2,
-    "target": 1,
-    "velocity": 3,
-    "positions": 2,
-    "actions": 3,
-    "costs": 1,
+COMMON = {"points": 2, "cells": 2, "times": 1, "velocity": 3}
+COMMON |= {"positions": 2, "actions": 3, "costs": 1}
+AXES = {  # number of axes of the arrays of each kind
+    "density": COMMON | {"density": 2, "target": 1},
+    "flow": COMMON | {"vorticity": 2},
 }
 
 
@@ -36,11 +35,13 @@ def render(
     out_dir: str | Path,
     film: bool = True,
     stills: Sequence[float] = (0.0, 0.5, 1.0),
+    reference: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Draw a recorded episode: matplotlib in 1D, PyVista off screen in 2D.
 
     Colours (2D) and axes (1D) are the same in every frame. The arrows of a frame are the control
-    of the interval that ends there, so the first frame has none.
+    of the interval that ends there, so the first frame has none. A flow is drawn as vorticity,
+    above the uncontrolled one where ``reference`` is given, with drag and lift below.
 
     Args:
         trajectory: what ``hypemarl.training.records.read_trajectory`` returns.
@@ -48,9 +49,10 @@ def render(
         film: write ``film.mp4``, about six seconds.
         stills: fractions of the episode, 0 the first and 1 the last frame, each a
             ``still-<percent>.png``.
+        reference: the same flow without control, a trajectory on the same mesh.
 
     Returns:
-        The paths written, the film first.
+        The paths written: film, stills, and for flows with force series ``forces.png``.
 
     Raises:
         ValueError: an array is missing or its shape does not fit, or a fraction is outside [0, 1].
@@ -63,7 +65,7 @@ def render(
     out_dir.mkdir(parents=True, exist_ok=True)
     last = len(data["times"]) - 1
     wanted = {round(fraction * last): round(100 * fraction) for fraction in stills}
-    scene = (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
+    scene = _scene(data, reference)
     written: list[Path] = []
     try:
         with _film(out_dir / "film.mp4", film, last + 1) as append:
@@ -75,7 +77,19 @@ def render(
                     imageio.imwrite(written[-1], picture)
     finally:
         scene.close()
+    if data["kind"] == "flow" and "drag" in data:
+        both = [data] if reference is None else [data, reference]
+        written.append(draw_forces(both, out_dir / "forces.png"))
     return [out_dir / "film.mp4", *written] if film else written
+
+
+def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
+    if data["kind"] == "flow":
+        other = None if reference is None else check_trajectory(reference)
+        if other is not None and not np.array_equal(other["points"], data["points"]):
+            raise ValueError("the uncontrolled flow stands on another mesh; record both again")
+        return FlowScene(data, other)
+    return (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
 
 
 def caption(data: Mapping[str, Any], frame: int) -> str:
@@ -110,19 +124,22 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: names the array, its shape and the one that is expected.
     """
-    missing = sorted(set(AXES) - set(trajectory))
+    kind = str(trajectory.get("kind") or kind_of(trajectory))
+    wanted = AXES[kind]
+    missing = sorted(set(wanted) - set(trajectory))
     if missing:
         raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
-    data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in AXES}
-    wrong = {name: data[name].shape for name, axes in AXES.items() if data[name].ndim != axes}
+    data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in wanted}
+    wrong = {name: data[name].shape for name, axes in wanted.items() if data[name].ndim != axes}
     if wrong:
         raise ValueError(f"arrays of the trajectory with the wrong number of axes: {wrong}")
     n_points, gdim = data["points"].shape
     frames, agents = len(data["times"]), len(data["positions"])
+    fields = {"density": (frames, n_points), "target": (n_points,)}
+    fields["vorticity"] = (frames, n_points)
     expected = {
+        **{name: shape for name, shape in fields.items() if name in wanted},
         "cells": (len(data["cells"]), gdim + 1),
-        "density": (frames, n_points),
-        "target": (n_points,),
         "velocity": (frames, n_points, gdim),
         "positions": (agents, gdim),
         "actions": (frames, agents, data["actions"].shape[2]),
@@ -133,9 +150,10 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"trajectory: {name} has shape {data[name].shape}, expected {shape}")
     if gdim not in (1, 2) or frames == 0:
         raise ValueError(f"can draw 1D and 2D episodes with frames, got {gdim}D, {frames} frames")
-    data["scheme"] = trajectory.get("scheme", "")
-    data["arrows"] = _arrows(data)
-    return data
+    data |= {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
+    if kind == "flow":
+        return data | {name: np.asarray(trajectory[name]) for name in LABELS if name in trajectory}
+    return data | {"arrows": _arrows(data)}
 
 
 def _arrows(data: Mapping[str, Any]) -> np.ndarray:

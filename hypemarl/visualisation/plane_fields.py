@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
 from hypemarl.visualisation import style
+from hypemarl.visualisation.offscreen import FieldPicture, round_up, surface
 
 PIXELS = 800  # of the longer side of the domain
 LEVELS = (0.25, 0.5, 0.75)
@@ -22,15 +20,6 @@ LEVELS = (0.25, 0.5, 0.75)
 ARROW = [(-0.5, -0.06), (0.12, -0.06), (0.12, -0.18), (0.5, 0.0)]
 ARROW += [(0.12, 0.18), (0.12, 0.06), (-0.5, 0.06)]
 ARROW_COLOUR, OUTLINE_COLOUR, CONTOUR_COLOUR = "white", "#202020", "#FF7F50"
-HEADLESS_LIBRARIES = ("libEGL.so.1", "libOSMesa.so.8", "libOSMesa.so")
-HELP = (
-    "PyVista cannot draw off screen here. On Debian or Ubuntu install libegl1, libgl1-mesa-dri and "
-    "libxrender1 (other systems: EGL or OSMesa), or start under xvfb-run"
-)
-
-
-class RenderError(RuntimeError):
-    """No picture could be drawn on this machine."""
 
 
 class PlaneScene:
@@ -46,45 +35,19 @@ class PlaneScene:
             RenderError: PyVista cannot be used without a display here.
         """
         self._data = data
-        self._plotter: Any = None
-        top = max(float(data["density"].max()), float(data["target"].max()))
-        self._top = _round_up(top)
-        try:
-            self._build()
-            picture = self._field(0)
-        except (ImportError, RuntimeError, OSError, AttributeError) as error:
-            self.close()
-            raise RenderError(f"{HELP} ({error})") from error
-        if np.ptp(picture) == 0:
-            self.close()
-            raise RenderError(f"{HELP} (the picture is empty)")
-        self._frame = _Frame(data, picture, self._top, self._longest)
+        points, cells = data["points"], data["cells"]
+        top = round_up(max(float(data["density"].max()), float(data["target"].max())))
+        box = (points.min(axis=0), points.max(axis=0))
+        self._picture = FieldPicture(points, cells, style.DENSITY_MAP, (0.0, top), box, PIXELS)
+        self._plotter = self._picture.plotter
+        self._add_target(surface(self._picture.pyvista, points, cells, 0.001))
+        self._prepare_arrows(self._picture.pyvista)
+        self._frame = _Frame(data, self._field(0), top, self._longest)
 
-    def _build(self) -> None:
-        pyvista = _pyvista()
-        points, cells = self._data["points"], self._data["cells"]
-        extent = np.ptp(points, axis=0)
-        width, height = np.maximum(np.round(PIXELS * extent / extent.max()), 16).astype(int)
-        self._plotter = pyvista.Plotter(off_screen=True, window_size=(int(width), int(height)))
-        self._plotter.set_background("white")
-        self._mesh = _surface(pyvista, points, cells, 0.0)
-        self._mesh.point_data["density"] = self._data["density"][0]
-        self._plotter.add_mesh(
-            self._mesh,
-            scalars="density",
-            cmap=style.DENSITY_MAP,
-            clim=(0.0, self._top),
-            show_scalar_bar=False,
-            lighting=False,
-        )
-        self._add_target(_surface(pyvista, points, cells, 0.001))
-        self._prepare_arrows(pyvista)
-        _look_from_above(self._plotter, points)
-
-    def _add_target(self, surface: Any) -> None:
-        surface.point_data["target"] = self._data["target"]
+    def _add_target(self, plane: Any) -> None:
+        plane.point_data["target"] = self._data["target"]
         peak = float(self._data["target"].max())
-        contours = surface.contour([level * peak for level in LEVELS], scalars="target")
+        contours = plane.contour([level * peak for level in LEVELS], scalars="target")
         if contours.n_points:
             contours.clear_data()
             self._plotter.add_mesh(contours, color=CONTOUR_COLOUR, line_width=3, lighting=False)
@@ -102,7 +65,6 @@ class PlaneScene:
 
     def _field(self, frame: int) -> np.ndarray:
         """PyVista's picture of the domain: (height, width, 3) uint8."""
-        self._mesh.point_data["density"] = self._data["density"][frame]
         arrows = self._data["arrows"][frame]
         self._places["u"] = np.column_stack([arrows, np.zeros(len(arrows))])
         glyphs = self._places.glyph(
@@ -120,8 +82,7 @@ class PlaneScene:
             reset_camera=False,
             render=False,
         )
-        self._plotter.render()
-        return np.asarray(self._plotter.screenshot(return_img=True))[..., :3]
+        return self._picture.draw(self._data["density"][frame])
 
     def draw(self, frame: int, text: str) -> np.ndarray:
         """One frame as an image: (height, width, 3) uint8."""
@@ -129,8 +90,7 @@ class PlaneScene:
 
     def close(self) -> None:
         """Release the off-screen window."""
-        if self._plotter is not None:
-            self._plotter.close()
+        self._picture.close()
 
 
 class _Frame:
@@ -170,54 +130,3 @@ class _Frame:
         self._title.set_text(text)
         self._canvas.draw()
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
-
-
-def _round_up(value: float) -> float:
-    """The next number of two digits, for the end of the colour bar; 1 for nothing."""
-    if value <= 0.0:
-        return 1.0
-    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return float(np.ceil(value / unit - 1e-9) * unit)
-
-
-def _pyvista() -> Any:
-    """PyVista for use without a display.
-
-    Raises:
-        RenderError: there is nothing to draw with; VTK would end the process without a message.
-    """
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-        if not any(_loads(library) for library in HEADLESS_LIBRARIES):
-            raise RenderError(f"{HELP} (none of {', '.join(HEADLESS_LIBRARIES)} was found)")
-    import pyvista
-    from vtkmodules.vtkCommonCore import vtkLogger
-
-    # VTK tries the display, then EGL, then OSMesa, and would warn of every miss.
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
-    pyvista.OFF_SCREEN = True
-    return pyvista
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-def _surface(pyvista: Any, points: np.ndarray, cells: np.ndarray, height: float) -> Any:
-    """Triangles in the plane z = height."""
-    spatial = np.column_stack([points, np.full(len(points), height)])
-    return pyvista.PolyData.from_regular_faces(spatial, cells)
-
-
-def _look_from_above(plotter: Any, points: np.ndarray) -> None:
-    """The domain fills the window."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    plotter.view_xy()
-    plotter.enable_parallel_projection()
-    plotter.camera.focal_point = (*(0.5 * (low + high)), 0.0)
-    plotter.camera.position = (*(0.5 * (low + high)), 10.0)
-    plotter.camera.parallel_scale = 0.5 * (high - low)[1]
-    plotter.reset_camera_clipping_range()

@@ -26,6 +26,9 @@ def draw_policy_map(
     weights: np.ndarray,
     actions: np.ndarray,
     path: str | Path,
+    *,
+    action_label: str = "control amplitude",
+    angles: np.ndarray | None = None,
 ) -> Path:
     """Four panels over the agents: encodings, their similarity, the policies', the responses.
 
@@ -36,18 +39,24 @@ def draw_policy_map(
         actions: (n, g) what each agent's policy answers to the same g observations (or g pairs
             of observation and action component).
         path: picture to write.
+        action_label: what the numbers in ``actions`` are.
+        angles: (n,) angles of agents on a body in rad, in ascending order: the responses are
+            drawn over them.
 
     Returns:
         The path written.
 
     Raises:
-        ValueError: the arrays have not all two axes, or not the same number of agents.
+        ValueError: the arrays have not all two axes, or not the same number of agents (angles too).
     """
     arrays = {"positions": positions, "encodings": encodings}
     arrays |= {"weights": weights, "actions": actions}
     shapes = {name: np.shape(array) for name, array in arrays.items()}
-    if any(len(s) != 2 or s[0] != shapes["positions"][0] for s in shapes.values()):
+    count = shapes["positions"][0]
+    if any(len(s) != 2 or s[0] != count for s in shapes.values()):
         raise ValueError(f"expected one row per agent in every array, got the shapes {shapes}")
+    if angles is not None and np.shape(angles) != (count,):
+        raise ValueError(f"expected one angle for each of {count} agents, got {np.shape(angles)}")
     figure = style.new_figure(10.5, 8.0)
     (first, second), (third, fourth) = figure.subplots(2, 2)
     _draw_rows(
@@ -56,10 +65,14 @@ def draw_policy_map(
     _draw_similarity(figure, second, encodings, "encodings")
     _draw_similarity(figure, third, weights, "generated policies")
     title = "Response to the same observations"
-    if positions.shape[1] == 1 and len(positions) <= 32:
+    if angles is not None:
+        _draw_over_angles(figure, fourth, angles, actions, title)
+        fourth.set_ylabel(action_label)
+    elif positions.shape[1] == 1 and count <= 32:
         _draw_lines(figure, fourth, positions[:, 0], actions, title)
+        fourth.set_ylabel(action_label)
     else:
-        _draw_rows(figure, fourth, actions, title, ("shared observation", "control amplitude"))
+        _draw_rows(figure, fourth, actions, title, ("shared observation", action_label))
     spread = _spread(np.asarray(actions, dtype=float))
     figure.suptitle(f"Policies over positions, {len(positions)} agents: {spread}")
     return style.save(figure, path)
@@ -104,4 +117,16 @@ def _draw_lines(
     for place, row in zip(places, actions, strict=True):
         axes.plot(row, color=colours.to_rgba(place), linewidth=1.4)
     figure.colorbar(colours, ax=axes, label="position of the agent")
-    style.plain_axes(axes, title=title, xlabel="shared observation", ylabel="control amplitude")
+    style.plain_axes(axes, title=title, xlabel="shared observation")
+
+
+def _draw_over_angles(
+    figure: Figure, axes: Axes, angles: np.ndarray, actions: np.ndarray, title: str
+) -> None:
+    """One line per shared observation over the agents' angles, coloured by the observation."""
+    count = actions.shape[1]
+    colours = ScalarMappable(Normalize(0, max(count - 1, 1)), style.DENSITY_MAP)
+    for column, shade in zip(actions.T, colours.to_rgba(np.arange(count)), strict=True):
+        axes.plot(np.degrees(angles), column, color=shade, linewidth=1.2, marker=".")
+    figure.colorbar(colours, ax=axes, label="shared observation, by its size")
+    style.plain_axes(axes, title=title, xlabel="angle of the agent, degrees anticlockwise from +x")

@@ -379,3 +379,19 @@ def test_ranks_agree(mpirun, plant: FlowPlant, cache: Path, ranks: int) -> None:
     serial = np.array([*observations.ravel(), *rewards, *info["drag"], *sums])
     found = np.array(mpirun(ranks, code, HERE, str(cache)).split(), dtype=float)
     assert found == pytest.approx(serial, rel=1e-5, abs=1e-6)
+
+
+def test_rewards_may_count_from_the_first_state(plant: FlowPlant) -> None:
+    """By a constant per episode: the baseline is the cost of an interval in that state."""
+    config = replace(plant.config, reward="own", context=("reynolds",))
+    with_baseline = replace(config, reward_baseline=True)
+    actions = 0.2 * np.ones((plant.n_agents, plant.action_size))
+    rewards = []
+    for settings in (config, with_baseline):
+        env = PDEEnv(plant, settings)
+        env.reset_arrays(PARAMETERS)
+        rewards.append(env.step_arrays(actions).rewards)
+    np.testing.assert_allclose(rewards[1] - rewards[0], plant.baseline)
+    plant.reset(PARAMETERS)
+    idle = plant.step(0.0 * actions)[2]["costs"]
+    assert plant.baseline.sum() == pytest.approx(idle.total, rel=0.05)

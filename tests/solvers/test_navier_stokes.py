@@ -178,7 +178,7 @@ def test_a_restored_flow_goes_on_bit_for_bit(developed: UnsteadyFlow) -> None:
         np.testing.assert_array_equal(value, getattr(again, name), err_msg=name)
 
 
-@pytest.mark.parametrize("choice", ["mumps", "iterative"])
+@pytest.mark.parametrize("choice", ["redundant", "mumps", "iterative"])
 def test_pressure_solvers_agree(choice: str) -> None:
     results = []
     for solver in ("lu", choice):

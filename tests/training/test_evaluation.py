@@ -38,8 +38,10 @@ def test_the_validation_set_may_not_reach_the_held_out_one() -> None:
         evaluation.parameter_set(LOW, HIGH, 1000, "validation")
 
 
-def test_no_parameters_give_empty_rows() -> None:
-    assert evaluation.parameter_set(np.zeros(0), np.zeros(0), 3, "held-out").shape == (3, 0)
+def test_a_box_that_is_a_point_gives_one_episode() -> None:
+    assert evaluation.parameter_set(np.zeros(0), np.zeros(0), 3, "held-out").shape == (1, 0)
+    point = np.array([100.0, 0.0])
+    np.testing.assert_array_equal(evaluation.parameter_set(point, point, 3, "held-out"), [point])
 
 
 def toy() -> ToyEnv:
@@ -56,6 +58,8 @@ def test_costs_and_returns_of_a_known_policy() -> None:
     np.testing.assert_allclose(result.costs, expected)
     np.testing.assert_allclose(result.returns, -expected / N)
     np.testing.assert_allclose(result.terms["tracking"], expected)
+    assert list(result.terms) == ["tracking", "control"]  # as the environment names them
+    assert result.metrics == {}
     assert result.cost == pytest.approx(expected.mean())
     assert result.cost_std == pytest.approx(expected.std())
     assert result.failures == 0
@@ -67,7 +71,32 @@ def test_a_failed_episode_costs_infinity() -> None:
     result = evaluation.evaluate_policy(env, evaluation.constant(env), np.zeros((3, 1)))
     assert np.isinf(result.costs).tolist() == [False, True, False]
     assert result.failures == 1
+    assert np.isinf(result.terms["control"]).tolist() == [False, True, False]
     assert result.cost_std == float("inf")
+
+
+class WithForces(ToyEnv):
+    """Also tells drag and lift at two instants of every interval."""
+
+    def step_arrays(self, actions: np.ndarray) -> Any:
+        step = super().step_arrays(actions)
+        step.info["drag"] = self.time + np.array([-0.5, 0.0])
+        step.info["lift"] = np.array([1.0, -1.0]) if self.time > 2 else np.array([9.0, 0.0])
+        return step
+
+
+def test_forces_of_an_episode_become_metrics() -> None:
+    env = WithForces(toy_config().env)
+    env.fail_at = lambda episode, step: episode == 2
+    result = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), np.zeros((2, 1)))
+    assert list(result.metrics) == ["drag_mean", "lift_fluctuation"]
+    np.testing.assert_allclose(result.metrics["drag_mean"], [2.75, np.nan])
+    late = np.std([-1.0, 1.0, -1.0, 1.0, -1.0])  # the last five of ten instants
+    np.testing.assert_allclose(result.metrics["lift_fluctuation"], [late, np.nan])
+    trajectory = evaluation.record_trajectory(
+        env, evaluation.uncontrolled(env), np.zeros(1), None, "x"
+    )
+    np.testing.assert_allclose(trajectory["drag"], np.arange(0.5, 5.5, 0.5))
 
 
 def test_rewards_that_are_not_finite_are_failures() -> None:

@@ -72,7 +72,7 @@ def test_a_trajectory_has_the_documented_arrays(tmp_path: Path) -> None:
     file = tmp_path / "trajectory.npz"
     evaluation.record_trajectory(env, evaluation.constant(env), np.array([0.3]), file, "constant")
     read = records.read_trajectory(tmp_path)
-    shapes = {name: value.shape for name, value in read.items() if name != "scheme"}
+    shapes = {name: value.shape for name, value in read.items() if name not in ("scheme", "kind")}
     assert shapes == {
         "points": (5, 1),
         "cells": (4, 2),
@@ -86,7 +86,44 @@ def test_a_trajectory_has_the_documented_arrays(tmp_path: Path) -> None:
         "mu": (1,),
     }
     assert read["scheme"] == "constant"
+    assert read["kind"] == "density"
     assert read["costs"][0] == 0.0
     assert not read["actions"][0].any()
     np.testing.assert_array_equal(read["actions"][1:], 0.5)
     np.testing.assert_allclose(read["times"], 0.1 * np.arange(6))
+
+
+def frame(time: float, target: float = 1.0, **changes: np.ndarray) -> dict:
+    fields = {"density": np.zeros(3), "target": np.full(3, target)}
+    points = np.array([[0.0], [0.5], [1.0]])
+    return {"points": points, "time": time, "actions": np.zeros((2, 1)), **fields, **changes}
+
+
+def test_frames_are_stacked_by_key_and_what_never_changes_is_kept_once() -> None:
+    stacked = records.stack_frames([frame(0.0), frame(0.5), frame(1.0)])
+    shapes = {name: np.shape(value) for name, value in stacked.items()}
+    assert shapes == {
+        "times": (3,),
+        "points": (3, 1),
+        "actions": (3, 2, 1),
+        "density": (3, 3),
+        "target": (3,),
+        "kind": (),
+    }
+    moved = records.stack_frames([frame(0.0), frame(0.5, target=2.0)])
+    np.testing.assert_array_equal(moved["target"][:, 0], [1.0, 2.0])
+
+
+def test_a_flow_is_told_by_its_vorticity(tmp_path: Path) -> None:
+    flow = [frame(0.0, vorticity=np.ones(3)), frame(0.5, vorticity=np.ones(3))]
+    stacked = records.stack_frames(flow)
+    assert stacked["vorticity"].shape == (2, 3)
+    records.write_trajectory(tmp_path / "trajectory.npz", stacked)
+    assert records.read_trajectory(tmp_path)["kind"] == "flow"
+
+
+def test_files_from_before_the_kind_was_written_are_densities(tmp_path: Path) -> None:
+    stacked = records.stack_frames([frame(0.0), frame(0.5)])
+    del stacked["kind"]
+    records.write_trajectory(tmp_path / "trajectory.npz", stacked)
+    assert records.read_trajectory(tmp_path)["kind"] == "density"

@@ -13,6 +13,8 @@ from hypemarl.config import ConfigError
 from hypemarl.training import checkpoint, loop, summary
 from hypemarl.training.records import RunFolder
 
+NOTHING = {"cost": 2.0, "return": -0.5, "cost_tracking": 2.0, "drag_mean": 3.5}
+
 
 def row(scheme: str, seed: int, cost: float, credit: str = "local") -> dict[str, Any]:
     return {
@@ -23,9 +25,11 @@ def row(scheme: str, seed: int, cost: float, credit: str = "local") -> dict[str,
         "return": -cost / 4,
         "ratio_to_uncontrolled": cost / 2.0,
         "cost_tracking": cost,
+        "drag_mean": 3.0 + seed,
         "uncontrolled": 2.0,
-        "uncontrolled_return": -0.5,
-        "uncontrolled_cost_tracking": 2.0,
+        **{f"uncontrolled_{name}": value for name, value in NOTHING.items()},
+        "constant_cost": 5.0,
+        "constant_return": -1.25,
     }
 
 
@@ -37,16 +41,20 @@ def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
     table = summary.summarise(ROWS)
     assert [entry["name"] for entry in table] == [
         "uncontrolled",
+        "constant",
         "marl (local)",
         "hypemarl (local)",
     ]
     assert table[0]["cost_mean"] == 2.0
-    hypemarl = table[2]
+    assert table[0]["drag_mean"] == 3.5
+    assert table[1]["ratio_to_uncontrolled"] == 2.5
+    hypemarl = table[3]
+    assert hypemarl["drag_mean"] == 4.5
     assert hypemarl["seeds"] == 4
     assert (hypemarl["cost_min"], hypemarl["cost_max"]) == (0.2, 0.5)
     assert hypemarl["cost_mean"] == pytest.approx(0.35)
     assert hypemarl["cost_std"] == pytest.approx(np.std([0.2, 0.3, 0.4, 0.5]))
-    assert table[1]["cost_median"] == pytest.approx(0.9)  # a failed seed does not hide the others
+    assert table[2]["cost_median"] == pytest.approx(0.9)  # a failed seed does not hide the others
 
 
 def test_flat_keys_that_others_read() -> None:
@@ -57,7 +65,16 @@ def test_flat_keys_that_others_read() -> None:
     assert flat["hypemarl_ratio_to_uncontrolled"] == pytest.approx(0.175)
     assert flat["marl_cost_median"] == pytest.approx(0.9)
     assert flat["ratio_marl_over_hypemarl"] == pytest.approx(0.9 / 0.35)
+    assert flat["constant_cost"] == 5.0
     assert all(not isinstance(value, dict | list) for value in flat.values())
+
+
+def test_the_columns_are_those_of_the_rows() -> None:
+    columns = summary.columns(summary.summarise(ROWS))
+    assert list(columns)[-2:] == ["cost_tracking", "drag_mean"]
+    assert columns["cost_tracking"] == "tracking"
+    plain = [{k: v for k, v in entry.items() if "drag" not in k} for entry in ROWS]
+    assert "drag_mean" not in summary.columns(summary.summarise(plain))
 
 
 def test_several_credits_of_a_scheme_stay_apart() -> None:
@@ -86,7 +103,7 @@ def test_evaluation_uses_the_best_checkpoint_and_held_out_parameters(tmp_path: P
     held_out = summary.evaluation.parameter_set(
         ToyEnv.parameter_low, ToyEnv.parameter_high, 4, "held-out"
     )
-    assert seen == [*held_out[:, 0], *held_out[:, 0]]
+    assert seen == [*held_out[:, 0]] * 4  # three baselines and the policy
     assert json.loads(RunFolder(run).evaluation.read_text()) == result
     assert result["ratio_to_uncontrolled"] == result["cost"] / result["uncontrolled"]
 
@@ -97,6 +114,32 @@ def test_evaluation_uses_the_best_checkpoint_and_held_out_parameters(tmp_path: P
     _, agent = summary.trained_policy(folder, env, folder.read_config(), loop.mpi.world())
     for name, value in agent.actor_average.state_dict().items():
         assert (value == best[name]).all()
+
+
+def test_runs_of_one_problem_share_environment_and_baselines(tmp_path: Path) -> None:
+    runs = [trained(tmp_path / "one"), trained(tmp_path / "two", validation_every=0)]
+    built: list[ToyEnv] = []
+
+    class Counting(ToyEnv):
+        def __init__(self, config: Any, comm: Any = None) -> None:
+            super().__init__(config, comm)
+            built.append(self)
+
+    rows = summary.evaluate_runs(runs, make_env=Counting)
+    assert [env.episodes for env in built] == [4 * (3 + 2)]
+    assert all(env.closed for env in built)
+    assert [entry["run"] for entry in rows] == [str(run) for run in runs]
+    for entry, run in zip(rows, runs, strict=True):
+        assert json.loads(RunFolder(run).evaluation.read_text()) == entry
+        assert entry == summary.evaluate_run(run, make_env=ToyEnv)
+        assert entry["constant_cost"] != entry["uncontrolled_cost"]
+
+    config = RunFolder(runs[0]).read_config()
+    other = dataclasses.replace(config, env=dataclasses.replace(config.env, beta=0.5))
+    loop.train(other, tmp_path / "other", make_env=ToyEnv, progress=False)
+    built.clear()
+    summary.evaluate_runs([runs[0], tmp_path / "other"], make_env=Counting)
+    assert len(built) == 2
 
 
 def test_without_validation_the_last_checkpoint_is_evaluated(tmp_path: Path) -> None:

@@ -106,6 +106,27 @@ def test_policy_map_shows_what_the_agents_do(
         np.testing.assert_array_equal(fourth.images[0].get_array(), actions)
 
 
+def test_the_label_says_what_the_numbers_are(drawn: list[Figure], tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    arrays = [rng.normal(size=(9, size)) for size in (2, 4, 5, 6)]
+    label = "control $u_1$ (first of 2 components)"
+    draw_policy_map(*arrays, tmp_path / "map.png", action_label=label)
+    assert drawn[0].axes[-1].get_ylabel() == label  # of the colour bar beside the responses
+
+
+def test_policies_on_a_body_are_drawn_over_the_angle(drawn: list[Figure], tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    angles = np.linspace(0.5, 2.0 * np.pi - 0.5, 9)
+    positions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    arrays = [rng.normal(size=(9, size)) for size in (4, 5, 6)]
+    draw_policy_map(positions, *arrays, tmp_path / "map.png", angles=angles)
+    lines = drawn[0].axes[3].get_lines()
+    np.testing.assert_allclose([line.get_xdata() for line in lines], [np.degrees(angles)] * 6)
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], arrays[2].T)
+    with pytest.raises(ValueError, match="one angle for each of 9 agents"):
+        draw_policy_map(positions, *arrays, tmp_path / "map.png", angles=angles[:4])
+
+
 def test_equal_policies_are_seen_as_equal(drawn: list[Figure], tmp_path: Path) -> None:
     """MARL: one policy for all."""
     same = np.ones((5, 3))

@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import build, gather
-from hypemarl.visualisation import RenderError, plane_fields, render
+from hypemarl.visualisation import RenderError, offscreen, render
 from hypemarl.visualisation.fields import caption, check_trajectory
 from hypemarl.visualisation.plane_fields import PlaneScene
 
@@ -157,7 +157,7 @@ def test_a_machine_that_cannot_draw_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.setattr(plane_fields, "HEADLESS_LIBRARIES", ("libabsent.so.0",))
-    monkeypatch.setattr(plane_fields.sys, "platform", "linux")
+    monkeypatch.setattr(offscreen, "HEADLESS_LIBRARIES", ("libabsent.so.0",))
+    monkeypatch.setattr(offscreen.sys, "platform", "linux")
     with pytest.raises(RenderError, match=r"install libegl1.*libabsent.so.0"):
         render(moving_bump(2), tmp_path, film=False)

@@ -1,0 +1,151 @@
+"""`hypemarl bench env-steps`: environment steps per second, one group of ranks beside two.
+
+Every measurement is a launch of this module under ``mpirun``, with one rank per group, so that one
+group and two run the same code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from hypemarl import config as configuration
+from hypemarl.training.jobs import THREAD_LIMITS, without_launcher
+from hypemarl.training.records import read_metrics
+
+SECONDS = 3.0
+"""Length of a measurement without learning."""
+TRAINED = ("flow-cylinder", "density-vacuum")
+"""The first of these that there is stands for training with updates."""
+RANDOM, WARM, EPISODES = 2, 4, 8  # episodes: random, before the clock starts, in all
+ACTION_SHARE = 0.3
+"""Random actions are uniform in this share of their bounds, as training's first ones are."""
+LIMIT_SECONDS = 300.0
+
+
+def run() -> dict[str, float]:
+    """Environment steps per second (control steps of all groups) of every scenario.
+
+    Flat keys: ``density_vacuum_1``, ``density_vacuum_2`` (groups), ``density_vacuum_ratio``, and
+    with ``train_`` before them those of the training loop with its updates, on one scenario.
+
+    Raises:
+        RuntimeError: there is no mpirun, this runs under one, or a launch fails.
+    """
+    names = [name for name in configuration.scenarios() if not name.endswith("-paper")]
+    trained = next(name for name in TRAINED if name in names)
+    cases = [("collect", name) for name in names] + [("train", trained)]
+    result: dict[str, float] = {}
+    for what, name in cases:
+        key = ("train_" if what == "train" else "") + name.replace("-", "_")
+        one, two = (_launch(groups, what, name) for groups in (1, 2))
+        result |= {f"{key}_1": one, f"{key}_2": two, f"{key}_ratio": two / one}
+    return result
+
+
+def _launch(groups: int, what: str, scenario: str) -> float:
+    """The rate that ``groups`` ranks of this module print."""
+    command = [_launcher(), "-n", str(groups), sys.executable, "-m", __spec__.name, what, scenario]
+    environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=LIMIT_SECONDS,
+        )
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or error.stdout).strip().splitlines()[-4:]
+        raise RuntimeError(f"{' '.join(command)} failed: {' | '.join(last)}") from error
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{' '.join(command)}: no end in {LIMIT_SECONDS:g} s") from error
+    return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])
+
+
+def _launcher() -> str:
+    own = Path(sys.executable).parent / "mpirun"
+    found = str(own) if own.exists() else shutil.which("mpirun")
+    if found is None:
+        raise RuntimeError("env-steps needs an mpirun beside this Python or on the PATH")
+    return found
+
+
+def collect(scenario: str, seconds: float = SECONDS) -> float:
+    """Steps per second of all groups under random actions, resets included. Collective."""
+    from hypemarl import envs, mpi, seeding
+    from hypemarl.training.groups import Groups
+
+    groups = Groups(mpi.world(), ranks_per_env=1)
+    env = envs.make(configuration.load(scenario).env, comm=groups.own)
+    parameters = 0.5 * (env.parameter_low + env.parameter_high)
+    generator = seeding.numpy_generator(groups.index, "bench")
+    low, high = ACTION_SHARE * env.action_low, ACTION_SHARE * env.action_high
+
+    def steps(limit: float) -> float:
+        env.reset_arrays(parameters)
+        groups.comm.Barrier()
+        count, began = 0, time.perf_counter()
+        while (now := time.perf_counter()) - began < limit:
+            shape = (env.n_agents, env.action_size)
+            step = env.step_arrays(generator.uniform(low, high, shape))
+            count += 1
+            if step.terminated or step.truncated:
+                env.reset_arrays(parameters)
+        return count / (now - began)
+
+    steps(0.1 * seconds)
+    return float(groups.comm.allreduce(steps(seconds)))
+
+
+def train(scenario: str, path: str) -> float:
+    """Control steps per second of the training loop with updates, in steady state. Collective."""
+    from hypemarl import mpi
+    from hypemarl.training import loop
+
+    settings: dict[str, Any] = {
+        "training.episodes": EPISODES,
+        "training.random_episodes": RANDOM,
+        "training.validation_every": 0,
+        "training.checkpoint_every": EPISODES,
+        "training.tensorboard": "false",
+        "training.device": "cpu",
+        "env.flow.states": 1,
+    }
+    config = configuration.load(scenario, [f"{key}={value}" for key, value in settings.items()])
+    loop.train(config, path, ranks_per_env=1, progress=False)
+    return mpi.on_root(mpi.world(), lambda: _rate(path))
+
+
+def _rate(path: str) -> float:
+    ended = [line for line in read_metrics(path) if line["kind"] in ("episode", "failure")]
+    first, last = ended[WARM - 1], ended[-1]
+    return float((last["step"] - first["step"]) / (last["seconds"] - first["seconds"]))
+
+
+def main(what: str, scenario: str) -> None:
+    """What a launched rank does: measure, and print the rate on rank 0."""
+    from hypemarl import mpi
+
+    comm = mpi.world()
+    mpi.install_excepthook()
+    if what == "collect":
+        rate = collect(scenario)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            rate = train(scenario, folder + "/run")
+    if comm.rank == 0:
+        print(json.dumps({"steps_per_second": rate}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

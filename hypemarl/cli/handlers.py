@@ -1,0 +1,235 @@
+"""One function per command: it calls the rooms and prints.
+
+Heavy modules (torch, dolfinx) are imported inside the handlers that need them, so that help is
+quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypemarl import config as configuration
+from hypemarl.cli.output import say, table_text, world_size, write_json
+from hypemarl.config import Config, ConfigError
+
+Arguments = argparse.Namespace
+
+
+def do_list(given: Arguments) -> None:
+    """Print the scenarios, or every key."""
+    if given.keys:
+        say(configuration.explain())
+        return
+    for name in configuration.scenarios():
+        config = configuration.load(name)
+        env, agents = config.env, "x".join(str(count) for count in config.env.agents)
+        say(f"{name}\n    {config.description}")
+        say(f"    {agents} agents, {env.control_steps} control steps, T = {env.horizon:g}")
+    schemes = ", ".join(configuration.choices("agent.scheme"))
+    credits = ", ".join(configuration.choices("agent.credit"))
+    say(f"schemes (agent.scheme): {schemes}\ncredit (agent.credit): {credits}")
+
+
+def do_mesh(given: Arguments) -> None:
+    """Build a mesh, print its summary, write it where asked."""
+    from hypemarl import meshing, mpi
+
+    options = {"shape": given.shape, "element_size": given.element_size}
+    changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
+    base = configuration.load(given.scenario, given.set).env.mesh
+    mesh = dataclasses.replace(base, **changes)  # not by --set: the agents need not fit the shape
+    tagged = meshing.build(mesh, mpi.world())
+    for name, value in meshing.mesh_summary(tagged).items():
+        say(f"{name:>16}  {value}")
+    if given.output is not None:
+        meshing.write(tagged, given.output)
+        say(f"written to {given.output}")
+
+
+def do_simulate(given: Arguments) -> None:
+    """Run one episode of a simple policy."""
+    from hypemarl import envs
+    from hypemarl.training import evaluation
+
+    config = _load(given)
+    env = envs.make(config.env)
+    policies = evaluation.BASELINES | {"random": lambda env: evaluation.random(env, config.seed)}
+    parameters = evaluation.parameter_set(env.parameter_low, env.parameter_high, 1, "held-out")
+    result = evaluation.evaluate_policy(env, policies[given.policy](env), parameters)
+    say(f"{config.scenario}, {given.policy}: cost J = {result.cost:.6g}")
+    for name, value in (result.terms | result.metrics).items():
+        say(f"{name:>20}  {value[0]:.6g}")
+    if given.output is not None:
+        path = Path(given.output) / "trajectory.npz"
+        policy = policies[given.policy](env)
+        evaluation.record_trajectory(env, policy, parameters[0], path, given.policy)
+        say(f"written to {path}")
+
+
+def do_train(given: Arguments) -> int:
+    """Train one run, or one per seed."""
+    from hypemarl.training.jobs import run_jobs
+
+    base = _load(given)
+    seeds = given.seeds or [base.seed]
+    jobs = [_job(dataclasses.replace(base, seed=seed), given.run, len(seeds)) for seed in seeds]
+    if given.jobs > 1 and world_size() > 1:
+        raise ConfigError("--jobs starts processes itself: leave it out under mpirun")
+    if given.jobs > 1 and given.ranks_per_env is not None:
+        raise ConfigError("--ranks-per-env splits the ranks of mpirun, --jobs starts none")
+    if given.jobs > 1 and len(jobs) > 1:
+        flags = [f"--{name}" for name in ("resume", "overwrite") if getattr(given, name)]
+        run_jobs([(job, flags) for job in jobs], given.jobs, progress=not given.quiet)
+        say("\n".join(f"trained {job.run_dir}" for job in jobs))
+        return 0
+    return max(_train_one(job, given) for job in jobs)
+
+
+def _job(config: Config, run: str | None, count: int) -> Any:
+    from hypemarl.training.jobs import Job
+
+    agent, seed = config.agent, f"seed{config.seed}"
+    if run is None:
+        path = Path("runs") / f"{config.scenario}-{agent.scheme}-{agent.credit}-{seed}"
+    else:
+        path = Path(run) / seed if count > 1 else Path(run)
+    return Job(config, path)
+
+
+def _train_one(job: Any, given: Arguments) -> int:
+    from hypemarl.training.loop import train
+
+    summary = train(
+        job.config,
+        job.run_dir,
+        resume=given.resume,
+        overwrite=given.overwrite,
+        ranks_per_env=given.ranks_per_env,
+        progress=not given.quiet,
+    )
+    say(
+        f"{job.run_dir}: {summary['episode']} episodes in {summary['seconds']:.0f} s, "
+        f"validation cost {summary['best_cost']:.4g} at episode {summary['best_episode']} "
+        f"(uncontrolled {summary['uncontrolled']:.4g})"
+    )
+    if summary["interrupted"]:
+        say(f"interrupted; the same command with --resume goes on from {job.run_dir}", error=True)
+    return 130 if summary["interrupted"] else 0
+
+
+def do_evaluate(given: Arguments) -> None:
+    """Evaluate runs on the held-out set."""
+    from hypemarl.training import summary
+
+    runs = _expand(given.runs)
+    summary.check_comparable(runs)
+    rows = summary.evaluate_runs(runs, episodes=given.episodes)
+    table = summary.summarise(rows)
+    say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
+    say(table_text(table, summary.columns(table)))
+    write_json(given.json, summary.flat(rows))
+
+
+def do_compare(given: Arguments) -> None:
+    """The table of evaluated runs, and their curves."""
+    do_evaluate(given)
+    from hypemarl import mpi
+    from hypemarl.experiments.pictures import draw_curves
+
+    with mpi.raise_together(mpi.world()):
+        if mpi.world().rank == 0:
+            print(f"written {draw_curves(_expand(given.runs), given.output)}")
+
+
+def do_render(given: Arguments) -> None:
+    """Film, stills and policy map."""
+    from hypemarl.experiments.pictures import draw_run
+
+    for path in draw_run(given.run, index=given.index, film=not given.no_film):
+        say(f"written {path}")
+
+
+def do_validate(given: Arguments) -> int:
+    """Measured against expected numbers."""
+    from hypemarl.verification import CASES
+
+    names = list(CASES) if given.case == "all" else [given.case]
+    _known("case", names, CASES)
+    reports = {name: CASES[name]() for name in names}
+    flat: dict[str, Any] = {}
+    for name, report in reports.items():
+        keys = ("quantity", "measured", "expected", "ok")
+        rows = [dict(zip(keys, row, strict=True)) for row in report.rows]
+        shown = [row | {"ok": "ok" if row["ok"] else "FAILED"} for row in rows]
+        say(f"{name}\n{table_text(shown, {key: key for key in keys})}\n")
+        flat |= {f"{name}: {row['quantity']}": row["measured"] for row in rows}
+        flat[f"{name}_passed"] = bool(report.passed)
+    passed = all(report.passed for report in reports.values())
+    write_json(given.json, flat | {"passed": passed})
+    return 0 if passed else 1
+
+
+def do_bench(given: Arguments) -> None:
+    """Time a hot path beside its peers."""
+    from hypemarl.bench import BENCHES
+
+    _known("benchmark", [given.name], BENCHES)
+    result = BENCHES[given.name]()
+    for name, value in result.items():
+        say(f"{name:>24}  {value:.4g}" if isinstance(value, float) else f"{name:>24}  {value}")
+    write_json(given.json, result)
+
+
+def do_demo(given: Arguments) -> None:
+    """Train, compare and draw HypeMARL and MARL on density-1d."""
+    from hypemarl.experiments import demo
+    from hypemarl.training.summary import columns
+
+    if world_size() > 1:
+        raise ConfigError("demo runs its processes itself: start it without mpirun")
+    folder = Path(given.run)
+    jobs = demo.demo_jobs(folder, given.seeds, _overrides(given))
+    runs = [job.run_dir for job in jobs]
+    say(f"training {', '.join(run.name for run in runs)} into {folder}, {given.jobs} at a time")
+    for run in demo.train_all(jobs, given.jobs, fresh=given.fresh, progress=not given.quiet):
+        say(f"{run} is finished already, kept")
+    rows = demo.compare(folder, runs)
+    say(f"\n{demo.SCENARIO}, {jobs[0].config.training.held_out_size} held-out parameters")
+    say(table_text(rows, columns(rows)))
+    for path in demo.draw(folder, runs):
+        say(f"written {path}")
+
+
+def _load(given: Arguments) -> Config:
+    return configuration.load(given.scenario, _overrides(given))
+
+
+def _overrides(given: Arguments) -> list[str]:
+    """``--set`` entries, after the options that are short for some of them."""
+    short = {
+        "scheme": "agent.scheme",
+        "credit": "agent.credit",
+        "seed": "seed",
+        "episodes": "training.episodes",
+    }
+    named = [(key, getattr(given, name, None)) for name, key in short.items()]
+    return [f"{key}={value}" for key, value in named if value is not None] + given.set
+
+
+def _expand(paths: Sequence[str]) -> list[Path]:
+    """Run folders; a folder of runs stands for all of them."""
+    runs: list[Path] = []
+    for path in map(Path, paths):
+        inner = sorted(file.parent for file in path.glob("*/config.yaml"))
+        runs += [path] if (path / "config.yaml").is_file() or not inner else inner
+    return runs
+
+
+def _known(kind: str, names: Sequence[str], known: Any) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"no {kind} {name!r}; there are {', '.join(known)}, and all")

@@ -1,0 +1,148 @@
+"""The options of every command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+import hypemarl
+from hypemarl import config as configuration
+from hypemarl.cli import handlers
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="hypemarl",
+        description="Many local agents control a parametric PDE; one hypernetwork makes them.",
+        epilog="example: hypemarl train density-1d --set agent.gamma=0.95 --seed 1",
+    )
+    parser.add_argument("--version", action="version", version=f"hypemarl {hypemarl.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_setup_commands(commands)
+    _add_run_commands(commands)
+    _add_check_commands(commands)
+    return parser
+
+
+def _command(commands: Any, handler: Any, text: str, example: str) -> argparse.ArgumentParser:
+    name = handler.__name__.removeprefix("do_")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text}.", epilog=f"example: hypemarl {name} {example}"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser, **scenario: Any) -> None:
+    if scenario:
+        parser.add_argument("scenario", metavar="SCENARIO", **scenario)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key (hypemarl list --keys); may be repeated",
+    )
+
+
+def _add_setup_commands(commands: Any) -> None:
+    scenario = {"help": "a scenario's name or a YAML file"}
+    parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
+    parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
+
+    text = "Build a mesh, print sizes, quality and tags, and write it"
+    parser = _command(commands, handlers.do_mesh, text, "density-1d --output meshes/line.msh")
+    _add_configuration(parser, **scenario, nargs="?", default="density-vacuum")
+    parser.add_argument("--shape", choices=configuration.choices("env.mesh.shape"))
+    parser.add_argument("--element-size", type=float, metavar="H", help="target edge length")
+    parser.add_argument("--output", metavar="FILE", help=".msh, or what meshio writes")
+
+    text = "Run one episode without learning and print its cost terms"
+    parser = _command(commands, handlers.do_simulate, text, "density-1d --policy constant")
+    _add_configuration(parser, **scenario)
+    parser.add_argument(
+        "--policy", choices=("uncontrolled", "constant", "random"), default="uncontrolled"
+    )
+    parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
+
+
+def _add_run_commands(commands: Any) -> None:
+    parser = _command(
+        commands,
+        handlers.do_train,
+        "Train agents; Ctrl-C saves the last whole episode",
+        "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl",
+    )
+    _add_configuration(parser, help="a scenario's name or a YAML file")
+    parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
+    parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
+    seed = parser.add_mutually_exclusive_group()
+    seed.add_argument("--seed", type=int, help="root seed of the run")
+    seed.add_argument("--seeds", type=int, nargs="+", help="one run per seed, in DIR/seed<N>")
+    parser.add_argument("--episodes", type=int, help="short for training.episodes")
+    parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/<what it is>)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default 1)")
+    parser.add_argument(
+        "--ranks-per-env",
+        type=int,
+        metavar="R",
+        help="under mpirun -n N: N/R environments at once, each on R ranks (default: one on all)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    text = "Evaluate runs on held-out parameters; one table row per scheme"
+    parser = _command(
+        commands, handlers.do_evaluate, text, "runs/marl runs/hypemarl --json result.json"
+    )
+    _add_evaluation(parser)
+    text = "Evaluate runs and draw their training curves"
+    parser = _command(
+        commands, handlers.do_compare, text, "runs/marl runs/hypemarl --output curves.png"
+    )
+    _add_evaluation(parser)
+    parser.add_argument("--output", metavar="PNG", default="curves.png")
+
+    text = "Make film, stills and policy map of a run"
+    parser = _command(commands, handlers.do_render, text, "runs/hypemarl/seed0 --index 3")
+    parser.add_argument("run", metavar="RUN", help="a run folder, or one with a trajectory.npz")
+    parser.add_argument("--index", type=int, help="record this held-out parameter anew")
+    parser.add_argument("--no-film", action="store_true", help="stills only")
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
+    parser.add_argument("--episodes", type=int, help="size of the held-out set")
+    parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+
+
+def _add_check_commands(commands: Any) -> None:
+    text = "Compare computed numbers with known ones; exit status 1 where one is off"
+    parser = _command(commands, handlers.do_validate, text, "ou --json ou.json")
+    parser.add_argument("case", metavar="CASE", help="ou, gibbs, mass, ..., or all")
+    parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+
+    text = "Time a hot path beside its peers"
+    parser = _command(commands, handlers.do_bench, text, "density-step --json step.json")
+    parser.add_argument("name", metavar="NAME", help="density-step, agent-update, reset, ...")
+    parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+
+    parser = _command(
+        commands,
+        handlers.do_demo,
+        "Train HypeMARL and MARL on density-1d side by side, compare and draw them. Finished runs "
+        "in the folder are kept, unfinished ones resumed, runs with other settings replaced",
+        "--seeds 0 1 --run runs/demo",
+    )
+    _add_configuration(parser)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--episodes", type=int, help="short for training.episodes")
+    parser.add_argument("--run", metavar="DIR", default="runs/demo", help="default: runs/demo")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument("--fresh", action="store_true", help="train again in any case")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -1,0 +1,164 @@
+"""Several environments at once: groups of ranks, and rounds of one episode in each of them.
+
+``N`` ranks make ``G = N / R`` groups, and each runs one environment on its ``R`` ranks. The first
+rank of all is the only learner. A round is one episode in each group, in lockstep of control steps:
+the learner decides the actions of all, the groups step side by side, what they saw goes back to the
+learner. What is learned depends on the order of the groups, never on which of them was quicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hypemarl import mpi
+from hypemarl.training import evaluation
+from hypemarl.training.evaluation import Array, Policy
+
+if TYPE_CHECKING:
+    from hypemarl.agents.replay import Replay
+
+
+class Groups:
+    """The groups of ``comm`` as one rank sees them. Collective to make and to close.
+
+    Raises:
+        ValueError: the ranks cannot be split into groups of ``ranks_per_env``.
+    """
+
+    def __init__(self, comm: Any, ranks_per_env: int | None = None) -> None:
+        self.comm = comm
+        self.size = comm.size if ranks_per_env is None else ranks_per_env
+        one = self.size == comm.size
+        group = mpi.Group(comm, 0, 1) if one else mpi.split_groups(comm, self.size)
+        self.own, self.index, self.count = group.comm, group.index, group.count
+        self.root = comm.rank == 0  # learns
+        self.leads = self.own.rank == 0  # speaks for its group
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of the groups' first ranks in their order, on rank 0; else empty. Collective.
+
+        Args:
+            value: anything that pickles; only that of a group's first rank is sent.
+        """
+        if self.comm.size == 1:
+            return [value]
+        values = self.comm.gather(value if self.leads else None, root=0)
+        return [] if values is None else values[:: self.size]
+
+    def close(self) -> None:
+        """Free the group's communicator."""
+        if self.own is not self.comm:
+            self.own.Free()
+
+
+class Start(NamedTuple):
+    """What a group tells of the start of its episode: (n, k), (n_mu,), (n, q)."""
+
+    observations: Array
+    mu: Array
+    targets: Array
+
+
+class Outcome(NamedTuple):
+    """What a group tells of a control step. A failed step has a reason, and is not learned from."""
+
+    observations: Array
+    rewards: Array
+    terminated: bool
+    done: bool
+    cost: float
+    failure: str | None
+
+
+@dataclass
+class Slot:
+    """The episode of one group, as rank 0 keeps it."""
+
+    index: int
+    random: bool
+    observations: Array
+    mu: Array
+    targets: Array
+    steps: list[tuple[Array, Array, Array, bool]] = field(default_factory=list)
+    return_mean: float = 0.0
+    cost: float = 0.0
+    failure: str | None = None
+    done: bool = False
+
+    def __post_init__(self) -> None:
+        self.first = self.observations
+
+    def take(self, actions: Array, outcome: Outcome | None) -> None:
+        """Append a control step; one that failed ends the episode and is dropped."""
+        if outcome is None:
+            raise RuntimeError(f"group {self.index} got actions and did not step")
+        self.failure = outcome.failure
+        self.done = outcome.done or outcome.failure is not None
+        if outcome.failure is not None:
+            return
+        self.return_mean += float(np.mean(outcome.rewards))
+        self.cost += outcome.cost
+        # Copies: an environment may reuse its arrays.
+        rewards, observations = np.array(outcome.rewards), np.array(outcome.observations)
+        self.steps.append((actions, rewards, observations, outcome.terminated))
+        self.observations = observations
+
+    def store(self, replay: Replay) -> None:
+        """Write the episode into the replay."""
+        replay.begin(self.mu, self.targets, self.first)
+        for step in self.steps:
+            replay.add(*step)
+        replay.end()
+
+
+def start(
+    groups: Groups, env: Any, parameters: Sequence[Array], random: Sequence[bool]
+) -> list[Slot]:
+    """Start an episode of ``parameters[g]`` in group g; groups beyond their number stay idle.
+
+    Returns the slots on rank 0, an empty list elsewhere. Collective.
+    """
+    begun = None
+    if groups.index < len(parameters):
+        episode = env.reset_arrays(parameters[groups.index])
+        begun = Start(episode.observations, episode.mu, episode.targets)
+    starts = groups.gather(begun)[: len(parameters)]
+    return [Slot(g, random[g], *begun) for g, begun in enumerate(starts)]
+
+
+def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | None]:
+    """One control step in every group that ``plan`` has actions (n, m) for.
+
+    Returns the outcomes of all groups on rank 0 (None for an idle one), an empty list elsewhere.
+    Collective.
+    """
+    outcome = None
+    if groups.index in plan:
+        result = env.step_arrays(plan[groups.index])
+        failure = evaluation.failure_of(result)
+        outcome = Outcome(
+            observations=result.observations,
+            rewards=result.rewards,
+            terminated=result.terminated,
+            done=result.terminated or result.truncated,
+            cost=float(result.info["cost"]) if failure is None else float("inf"),
+            failure=failure,
+        )
+    return groups.gather(outcome)
+
+
+def spread_costs(groups: Groups, env: Any, policy: Policy, parameters: Array) -> Array:
+    """Costs (E,) of an episode for each row of ``parameters``, spread over the groups. Collective.
+
+    The policy is asked on the first rank of every group; a failed episode has infinite cost.
+    """
+    own = parameters[groups.index :: groups.count]
+    costs = evaluation.evaluate_policy(env, policy, own).costs if len(own) else np.zeros(0)
+    parts, total = groups.gather(costs), np.zeros(len(parameters))
+    for group, part in enumerate(parts):
+        total[group :: groups.count] = part
+    return mpi.bcast_array(groups.comm, total)

@@ -1,0 +1,52 @@
+"""What a run is built from: environment, specification of the agents, device, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from hypemarl.config import EnvConfig
+
+if TYPE_CHECKING:
+    from hypemarl.agents.spec import AgentSpec
+
+MakeEnv = Callable[..., Any]  # (EnvConfig, comm=...) -> environment, see hypemarl.envs.make
+
+
+def default_make_env(config: EnvConfig, comm: Any) -> Any:
+    """Build the environment of the configuration; imported here, as it brings dolfinx along."""
+    from hypemarl.envs import make
+
+    return make(config, comm=comm)
+
+
+def spec_of(env: Any) -> AgentSpec:
+    """What the agents may know of ``env``."""
+    from hypemarl.agents.spec import AgentSpec
+
+    return AgentSpec(**{item.name: getattr(env, item.name) for item in fields(AgentSpec)})
+
+
+def pick_device(name: str) -> str:
+    """``auto`` is CUDA where it is present. Raises ValueError for CUDA where it is not."""
+    import torch
+
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise ValueError("training.device=cuda, but torch sees no CUDA device; take auto or cpu")
+    return ("cuda" if present else "cpu") if name == "auto" else name
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Give torch ``count`` threads inside the block, so that runs share the cores in peace."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,103 @@
+"""The body in a flow, found from the mesh: its outline, and arrows of the jets on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Box = tuple[np.ndarray, np.ndarray]  # lower and upper corner, (2,) each
+
+
+def boundary_loops(cells: np.ndarray) -> list[np.ndarray]:
+    """Closed chains of boundary vertices of a triangulation (M, 3), each in order."""
+    edges = np.sort(cells[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    unique, counts = np.unique(edges, axis=0, return_counts=True)
+    near: dict[int, list[int]] = {}
+    for first, second in unique[counts == 1].tolist():
+        near.setdefault(first, []).append(second)
+        near.setdefault(second, []).append(first)
+    return list(_walk(near))
+
+
+def _walk(near: dict[int, list[int]]) -> Iterator[np.ndarray]:
+    left = set(near)
+    while left:
+        place: int | None = min(left)
+        loop = []
+        while place is not None:
+            loop.append(place)
+            left.discard(place)
+            place = next((vertex for vertex in near[place] if vertex in left), None)
+        yield np.array(loop)
+
+
+def find_body(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Outline (k, 2) of the largest hole of the mesh.
+
+    Raises:
+        ValueError: the mesh has no hole.
+    """
+    outlines = sorted((points[loop] for loop in boundary_loops(cells)), key=_area)
+    if len(outlines) < 2:
+        raise ValueError("a flow is drawn around a body, but the mesh has no hole")
+    return outlines[-2]
+
+
+def _area(outline: np.ndarray) -> float:
+    x, y = outline.T
+    return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+
+
+class Jets:
+    """Arrows on the body: normal amplitudes out of it or into it, tangential ones along it.
+
+    Args:
+        outline: (k, 2) of the body; positions: (n, 2) of the agents on it.
+        actions: (F, n, m) amplitudes, normal (positive out of the body), then, for m = 2,
+            tangential (anticlockwise).
+    """
+
+    def __init__(self, outline: np.ndarray, positions: np.ndarray, actions: np.ndarray) -> None:
+        self.centre = 0.5 * (outline.min(axis=0) + outline.max(axis=0))
+        self.size = float(np.ptp(outline, axis=0).max())
+        offsets = positions - self.centre
+        self.normals = offsets / np.linalg.norm(offsets, axis=1, keepdims=True)
+        tangents = np.stack([-self.normals[:, 1], self.normals[:, 0]], axis=1)
+        directions = np.stack([self.normals, tangents])[: actions.shape[2]]
+        self._inward = np.minimum(actions[..., :1], 0.0) * self.normals
+        self._vectors = np.einsum("fnc,cnx->fnx", actions, directions)
+        self.largest = float(np.linalg.norm(self._vectors, axis=2).max(initial=0.0))
+        # The longest arrow is half as long as the body is wide.
+        self.scale = 0.5 * self.size / max(self.largest, 1e-12)
+        self._positions = positions
+
+    def box(self, points: np.ndarray, diameters: float = 1.25) -> Box:
+        """A square around the body that also holds the arrows, cut off at the domain's walls."""
+        reach = diameters * self.size
+        low = np.maximum(self.centre - reach, points.min(axis=0))
+        return low, np.minimum(self.centre + reach, points.max(axis=0))
+
+    def arrows(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the arrows begin, and where they lead: (n, 2) each. Suction ends at the body."""
+        return self._positions - self.scale * self._inward[frame], self.scale * self._vectors[frame]
+
+    def draw(self, axes: Any, frame: int) -> Any:
+        """Add the arrows of a frame to matplotlib axes; returns the artist."""
+        tails, vectors = self.arrows(frame)
+        return axes.quiver(
+            *(*tails.T, *vectors.T),
+            angles="xy",
+            scale_units="xy",
+            scale=1.0,
+            units="inches",
+            width=0.02,
+            headwidth=4.5,
+            headlength=5.0,
+            minlength=0.5,
+            facecolor="black",
+            edgecolor="white",
+            linewidth=0.4,
+            zorder=4,
+        )

@@ -1,0 +1,139 @@
+"""Frames of a flow around a body: vorticity with and without control, jets, drag and lift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.patches import Polygon
+
+from hypemarl.visualisation import forces, style
+from hypemarl.visualisation.body import Box, Jets, find_body
+from hypemarl.visualisation.offscreen import FieldPicture, round_up
+
+WIDTH = 10.0  # inches
+PANEL_WIDTH, ROW_HEIGHT = 8.4, 2.3  # inches: a channel, and what stands below the channels
+PIXELS, CLOSE_PIXELS = 1200, 400
+CLIP = 0.98
+"""Share of the domain's area whose vorticity lies within the colours; the layers at the body and
+at the walls, far stronger and thin, are clipped."""
+BODY_COLOUR = "0.55"
+
+
+class FlowScene:
+    """The controlled flow, below it the uncontrolled one, the jets close up, drag and lift."""
+
+    def __init__(self, data: Mapping[str, Any], reference: Mapping[str, Any] | None = None) -> None:
+        """Both as ``fields.check_trajectory`` returns them; ``reference`` is the uncontrolled one.
+
+        Raises:
+            RenderError: PyVista cannot be used without a display here.
+            ValueError: the mesh has no body in it.
+        """
+        self._flows = [data] if reference is None else [data, reference]
+        points, cells = data["points"], data["cells"]
+        self._outline = find_body(points, cells)
+        self._jets = Jets(self._outline, data["positions"], data["actions"])
+        self._bound = vorticity_bound(self._flows)
+        self._box = (points.min(axis=0), points.max(axis=0))
+        close = self._jets.box(points)
+        self._pictures: list[FieldPicture] = []
+        try:
+            self._pictures.append(self._picture(self._box, PIXELS))
+            self._pictures.append(self._picture(close, CLOSE_PIXELS))
+        except BaseException:
+            self.close()
+            raise
+        self._arrows: Any = None
+        self._build(close)
+
+    def _picture(self, box: Box, pixels: int) -> FieldPicture:
+        data, limits = self._flows[0], (-self._bound, self._bound)
+        return FieldPicture(data["points"], data["cells"], style.VORTICITY_MAP, limits, box, pixels)
+
+    def _build(self, close: Box) -> None:
+        count, extent = len(self._flows), self._box[1] - self._box[0]
+        panel = PANEL_WIDTH * float(extent[1] / extent[0])
+        height = count * (panel + 0.45) + ROW_HEIGHT + 1.0
+        figure = style.new_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
+        figure.set_dpi(style.FRAME_DPI)
+        self._canvas = FigureCanvasAgg(figure)
+        self._title = figure.suptitle(" ")
+        ratios = [panel + 0.45] * count + [ROW_HEIGHT]
+        rows = figure.add_gridspec(count + 1, 1, height_ratios=ratios)
+        channels = [figure.add_subplot(rows[k]) for k in range(count)]
+        self._images = [self._show(axes, 0, self._box) for axes in channels]
+        self._panels = channels
+        colours = ScalarMappable(Normalize(-self._bound, self._bound), style.VORTICITY_MAP)
+        figure.colorbar(
+            colours, ax=channels, label="vorticity", extend="both", aspect=12 * count, pad=0.01
+        )
+        series = [name for name in ("drag", "lift") if all(name in flow for flow in self._flows)]
+        below = rows[count].subgridspec(
+            1, 1 + len(series), width_ratios=[1.0] + [1.45] * len(series)
+        )
+        self._near = figure.add_subplot(below[0])
+        self._close = self._show(self._near, 1, close)
+        self._near.set_title(f"jets (longest {self._jets.largest:.2g})", fontsize="medium")
+        self._cursors = []
+        for k, name in enumerate(series, 1):
+            axes = figure.add_subplot(below[k])
+            forces.draw_series(axes, self._flows, name)
+            self._cursors.append(axes.axvline(0.0, color="0.3", linewidth=1.0))
+        if series:
+            lines = figure.axes[-1].get_lines()[:count]
+            figure.legend(handles=lines, loc="outside lower center", ncols=count, frameon=False)
+        style.freeze_layout(figure)
+
+    def _show(self, axes: Any, which: int, box: Box) -> Any:
+        """The picture of a box with the body in it."""
+        (left, bottom), (right, upper) = box
+        picture = self._pictures[which].shot()
+        image = axes.imshow(picture, extent=(left, right, bottom, upper), aspect="equal")
+        axes.add_patch(Polygon(self._outline, facecolor=BODY_COLOUR, edgecolor="black", zorder=3))
+        axes.tick_params(labelsize="small")
+        return image
+
+    def draw(self, frame: int, text: str) -> np.ndarray:
+        """One frame as an image: (height, width, 3) uint8."""
+        for flow, image, axes in zip(self._flows, self._images, self._panels, strict=True):
+            shown = min(frame, len(flow["times"]) - 1)
+            image.set_data(self._pictures[0].draw(flow["vorticity"][shown]))
+            axes.set_title(forces.describe(flow, shown), fontsize="medium")
+        self._close.set_data(self._pictures[1].draw(self._flows[0]["vorticity"][frame]))
+        if self._arrows is not None:
+            self._arrows.remove()
+        self._arrows = self._jets.draw(self._near, frame)
+        for cursor in self._cursors:
+            cursor.set_xdata([self._flows[0]["times"][frame]] * 2)
+        self._title.set_text(text)
+        self._canvas.draw()
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+    def close(self) -> None:
+        """Release the off-screen windows."""
+        for picture in self._pictures:
+            picture.close()
+
+
+def vorticity_bound(flows: list[Mapping[str, Any]]) -> float:
+    """End of the symmetric colours: what ``CLIP`` of the area stays below, in all frames.
+
+    Areas count, not nodes, of which most stand close to the body where the mesh is fine.
+    """
+    points, cells = flows[0]["points"], flows[0]["cells"]
+    a, b, c = (points[cells[:, k]] for k in range(3))
+    (ux, uy), (vx, vy) = (b - a).T, (c - a).T
+    areas = 0.5 * np.abs(ux * vy - uy * vx)
+    weights = np.bincount(cells.ravel(), np.repeat(areas, 3), minlength=len(points))
+    bounds = []
+    for flow in flows:
+        for values in np.abs(flow["vorticity"]):
+            order = np.argsort(values)
+            share = np.cumsum(weights[order]) / weights.sum()
+            bounds.append(values[order[np.searchsorted(share, CLIP)]])
+    return round_up(float(np.max(bounds)))

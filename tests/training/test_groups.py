@@ -1,0 +1,279 @@
+"""Several environments at once: what is learned, how it resumes, how it ends when a rank dies.
+
+A launch takes seconds, so each does all that its number of ranks is good for.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_loop import assert_equal, stored, without_seconds
+from toy import ToyEnv, toy_config
+
+from hypemarl.training import checkpoint, groups, loop
+from hypemarl.training.records import RunFolder, read_metrics
+
+PREAMBLE = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from toy import ToyEnv, toy_config
+from hypemarl import mpi, seeding
+from hypemarl.training import loop
+comm, folder = mpi.world(), sys.argv[1]
+generator = seeding.numpy_generator(0, "parameters")
+SIXTH = [float(generator.uniform([-0.5], [0.5])[0]) for _ in range(6)][-1]
+
+class Env(ToyEnv):
+    # fails at step 3 of the sixth training episode
+    def step_arrays(self, actions):
+        self.fail_at = lambda episode, step: self.target == SIXTH and step == 3
+        return super().step_arrays(actions)
+
+def train(name, make_env=Env, ranks_per_env=1, resume=False, **options):
+    return loop.train(
+        toy_config(**options), f"{{folder}}/{{name}}", make_env=make_env, progress=False,
+        ranks_per_env=ranks_per_env, resume=resume,
+    )
+
+errors = []
+def attempt(function):
+    try:
+        function()
+    except Exception as error:
+        errors.append(f"{{type(error).__name__}}: {{error}}")
+
+def on_step(function):
+    def make(config, comm=None):
+        env = Env(config, comm)
+        env.on_step = lambda episode, step: function(env, episode, step)
+        return env
+    return make
+"""
+
+TWO_RANKS = """
+summary = train("whole", episodes=12)
+assert (summary["groups"], summary["episode"], summary["failures"]) == (2, 12, 1), summary
+assert all(entry == summary for entry in comm.allgather(summary))
+train("again", episodes=12)
+train("parts", episodes=6)
+train("parts", episodes=12, resume=True)
+train("seven", episodes=7, validation_every=3)
+
+def interrupt(env, episode, step):
+    if comm.rank == 1 and env.episodes == 9 and step == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+handler = signal.getsignal(signal.SIGINT)
+summary = train("interrupted", on_step(interrupt), episodes=12)
+assert summary["interrupted"] and 2 < summary["episode"] < 12, summary
+assert signal.getsignal(signal.SIGINT) is handler
+train("interrupted", episodes=12, resume=True)
+
+from hypemarl.agents.td3 import TD3
+def diverge(self, replay):
+    raise FloatingPointError("the gradient is nan")
+TD3.update = diverge
+attempt(lambda: train("whole"))
+attempt(lambda: train("diverging"))
+for entry in comm.gather(errors) or []:
+    print(entry)
+"""
+
+FOUR_RANKS = """
+def check_ranks(env, episode, step):
+    assert (env.comm.size, env.comm.rank) == (2, comm.rank % 2)
+train("seven", on_step(check_ranks), ranks_per_env=2, episodes=7, validation_every=3)
+train("six", ToyEnv, ranks_per_env=2, episodes=7, random_episodes=6)
+assert train("four", ToyEnv, episodes=6, random_episodes=5)["groups"] == 4
+attempt(lambda: train("split", ranks_per_env=3))
+assert not os.path.exists(f"{folder}/split")
+for entry in comm.gather(errors) or []:
+    print(entry)
+"""
+
+
+def launch(mpirun: Any, ranks: int, body: str, folder: Path, **options: Any) -> str:
+    return mpirun(ranks, PREAMBLE + body, str(folder), timeout=180, **options)
+
+
+@pytest.fixture(scope="module")
+def outputs() -> dict[str, Any]:
+    """What the launches left, kept for all tests of this file."""
+    return {}
+
+
+@pytest.fixture
+def two(
+    outputs: dict[str, Any], mpirun: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str]]:
+    """Folder and printed lines of runs with two groups of one rank."""
+    if "two" not in outputs:
+        folder = tmp_path_factory.mktemp("two")
+        outputs["two"] = folder, launch(mpirun, 2, TWO_RANKS, folder).splitlines()
+    return outputs["two"]
+
+
+@pytest.fixture
+def four(
+    outputs: dict[str, Any], mpirun: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str]]:
+    """Folder and printed lines of runs on four ranks."""
+    if "four" not in outputs:
+        folder = tmp_path_factory.mktemp("four")
+        outputs["four"] = folder, launch(mpirun, 4, FOUR_RANKS, folder).splitlines()
+    return outputs["four"]
+
+
+def serial(path: Path, **options: Any) -> dict[str, Any]:
+    return loop.train(toy_config(**options), path, make_env=ToyEnv, progress=False)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert_equal(stored(one), stored(other))
+    assert without_seconds(one) == without_seconds(other)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("other", ["again", "parts", "interrupted"])
+def test_two_groups_repeat_and_resume_bit_for_bit(two: Any, other: str) -> None:
+    assert_same_run(two[0] / "whole", two[0] / other)
+
+
+@pytest.mark.mpi
+def test_ranks_per_environment_do_not_change_what_is_learned(two: Any, four: Any) -> None:
+    assert_same_run(two[0] / "seven", four[0] / "seven")
+
+
+@pytest.mark.mpi
+def test_records_come_in_the_order_of_the_groups(two: Any) -> None:
+    """12 episodes of 5 steps in 6 rounds, the first of them random; episode 6 fails at step 3."""
+    lines = read_metrics(two[0] / "whole")
+    ended = [line for line in lines if line["kind"] in ("episode", "failure")]
+    assert [line["episode"] for line in ended] == list(range(1, 13))
+    assert [line["kind"] == "failure" for line in ended] == [n == 6 for n in range(1, 13)]
+    assert [line["step"] for line in ended] == list(np.cumsum([5] * 5 + [2] + [5] * 6))
+    assert [line.get("random") for line in ended[:3]] == [True, True, False]
+    updates = [line["episode"] for line in lines if line["kind"] == "update"]
+    assert updates == [4, 6, 8, 10, 12]
+    assert [line["episode"] for line in lines if line["kind"] == "validation"] == [2, *updates]
+    # the sixth episode had been sent a third action when its update was made
+    assert checkpoint.load(RunFolder(two[0] / "whole").last)["progress"]["updates"] == 48
+
+
+@pytest.mark.mpi
+def test_what_falls_due_within_a_round_is_done_at_its_end(two: Any) -> None:
+    lines = read_metrics(two[0] / "seven")
+    assert [line["episode"] for line in lines if line["kind"] == "validation"] == [4, 6, 7]
+
+
+@pytest.mark.mpi
+def test_the_replay_holds_every_step_of_every_group(two: Any, tmp_path: Path) -> None:
+    serial(tmp_path, episodes=12)
+    one = checkpoint.load(RunFolder(tmp_path).last)["replay"]
+    replay = checkpoint.load(RunFolder(two[0] / "whole").last)["replay"]
+    assert_equal(replay["mu"], one["mu"])
+    # the first group explores as a run with one does, the second has noise of its own
+    assert_equal(replay["actions"][0], one["actions"][0])
+    assert not np.array_equal(replay["actions"][0], replay["actions"][1])
+    assert [int(length) for length in replay["lengths"]] == [5] * 5 + [2] + [5] * 6
+    for k, length in enumerate(replay["lengths"]):
+        x = replay["observations"][k, :, : length + 1, 1].numpy()
+        actions = replay["actions"][k, :, :length, 0].numpy()
+        np.testing.assert_allclose(np.diff(x, axis=1), 0.25 * actions, atol=1e-6)
+        rewards = -0.5 * (x[:, 1:] - float(replay["mu"][k, 0])) ** 2
+        np.testing.assert_allclose(replay["rewards"][k, :, :length], rewards, atol=1e-6)
+
+
+@pytest.mark.mpi
+def test_idle_groups_wait_and_validation_is_that_of_one_group(four: Any, tmp_path: Path) -> None:
+    """Four groups, three validation parameters, a last round of two of which one is random."""
+    one = serial(tmp_path / "one", episodes=6, random_episodes=5)
+    lines = read_metrics(four[0] / "four")
+    kinds = [line["random"] for line in lines if line["kind"] == "episode"]
+    assert kinds == [True] * 5 + [False]
+    (validation,) = [line for line in lines if line["kind"] == "validation"]
+    assert validation["uncontrolled"] == one["uncontrolled"]
+    # no update yet after episode 6: the policy is that of one group, and so is its cost
+    serial(tmp_path / "six", episodes=7, random_episodes=6)
+    assert validation_at_six(four[0] / "six") == validation_at_six(tmp_path / "six")
+
+
+def validation_at_six(run: Path) -> dict[str, Any]:
+    lines = [line for line in without_seconds(run) if line["kind"] == "validation"]
+    assert lines[0]["episode"] == 6
+    return lines[0]
+
+
+@pytest.mark.mpi
+def test_another_number_of_groups_goes_on_with_a_note(
+    two: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, path = toy_config(episodes=13), two[0] / "again"
+    content = path.joinpath("checkpoints", "last.pt").read_bytes()
+    metrics = RunFolder(path).metrics.read_bytes()
+    summary = loop.train(config, path, make_env=ToyEnv, progress=False, resume=True)
+    assert (summary["groups"], summary["episode"]) == (1, 13)
+    assert "note: 2 environments at once so far, 1 from here on" in capsys.readouterr().err
+    path.joinpath("checkpoints", "last.pt").write_bytes(content)
+    RunFolder(path).metrics.write_bytes(metrics)
+
+
+@pytest.mark.mpi
+def test_errors_that_all_ranks_have_are_raised_on_all(two: Any, four: Any) -> None:
+    """An occupied folder, a learner that leaves the numbers, a split that cannot be."""
+    assert len(two[1]) == 2
+    for line in two[1]:
+        assert re.search(r"RunError.*already holds a run.*TrainingError.*episode 3.*is nan", line)
+    assert len(four[1]) == 4
+    for line in four[1]:
+        assert "ValueError: 4 ranks cannot be split into groups of 3" in line
+
+
+DEATHS = {
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "broken": 'raise OSError("the disk of this rank is gone")',
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("rank", "death"),
+    [
+        (1, "killed"),
+        (1, "broken"),
+        pytest.param(0, "killed", marks=pytest.mark.slow),
+        pytest.param(0, "broken", marks=pytest.mark.slow),
+    ],
+)
+def test_a_rank_that_dies_in_an_episode_ends_all(
+    tmp_path: Path, mpirun: Any, rank: int, death: str
+) -> None:
+    body = f"""
+mpi._WAIT_SHARED = 0.5
+def die(env, episode, step):
+    if comm.rank == {rank} and episode == 3 and step == 2:
+        {DEATHS[death]}
+train("run", on_step(die), validation_every=0)
+print("went on")
+"""
+    out = launch(mpirun, 2, body, tmp_path, expect_failure=True)
+    assert "went on" not in out
+    assert [line["episode"] for line in read_metrics(tmp_path / "run")] == [1, 2, 3, 4, 4]
+    if death == "broken":
+        assert f"rank {rank} of 2 failed, all ranks stop" in out
+        assert out.count("OSError: the disk of this rank is gone") == 1
+
+
+def test_a_slot_drops_a_failed_step_and_ends() -> None:
+    def outcome(failure: str | None) -> groups.Outcome:
+        return groups.Outcome(np.ones((4, 3)), np.full(4, 2.0), False, False, 3.0, failure)
+
+    slot = groups.Slot(0, False, np.zeros((4, 3)), np.zeros(1), np.zeros((4, 1)))
+    slot.take(np.zeros((4, 1)), outcome(None))
+    slot.take(np.zeros((4, 1)), outcome("too late"))
+    assert (slot.done, slot.failure, len(slot.steps)) == (True, "too late", 1)
+    assert (slot.cost, slot.return_mean) == (3.0, 2.0)
+    assert not slot.first.any()
