@@ -6,7 +6,7 @@
     python demos/flow_control.py --policy runs/mine               # no training: an existing run
 
 The first takes about two minutes on an idle core, ten seconds of them for the developed flow, which
-later runs find on disk; `--episodes` sets the budget (20 here; 300 in the scenario itself). It ends
+later runs find on disk; `--episodes` sets the budget (20 here; 150 in the scenario itself). It ends
 with 42 % less drag than the flow left alone, the lift's fluctuation nearly gone, and 11 % more
 dissipation; steady jets, the yardstick for it, take 2 % off the drag.
 
