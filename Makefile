@@ -27,14 +27,10 @@ lint: env ## style, types, and which room imports which
 	$(BIN)/lint-imports --no-logo
 
 bench: env ## the hot paths beside their peers
-	$(BIN)/hypemarl bench density-step
-	$(BIN)/hypemarl bench agent-update
-	$(BIN)/hypemarl bench reset
+	for name in density-step flow-step agent-update reset env-steps; do $(BIN)/hypemarl bench $$name || exit 1; done
 
 validate: env ## exact solutions and published values
-	$(BIN)/hypemarl validate ou
-	$(BIN)/hypemarl validate gibbs
-	$(BIN)/hypemarl validate mass
+	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2; do $(BIN)/hypemarl validate $$case || exit 1; done
 
 clean: ## remove caches and builds; .venv and runs stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage

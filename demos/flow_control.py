@@ -31,7 +31,8 @@ weak jets and report about 8 % less drag; 16 jets of up to 0.6 of the inflow's m
 
 Ranks: by default all ranks share one environment, whose mesh is cut into as many parts; that pays
 on large meshes. With `--ranks-per-env R` every R ranks run an environment of their own, all of them
-feed one learner: on a mesh as small as this one, R = 1 is the quicker way by far.
+feed one learner: on a mesh as small as this one, R = 1 is the quicker way by far, and the default
+where there are fewer processors than ranks.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ def main() -> None:
     # 4. Training: the groups of ranks step their flows, rank 0 learns. Ctrl-C keeps what was
     # learned. With --policy there is none.
     if given.policy is None:
-        train(settings, given.run, overwrite=True, comm=comm, ranks_per_env=given.ranks_per_env)
+        sharing = given.ranks_per_env
+        if sharing is None and mpi.oversubscribed(comm):
+            sharing = 1
+            say(comm, f"{comm.size} ranks on fewer processors: each runs a flow of its own")
+        train(settings, given.run, overwrite=True, comm=comm, ranks_per_env=sharing)
 
     # 5. The averaged actor of the best validation.
     policy, _ = trained_policy(RunFolder(given.policy or given.run), env, settings, comm)
@@ -137,7 +142,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--policy", type=Path, metavar="RUN", help="show this run, do not train")
     parser.add_argument("--run", type=Path, default=Path("runs/flow_control"), help="run folder")
     parser.add_argument(
-        "--ranks-per-env", type=int, metavar="R", help="ranks that share an environment (all)"
+        "--ranks-per-env", type=int, metavar="R", help="ranks that share an environment"
     )
     parser.add_argument("--no-film", action="store_true", help="stills only")
     parser.add_argument(

@@ -208,3 +208,15 @@ def test_a_shared_error_is_reported_by_the_rank_where_it_arose(mpirun):
     )
     assert "rank 1 failed" in out
     assert out.count("ValueError: no such thing") == 1
+
+
+def test_more_ranks_than_processors_are_noticed(mpirun) -> None:
+    code = """
+        import os
+        from hypemarl import mpi
+        os.cpu_count = lambda: 2
+        enough = mpi.oversubscribed(mpi.world())
+        os.cpu_count = lambda: 1
+        print(f"[{enough} {mpi.oversubscribed(mpi.world())}]")
+    """
+    assert mpirun(2, code).count("[False True]") == 2
