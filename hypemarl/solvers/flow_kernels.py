@@ -24,15 +24,18 @@ def _reference_slopes(degree: int) -> tuple[np.ndarray, ...]:
 
 
 def reference_convection() -> np.ndarray:
-    """Skew-symmetric convection over a triangle of unit area, (15, 12).
+    """Skew-symmetric convection over a triangle of unit area, (12, 16).
 
-    Row: pair i < j of PAIRS, 1/2 int phi_k (phi_i d_a phi_j - phi_j d_a phi_i). Column 2 k + a:
-    velocity of node k in direction a, one of the barycentric coordinates of vertices 1 and 2.
+    Row 2 k + a: velocity of node k in direction a, one of the barycentric coordinates of vertices
+    1 and 2. Column: pair i < j of PAIRS, 1/2 int phi_k (phi_i d_a phi_j - phi_j d_a phi_i); the
+    last column is zero and makes rows fit vector registers.
     """
     _, weights, phi, slopes = _reference_slopes(6)
     full = np.einsum("q,qk,qi,aqj->kaij", weights, phi, phi, slopes)
     skew = 0.5 * (full - np.swapaxes(full, 2, 3))
-    return skew[:, :, PAIRS[:, 0], PAIRS[:, 1]].reshape(12, 15).T.copy()
+    result = np.zeros((12, 16))
+    result[:, :15] = skew[:, :, PAIRS[:, 0], PAIRS[:, 1]].reshape(12, 15)
+    return result
 
 
 def reference_products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,6 +50,30 @@ def reference_products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.einsum("q,aqi,bqj->abij", weights, slopes, slopes),
         np.einsum("q,qk,aqi->kai", weights, psi, slopes),
     )
+
+
+@numba.njit(cache=True)
+def extrapolate(
+    v: np.ndarray,
+    old: np.ndarray,
+    older: np.ndarray,
+    dt: float,
+    quadratic: bool,
+    w: np.ndarray,
+    rate: np.ndarray,
+) -> None:
+    """BDF2's explicit parts from three velocities (n, 2), in one pass.
+
+    w = 2 v - old, rate = (old / 2 - 2 v) / dt; ``older`` receives the guess of the new velocity,
+    3 v - 3 old + older where ``quadratic``, else w.
+    """
+    for i in range(len(v)):
+        for c in range(2):
+            now, before, first = v[i, c], old[i, c], older[i, c]
+            linear = 2.0 * now - before
+            w[i, c] = linear
+            rate[i, c] = (0.5 * before - 2.0 * now) / dt
+            older[i, c] = linear + (now - 2.0 * before + first) if quadratic else linear
 
 
 @numba.njit(cache=True)
@@ -76,7 +103,9 @@ def add_convection(
     the largest |w . grad(l_a)| at a node of a cell.
     """
     fastest = 0.0
-    along = np.empty(12)
+    pairs = np.empty(16)
+    b = np.empty(12)
+    t = convection
     for c in range(len(cells)):
         g10, g11 = gradients[c, 1, 0], gradients[c, 1, 1]
         g20, g21 = gradients[c, 2, 0], gradients[c, 2, 1]
@@ -85,14 +114,17 @@ def add_convection(
             first = w[node, 0] * g10 + w[node, 1] * g11
             second = w[node, 0] * g20 + w[node, 1] * g21
             fastest = max(fastest, abs(first), abs(second), abs(first + second))
-            along[2 * k] = first * volumes[c]
-            along[2 * k + 1] = second * volumes[c]
+            b[2 * k] = first * volumes[c]
+            b[2 * k + 1] = second * volumes[c]
+        # written out, the twelve terms stay in registers: twice as fast as a loop
+        for p in range(16):
+            one = b[0] * t[0, p] + b[1] * t[1, p] + b[2] * t[2, p] + b[3] * t[3, p]
+            two = b[4] * t[4, p] + b[5] * t[5, p] + b[6] * t[6, p] + b[7] * t[7, p]
+            three = b[8] * t[8, p] + b[9] * t[9, p] + b[10] * t[10, p] + b[11] * t[11, p]
+            pairs[p] = one + two + three
         for p in range(15):
-            total = 0.0
-            for m in range(12):
-                total += along[m] * convection[p, m]
-            out[places[c, p, 0]] += total
-            out[places[c, p, 1]] -= total
+            out[places[c, p, 0]] += pairs[p]
+            out[places[c, p, 1]] -= pairs[p]
     return fastest
 
 
@@ -157,7 +189,7 @@ def add_wall_forces(
                     u[node, 0] * gradients[c, a + 1, 0] + u[node, 1] * gradients[c, a + 1, 1]
                 )
                 for q in range(15):
-                    pairs[q] += along * convection[q, 2 * k + a]
+                    pairs[q] += along * convection[2 * k + a, q]
         for d in range(2):
             q = 0
             for i in range(6):

@@ -45,7 +45,9 @@ class MomentumMatrix:
         stiffness = fem.assemble_matrix(fem.form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
         stiffness.scatter_reverse()
         self.stiffness = stiffness.data[: self._nnz].copy()
-        self._diagonal = self._positions_of_diagonal()
+        self._constant, self._combined = np.zeros_like(self._matrix.data), (0.0, 0.0)
+        #: places of the diagonal entries in the values of the owned rows, (n_owned,)
+        self.diagonal = self._positions_of_diagonal()
         self._convection = kernels.reference_convection()
         indptr, indices = self._matrix.indptr, self._matrix.indices
         full = places(space.velocity_cells, indptr, indices)
@@ -66,7 +68,10 @@ class MomentumMatrix:
         crosses a cell.
         """
         data, space, facets = self._matrix.data, self.space, self.open
-        kernels.combine(self.mass, inertia, self.stiffness, viscosity, data)
+        if (inertia, viscosity) != self._combined:
+            self._combined = (inertia, viscosity)
+            kernels.combine(self.mass, inertia, self.stiffness, viscosity, self._constant)
+        np.copyto(data, self._constant)
         fastest = kernels.add_convection(
             w,
             space.velocity_cells,
@@ -82,10 +87,6 @@ class MomentumMatrix:
         if space.comm.size > 1:
             self._matrix.scatter_reverse()
         return float(fastest)
-
-    def diagonal(self) -> np.ndarray:
-        """Diagonal of K (n_owned,). Local."""
-        return self._matrix.data[self._diagonal]
 
     def vector(self) -> la.Vector:
         """Two velocity components per node, interleaved, with the halo of the columns."""

@@ -27,8 +27,9 @@ from mpi4py import MPI
 from hypemarl.config.schema import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers import flow_kernels as kernels
 from hypemarl.solvers.fokker_planck import SolverDiverged
-from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply
+from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
 from hypemarl.solvers.pressure import PressureCorrection
 from hypemarl.solvers.taylor_hood import TaylorHood
@@ -183,25 +184,26 @@ class UnsteadyFlow:
         self._check_energy(inertia)
 
     def _extrapolate(self) -> float:
-        """w, p* and the explicit part of the time derivative; returns its implicit coefficient."""
-        dt, v, old = self.dt, self._v, self._old_v
+        """w, p*, the explicit part of the time derivative and a guess of the new velocity.
+
+        Returns the coefficient of the implicit part. The guess stands in the oldest velocity's
+        place, which becomes that of the new one.
+        """
+        dt, v, old, older = self.dt, self._v, self._old_v, self._older_v
         if self._history == 0:  # one step of first order
-            self._w[:] = v
+            self._w[:], older[:] = v, v
             self._p_star[:] = self.pressure
             self._rate[:] = v * (-1.0 / dt)
             return 1.0 / dt
-        np.multiply(v, 2.0, out=self._w)
-        self._w -= old
-        np.multiply(v, -2.0 / dt, out=self._rate)
-        self._rate += old * (0.5 / dt)
+        kernels.extrapolate(v, old, older, dt, self._history > 1, self._w, self._rate)
         self._p_star[:] = self.pressure + (4.0 * self._increment - self._old_increment) / 3.0
         return 1.5 / dt
 
     def _solve_velocity(self, inertia: float) -> None:
         momentum = self.momentum
         scale = self._scale
-        np.divide(self._free, momentum.diagonal()[:, None], out=scale)
-        self._guess()
+        row_scales(momentum.rows[2], momentum.diagonal, self._free, scale)
+        self._rotate()
         given = self._given  # places in the flattened arrays
         self._v.ravel()[given] = self._boundary.ravel()[given]
         if self.comm.size > 1:  # the halo of the matrix reaches beyond that of the boundary values
@@ -215,17 +217,11 @@ class UnsteadyFlow:
             )
         self._rate += inertia * self._v
 
-    def _guess(self) -> None:
-        """Make room for the new velocity and extrapolate it, to second order where it can be."""
-        older, old = self._older_vector, self._old_vector
-        self._older_vector, self._old_vector, self._vector = old, self._vector, older
-        self._older_v, self._old_v, self._v = self._old_v, self._v, self._older_v
-        if self._history < 2:
-            self._v[:] = self._w
-        else:  # w = 2 v - v_old, the oldest velocity stands where the new one goes
-            self._v += self._w
-            self._v += self._old_v
-            self._v -= 2.0 * self._older_v
+    def _rotate(self) -> None:
+        """The new velocity, so far a guess, takes the place of the present one."""
+        new, old, older = self._older_vector, self._vector, self._old_vector
+        self._vector, self._old_vector, self._older_vector = new, old, older
+        self._v, self._old_v, self._older_v = self._older_v, self._v, self._old_v
 
     # --- the trusted range -----------------------------------------------------------------------
 

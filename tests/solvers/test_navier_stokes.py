@@ -111,7 +111,7 @@ def test_two_column_solver_against_a_factorisation(developed: UnsteadyFlow) -> N
     values[:] = np.where(free, 0.0, generator.normal(size=(n, 2)))
     given = values.copy()
     solver = type(developed.krylov)(momentum.columns, rtol=1e-11)
-    rate, scale = generator.normal(size=(n, 2)), free / momentum.diagonal()[:, None]
+    rate, scale = generator.normal(size=(n, 2)), free / data[momentum.diagonal][:, None]
     assert solver.solve(momentum.rows, momentum.mass, scale, rate, right, x)
     mass = sparse.csr_array((momentum.mass, indices.astype(np.int32), indptr))
     right = right - mass @ rate
