@@ -103,7 +103,7 @@ class UnsteadyFlow:
         linear_solver: LinearSolver = "auto",
         cfl_limit: float = 2.0,
         imbalance_limit: float = 0.01,
-        rtol: float = 2e-7,
+        rtol: float = 5e-8,
     ) -> None:
         for name, value in (("time_step", time_step), ("viscosity", viscosity)):
             if not (np.isfinite(value) and value > 0):
