@@ -7,17 +7,13 @@ group and two run the same code.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from hypemarl import config as configuration
-from hypemarl.training.jobs import THREAD_LIMITS, without_launcher
+from hypemarl.bench.ranks import launch
 from hypemarl.training.records import read_metrics
 
 SECONDS = 3.0
@@ -27,7 +23,6 @@ TRAINED = ("flow-cylinder", "density-vacuum")
 RANDOM, WARM, EPISODES = 2, 4, 8  # episodes: random, before the clock starts, in all
 ACTION_SHARE = 0.3
 """Random actions are uniform in this share of their bounds, as training's first ones are."""
-LIMIT_SECONDS = 300.0
 
 
 def run() -> dict[str, float]:
@@ -37,7 +32,7 @@ def run() -> dict[str, float]:
     with ``train_`` before them those of the training loop with its updates, on one scenario.
 
     Raises:
-        RuntimeError: there is no mpirun, this runs under one, or a launch fails.
+        RuntimeError: there is no mpirun, or a launch fails.
     """
     names = [name for name in configuration.scenarios() if not name.endswith("-paper")]
     trained = next(name for name in TRAINED if name in names)
@@ -45,39 +40,12 @@ def run() -> dict[str, float]:
     result: dict[str, float] = {}
     for what, name in cases:
         key = ("train_" if what == "train" else "") + name.replace("-", "_")
-        one, two = (_launch(groups, what, name) for groups in (1, 2))
+        one, two = (
+            float(launch(groups, __spec__.name, what, name)["steps_per_second"])
+            for groups in (1, 2)
+        )
         result |= {f"{key}_1": one, f"{key}_2": two, f"{key}_ratio": two / one}
     return result
-
-
-def _launch(groups: int, what: str, scenario: str) -> float:
-    """The rate that ``groups`` ranks of this module print."""
-    command = [_launcher(), "-n", str(groups), sys.executable, "-m", __spec__.name, what, scenario]
-    environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=LIMIT_SECONDS,
-        )
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr or error.stdout).strip().splitlines()[-4:]
-        raise RuntimeError(f"{' '.join(command)} failed: {' | '.join(last)}") from error
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"{' '.join(command)}: no end in {LIMIT_SECONDS:g} s") from error
-    return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])
-
-
-def _launcher() -> str:
-    own = Path(sys.executable).parent / "mpirun"
-    found = str(own) if own.exists() else shutil.which("mpirun")
-    if found is None:
-        raise RuntimeError("env-steps needs an mpirun beside this Python or on the PATH")
-    return found
 
 
 def collect(scenario: str, seconds: float = SECONDS) -> float:

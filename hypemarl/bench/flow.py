@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -16,25 +15,19 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.bench.timing import best_ms, median_ms
+from hypemarl.bench.ranks import launch
+from hypemarl.bench.timing import best_ms, median_ms, times_ms
 from hypemarl.config import EnvConfig, MeshConfig, load
 from hypemarl.coupling.density_fluid import DensityFluidPlant
 from hypemarl.coupling.flow import FlowPlant
+from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
 from hypemarl.verification.flow import DFG
 
 WALLS = ("inflow", "disc", "bottom", "top")
-FINE = MeshConfig(
-    shape="channel-with-disc",
-    length=2.2,
-    height=0.41,
-    disc_centre=(0.2, 0.2),
-    disc_radius=0.05,
-    element_size=0.0073,
-    disc_element_size=0.0022,
-)
+FINE = replace(DFG, element_size=0.0073, disc_element_size=0.0022)
 DT, VISCOSITY = 1e-3, 1e-3
 STARTED = 400  # steps before the clock runs: the wake then sheds
 STEPS = 200
@@ -53,8 +46,8 @@ def flow_step() -> dict[str, float]:
     peer = _peer(flow)
     ours, theirs = [], []
     for _ in range(4):  # in turns, so that other load on the machine meets both
-        ours += _times_ms(flow.step, STEPS // 4)
-        theirs += _times_ms(peer, 3)
+        ours += times_ms(flow.step, STEPS // 4)
+        theirs += times_ms(peer, 3)
     parts = _parts(flow)
     result: dict[str, float] = {
         "ms": median(ours),
@@ -126,17 +119,12 @@ def _started(mesh: MeshConfig, dt: float, steps: int) -> UnsteadyFlow:
         viscosity=VISCOSITY,
         bodies=("disc",),
     )
-    entrance = flow.space.nodes("inflow")
-    profile = _profile(flow.space.velocity_points[entrance, 1])
+    inflow = InflowProfile(flow.space, "parabolic", 1.0)
+    profile = inflow.values()
     for n in range(steps):
-        opening = min(1.0, (n + 1) / max(50.0, 0.25 * steps))
-        flow.boundary[:, entrance] = np.stack([opening * profile, 0.0 * profile])
+        flow.boundary[:, inflow.nodes] = min(1.0, (n + 1) / max(50.0, 0.25 * steps)) * profile
         flow.step()
     return flow
-
-
-def _profile(y: np.ndarray) -> np.ndarray:
-    return 6.0 * y * (DFG.height - y) / DFG.height**2
 
 
 def _peer(flow: UnsteadyFlow) -> Callable[[], None]:
@@ -144,7 +132,8 @@ def _peer(flow: UnsteadyFlow) -> Callable[[], None]:
     from hypemarl.bench.flow_peer import TutorialFlow
 
     def inflow(x: np.ndarray) -> np.ndarray:
-        return np.stack([_profile(x[1]), np.zeros_like(x[1])])
+        profile = 6.0 * x[1] * (DFG.height - x[1]) / DFG.height**2
+        return np.stack([profile, np.zeros_like(profile)])
 
     peer = TutorialFlow(flow.space.tagged, DT, VISCOSITY, inflow)
     for function in (peer.u, peer.u_old):
@@ -153,15 +142,6 @@ def _peer(flow: UnsteadyFlow) -> Callable[[], None]:
     peer.p.x.array[:] = flow.pressure
     peer.step()
     return peer.step
-
-
-def _times_ms(call: Callable[[], object], count: int) -> list[float]:
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
 
 
 def _parts(flow: UnsteadyFlow) -> dict[str, float]:
@@ -205,17 +185,9 @@ def _bandwidth() -> float:
 
 def _ranks() -> dict[str, float]:
     """The large mesh on one rank and on two, each in a world of its own."""
-    launcher = Path(sys.executable).parent / "mpirun"
-    command = str(launcher) if launcher.exists() else "mpirun"
     result: dict[str, float] = {}
     for ranks in (1, 2):
-        program = [sys.executable, "-m", "hypemarl.bench.flow"]
-        ran = subprocess.run(
-            [command, "-n", str(ranks), *program], capture_output=True, text=True, check=False
-        )
-        if ran.returncode:
-            raise RuntimeError(f"flow-step on {ranks} ranks failed: {ran.stderr.strip()[-500:]}")
-        result |= json.loads(ran.stdout.strip().splitlines()[-1])
+        result |= launch(ranks, "hypemarl.bench.flow")
     result["ratio_ranks"] = result["large_ms_1"] / result["large_ms_2"]
     return result
 
@@ -227,7 +199,7 @@ def large_mesh_step() -> dict[str, float]:
     times = []
     for _ in range(40):
         comm.Barrier()
-        times += _times_ms(flow.step, 1)
+        times += times_ms(flow.step, 1)
     slowest = comm.allreduce(median(times), MPI.MAX)
     dofs = 2 * flow.space.velocity_map.size_global
     return {f"large_ms_{comm.size}": slowest, "large_velocity_dofs": dofs}

@@ -9,15 +9,16 @@ from statistics import median
 
 def median_ms(call: Callable[[], object], repeats: int, warmup: int = 2) -> float:
     """Median wall time of ``call`` in milliseconds over ``repeats`` runs after ``warmup`` ones."""
-    return median(_times_ms(call, repeats, warmup))
+    return median(times_ms(call, repeats, warmup))
 
 
 def best_ms(call: Callable[[], object], repeats: int, warmup: int = 1) -> float:
     """Shortest wall time in milliseconds, which other load on the machine disturbs least."""
-    return min(_times_ms(call, repeats, warmup))
+    return min(times_ms(call, repeats, warmup))
 
 
-def _times_ms(call: Callable[[], object], repeats: int, warmup: int) -> list[float]:
+def times_ms(call: Callable[[], object], repeats: int, warmup: int = 0) -> list[float]:
+    """Wall times of ``call`` in milliseconds, ``repeats`` of them after ``warmup`` ones."""
     for _ in range(warmup):
         call()
     times = []

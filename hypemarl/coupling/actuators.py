@@ -41,13 +41,18 @@ class BlendActuators:
         return self.matrix.T @ sensitivities
 
 
+def smoothstep(t: np.ndarray | float) -> np.ndarray:
+    """t^2 (3 - 2 t) on [0, 1], constant outside: C1, and s(t) + s(1 - t) = 1."""
+    clipped = np.clip(t, 0.0, 1.0)
+    return clipped * clipped * (3.0 - 2.0 * clipped)
+
+
 def axis_blend(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Blending functions of sorted ``centres`` (k,) at ``x`` (m,): rows of (m, k) sum to one."""
     if len(centres) == 1:
         return np.ones((len(x), 1))
     left = np.clip(np.searchsorted(centres, x, side="right") - 1, 0, len(centres) - 2)
-    t = np.clip((x - centres[left]) / (centres[left + 1] - centres[left]), 0.0, 1.0)
-    step = t * t * (3.0 - 2.0 * t)
+    step = smoothstep((x - centres[left]) / (centres[left + 1] - centres[left]))
     blend = np.zeros((len(x), len(centres)))
     rows = np.arange(len(x))
     blend[rows, left] = 1.0 - step

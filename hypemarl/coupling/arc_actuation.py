@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.arcs import ANGLE_TOLERANCE, FULL, ArcLayout
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
@@ -18,12 +19,6 @@ from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
 SIMPSON = np.array([1.0, 1.0, 4.0]) / 6.0  # times L
 MASS = np.array([[4.0, -1.0, 2.0], [-1.0, 4.0, 2.0], [2.0, 2.0, 16.0]]) / 30.0  # times L
 STIFFNESS = np.array([[7.0, 1.0, -8.0], [1.0, 7.0, -8.0], [-8.0, -8.0, 16.0]]) / 3.0  # over L
-
-
-def smoothstep(t: np.ndarray | float) -> np.ndarray:
-    """t^2 (3 - 2 t) on [0, 1], constant outside: C1, and s(t) + s(1 - t) = 1."""
-    clipped = np.clip(t, 0.0, 1.0)
-    return clipped**2 * (3.0 - 2.0 * clipped)
 
 
 def profiles(layout: ArcLayout, angles: np.ndarray) -> np.ndarray:

@@ -134,8 +134,7 @@ def arc_layout(
     positions = disc.centre + disc.radius * normals
     nodes = space.nodes("disc")
     facet_angles = disc.angles(space.velocity_points[facets.nodes[:, 2]])
-    on_arc = owners_on_arcs(intervals, facet_angles)
-    _refuse_empty(space, intervals, on_arc)
+    _refuse_empty(space, intervals, owners_on_arcs(intervals, facet_angles))
     gaps = np.diff(middles) if len(middles) > 1 else np.array([FULL])
     return ArcLayout(
         positions=positions,
@@ -144,9 +143,9 @@ def arc_layout(
         spacing=float(disc.radius * gaps.mean()),
         disc=disc,
         facets=facets,
-        facet_owners=np.where(on_arc >= 0, on_arc, nearest_agents(middles, facet_angles)),
+        facet_owners=_owners(intervals, facet_angles),
         nodes=nodes,
-        node_owners=_node_owners(intervals, disc.angles(space.velocity_points[nodes])),
+        node_owners=_owners(intervals, disc.angles(space.velocity_points[nodes])),
         cell_owners=_nearest_positions(positions, space.midpoints),
     )
 
@@ -191,7 +190,8 @@ def nearest_agents(middles: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return _first_smallest(distance, FULL)
 
 
-def _node_owners(arcs: np.ndarray, angles: np.ndarray) -> np.ndarray:
+def _owners(arcs: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """The agent on whose arc each angle lies, else the one that is nearest."""
     on_arc = owners_on_arcs(arcs, angles)
     return np.where(on_arc >= 0, on_arc, nearest_agents(arcs.mean(axis=1), angles))
 

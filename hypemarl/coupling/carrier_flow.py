@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from hypemarl.config import FlowConfig
 from hypemarl.meshing import TaggedMesh, require_tags
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import Anchor, SteadyFlow
 from hypemarl.solvers.transfer import VertexValues

@@ -18,12 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl.config import FlowConfig
-from hypemarl.coupling.arc_actuation import smoothstep
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.arcs import Disc
 from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.coupling.state_cache import StateCache
 from hypemarl.solvers import navier_stokes
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
 VERSION = 1

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.arc_actuation import ArcActuators, smoothstep
+from hypemarl.coupling.actuators import smoothstep
+from hypemarl.coupling.arc_actuation import ArcActuators
 from hypemarl.coupling.arcs import ArcLayout, arc_layout
 from hypemarl.coupling.developed import DevelopedStates
 from hypemarl.coupling.flow_cost import FlowCost, IntervalCosts

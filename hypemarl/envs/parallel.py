@@ -12,7 +12,7 @@ from pettingzoo import ParallelEnv
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.plant import ActionError, Plant
 from hypemarl.seeding import numpy_generator
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.linear import use_factors
 
 MUMPS_SETTINGS = {
     6: 0,  # the analysis looks at the pattern only: factors do not depend on earlier values
@@ -52,12 +53,7 @@ class Factorisation:
     def __init__(self, matrix: PETSc.Mat, package: str, comm: MPI.Intracomm) -> None:
         self._matrix, self._comm = matrix, comm
         self._solver = PETSc.KSP().create(comm)  # type: ignore[arg-type]
-        self._solver.setType(PETSc.KSP.Type.PREONLY)
-        factors = self._solver.getPC()
-        factors.setType(PETSc.PC.Type.LU)
-        factors.setFactorSolverType(package)
-        if package == "petsc":
-            factors.setFactorOrdering("nd")
+        use_factors(self._solver, package)
         self._package = package
         self._right, self._left = matrix.createVecRight(), matrix.createVecLeft()
         self._analysed = self._checked = False

@@ -13,14 +13,35 @@ import numpy as np
 PAIRS = np.array([(i, j) for i in range(6) for j in range(i + 1, 6)], dtype=np.int64)
 
 
-def _reference_slopes(degree: int) -> tuple[np.ndarray, ...]:
-    """Points, weights (unit area), P2 functions (n_q, 6) and their slopes (2, n_q, 6)."""
-    points, weights = basix.make_quadrature(basix.CellType.triangle, degree)
+def _tabulate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """P2 functions (n_q, 6) and their slopes (2, n_q, 6) at points of the reference triangle."""
     element = basix.create_element(
         basix.ElementFamily.P, basix.CellType.triangle, 2, basix.LagrangeVariant.gll_warped
     )
     table = element.tabulate(1, points)[:, :, :, 0]
-    return points, 2.0 * weights, table[0], table[1:]
+    return table[0], table[1:]
+
+
+def _quadrature(degree: int) -> tuple[np.ndarray, ...]:
+    """Points, weights (unit area), and what :func:`_tabulate` gives there."""
+    points, weights = basix.make_quadrature(basix.CellType.triangle, degree)
+    return points, 2.0 * weights, *_tabulate(points)
+
+
+def corner_slopes() -> np.ndarray:
+    """Slopes of the P2 functions at a triangle's corners, (3, 2, 6): corner, direction, function.
+
+    Directions are the barycentric coordinates of vertices 1 and 2.
+    """
+    _, slopes = _tabulate(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    return np.swapaxes(slopes, 0, 1)
+
+
+def cell_stiffness(volumes: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """P2 stiffness matrices (n, 6, 6) of cells with volumes (n,), gradients (n, 3, 2). Local."""
+    _, stiffness, _ = reference_products()
+    g = gradients[:, 1:]
+    return np.einsum("cab,abij->cij", np.einsum("c,cad,cbd->cab", volumes, g, g), stiffness)
 
 
 def reference_convection() -> np.ndarray:
@@ -30,7 +51,7 @@ def reference_convection() -> np.ndarray:
     1 and 2. Column: pair i < j of PAIRS, 1/2 int phi_k (phi_i d_a phi_j - phi_j d_a phi_i); the
     last column is zero and makes rows fit vector registers.
     """
-    _, weights, phi, slopes = _reference_slopes(6)
+    _, weights, phi, slopes = _quadrature(6)
     full = np.einsum("q,qk,qi,aqj->kaij", weights, phi, phi, slopes)
     skew = 0.5 * (full - np.swapaxes(full, 2, 3))
     result = np.zeros((12, 16))
@@ -43,7 +64,7 @@ def reference_products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Stiffness: int d_a phi_i d_b phi_j; divergence: int psi_k d_a phi_i, psi the P1 functions.
     """
-    points, weights, phi, slopes = _reference_slopes(4)
+    points, weights, phi, slopes = _quadrature(4)
     psi = np.stack([1.0 - points.sum(axis=1), points[:, 0], points[:, 1]], axis=1)
     return (
         np.einsum("q,qi,qj->ij", weights, phi, phi),

@@ -31,16 +31,13 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.kernels import edge_rates, euler_stage
 from hypemarl.solvers.p1 import P1Space
 
 THETA = 2.0
 SAFETY = 0.95  # share of the largest time step that keeps the density non-negative
 MAX_TIME_STEPS = 200_000  # of one `advance`: more means that the velocity has run away
-
-
-class SolverDiverged(RuntimeError):
-    """The solution left the trusted range. Raised on every rank."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from dolfinx import la
 
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.flow_kernels import reference_products
+from hypemarl.solvers.flow_kernels import cell_stiffness, corner_slopes, reference_products
 from hypemarl.solvers.taylor_hood import TaylorHood
 
 
@@ -26,10 +26,9 @@ class FlowFunctionals:
 
     def __init__(self, space: TaylorHood) -> None:
         self.space, self.comm = space, space.comm
-        self._mass, stiffness, self._slopes = reference_products()
-        g = space.gradients[:, 1:]
-        products = np.einsum("c,cad,cbd->cab", space.volumes, g, g)
-        self._stiffness = np.einsum("cab,abij->cij", products, stiffness)
+        self._mass, _, _ = reference_products()
+        self._stiffness = cell_stiffness(space.volumes, space.gradients)
+        self._slopes = corner_slopes()
         self._nodal_volume = self._sum_at_nodes(np.repeat(space.volumes[:, None] / 3.0, 3, axis=1))
 
     def gradient_squares(self, velocity: np.ndarray) -> np.ndarray:
@@ -68,7 +67,7 @@ class FlowFunctionals:
     def _corner_slopes(self, velocity: np.ndarray) -> np.ndarray:
         """dv_d/dx_e at the corners of the cells, (n_cells, 3, d, e)."""
         values = velocity[:, self.space.velocity_cells]
-        reference = np.einsum("kai,dci->ckda", corner_slopes(), values)
+        reference = np.einsum("kai,dci->ckda", self._slopes, values)
         return np.einsum("ckda,cae->ckde", reference, self.space.gradients[:, 1:])
 
     def _sum_at_nodes(self, at_corners: np.ndarray) -> np.ndarray:
@@ -80,21 +79,6 @@ class FlowFunctionals:
 
     def _total(self, part: float) -> float:
         return float(sum_over_ranks(self.comm, np.array([part]))[0])
-
-
-def corner_slopes() -> np.ndarray:
-    """Slopes of the P2 functions at a triangle's corners, (3, 2, 6): corner, direction, function.
-
-    Directions are the barycentric coordinates l_1 and l_2, with l_0 = 1 - l_1 - l_2.
-    """
-    per_coordinate = np.zeros((3, 3, 6))  # corner, coordinate, function
-    for k, lam in enumerate(np.eye(3)):
-        for v in range(3):
-            per_coordinate[k, v, v] = 4.0 * lam[v] - 1.0
-        for e, (a, b) in enumerate(((1, 2), (0, 2), (0, 1))):
-            per_coordinate[k, a, 3 + e] = 4.0 * lam[b]
-            per_coordinate[k, b, 3 + e] = 4.0 * lam[a]
-    return per_coordinate[:, 1:] - per_coordinate[:, :1]
 
 
 def strouhal(lift: np.ndarray, time_step: float, length: float, speed: float) -> float:

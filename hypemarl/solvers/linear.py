@@ -90,14 +90,20 @@ def symmetric_solver(matrix: Any, choice: LinearSolver, prefix: str) -> Any:
             if not options.hasName(name):
                 options.setValue(name, value)
     else:
-        solver.setType(PETSc.KSP.Type.PREONLY)
-        preconditioner.setType(PETSc.PC.Type.LU)
-        preconditioner.setFactorSolverType("petsc" if choice == "lu" else "mumps")
-        if choice == "lu":
-            preconditioner.setFactorOrdering("nd")
+        use_factors(solver, "petsc" if choice == "lu" else "mumps")
     solver.setFromOptions()
     solver.setUp()
     return solver
+
+
+def use_factors(solver: Any, package: str) -> None:
+    """Let ``solver`` do nothing but apply the LU factors of a package (petsc, mumps). Local."""
+    solver.setType(PETSc.KSP.Type.PREONLY)
+    factors = solver.getPC()
+    factors.setType(PETSc.PC.Type.LU)
+    factors.setFactorSolverType(package)
+    if package == "petsc":
+        factors.setFactorOrdering("nd")
 
 
 #: PETSc has no other way to name the solver inside this one

@@ -28,7 +28,7 @@ from hypemarl.config.schema import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
 from hypemarl.solvers.pressure import PressureCorrection
@@ -112,11 +112,7 @@ class UnsteadyFlow:
         self.comm = space.comm
         self.dt, self.viscosity = time_step, viscosity
         self.cfl_limit, self.imbalance_limit = cfl_limit, imbalance_limit
-        self.fixed = np.zeros((2, space.n_velocity_local), dtype=bool)
-        for name, components in dirichlet.items():
-            nodes = space.nodes(name)
-            for component in components:
-                self.fixed[component, nodes] = True
+        self.fixed = space.given(dirichlet)
         open_facets = space.open_facets(self.fixed.any(axis=0))
         self.momentum = MomentumMatrix(space, open_facets)
         self.pressure_correction = PressureCorrection(space, open_facets, linear_solver)

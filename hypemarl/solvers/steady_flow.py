@@ -29,7 +29,7 @@ from mpi4py import MPI
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.direct import Factorisation, direct_package
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.mixed_flow import MixedFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -121,7 +121,11 @@ class SteadyFlow:
         self.space = TaylorHood(tagged)
         self.comm = self.space.comm
         self._package = direct_package(linear_solver, self.comm.size)
-        self.fixed = _fixed_components(self.space, dirichlet)
+        self.fixed = self.space.given(dirichlet)
+        if not self.comm.allreduce(int(self.fixed.any()), MPI.MAX):
+            raise ValueError(
+                "dirichlet: the velocity must be given somewhere, got no boundary values"
+            )
         self._mixed = MixedFlow(self.space)
         self._state = self._mixed.state.x
         self._constrain()
@@ -372,18 +376,3 @@ class SteadyFlow:
         integral = space.volumes @ pressure[space.pressure_cells].mean(axis=1)
         total, area = sum_over_ranks(self.comm, np.array([integral, space.volumes.sum()]))
         return float(total / area)
-
-
-def _fixed_components(space: TaylorHood, dirichlet: Mapping[str, Sequence[int]]) -> np.ndarray:
-    """Which velocity components (2, n_velocity_local) are given. Collective."""
-    fixed = np.zeros((2, space.n_velocity_local), dtype=bool)
-    for tag, components in dirichlet.items():
-        if not set(components) <= {0, 1}:
-            raise ValueError(
-                f"dirichlet: expected components 0 and 1, got {list(components)} of tag {tag!r}"
-            )
-        for component in components:
-            fixed[component, space.nodes(tag)] = True
-    if not space.comm.allreduce(int(fixed.any()), MPI.MAX):
-        raise ValueError("dirichlet: the velocity must be given somewhere, got no boundary values")
-    return fixed

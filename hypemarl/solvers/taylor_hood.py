@@ -6,6 +6,7 @@ arrays hold the cells that the rank owns, so that every cell is counted once ove
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,6 @@ class TaylorHood:
         self.volumes = 0.5 * np.abs(np.linalg.det(edges))
         self.gradients = barycentric_gradients(corners)
         self.midpoints = corners.mean(axis=1)
-        self._velocity_halo = la.vector(self.velocity_map, 2, dtype=default_scalar_type)
         self._pressure_halo = la.vector(self.pressure_map, 1, dtype=default_scalar_type)
 
     def facets(self, name: str) -> BoundaryFacets:
@@ -103,13 +103,24 @@ class TaylorHood:
         found = fem.locate_dofs_topological(self.V, 1, self.tagged.entities(name), remote=True)
         return np.unique(found)
 
-    def update_velocity(self, values: np.ndarray) -> None:
-        """Owners' values to the ghosts of ``values`` (2, n_velocity_local). Collective."""
-        if self.comm.size > 1:
-            halo, owned = self._velocity_halo, self.n_velocity
-            halo.array.reshape(-1, 2)[:owned] = values[:, :owned].T
-            halo.scatter_forward()
-            values[:, owned:] = halo.array.reshape(-1, 2)[owned:].T
+    def given(self, dirichlet: Mapping[str, Sequence[int]]) -> np.ndarray:
+        """Which velocity components (2, n_velocity_local) are given: tag -> components 0, 1.
+
+        Collective.
+
+        Raises:
+            ValueError, MeshError: on every rank: there is no such component, or no such tag.
+        """
+        fixed = np.zeros((2, self.n_velocity_local), dtype=bool)
+        for tag, components in dirichlet.items():
+            if not set(components) <= {0, 1}:
+                raise ValueError(
+                    f"dirichlet: expected components 0 and 1, got {list(components)} of tag {tag!r}"
+                )
+            nodes = self.nodes(tag)
+            for component in components:
+                fixed[component, nodes] = True
+        return fixed
 
     def update_pressure(self, values: np.ndarray) -> None:
         """Owners' values to the ghosts of ``values`` (n_pressure_local,). Collective."""

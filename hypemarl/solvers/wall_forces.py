@@ -27,16 +27,14 @@ class WallForces:
 
     def __init__(self, space: TaylorHood, walls: np.ndarray) -> None:
         cells = np.flatnonzero(walls[space.velocity_cells].any(axis=1))
-        mass, stiffness, divergence = kernels.reference_products()
-        g = space.gradients[cells, 1:]
-        products = np.einsum("c,cad,cbd->cab", space.volumes[cells], g, g)
+        mass, _, divergence = kernels.reference_products()
         self._elements = (
             space.velocity_cells[cells],
             space.pressure_cells[cells],
             space.volumes[cells],
             space.gradients[cells],
             mass,
-            np.einsum("cab,abij->cij", products, stiffness),
+            kernels.cell_stiffness(space.volumes[cells], space.gradients[cells]),
             kernels.reference_convection(),
             divergence,
         )

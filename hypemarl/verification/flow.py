@@ -10,10 +10,13 @@ import ufl
 from dolfinx import fem
 
 from hypemarl.config import MeshConfig
+from hypemarl.coupling.inflow import InflowProfile
+from hypemarl.coupling.probes import PointProbes
 from hypemarl.meshing import build
 from hypemarl.mpi import sum_over_ranks, world
-from hypemarl.solvers.functionals import FlowFunctionals, strouhal
+from hypemarl.solvers.functionals import strouhal
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.verification.errors import as_functions, l2_errors
 from hypemarl.verification.report import Report
 
 WALLS = ("left", "right", "bottom", "top")
@@ -21,6 +24,7 @@ VISCOSITY = 0.01
 END = 0.5
 AREA = 4.0
 DIAMETER = 0.1
+ENDS = np.array([[0.15, 0.2], [0.25, 0.2]])  # front and back of the cylinder
 DFG = MeshConfig(
     shape="channel-with-disc",
     length=2.2,
@@ -60,11 +64,8 @@ def _rate(errors: Sequence[tuple[float, float]], place: int) -> float:
 
 def _distance(one: UnsteadyFlow, other: UnsteadyFlow) -> tuple[float, float]:
     """L2 distances of velocities and pressures on the same mesh (the space error drops out)."""
-    energy = FlowFunctionals(one.space).kinetic_energy(one.velocity - other.velocity)
-    p = fem.Function(one.space.Q)
-    p.x.array[:] = one.pressure - other.pressure
-    mean = _integral(p, one.comm) / AREA
-    return float(np.sqrt(2.0 * energy)), float(np.sqrt(_integral((p - mean) ** 2, one.comm)))
+    reference = as_functions(one.space, other.velocity, other.pressure)
+    return l2_errors(one.space, one.velocity, one.pressure, reference, AREA)
 
 
 def _march(element_size: float, time_step: float) -> UnsteadyFlow:
@@ -94,26 +95,13 @@ def _vortex_pressure(x: np.ndarray, t: float) -> np.ndarray:
 
 
 def _errors(flow: UnsteadyFlow) -> tuple[float, float]:
-    """L2 errors of velocity and pressure (made of mean zero) at time END."""
-    space, mesh = flow.space, flow.space.mesh
-    x, decay = ufl.SpatialCoordinate(mesh), np.exp(-2.0 * np.pi**2 * VISCOSITY * END)
-    a, b, decay = np.pi * x[0], np.pi * x[1], fem.Constant(mesh, decay)
-    exact = (-ufl.cos(a) * ufl.sin(b) * decay, ufl.sin(a) * ufl.cos(b) * decay)
-    squares = 0.0
-    for component in range(2):
-        v = fem.Function(space.V)
-        v.x.array[:] = flow.velocity[component]
-        squares += _integral((v - exact[component]) ** 2, space.comm)
-    p = fem.Function(space.Q)
-    p.x.array[:] = flow.pressure
-    difference = p + 0.25 * (ufl.cos(2 * a) + ufl.cos(2 * b)) * decay**2
-    p.x.array[:] -= _integral(difference, space.comm) / AREA
-    return float(np.sqrt(squares)), float(np.sqrt(_integral(difference**2, space.comm)))
-
-
-def _integral(integrand: object, comm: object) -> float:
-    form = fem.form(integrand * ufl.dx(metadata={"quadrature_degree": 8}))  # type: ignore[operator]
-    return float(sum_over_ranks(comm, np.array([fem.assemble_scalar(form)]))[0])  # type: ignore[arg-type]
+    """L2 errors of velocity and pressure at time END."""
+    mesh, decay = flow.space.mesh, np.exp(-2.0 * np.pi**2 * VISCOSITY * END)
+    a, b = (np.pi * x for x in ufl.SpatialCoordinate(mesh))
+    decay = fem.Constant(mesh, decay)
+    velocity = (-ufl.cos(a) * ufl.sin(b) * decay, ufl.sin(a) * ufl.cos(b) * decay)
+    pressure = -0.25 * (ufl.cos(2 * a) + ufl.cos(2 * b)) * decay**2
+    return l2_errors(flow.space, flow.velocity, flow.pressure, (velocity, pressure), AREA)
 
 
 def dfg_2d_2() -> Report:
@@ -145,30 +133,17 @@ def _shedding() -> tuple[np.ndarray, np.ndarray]:
     tagged = build(DFG, world())
     given = dict.fromkeys(("inflow", "disc", "bottom", "top"), (0, 1))
     flow = UnsteadyFlow(tagged, dirichlet=given, time_step=2e-3, bodies=("disc",))
-    entrance, disc = flow.space.nodes("inflow"), flow.space.nodes("disc")
-    y = flow.space.velocity_points[entrance, 1]
-    profile = 6.0 * y * (DFG.height - y) / DFG.height**2
+    inflow, disc = InflowProfile(flow.space, "parabolic", 1.0), flow.space.nodes("disc")
+    profile = inflow.values()[0]
     while flow.time < DEVELOPED:
         start, push = min(1.0, flow.time / 0.1), np.sin(np.pi * min(1.0, flow.time / 0.3))
-        flow.boundary[:, entrance] = np.stack([start * profile, 0.2 * push * profile])
+        flow.boundary[:, inflow.nodes] = np.stack([start * profile, 0.2 * push * profile])
         flow.step()
     flow.set_time_step(1e-3)
-    ends = _nearest_vertices(flow, np.array([[0.15, 0.2], [0.25, 0.2]]))
+    ends = PointProbes(flow.space, ENDS).pressure_matrix
     samples = []
     for _ in range(1500):
         flow.step()
-        samples.append(np.append(flow.traction()[:, disc].sum(axis=1), ends @ flow.pressure))
+        samples.append([*flow.traction()[:, disc].sum(axis=1), *(ends @ flow.pressure)])
     totals = sum_over_ranks(flow.comm, np.array(samples))
-    return 2.0 / DIAMETER * totals[:, :2], totals[:, 2]
-
-
-def _nearest_vertices(flow: UnsteadyFlow, places: np.ndarray) -> np.ndarray:
-    """Row (n_pressure_local,) that takes p(first) - p(second) at this rank's share of vertices."""
-    row, space = np.zeros(flow.space.n_pressure_local), flow.space
-    for sign, place in zip((1.0, -1.0), places, strict=True):
-        distance = np.linalg.norm(space.pressure_points[: space.n_pressure] - place, axis=1)
-        row[np.flatnonzero(distance < 1e-9)] = sign
-    found = sum_over_ranks(flow.comm, np.array([np.abs(row).sum()]))[0]
-    if found != len(places):
-        raise ValueError(f"expected a vertex at each of {places.tolist()}, found {found:.0f}")
-    return row
+    return 2.0 / DIAMETER * totals[:, :2], totals[:, 2] - totals[:, 3]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log, sqrt
 from typing import Any
 
 import numpy as np
 import ufl
-from dolfinx import fem
 from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
+from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.meshing import build
-from hypemarl.mpi import sum_over_ranks, world
-from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
+from hypemarl.mpi import world
+from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.verification.errors import l2_errors
+from hypemarl.verification.flow import DFG, ENDS
 from hypemarl.verification.report import Report
 
 WALLS = ("left", "right", "bottom", "top")
@@ -24,15 +27,7 @@ KOVASZNAY_REYNOLDS = 40.0
 # Nabh, PhD thesis, Heidelberg 1998.
 DRAG, LIFT, PRESSURE_DIFFERENCE = 5.57953523384, 0.010618948146, 0.11752016697
 PUBLISHED_LIFT = (0.0104, 0.0110)
-DFG_MESH = MeshConfig(
-    shape="channel-with-disc",
-    length=2.2,
-    height=0.41,
-    disc_centre=(0.2, 0.2),
-    disc_radius=0.05,
-    element_size=0.03,
-    disc_element_size=0.0022,
-)
+DFG_MESH = replace(DFG, element_size=0.03, disc_element_size=0.0022)
 
 
 def poiseuille(sizes: Sequence[float] = (0.16, 0.08, 0.04)) -> Report:
@@ -62,12 +57,11 @@ def dfg_2d_1(mesh: MeshConfig = DFG_MESH) -> Report:
         dirichlet=dict.fromkeys(("inflow", "bottom", "top", "disc"), (0, 1)),
     )
     boundary = np.zeros((2, flow.space.n_velocity_local))
-    inflow = flow.space.nodes("inflow")
-    y = flow.space.velocity_points[inflow, 1]
-    boundary[0, inflow] = 6.0 * mean * y * (mesh.height - y) / mesh.height**2
+    inflow = InflowProfile(flow.space, "parabolic", mean)
+    boundary[:, inflow.nodes] = inflow.values()
     solution = flow.solve(viscosity, boundary)
     drag, lift = (2.0 * flow.force(solution, "disc") / (mean**2 * diameter)).tolist()
-    ends = PointProbes(flow.space, np.array([[0.15, 0.2], [0.25, 0.2]]))
+    ends = PointProbes(flow.space, ENDS)
     pressures = ends.evaluate(solution.velocity, solution.pressure)[:, 2]
     difference = float(pressures[0] - pressures[1])
     report = Report("DFG 2D-1: steady flow around a cylinder at Re 20")
@@ -110,8 +104,11 @@ def _kovasznay_errors(size: float) -> tuple[float, tuple[float, float]]:
     flow = SteadyFlow(build(mesh, world()), dirichlet=dict.fromkeys(WALLS, (0, 1)))
     velocity, _ = _kovasznay(flow.space.velocity_points.T, np)
     solution = flow.solve(1.0 / KOVASZNAY_REYNOLDS, np.stack(velocity))
-    width = sqrt(4.0 / flow.space.mesh.topology.index_map(2).size_global)
-    return width, _l2_errors(flow, solution)
+    area = 4.0
+    width = sqrt(area / flow.space.mesh.topology.index_map(2).size_global)
+    exact = _kovasznay(ufl.SpatialCoordinate(flow.space.mesh), ufl)
+    errors = l2_errors(flow.space, solution.velocity, solution.pressure, exact, area)
+    return width, errors
 
 
 def _kovasznay(x: Sequence, functions: Any) -> tuple[list, Any]:
@@ -124,22 +121,3 @@ def _kovasznay(x: Sequence, functions: Any) -> tuple[list, Any]:
         rate / wave * decay * functions.sin(wave * x[1]),
     ]
     return velocity, -0.5 * decay**2
-
-
-def _l2_errors(flow: SteadyFlow, solution: FlowSolution) -> tuple[float, float]:
-    space = flow.space
-    exact, pressure = _kovasznay(ufl.SpatialCoordinate(space.mesh), ufl)
-    dx = ufl.dx(space.mesh, degree=8)
-    squares = []
-    for component, true in zip(solution.velocity, exact, strict=True):
-        computed = fem.Function(space.V)
-        computed.x.array[:] = component
-        squares.append((computed - true) ** 2 * dx)
-    computed = fem.Function(space.Q)
-    computed.x.array[:] = solution.pressure
-    difference = computed - pressure
-    forms = [*squares, difference * dx, difference**2 * dx]
-    parts = np.array([fem.assemble_scalar(fem.form(form)) for form in forms])
-    first, second, offset, square = sum_over_ranks(space.comm, parts)
-    area = 4.0  # of (-0.5, 1.5)^2; pressures count up to a constant
-    return float(np.sqrt(first + second)), float(np.sqrt(square - offset**2 / area))

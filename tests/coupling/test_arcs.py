@@ -9,7 +9,8 @@ from dolfinx import fem
 from flow_case import flow_space
 
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.arc_actuation import ArcActuators, ArcCost, profiles, smoothstep
+from hypemarl.coupling.actuators import smoothstep
+from hypemarl.coupling.arc_actuation import ArcActuators, ArcCost, profiles
 from hypemarl.coupling.arcs import ArcLayout, arc_layout
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.solvers.taylor_hood import TaylorHood

@@ -17,7 +17,7 @@ from hypemarl.coupling.plant import ActionError
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import MeshError, build
 from hypemarl.mpi import world
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 
 HERE = str(Path(__file__).parent)
 ACTIONS = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 1))

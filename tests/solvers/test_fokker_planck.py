@@ -6,7 +6,8 @@ import pytest
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import build
 from hypemarl.mpi import world
-from hypemarl.solvers.fokker_planck import FokkerPlanck, SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.fokker_planck import FokkerPlanck
 from hypemarl.solvers.p1 import SquareIntegral
 
 

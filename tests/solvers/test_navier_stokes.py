@@ -12,7 +12,7 @@ from scipy.sparse.linalg import spsolve
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import build
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.functionals import FlowFunctionals, strouhal
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
 

@@ -7,7 +7,7 @@ from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, TaggedMesh, build
 from hypemarl.mpi import world
 from hypemarl.solvers import direct, steady_flow
-from hypemarl.solvers.fokker_planck import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.solvers.transfer import VertexValues
@@ -245,7 +245,7 @@ def test_two_ranks_agree_with_one(mpirun, disc: SteadyFlow) -> None:
         from hypemarl.config import MeshConfig
         from hypemarl.meshing import build
         from hypemarl.mpi import world
-        from hypemarl.solvers.fokker_planck import SolverDiverged
+        from hypemarl.solvers.errors import SolverDiverged
         from hypemarl.solvers.p1 import P1Space
         from hypemarl.solvers.steady_flow import SteadyFlow
         from hypemarl.solvers.transfer import VertexValues
