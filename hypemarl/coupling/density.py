@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,15 @@ SHARPNESS = 10.0  # of the bump exp(-10 |x - c|^2)
 class DensitySnapshot:
     """State of an episode: solver state, target (n_local,), patch means of the target (n,).
 
-    ``carrier`` is the flow (n_local, gdim) that the control adds to, None where there is none.
+    ``time_steps``: of an interval; ``carrier``: the flow (n_local, gdim) that the control adds to,
+    None where there is none.
     """
 
     solver: DensityState
     target: np.ndarray
     target_means: np.ndarray
     actions: np.ndarray
+    time_steps: int
     carrier: np.ndarray | None = None
 
 
@@ -70,6 +74,9 @@ class DensityPlant:
         self._target_means = np.zeros(self.n_agents)
         self._actions = np.zeros((self.n_agents, self.action_size))
         self._carrier: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
+        self._time_steps = 1
+        #: called in every time step, see :meth:`FokkerPlanck.advance`; an adjoint sets it
+        self.record: Callable[[np.ndarray, np.ndarray], None] | None = None
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:
         """The sizes, bounds and names that environments and agents read."""
@@ -98,6 +105,16 @@ class DensityPlant:
     def targets(self) -> np.ndarray:
         """Patch means of the target density, shape (n, 1)."""
         return self._target_means[:, None]
+
+    @property
+    def target(self) -> np.ndarray:
+        """Nodal values (n_local,) of the target; a view."""
+        return self._target
+
+    @property
+    def actions(self) -> np.ndarray:
+        """Amplitudes (n, gdim) of the last interval, within their bounds; a view."""
+        return self._actions
 
     @property
     def baseline(self) -> np.ndarray:
@@ -134,9 +151,26 @@ class DensityPlant:
     def _start(self, values: np.ndarray) -> None:
         gdim = self.space.gdim
         self.solver.reset(bump(self.space.points, values[:gdim]))
+        self._time_steps = self._steps_at_the_bounds()
         self._target = bump(self.space.points, values[gdim : 2 * gdim])
         self._target_means = self.sensors.means(self._target)
         self._actions = np.zeros((self.n_agents, self.action_size))
+
+    def _steps_at_the_bounds(self) -> int:
+        """Time steps of an interval under the fastest uniform control.
+
+        Every interval takes as many, so that the cost is a continuous function of the actions.
+        """
+        interval, counts = self.config.control_interval, [1]
+        for signs in product((-1.0, 1.0), repeat=self.space.gdim):
+            fastest = np.tile(self.config.u_max * np.array(signs), (self.space.n_local, 1))
+            self.solver.set_velocity(self._with_carrier(fastest))
+            counts.append(self.solver.steps_needed(interval))
+        self.solver.set_velocity(self._with_carrier(np.zeros_like(self.space.points)))
+        return max(counts)
+
+    def _with_carrier(self, u: np.ndarray) -> np.ndarray:
+        return u if self._carrier is None else u + self._carrier
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """One control interval under constant amplitudes (n, gdim).
@@ -151,10 +185,13 @@ class DensityPlant:
         self._actions = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
-        self.solver.set_velocity(u if self._carrier is None else u + self._carrier)
+        self.solver.set_velocity(self._with_carrier(u))
         self.cost.begin(u, interval)
         count = self.solver.advance(
-            interval, lambda y, weight: self.cost.add(y, self._target, weight)
+            interval,
+            lambda y, weight: self.cost.add(y, self._target, weight),
+            self._time_steps,
+            self.record,
         )
         shares = self.cost.finish()
         terms = dict(zip(TERMS, shares.sum(axis=1).tolist(), strict=True))
@@ -168,6 +205,7 @@ class DensityPlant:
             self._target.copy(),
             self._target_means.copy(),
             self._actions.copy(),
+            self._time_steps,
             None if self._carrier is None else self._carrier.copy(),
         )
 
@@ -175,7 +213,7 @@ class DensityPlant:
         """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
         self.solver.restore(state.solver)
         self._target, self._target_means = state.target.copy(), state.target_means.copy()
-        self._actions = state.actions.copy()
+        self._actions, self._time_steps = state.actions.copy(), state.time_steps
         return self._observe()
 
     def fields(self) -> dict[str, np.ndarray] | None:

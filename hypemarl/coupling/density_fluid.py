@@ -40,10 +40,8 @@ class DensityFluidPlant(DensityPlant):
         self.parameter_high = np.append(self.parameter_high, (flow.speed_high, flow.angle_high))
 
     def _start(self, values: np.ndarray) -> None:
+        self._carry(self.flow.velocity(*values[-2:]))
         super()._start(values)
-        velocity = self.flow.velocity(*values[-2:])
-        self._carry(velocity)
-        self.solver.set_velocity(velocity)
 
     def _carry(self, velocity: np.ndarray) -> None:
         self._carrier = velocity

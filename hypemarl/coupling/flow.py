@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,10 @@ class FlowPlant:
         disc = (self.layout.disc, self.layout.nodes)
         self.states = DevelopedStates(self.solver, self.inflow, disc, flow, cache)
         self._pictures = FlowFields(space, self.functionals)
+        #: called after every time step of the solver
+        self.record: Callable[[], None] | None = None
+        #: costs and forces of the last control interval
+        self.interval: IntervalCosts | None = None
         self._describe()
         self._warn_outside(self.parameter_low[0], self.parameter_high[0])
 
@@ -117,6 +122,11 @@ class FlowPlant:
         self._amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
         self._baseline = np.zeros(self.n_agents)
+
+    @property
+    def amplitudes(self) -> np.ndarray:
+        """Amplitudes (n, m) that the last control interval ended with, within their bounds."""
+        return self._amplitudes
 
     @property
     def targets(self) -> np.ndarray:
@@ -174,7 +184,7 @@ class FlowPlant:
         """
         bounds = (self.action_low, self.action_high)
         wanted = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
-        interval = self._march(self._amplitudes, wanted)
+        self.interval = interval = self._march(self._amplitudes, wanted)
         self._amplitudes = wanted
         info = {
             "costs": interval.costs,
@@ -185,17 +195,23 @@ class FlowPlant:
         }
         return self._observe(), -interval.costs.shares, info
 
+    def ramp(self) -> np.ndarray:
+        """Share of the new amplitudes at the end of each time step of an interval (steps,)."""
+        steps = np.arange(1, self._steps + 1)
+        return smoothstep(steps / (self.config.flow.ramp * self._steps))
+
     def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
         """The solver's steps of one control interval, amplitudes ramped from old to new ones."""
         solver, count, dt = self.solver, self._steps, self.solver.dt
         fields = [self.actuators.field(amplitudes) for amplitudes in (before, after)]
         self.cost.begin()
         self.cost.add(fields[0], 0.5 * dt)
-        for step in range(1, count + 1):
-            share = smoothstep(step / (self.config.flow.ramp * count))
+        for step, share in enumerate(self.ramp(), start=1):
             control = fields[0] + share * (fields[1] - fields[0])
             solver.boundary[:, self.layout.nodes] = control
             solver.step()
+            if self.record is not None:
+                self.record()
             self.cost.add(control, dt if step < count else 0.5 * dt)
         return self.cost.finish()
 

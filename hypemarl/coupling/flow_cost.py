@@ -25,11 +25,15 @@ OBJECTIVES = {"drag": ("drag", "lift"), "dissipation": ("dissipation",)}
 
 @dataclass(frozen=True)
 class IntervalCosts:
-    """Costs of an interval; force coefficients (levels,) at every time level, start included."""
+    """Costs of an interval; force coefficients (levels,) at every time level, start included.
+
+    ``forces`` (levels, 2, n): agents' shares of these coefficients, drag first.
+    """
 
     costs: StepCosts
     drag: np.ndarray
     lift: np.ndarray
+    forces: np.ndarray
 
 
 class FlowCost:
@@ -50,7 +54,7 @@ class FlowCost:
         self.config = config
         self.names = (*OBJECTIVES[config.flow.objective], "control", "control_gradient")
         self._arc_cost = ArcCost(layout)
-        self._coefficient = 2.0 / (config.flow.speed**2 * 2.0 * layout.disc.radius)
+        self.coefficient = 2.0 / (config.flow.speed**2 * 2.0 * layout.disc.radius)
         self.begin()
 
     def begin(self) -> None:
@@ -76,7 +80,7 @@ class FlowCost:
         layout = self.layout
         forces = self.solver.traction()[:, layout.nodes]
         parts = [np.bincount(layout.node_owners, f, layout.n_agents) for f in forces]
-        return self._coefficient * np.stack(parts)
+        return self.coefficient * np.stack(parts)
 
     def finish(self) -> IntervalCosts:
         """The interval's costs, identical on every rank. Collective."""
@@ -96,4 +100,4 @@ class FlowCost:
         shares += [self.config.beta * sums[-3], self.config.beta_g * sums[-2]]
         terms = {name: float(part.sum()) for name, part in zip(self.names, shares, strict=True)}
         costs = StepCosts(terms, np.sum(shares, axis=0))
-        return IntervalCosts(costs, totals[:, 0], totals[:, 1])
+        return IntervalCosts(costs, totals[:, 0], totals[:, 1], forces)

@@ -32,32 +32,31 @@ class DensityCost:
         beta_g: float,
     ) -> None:
         self.comm = space.comm
-        self._gradients = space.gradients
-        self._domain = SquareIntegral(space.cells, space.volumes, layout.owners)
+        self.gradients = space.gradients
+        self.domain = SquareIntegral(space.cells, space.volumes, layout.owners)
         owners = layout.owners[space.facet_cells]
-        self._boundary = SquareIntegral(space.facets, space.facet_measures, owners)
-        self._weights = (boundary_weight, beta, beta_g)
+        self.boundary = SquareIntegral(space.facets, space.facet_measures, owners)
+        self.boundary_weight, self.beta, self.beta_g = boundary_weight, beta, beta_g
         self._zero = np.zeros(space.n_local)
         self._shares = np.zeros((len(TERMS), layout.n_agents))
 
     def begin(self, u: np.ndarray, duration: float) -> None:
         """Start an interval of ``duration`` with constant control u (n_local, gdim). Local."""
-        _, beta, beta_g = self._weights
         shares = self._shares
         shares[:] = 0.0
         for component in range(u.shape[1]):
             values = np.ascontiguousarray(u[:, component])
-            self._domain.add(values, self._zero, 0.5 * beta * duration, shares[2])
-        d = self._domain
-        weight = 0.5 * beta_g * duration
-        add_gradient_squares(u, d.nodes, self._gradients, d.measures, d.owners, weight, shares[3])
+            self.domain.add(values, self._zero, 0.5 * self.beta * duration, shares[2])
+        d = self.domain
+        weight = 0.5 * self.beta_g * duration
+        add_gradient_squares(u, d.nodes, self.gradients, d.measures, d.owners, weight, shares[3])
 
     def add(self, y: np.ndarray, target: np.ndarray, weight: float) -> None:
         """Add the state's terms at one time level with its quadrature weight. Local."""
-        self._domain.add(y, target, 0.5 * weight, self._shares[0])
-        if self._weights[0]:
-            scaled = 0.5 * self._weights[0] * weight
-            self._boundary.add(y, self._zero, scaled, self._shares[1])
+        self.domain.add(y, target, 0.5 * weight, self._shares[0])
+        if self.boundary_weight:
+            scaled = 0.5 * self.boundary_weight * weight
+            self.boundary.add(y, self._zero, scaled, self._shares[1])
 
     def finish(self) -> np.ndarray:
         """The terms (len(TERMS), n_agents) of the interval, identical on every rank. Collective."""

@@ -89,6 +89,11 @@ class FokkerPlanck:
         return self._velocity
 
     @property
+    def rates(self) -> np.ndarray:
+        """k_ij, k_ji, a_ij, a_ji of every entry (nnz, 4) under the present velocity; a view."""
+        return self._rates
+
+    @property
     def stable_time_step(self) -> float:
         """Largest dt for which the sign of the density is kept."""
         return SAFETY / self._fastest if self._fastest > 0 else np.inf
@@ -110,8 +115,8 @@ class FokkerPlanck:
             self._velocity,
             p.indptr,
             p.indices,
-            self._gradient,
-            self._gradient_t,
+            self.gradient,
+            self.gradient_t,
             self._diffusion,
             self.lumped_mass,
             THETA,
@@ -123,19 +128,28 @@ class FokkerPlanck:
         if not np.isfinite(self._fastest):
             raise SolverDiverged("velocity: expected finite nodal values, got NaN or infinity")
 
+    def steps_needed(self, duration: float) -> int:
+        """Time steps that ``duration`` takes under the present velocity. Local."""
+        return max(1, ceil(duration / min(self.max_time_step, self.stable_time_step) - 1e-9))
+
     def advance(
-        self, duration: float, observe: Callable[[np.ndarray, float], None] | None = None
+        self,
+        duration: float,
+        observe: Callable[[np.ndarray, float], None] | None = None,
+        at_least: int = 1,
+        record: Callable[[np.ndarray, np.ndarray], None] | None = None,
     ) -> int:
         """March by ``duration`` under the present velocity; returns the number of time steps.
 
         ``observe(density, weight)`` is called at every time level with the trapezoidal weight of a
-        time integral. Collective.
+        time integral, ``record(density, stage)`` in every step with its start and the result of
+        its first stage (views), ``at_least`` bounds the number of steps from below. Collective.
 
         Raises:
             SolverDiverged: on every rank, when the density is not finite or the velocity asks for
                 an absurd number of steps.
         """
-        count = max(1, ceil(duration / min(self.max_time_step, self.stable_time_step) - 1e-9))
+        count = max(at_least, self.steps_needed(duration))
         if count > MAX_TIME_STEPS:
             raise SolverDiverged(
                 f"{count} time steps needed for {duration:g} time units (at most "
@@ -146,7 +160,7 @@ class FokkerPlanck:
         for n in range(count):
             if observe is not None:
                 observe(self._y.array, 0.5 * dt if n == 0 else dt)
-            self._heun(dt)
+            self._heun(dt, record)
         if observe is not None:
             observe(self._y.array, 0.5 * dt)
         self.time += duration
@@ -177,8 +191,8 @@ class FokkerPlanck:
     def _assemble_constants(self) -> None:
         """Matrices that never change: c, its transpose, nu s, and the lumped mass."""
         p, axes = self.space, range(self.space.gdim)
-        self._gradient = np.stack([p.assemble(lambda u, v, k=k: v.dx(k) * u) for k in axes], axis=1)
-        self._gradient_t = np.stack(
+        self.gradient = np.stack([p.assemble(lambda u, v, k=k: v.dx(k) * u) for k in axes], axis=1)
+        self.gradient_t = np.stack(
             [p.assemble(lambda u, v, k=k: u.dx(k) * v) for k in axes], axis=1
         )
         self._diffusion = self.viscosity * p.assemble(
@@ -190,12 +204,14 @@ class FokkerPlanck:
         self._rates = np.zeros((len(p.indices), 4))
         self._fastest = 0.0
 
-    def _heun(self, dt: float) -> None:
+    def _heun(self, dt: float, record: Callable[[np.ndarray, np.ndarray], None] | None) -> None:
         """y <- 1/2 y + 1/2 E(E(y)), E one explicit Euler step: both stages keep sign and mass."""
         p, y, stage = self.space, self._y, self._stage
         rows = (p.indptr, p.indices, self._rates, self.lumped_mass)
         euler_stage(y.array, y.array, 0.0, dt, *rows, stage.array)
         self._update_ghosts(stage)
+        if record is not None:
+            record(y.array, stage.array)
         euler_stage(stage.array, y.array, 0.5, dt, *rows, y.array)
         self._update_ghosts(y)
 

@@ -10,6 +10,7 @@ import numpy as np
 from dolfinx import la
 
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.flow_adjoint_kernels import pull_quadratic_forms
 from hypemarl.solvers.flow_kernels import cell_stiffness, corner_slopes, reference_products
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -36,6 +37,14 @@ class FlowFunctionals:
         out = np.empty(len(self._stiffness))
         _quadratic_forms(velocity, self.space.velocity_cells, self._stiffness, out)
         return out
+
+    def pull_gradient_squares(self, factors: np.ndarray, v: np.ndarray, v_bar: np.ndarray) -> None:
+        """Transpose of the derivative of :meth:`gradient_squares`. Local.
+
+        Where the values have the cotangent ``factors`` (n_cells,), adds that of the velocity ``v``
+        to ``v_bar``, both (n_velocity_local or more, 2), to ghosts as well.
+        """
+        pull_quadratic_forms(factors, v, self.space.velocity_cells, self._stiffness, v_bar)
 
     def dissipation(self, velocity: np.ndarray, viscosity: float) -> float:
         """nu times the integral of |grad v|^2 over the domain. Collective."""

@@ -48,24 +48,29 @@ class MomentumMatrix:
         self._constant, self._combined = np.zeros_like(self._matrix.data), (0.0, 0.0)
         #: places of the diagonal entries in the values of the owned rows, (n_owned,)
         self.diagonal = self._positions_of_diagonal()
-        self._convection = kernels.reference_convection()
+        #: see :func:`hypemarl.solvers.flow_kernels.reference_convection`
+        self.convection = kernels.reference_convection()
+        self._negative_volumes = -space.volumes
         indptr, indices = self._matrix.indptr, self._matrix.indices
         full = places(space.velocity_cells, indptr, indices)
         i, j = kernels.PAIRS.T
         self._cell_places = np.stack([full[:, i, j], full[:, j, i]], axis=2).astype(np.uint32)
         self._facet_places = places(open_facets.nodes.astype(np.int32), indptr, indices)
-        self._gauss = facet_quadrature()
+        #: see :func:`facet_quadrature`
+        self.gauss = facet_quadrature()
 
     @property
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """indptr, indices and values of the owned rows; views."""
         return self.indptr, self.indices, self._matrix.data[: self._nnz]
 
-    def assemble(self, w: np.ndarray, inertia: float, viscosity: float) -> float:
-        """Set K for the advecting velocity ``w`` (n_local, 2), ghosts included. Collective.
+    def assemble(
+        self, w: np.ndarray, inertia: float, viscosity: float, *, transposed: bool = False
+    ) -> float:
+        """Set K for the advecting velocity ``w`` (n_local, 2), ghosts included, or its transpose.
 
         Returns this rank's largest |w . grad(l_a)|, one over the shortest time in which a particle
-        crosses a cell.
+        crosses a cell. Collective.
         """
         data, space, facets = self._matrix.data, self.space, self.open
         if (inertia, viscosity) != self._combined:
@@ -75,14 +80,15 @@ class MomentumMatrix:
         fastest = kernels.add_convection(
             w,
             space.velocity_cells,
-            space.volumes,
+            # the one part that is not symmetric is skew
+            self._negative_volumes if transposed else space.volumes,
             space.gradients,
-            self._convection,
+            self.convection,
             self._cell_places,
             data,
         )
         kernels.add_outflow(
-            w, facets.nodes, facets.lengths, facets.normals, *self._gauss, self._facet_places, data
+            w, facets.nodes, facets.lengths, facets.normals, *self.gauss, self._facet_places, data
         )
         if space.comm.size > 1:
             self._matrix.scatter_reverse()

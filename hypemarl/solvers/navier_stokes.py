@@ -117,7 +117,7 @@ class UnsteadyFlow:
         self.momentum = MomentumMatrix(space, open_facets)
         self.pressure_correction = PressureCorrection(space, open_facets, linear_solver)
         self.krylov = TwoColumnBiCGStab(self.momentum.columns, rtol)
-        self._walls = WallForces(space, self._wall_nodes(bodies))
+        self.walls = WallForces(space, self._wall_nodes(bodies))
         self._allocate()
 
     def _wall_nodes(self, bodies: Sequence[str] | None) -> np.ndarray:
@@ -326,4 +326,4 @@ class UnsteadyFlow:
         See :mod:`hypemarl.solvers.wall_forces`. A sum over nodes and then over ranks is the force
         on a body. A view. Local.
         """
-        return self._walls.evaluate(self._rate, self._v, self.pressure, self.viscosity).T
+        return self.walls.evaluate(self._rate, self._v, self.pressure, self.viscosity).T

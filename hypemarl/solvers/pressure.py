@@ -11,6 +11,7 @@ from dolfinx import la
 from mpi4py import MPI
 
 from hypemarl.config.schema import LinearSolver
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_kernels import reference_products
 from hypemarl.solvers.linear import constant_matrix, global_nodes, symmetric_solver
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
@@ -81,6 +82,37 @@ class PressureCorrection:
         space.update_pressure(out)
         self.energy = float(self._right.dot(self._solution))
         return int(self.solver.getConvergedReason()) > 0
+
+    # --- transposes, for the adjoint -------------------------------------------------------------
+
+    def weak_divergence(self, v: np.ndarray) -> np.ndarray:
+        """(psi, div v) for all pressure functions (n_pressure,); the transpose of weak_gradient.
+
+        ``v`` (n_velocity or more, 2). Collective; a view that the next call of any method
+        overwrites.
+        """
+        self._velocity.array_w[:] = v[: self.space.n_velocity].ravel()
+        self._divergence.mult(self._velocity, self._right)
+        return self._right.array_w
+
+    def increment_transposed(self, f: np.ndarray, coefficient: float) -> np.ndarray:
+        """Cotangent of v (n_velocity, 2) in :meth:`increment`, where that of its result is ``f``.
+
+        ``f`` (n_pressure or more,), owners' values. Collective; a view that the next call of any
+        method overwrites.
+
+        Raises:
+            SolverDiverged: on every rank, when the linear solve fails.
+        """
+        self._right.array_w[:] = f[: self.space.n_pressure]
+        self.solver.solve(self._right, self._solution)
+        if int(self.solver.getConvergedReason()) <= 0:
+            raise SolverDiverged("adjoint: the linear solver of the pressure failed")
+        values = self._solution.array_w
+        values *= -coefficient
+        values[self._fixed] = 0.0
+        self._gradient.mult(self._solution, self._velocity)
+        return self._velocity.array_w.reshape(-1, 2)
 
     def _fixed_nodes(self, open_facets: BoundaryFacets) -> np.ndarray:
         """Local P1 nodes of the open boundary, else the first node of all. Collective."""

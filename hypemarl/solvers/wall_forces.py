@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hypemarl.solvers import flow_adjoint_kernels as adjoint_kernels
 from hypemarl.solvers import flow_kernels as kernels
 from hypemarl.solvers.momentum import facet_quadrature
 from hypemarl.solvers.taylor_hood import TaylorHood
@@ -58,3 +59,25 @@ class WallForces:
         kernels.add_wall_convection(v, *self._facets, forces)
         forces[self._inner] = 0.0
         return forces
+
+    def pull(
+        self,
+        forces_bar: np.ndarray,
+        v: np.ndarray,
+        viscosity: float,
+        bars: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ) -> None:
+        """Transpose of the derivative of :meth:`evaluate` at velocity ``v``. Local.
+
+        ``forces_bar`` (n_velocity_local or more, 2): cotangent of the forces, zero off the walls,
+        the same on every rank that holds a node. What it means for rate, velocity (n, 2) and
+        pressure (n_pressure_local,) is added to ``bars``, by this rank's cells, to ghosts as well.
+        """
+        rate_bar, v_bar, p_bar = bars
+        elements = self._elements
+        adjoint_kernels.pull_wall_forces(
+            forces_bar, v, *elements, viscosity, rate_bar, v_bar, p_bar
+        )
+        nodes, _, volumes, gradients, _, _, convection, _ = elements
+        adjoint_kernels.pull_convection(forces_bar, v, nodes, volumes, gradients, convection, v_bar)
+        adjoint_kernels.pull_wall_convection(forces_bar, v, *self._facets, v_bar)

@@ -122,7 +122,7 @@ def test_without_a_carrier_it_is_the_density_plant(
     outcomes = []
     for each, parameters in ((still, PARAMETERS[:4]), (plant, PARAMETERS)):
         each.reset(parameters)
-        each._carrier = None
+        each._carrier, each._time_steps = None, 20
         outcomes.append(each.step(actions))
     np.testing.assert_array_equal(outcomes[1][0][:, :9], outcomes[0][0])
     np.testing.assert_array_equal(outcomes[1][1], outcomes[0][1])

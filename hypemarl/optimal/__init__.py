@@ -1,0 +1,1 @@
+"""The yardstick: adjoints of the plants, open-loop optima, and the bridge to torch."""

@@ -1,0 +1,85 @@
+"""Vector-Jacobian products of a plant's control interval: what exact gradients are made of."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from hypemarl.coupling.density import DensityPlant
+from hypemarl.coupling.flow import FlowPlant
+from hypemarl.coupling.plant import Plant
+
+
+class Tape(Protocol):
+    """What an interval's transpose needs of the forward run."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that this rank holds."""
+
+
+class PlantAdjoint(Protocol):
+    """A plant and the transpose of its control interval, exact for the discrete scheme.
+
+    A state cotangent is this rank's flat array; sums over ranks of its products with state
+    perturbations are derivatives. Cotangents of observations and shares are those of the numbers
+    that every rank holds, identical everywhere.
+    """
+
+    @property
+    def plant(self) -> Plant:
+        """The plant that is stepped."""
+
+    @property
+    def state_size(self) -> int:
+        """Length of this rank's state cotangents."""
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Any]:
+        """``plant.step(actions)``, the same to the last bit, and the interval's tape. Collective.
+
+        Raises:
+            ActionError, SolverDiverged: as the plant does.
+        """
+
+    def pull(
+        self,
+        tape: Any,
+        state_bar: np.ndarray,
+        observations_bar: np.ndarray | None,
+        shares_bar: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cotangents of the state before the interval and of its actions (n, m). Collective.
+
+        Args:
+            tape: of the interval; state_bar: (state_size,), of the state after it;
+            observations_bar: (n, k), of the observations that it returned, None for zero;
+            shares_bar: (n,), of the shares of its cost.
+
+        An action beyond its bounds has derivative zero, one on a bound that of the inside.
+        """
+
+
+def has_adjoint(plant: Plant) -> bool:
+    """Whether :func:`adjoint_of` knows the adjoint of ``plant``. Local."""
+    return isinstance(plant, DensityPlant | FlowPlant)
+
+
+def adjoint_of(plant: Plant) -> PlantAdjoint:
+    """The adjoint of any plant of this package. Collective.
+
+    Raises:
+        TypeError: the plant has none.
+    """
+    if isinstance(plant, DensityPlant):
+        from hypemarl.optimal.density import DensityAdjoint
+
+        return DensityAdjoint(plant)
+    if isinstance(plant, FlowPlant):
+        from hypemarl.optimal.flow import FlowAdjoint
+
+        return FlowAdjoint(plant)
+    raise TypeError(
+        f"no adjoint of {type(plant).__name__}: expected a density or flow plant, or write one "
+        "with the interface of hypemarl.optimal.adjoint.PlantAdjoint"
+    )

@@ -1,0 +1,69 @@
+"""The plant as a differentiable function of torch: its step forward, its adjoint backward."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hypemarl.optimal.taped import TapedPlant
+
+
+class Differentiable(NamedTuple):
+    """What a step gives: a state to hand to the next one, observations (n, k), cost shares (n,)."""
+
+    state: Tensor
+    observations: Tensor
+    shares: Tensor
+
+
+def begin(taped: TapedPlant) -> Tensor:
+    """The state to hand to the first step of a graph: nothing is differentiated beyond it.
+
+    On the leading rank inside ``taped.lead``, as are steps and the backward pass.
+    """
+    taped.begin()
+    return torch.zeros(taped.adjoint.state_size, dtype=torch.float64, requires_grad=True)
+
+
+def step(taped: TapedPlant, state: Tensor, actions: Tensor) -> Differentiable:
+    """One control interval under ``actions`` (n, m), float64. The plant itself moves on.
+
+    ``state`` stands for the plant's, which is the one that the step before left: its values mean
+    nothing, its gradient is this rank's part of the one of the plant's state. A graph is
+    differentiated once, at its end.
+
+    Raises:
+        ActionError, SolverDiverged: as the plant does.
+    """
+    return Differentiable(*PlantStep.apply(taped, state, actions))
+
+
+class PlantStep(torch.autograd.Function):
+    """One control interval of a plant; see :func:`step`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, taped: TapedPlant, state: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """State (a stand-in of zeros), observations (n, k) and shares of the cost (n,)."""
+        observations, shares, ctx.index = taped.step(actions.numpy())
+        ctx.taped = taped
+        return (
+            torch.zeros_like(state),
+            torch.tensor(observations, dtype=torch.float64),
+            torch.tensor(shares, dtype=torch.float64),
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, state_bar: Tensor, observations_bar: Tensor, shares_bar: Tensor
+    ) -> tuple[None, Tensor, Tensor]:
+        """Cotangents of the state before the interval and of its actions (n, m)."""
+        before, actions_bar = ctx.taped.pull(
+            ctx.index, state_bar.numpy(), observations_bar.numpy(), shares_bar.numpy()
+        )
+        return None, torch.from_numpy(before), torch.from_numpy(actions_bar)

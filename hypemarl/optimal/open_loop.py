@@ -1,0 +1,269 @@
+"""The open-loop optimum: the actions that minimise an episode's cost, by exact gradients.
+
+Bounded quasi-Newton steps (L-BFGS-B: Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16 (1995)
+1190, in SciPy's implementation) until the projected gradient |P(a - dJ/da) - a|, P the projection
+onto the bounds, has fallen to a share of its value at zero control. The problem is not convex: what
+is found is a local minimum, the lowest of those reached from the starts that were tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from hypemarl.config import to_dict
+from hypemarl.coupling.state_cache import cache_folder
+from hypemarl.envs.parallel import PDEEnv
+from hypemarl.mpi import on_root, raise_together
+from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
+from hypemarl.optimal.trajectory import EpisodeAdjoint
+from hypemarl.solvers.errors import SolverDiverged
+
+TOLERANCE = 1e-4
+MAX_EVALUATIONS = 400
+MEMORY_PAIRS = 20  # of L-BFGS
+REPEATABLE = 1e-6  # relative change of J at which stored actions are of another discretisation
+NOT_PHYSICS = ("context", "observation_radius", "observe_target", "divergence_limit")
+"""Settings of an environment, with all that begin with ``reward``, that J does not depend on."""
+
+Progress = Callable[[int, float, float], None]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """A local minimum of J at ``parameters``.
+
+    Attributes:
+        actions: (steps, n, m); cost: J there; uncontrolled: J at zero control.
+        reduction: norm of the projected gradient over that at zero control.
+        evaluations: of J and dJ/da, in this search; seconds: their time.
+        history: (evaluations, 2) J and that ratio in every evaluation of this search.
+    """
+
+    parameters: np.ndarray
+    actions: np.ndarray
+    cost: float
+    uncontrolled: float
+    reduction: float
+    evaluations: int
+    seconds: float
+    history: np.ndarray
+
+    def converged(self, tolerance: float) -> bool:
+        """Whether the projected gradient fell to ``tolerance`` of its value at zero control."""
+        return self.reduction <= tolerance
+
+
+class OpenLoop:
+    """Finds optima of an environment and remembers them on disk.
+
+    Args:
+        env: whose plant has an adjoint; folder: of stored optima, by default ``optima`` in the
+            cache folder (``$HYPEMARL_CACHE``).
+
+    Collective, every method too.
+    """
+
+    def __init__(self, env: PDEEnv, folder: Path | None = None) -> None:
+        self.env, self.plant, self.comm = env, env.plant, env.comm
+        self.folder = folder or cache_folder() / "optima"
+        self.shape = (env.control_steps, env.n_agents, env.action_size)
+
+    @staticmethod
+    def serves(env: Any) -> bool:
+        """Whether ``env`` is an environment whose optima can be found."""
+        return isinstance(env, PDEEnv) and has_adjoint(env.plant)
+
+    @cached_property
+    def episode(self) -> EpisodeAdjoint:
+        """Gradients of whole episodes; the adjoint is built when first wanted."""
+        return EpisodeAdjoint(adjoint_of(self.plant))
+
+    def solve(
+        self,
+        parameters: np.ndarray,
+        *,
+        tolerance: float = TOLERANCE,
+        max_evaluations: int = MAX_EVALUATIONS,
+        starts: Sequence[np.ndarray] = (),
+        progress: Progress | None = None,
+    ) -> Optimum:
+        """The optimum at ``parameters``, from disk where it is known well enough.
+
+        ``starts``: action sequences (steps, n, m) to search from as well; without a stored result
+        the search begins at zero control. ``progress(evaluation, cost, reduction)`` is called on
+        every rank. The result may not have converged: see :meth:`Optimum.converged`.
+
+        Raises:
+            SolverDiverged: on every rank, when zero control already leaves the trusted range.
+        """
+        known = self.load(parameters)
+        if known is not None and known.converged(tolerance) and not starts:
+            return known
+        zero = np.zeros(self.shape)
+        reference = _Search(self, parameters, 1.0, progress)
+        uncontrolled, slope = reference.evaluate(zero)
+        scale = float(np.linalg.norm(self._projected(zero, slope)))
+        best = known
+        for start in [zero if known is None else known.actions, *starts]:
+            search = _Search(self, parameters, scale, progress, uncontrolled)
+            found = search.run(np.clip(start, *self._bounds), tolerance, max_evaluations)
+            if best is None or found.cost <= best.cost:
+                best = found
+        assert best is not None
+        self._save(best)
+        return best
+
+    def load(self, parameters: np.ndarray) -> Optimum | None:
+        """The stored optimum, None where there is none or the discretisation has changed since."""
+        path = self.path(parameters)
+        stored = on_root(self.comm, lambda: _read(path))
+        if stored is None:
+            return None
+        try:
+            cost = self.episode.cost(parameters, stored.actions)
+        except SolverDiverged:
+            return None
+        same = abs(cost - stored.cost) <= REPEATABLE * abs(stored.cost)
+        return stored if self.comm.bcast(same, root=0) else None
+
+    def path(self, parameters: np.ndarray) -> Path:
+        """The file of the optimum at ``parameters``. Local."""
+        env = {
+            name: value
+            for name, value in to_dict(self.env.config).items()
+            if name not in NOT_PHYSICS and not name.startswith("reward")
+        }
+        facts = {"env": env, "parameters": [float(value) for value in parameters]}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode())
+        return self.folder / f"optimum-{digest.hexdigest()[:32]}.npz"
+
+    def _save(self, optimum: Optimum) -> None:
+        with raise_together(self.comm):
+            if self.comm.rank == 0:
+                path = self.path(optimum.parameters)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_suffix(".partial.npz")
+                np.savez_compressed(partial, **vars(optimum))
+                partial.replace(path)
+
+    @property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.plant.action_low, self.plant.action_high
+
+    def _projected(self, actions: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """P(a - dJ/da) - a."""
+        return np.asarray(np.clip(actions - slope, *self._bounds) - actions)
+
+
+@dataclass
+class _Search:
+    """One descent: evaluates, keeps the history, stops where the projected gradient is small."""
+
+    owner: OpenLoop
+    parameters: np.ndarray
+    scale: float
+    progress: Progress | None
+    uncontrolled: float = float("nan")
+    history: list[tuple[float, float]] = field(default_factory=list)
+
+    def evaluate(self, actions: np.ndarray) -> tuple[float, np.ndarray]:
+        """J and dJ/da, the same on every rank."""
+        comm = self.owner.comm
+        found = self.owner.episode.gradient(self.parameters, actions)
+        if comm.size > 1:
+            return comm.bcast((found.cost, found.gradient), root=0)
+        return found.cost, found.gradient
+
+    def run(self, start: np.ndarray, tolerance: float, max_evaluations: int) -> Optimum:
+        began, shape = time.monotonic(), start.shape
+        low, high = (np.broadcast_to(bound, shape).ravel() for bound in self.owner._bounds)
+
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            actions = flat.reshape(shape)
+            try:
+                cost, slope = self.evaluate(actions)
+            except SolverDiverged:  # too bold a step: the line search takes a shorter one
+                return 1e3 * abs(self.uncontrolled), np.zeros_like(flat)
+            residual = np.linalg.norm(self.owner._projected(actions, slope))
+            self.history.append((cost, float(residual / self.scale)))
+            if self.progress is not None:
+                self.progress(len(self.history), *self.history[-1])
+            return cost, slope.ravel()
+
+        def stop(intermediate_result: OptimizeResult) -> None:
+            if self.history[-1][1] <= tolerance:
+                raise StopIteration
+
+        result = minimize(
+            objective,
+            start.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=np.stack([low, high], axis=1),
+            callback=stop,
+            options={
+                "maxcor": MEMORY_PAIRS,
+                "maxfun": max_evaluations,
+                "maxiter": max_evaluations,
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
+        )
+        cost, slope = self.evaluate(result.x.reshape(shape))
+        residual = np.linalg.norm(self.owner._projected(result.x.reshape(shape), slope))
+        return Optimum(
+            np.array(self.parameters, dtype=np.float64),
+            result.x.reshape(shape),
+            cost,
+            self.uncontrolled,
+            float(residual / self.scale),
+            len(self.history),
+            time.monotonic() - began,
+            np.array(self.history).reshape(-1, 2),
+        )
+
+
+def _read(path: Path) -> Optimum | None:
+    if not path.is_file():
+        return None
+    names = [item.name for item in dataclasses.fields(Optimum)]
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            values: dict[str, Any] = {
+                name: stored[name] if stored[name].ndim else stored[name].item() for name in names
+            }
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise RuntimeError(f"{path}: not a stored optimum ({error}); delete the file") from error
+    return Optimum(**values)
+
+
+def replay(actions: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A policy that ignores what it sees and plays ``actions`` (steps, n, m), one per call."""
+    following = iter(actions)
+    return lambda observations, mu: next(following)
+
+
+def recovered_share(cost: Any, uncontrolled: Any, best: Any) -> float:
+    """(J0 - J) / (J0 - J*) of mean costs: 0 for doing nothing, 1 for the optimum.
+
+    Raises:
+        ValueError: the optimum is not below J0, so that there is nothing to recover.
+    """
+    gain = float(np.mean(uncontrolled) - np.mean(best))
+    if not gain > 0:
+        raise ValueError(
+            f"recovered share: expected an optimum below the uncontrolled cost, got "
+            f"{np.mean(best):g} and {np.mean(uncontrolled):g}"
+        )
+    return float(np.mean(uncontrolled) - np.mean(cost)) / gain

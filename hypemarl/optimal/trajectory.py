@@ -1,0 +1,93 @@
+"""Gradient of an episode's cost with respect to all its actions, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hypemarl.optimal.adjoint import PlantAdjoint
+
+MEMORY = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class EpisodeGradient:
+    """Cost J, its terms summed over the episode, and dJ/da (steps, n, m)."""
+
+    cost: float
+    terms: dict[str, float]
+    gradient: np.ndarray
+
+
+class EpisodeAdjoint:
+    """Runs open-loop episodes forward and back.
+
+    Tapes of intervals are kept while they fit into ``memory``; of the others only the state at
+    their beginning is, and they are run once more on the way back. One tape and the states must
+    fit in any case.
+
+    Args:
+        adjoint: of the plant; memory: bytes on each rank for tapes.
+    """
+
+    def __init__(self, adjoint: PlantAdjoint, memory: int = MEMORY) -> None:
+        self.adjoint, self.plant, self.memory = adjoint, adjoint.plant, memory
+
+    def cost(self, parameters: np.ndarray, actions: np.ndarray) -> float:
+        """J of the episode at ``parameters`` under ``actions`` (steps, n, m). Collective.
+
+        Raises:
+            SolverDiverged: the plant left its trusted range.
+        """
+        self.plant.reset(parameters)
+        total = 0.0
+        for row in actions:
+            total += self.plant.step(row)[2]["costs"].total
+        return total
+
+    def gradient(self, parameters: np.ndarray, actions: np.ndarray) -> EpisodeGradient:
+        """J and dJ/da of that episode. Collective. Raises as :meth:`cost` does."""
+        self.plant.reset(parameters)
+        cost, terms, kept = self._forward(actions)
+        shares_bar = np.ones(self.plant.n_agents)
+        state_bar = np.zeros(self.adjoint.state_size)
+        gradient = np.zeros_like(actions)
+        for k in reversed(range(len(actions))):
+            tape = self._tape(kept.pop(), actions[k])
+            state_bar, gradient[k] = self.adjoint.pull(tape, state_bar, None, shares_bar)
+        return EpisodeGradient(cost, terms, gradient)
+
+    def _forward(
+        self, actions: np.ndarray
+    ) -> tuple[float, dict[str, float], list[tuple[Any, Any]]]:
+        """Cost, terms and (tape, None) or (None, state before it) of every interval."""
+        cost, held = 0.0, 0
+        terms: dict[str, float] = {}
+        kept: list[tuple[Any, Any]] = []
+        for row in actions:
+            fits = held < self.memory
+            before = None if fits else self.plant.snapshot()
+            tape = None
+            if fits:
+                *_, info, tape = self.adjoint.step(row)
+                held = self._agree(held + tape.nbytes)
+            else:
+                info = self.plant.step(row)[2]
+            kept.append((tape, before))
+            cost += info["costs"].total
+            for name, value in info["costs"].terms.items():
+                terms[name] = terms.get(name, 0.0) + value
+        return cost, terms, kept
+
+    def _agree(self, held: int) -> int:
+        """The most that any rank holds: all decide alike. Collective."""
+        return max(self.plant.comm.allgather(held)) if self.plant.comm.size > 1 else held
+
+    def _tape(self, kept: tuple[Any, Any], actions: np.ndarray) -> Any:
+        tape, before = kept
+        if before is not None:
+            self.plant.restore(before)
+            tape = self.adjoint.step(actions)[3]
+        return tape

@@ -1,0 +1,201 @@
+"""Transpose of the Fokker-Planck scheme: what :class:`FokkerPlanck` does, backwards.
+
+The limited flux is piecewise bilinear in density and rates. Where two of its pieces meet it has a
+kink, and the derivative taken is that of the piece which the forward run took: the exact derivative
+almost everywhere. The number of time steps counts as constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numba
+import numpy as np
+from dolfinx import la
+
+from hypemarl.solvers.fokker_planck import THETA, FokkerPlanck
+
+
+class FokkerPlanckAdjoint:
+    """Vector-Jacobian products of ``FokkerPlanck.advance``.
+
+    Cotangents of nodal values are zero on ghosts: what a rank adds there is sent to the owner.
+
+    Args:
+        solver: whose scheme is transposed. Collective.
+    """
+
+    def __init__(self, solver: FokkerPlanck) -> None:
+        self.solver = solver
+        self._bar, self._stage_bar = solver.space.vector(), solver.space.vector()
+
+    def pull(
+        self,
+        density_bar: np.ndarray,
+        levels: Sequence[tuple[np.ndarray, np.ndarray]],
+        dt: float,
+        velocity: np.ndarray,
+        observe_bar: Callable[[int, np.ndarray], None],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cotangents of density (n_local,) and velocity (n_local, gdim) before an ``advance``.
+
+        Args:
+            density_bar: (n_local,), of the density after it, ghosts zero.
+            levels: density and first stage (n_local,) of every time step, as recorded.
+            dt: length of a time step; velocity: (n_local, gdim), of the interval.
+            observe_bar: adds to its second argument (n_local,) the cotangent of the density at
+                time level n, as that which is called ``observe`` in ``advance`` depends on it.
+
+        The velocity's cotangent is this rank's part, ghosts included. The solver is left with
+        ``velocity``. Collective.
+        """
+        solver, bar, stage_bar = self.solver, self._bar, self._stage_bar
+        solver.set_velocity(velocity)
+        p = solver.space
+        rows = (p.indptr, p.indices, solver.rates, solver.lumped_mass)
+        rates_bar = np.zeros((len(p.indices), 3))
+        bar.array[:] = density_bar
+        observe_bar(len(levels), bar.array)
+        self._collect(bar)
+        for n in reversed(range(len(levels))):
+            y, stage = levels[n]
+            stage_bar.array[:] = 0.0
+            euler_stage_bar(bar.array, 0.5, dt, stage, *rows, stage_bar.array, rates_bar)
+            self._collect(stage_bar)
+            bar.array[:] *= 0.5
+            euler_stage_bar(stage_bar.array, 1.0, dt, y, *rows, bar.array, rates_bar)
+            observe_bar(n, bar.array)
+            self._collect(bar)
+        velocity_bar = np.zeros_like(velocity)
+        gradients = (solver.gradient, solver.gradient_t)
+        edge_rates_bar(
+            rates_bar, p.indptr, p.indices, *gradients, solver.rates, THETA, velocity_bar
+        )
+        return bar.array.copy(), velocity_bar
+
+    def _collect(self, vector: la.Vector) -> None:
+        """Send what lies on ghosts to the owners. Collective."""
+        if self.solver.space.comm.size > 1:
+            vector.scatter_reverse(la.InsertMode.add)
+            vector.array[self.solver.space.n_owned :] = 0.0
+
+
+@numba.njit(cache=True)
+def euler_stage_bar(
+    out_bar: np.ndarray,
+    share: float,
+    dt: float,
+    y: np.ndarray,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    rates: np.ndarray,
+    mass: np.ndarray,
+    y_bar: np.ndarray,
+    rates_bar: np.ndarray,
+) -> None:
+    """Adds the transpose of out = share (y + dt F(y)) to ``y_bar`` and ``rates_bar``.
+
+    ``rates_bar`` (nnz, 3): of k_ij, k_ji and of d_ij = theta max(0, -k_ij, -k_ji).
+    """
+    for i in range(len(mass)):
+        scaled = share * out_bar[i]
+        y_bar[i] += scaled
+        pull = scaled * dt / mass[i]
+        y_i = y[i]
+        own = 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            y_j = y[j]
+            flux = rates[e, 0] * y_j - rates[e, 1] * y_i
+            most, least = rates[e, 2] * y_j, -rates[e, 3] * y_i
+            limited = most if flux > most else flux
+            if limited < least:
+                own -= rates[e, 3]
+                rates_bar[e, 1] -= pull * y_i
+                rates_bar[e, 2] -= pull * y_i
+            elif flux > most:
+                y_bar[j] += pull * rates[e, 2]
+                rates_bar[e, 0] += pull * y_j
+                rates_bar[e, 2] += pull * y_j
+            else:
+                y_bar[j] += pull * rates[e, 0]
+                own -= rates[e, 1]
+                rates_bar[e, 0] += pull * y_j
+                rates_bar[e, 1] -= pull * y_i
+        y_bar[i] += pull * own
+
+
+@numba.njit(cache=True)
+def edge_rates_bar(
+    rates_bar: np.ndarray,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    gradient: np.ndarray,
+    gradient_t: np.ndarray,
+    rates: np.ndarray,
+    theta: float,
+    velocity_bar: np.ndarray,
+) -> None:
+    """Adds the transpose of ``kernels.edge_rates`` to ``velocity_bar`` (n_local, gdim)."""
+    for i in range(len(indptr) - 1):
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            if j == i:
+                continue
+            k_ij, k_ji = rates[e, 0], rates[e, 1]
+            first, second = rates_bar[e, 0], rates_bar[e, 1]
+            if min(k_ij, k_ji) < 0.0:
+                if k_ij < k_ji:
+                    first -= theta * rates_bar[e, 2]
+                else:
+                    second -= theta * rates_bar[e, 2]
+            for axis in range(velocity_bar.shape[1]):
+                velocity_bar[j, axis] += first * gradient[e, axis]
+                velocity_bar[i, axis] += second * gradient_t[e, axis]
+
+
+@numba.njit(cache=True)
+def add_squares_bar(
+    y: np.ndarray,
+    z: np.ndarray,
+    nodes: np.ndarray,
+    measures: np.ndarray,
+    owners: np.ndarray,
+    weight: float,
+    out_bar: np.ndarray,
+    y_bar: np.ndarray,
+) -> None:
+    """Adds the transpose of ``kernels.add_squares`` to ``y_bar``; ``out_bar`` (n_pieces,)."""
+    corners = nodes.shape[1]
+    factor = 2.0 * weight / (corners * (corners + 1.0))
+    for n in range(len(nodes)):
+        total = 0.0
+        for c in range(corners):
+            total += y[nodes[n, c]] - z[nodes[n, c]]
+        scaled = factor * measures[n] * out_bar[owners[n]]
+        for c in range(corners):
+            node = nodes[n, c]
+            y_bar[node] += scaled * (total + y[node] - z[node])
+
+
+@numba.njit(cache=True)
+def add_gradient_squares_bar(
+    u: np.ndarray,
+    nodes: np.ndarray,
+    gradients: np.ndarray,
+    measures: np.ndarray,
+    owners: np.ndarray,
+    weight: float,
+    out_bar: np.ndarray,
+    u_bar: np.ndarray,
+) -> None:
+    """Adds the transpose of ``kernels.add_gradient_squares`` to ``u_bar`` (n_points, m)."""
+    for n in range(len(nodes)):
+        scaled = 2.0 * weight * measures[n] * out_bar[owners[n]]
+        for component in range(u.shape[1]):
+            for axis in range(gradients.shape[2]):
+                slope = 0.0
+                for c in range(nodes.shape[1]):
+                    slope += u[nodes[n, c], component] * gradients[n, c, axis]
+                for c in range(nodes.shape[1]):
+                    u_bar[nodes[n, c], component] += scaled * slope * gradients[n, c, axis]

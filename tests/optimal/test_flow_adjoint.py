@@ -1,0 +1,122 @@
+"""The adjoint of the flow plants: Taylor tests, bounds, ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flow_gradient import CASES, PARAMETERS, Functional
+
+from hypemarl.solvers.errors import SolverDiverged
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("states")
+
+
+@pytest.fixture(scope="module")
+def drag(cache: Path) -> Functional:
+    return Functional("drag", cache)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_taylor(case: str, cache: Path) -> None:
+    """Costs and observations: the remainder of first order falls with the square of the step."""
+    functional = Functional(case, cache)
+    actions, generator = functional.actions, np.random.default_rng(1)
+    direction = generator.uniform(-1.0, 1.0, functional.shape)
+    slope = float((functional.gradient(actions) * direction).sum())
+    here, steps = functional.value(actions), [4e-2, 2e-2, 1e-2, 5e-3]
+    values = [functional.value(actions + step * direction) for step in steps]
+    back = functional.value(actions - steps[-1] * direction)
+    assert slope == pytest.approx((values[-1] - back) / (2.0 * steps[-1]), rel=1e-4)
+    remainders = [abs(v - here - s * slope) for v, s in zip(values, steps, strict=True)]
+    rates = np.log2(np.divide(remainders[:-1], remainders[1:]))
+    assert rates.min() >= 1.95
+
+
+@pytest.mark.parametrize("case", ["drag", "dissipation"])
+@pytest.mark.parametrize("what", ["observations_bar", "shares_bar"])
+def test_each_cotangent_alone(case: str, what: str, cache: Path) -> None:
+    functional = Functional(case, cache)
+    other = {"observations_bar": "shares_bar", "shares_bar": "observations_bar"}[what]
+    getattr(functional, other)[:] = 0.0
+    direction = np.random.default_rng(2).uniform(-1.0, 1.0, functional.shape)
+    slope = float((functional.gradient(functional.actions) * direction).sum())
+    ends = [functional.value(functional.actions + s * direction) for s in (1e-3, -1e-3)]
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=1e-5)
+
+
+def test_step_is_the_plants_own(drag: Functional) -> None:
+    """To the last bit, and the plant keeps nothing of the tape's making."""
+    plant, actions = drag.plant, drag.actions
+    plant.reset(PARAMETERS)
+    expected = [plant.step(wanted) for wanted in actions]
+    plant.reset(PARAMETERS)
+    for wanted, (observations, rewards, info) in zip(actions, expected, strict=True):
+        found = drag.adjoint.step(wanted)
+        np.testing.assert_array_equal(found[0], observations)
+        np.testing.assert_array_equal(found[1], rewards)
+        np.testing.assert_array_equal(found[2]["lift"], info["lift"])
+        assert found[3].nbytes >= 6 * 16 * plant.space.n_velocity_local
+    assert plant.record is None
+
+
+def test_gradients_repeat_to_the_last_bit(drag: Functional) -> None:
+    """Guesses of an earlier gradient must not leak into the next one."""
+    first = drag.gradient(drag.actions)
+    drag.gradient(0.5 * drag.actions)
+    np.testing.assert_array_equal(drag.gradient(drag.actions), first)
+
+
+def test_actions_beyond_their_bounds_have_no_derivative(drag: Functional) -> None:
+    actions, bound = drag.actions.copy(), drag.plant.action_high[0]
+    actions[1, 2], actions[1, 3], actions[1, 4] = 1.2 * bound, bound, -1.2 * bound
+    gradient = drag.gradient(actions)
+    assert gradient[1, 2] == gradient[1, 4] == 0.0
+    assert gradient[1, 3] != 0.0
+    clipped = np.clip(actions, -bound, bound)
+    kept = gradient != 0.0
+    np.testing.assert_array_equal(gradient[kept], drag.gradient(clipped)[kept])
+
+
+def test_a_diverged_step_leaves_no_recorder(drag: Functional) -> None:
+    plant, limit = drag.plant, drag.plant.solver.cfl_limit
+    plant.reset(PARAMETERS)
+    plant.solver.cfl_limit = 1e-3
+    try:
+        with pytest.raises(SolverDiverged, match="Courant"):
+            drag.adjoint.step(drag.actions[0])
+    finally:
+        plant.solver.cfl_limit = limit
+    assert plant.record is None
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("case", ["drag-tangential", "dissipation"])
+def test_ranks_agree(mpirun, case: str, cache: Path) -> None:
+    """The serial gradient to solver tolerance, the same on every rank."""
+    code = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from pathlib import Path
+        import numpy as np
+        from flow_gradient import Functional
+        from hypemarl.mpi import world
+        comm = world()
+        functional = Functional(sys.argv[2], Path(sys.argv[3]))
+        actions = functional.actions if comm.rank == 0 else 0.0 * functional.actions
+        gradient = functional.gradient(actions)
+        assert all(np.array_equal(gradient, other) for other in comm.allgather(gradient))
+        if comm.rank == 0:
+            for value in gradient.ravel():
+                print(f"{value:.15e}")
+    """
+    functional = Functional(case, cache)
+    serial = functional.gradient(functional.actions)
+    found = np.array(mpirun(2, code, HERE, case, str(cache)).split(), dtype=float)
+    assert found == pytest.approx(serial.ravel(), rel=1e-8, abs=1e-10)
