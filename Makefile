@@ -3,7 +3,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint bench validate clean
+.PHONY: help env demo test test-all lint bench validate results-density results-flow clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,10 +27,16 @@ lint: env ## style, types, and which room imports which
 	$(BIN)/lint-imports --no-logo
 
 bench: env ## the hot paths beside their peers
-	for name in density-step flow-step agent-update reset env-steps; do $(BIN)/hypemarl bench $$name || exit 1; done
+	for name in density-step flow-step agent-update reset env-steps adjoint; do $(BIN)/hypemarl bench $$name || exit 1; done
 
 validate: env ## exact solutions and published values
-	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2; do $(BIN)/hypemarl validate $$case || exit 1; done
+	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2 adjoint; do $(BIN)/hypemarl validate $$case || exit 1; done
+
+results-density: env ## train, optimise and tabulate docs/results/density (hours)
+	$(BIN)/hypemarl results density
+
+results-flow: env ## the same for docs/results/flow
+	$(BIN)/hypemarl results flow
 
 clean: ## remove caches and builds; .venv and runs stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage

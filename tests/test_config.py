@@ -62,7 +62,7 @@ def test_a_file_holds_differences_from_a_scenario(tmp_path: Path) -> None:
         ("agent.actor_hidden=[32, 0]", r"agent\.actor_hidden: expected a value >= 1, got 0"),
         ("agent.actor_hidden=32", r"agent\.actor_hidden: expected a list"),
         ("agent.huber=1", r"agent\.huber: expected true\|false, got 1"),
-        ("agent.credit=none", r"agent\.credit: expected one of local, .*central, got 'none'"),
+        ("agent.credit=none", r"agent\.credit: expected one of local, .*adjoint, got 'none'"),
         ("env.context=[wind]", r"env\.context\[0\]: expected one of target, initial"),
         ("env.context=[target, target]", r"env\.context repeats"),
         ("env.mesh=square", r"env\.mesh: expected keys and values, got 'square'"),

@@ -1,8 +1,9 @@
 """Credit: what a critic sees, and hence whose value an actor's gradient follows.
 
 All critics share one interface. ``observe`` turns observations (E, n, T, k) and targets (E, n, q)
-into features once per batch; calling the critic with features, unit actions (E, n, T, m) and mu
-gives one value per agent, (2, E, n, T) for the twins, or (1, E, n, T) with ``first``. The actor
+into features once per batch, to which ``agent.time_left`` appends a column with the share of the
+horizon that is left; calling the critic with features, unit actions (E, n, T, m) and mu gives one
+value per agent, (2, E, n, T) for the twins, or (1, E, n, T) with ``first``. The actor
 maximises the mean of these values over agents, so wherever a critic sees near agents' actions,
 those agents' actors receive its gradient too. Acting never calls a critic: execution is
 decentralised for every credit.
@@ -27,7 +28,8 @@ class LocalCritic(nn.Module):
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
-        sizes = (spec.observation_size + spec.action_size, *config.critic_hidden, 1)
+        size = spec.observation_size + spec.action_size + config.time_left
+        sizes = (size, *config.critic_hidden, 1)
         self.network = make_network(spec, config, sizes, TWINS, 1.0, generator)
 
     def observe(self, observations: Tensor, targets: Tensor) -> Tensor:
@@ -60,6 +62,7 @@ class CooperativeCritic(nn.Module):
         self.register_buffer("others", torch.as_tensor(np.where(others < 0, absent, others)), False)
         size = spec.observation_size
         size += others.shape[1] * len(self.own) + near.shape[1] * spec.action_size
+        size += config.time_left
         sizes = (size, *config.critic_hidden, 1)
         self.network = make_network(spec, config, sizes, TWINS, 1.0, generator)
 
@@ -92,12 +95,13 @@ def make_critic(
     """
     if config.credit in ("local", "neighbourhood"):
         return LocalCritic(spec, config, generator)
-    if config.credit == "cooperative":
+    if config.credit in ("cooperative", "adjoint"):
         return CooperativeCritic(spec, config, generator)
     if config.credit == "central":
         return MapCritic(spec, config, generator)
     raise ValueError(
-        f"unknown credit {config.credit!r}: take local, neighbourhood, cooperative or central"
+        f"unknown credit {config.credit!r}: take local, neighbourhood, cooperative, central or "
+        "adjoint"
     )
 
 

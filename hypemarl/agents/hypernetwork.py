@@ -111,9 +111,11 @@ class HyperNetwork(nn.Module):
             head, bias, scale = (
                 pick(group[index], first) for group in (self.heads, self.head_bias, self.scale)
             )
-            raw = torch.baddbmm(bias, features, head)
-            weight = (raw[..., : fan_in * fan_out] * scale).reshape(-1, fan_in, fan_out)
-            layers.append((weight, raw[..., fan_in * fan_out :].reshape(-1, 1, fan_out)))
+            # The head is scaled and split, not what it gives, which is larger by contexts / width.
+            size = fan_in * fan_out
+            weight = torch.baddbmm(bias[..., :size] * scale, features, head[..., :size] * scale)
+            offset = torch.baddbmm(bias[..., size:], features, head[..., size:])
+            layers.append((weight.view(-1, fan_in, fan_out), offset.view(-1, 1, fan_out)))
         return layers
 
     def _features(self, mu: Tensor, first: bool) -> Tensor:

@@ -40,6 +40,7 @@ class MapCritic(nn.Module):
         coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         self.register_buffer("coordinates", coordinates, False)
         size = len(self.own) + TARGETS + spec.action_size + spec.mu_size + len(self.grid)
+        size += config.time_left
         width = config.map_channels
         inputs = [size, 2 * width, *[width] * (LAYERS - 2), width]
         outputs = [*[width] * LAYERS, 1]

@@ -16,7 +16,7 @@ nops       each agent its own                            as an input           b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class AgentNetwork(nn.Module):
         ``first`` evaluates copy 0 alone (C = 1) and gives its parameters no gradient.
         """
         raise NotImplementedError
+
+    def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
+        """``forward`` at this mu (E, n_mu), with what mu alone decides computed once."""
+        return lambda inputs: self(inputs, mu)
 
     def generated(self, mu: Tensor) -> Tensor:
         """(E, n, p) the flat parameters of copy 0 that each agent acts by, layer after layer."""
@@ -74,11 +78,17 @@ class HyperScheme(AgentNetwork):
 
     def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
         """One set of weights per (episode, agent), shared by its T steps."""
+        return self._run(inputs, self.hypernetwork(mu, first), 1 if first else self.copies)
+
+    def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
+        """The weights are generated here, not in each call."""
+        layers = self.hypernetwork(mu)
+        return lambda inputs: self._run(inputs, layers, self.copies)
+
+    def _run(self, inputs: Tensor, layers: Layers, copies: int) -> Tensor:
         episodes, n, steps, size = inputs.shape
-        copies = 1 if first else self.copies
         flat = _per_copy(inputs.reshape(episodes * n, steps, size), copies)
-        outputs = run_layers(flat, self.hypernetwork(mu, first))
-        return outputs.view(copies, episodes, n, steps, -1)
+        return run_layers(flat, layers).view(copies, episodes, n, steps, -1)
 
     def generated(self, mu: Tensor) -> Tensor:
         """Weights and biases as the hypernetwork makes them."""

@@ -14,7 +14,7 @@ import torch
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 
-ARRAYS = ("observations", "actions", "rewards", "terminated", "mu", "targets", "lengths")
+ARRAYS = ("observations", "actions", "rewards", "terminated", "mu", "targets", "gains", "lengths")
 
 
 class Batch(NamedTuple):
@@ -36,6 +36,12 @@ class Batch(NamedTuple):
     """(E, n_mu), in its own units"""
     targets: np.ndarray
     """(E, n, q), privileged: for critics that exist in training only"""
+    gains: np.ndarray
+    """(E, n, T, m) or (E, n, T, 0): -dJ/da of the whole episode, see :meth:`Replay.end`"""
+    left: np.ndarray
+    """(E, T), share of the horizon that is left when the step begins, privileged too"""
+    next_left: np.ndarray
+    """(E, T), share that is left when it ends"""
 
 
 class Replay:
@@ -60,6 +66,7 @@ class Replay:
         self.terminated = np.zeros((capacity_episodes, max_steps), dtype=np.float32)
         self.mu = np.zeros((capacity_episodes, spec.mu_size), dtype=np.float32)
         self.targets = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
+        self.gains = np.zeros((capacity_episodes, n, max_steps, 0), dtype=np.float32)
         self.lengths = np.zeros(capacity_episodes, dtype=np.int64)
         self.stored = 0  # slots that were filled once
         self._next = 0  # slot of the running or the next episode
@@ -113,10 +120,19 @@ class Replay:
         self.terminated[slot, time] = float(terminated)
         self._time = time + 1
 
-    def end(self) -> None:
-        """Close the running episode, which can now be sampled; one without a step is dropped."""
+    def end(self, gains: np.ndarray | None = None) -> None:
+        """Close the running episode, which can now be sampled; one without a step is dropped.
+
+        ``gains`` (steps, n, m): how the episode's return, summed over agents, grows with every
+        action while later ones stay as they are. Episodes without count as zero.
+        """
         if self._time is None:
             raise RuntimeError("end() needs a running episode: call begin() first")
+        if gains is not None and self._time:
+            if not self.gains.shape[-1]:
+                self.gains = np.zeros_like(self.actions)
+            along = np.swapaxes(_finite("gains", gains), 0, 1)
+            self.gains[self._next, :, : self._time] = along
         if self._time:
             self.lengths[self._next] = self._time
             self._next = (self._next + 1) % self.capacity
@@ -147,6 +163,9 @@ class Replay:
             mask=(times < self.lengths[chosen, None]).astype(np.float32),
             mu=self.mu[chosen],
             targets=self.targets[chosen],
+            gains=along(self.gains[rows, :, times], 1, 2),
+            left=(1.0 - times / self.max_steps).astype(np.float32),
+            next_left=(1.0 - (times + 1) / self.max_steps).astype(np.float32),
         )
 
     def _draw_times(self, lengths: np.ndarray, steps: int) -> np.ndarray:
@@ -174,6 +193,9 @@ class Replay:
                 f"the replay of the checkpoint has {found} and observations of shape {shape}; this "
                 f"one takes {sizes} and {self.observations.shape[1:]}: use the run's own config"
             )
+        if "gains" not in state:  # of a run before they were
+            state = state | {"gains": torch.zeros(*state["actions"].shape[:3], 0)}
+        self.gains = np.zeros((*self.gains.shape[:3], state["gains"].shape[3]), dtype=np.float32)
         columns = state["targets"].shape[2]
         self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
         for name in ARRAYS:

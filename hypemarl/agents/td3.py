@@ -1,12 +1,10 @@
 """TD3 (Fujimoto, van Hoof, Meger 2018) for many agents of one continuous system.
 
-Deviations from the paper are listed in ``docs/agents.md``. Inside, actions are in units of half
-their range about the middle of their bounds, so that bounds and noise are per component.
+Deviations from the paper are listed in ``docs/agents.md``.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hypemarl.agents.critics import make_critic, neighbourhood_mean
-from hypemarl.agents.networks import encode, make_network
 from hypemarl.agents.noise import Noise
+from hypemarl.agents.policy import PolicyAgent, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
@@ -26,20 +24,7 @@ from hypemarl.seeding import generator_state, set_generator_state, torch_generat
 NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
 
 
-class Actor(nn.Module):
-    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m)."""
-
-    def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
-        super().__init__()
-        sizes = (spec.observation_size, *config.actor_hidden, spec.action_size)
-        self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
-
-    def forward(self, observations: Tensor, mu: Tensor) -> Tensor:
-        """Unit actions in (-1, 1)."""
-        return torch.tanh(self.network(observations, mu)[0])
-
-
-class TD3:
+class TD3(PolicyAgent):
     """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
 
     ``seed`` feeds named generators for the initial values, the exploration and the target
@@ -56,11 +41,9 @@ class TD3:
         *,
         slots: int = 1,
     ) -> None:
-        self.spec, self.config, self.device = spec, config, torch.device(device)
-        self.actor = Actor(spec, config, torch_generator(seed, "actor")).to(device)
+        super().__init__(spec, config, seed, device)
         self.critic = make_critic(spec, config, torch_generator(seed, "critic")).to(device)
-        self.actor_target, self.critic_target = _copy(self.actor), _copy(self.critic)
-        self.actor_average = _copy(self.actor)
+        self.actor_target, self.critic_target = frozen_copy(self.actor), frozen_copy(self.critic)
         fused = self.device.type in ("cpu", "cuda")
         self.actor_optimiser = torch.optim.Adam(
             self.actor.parameters(), config.actor_rate, fused=fused
@@ -72,15 +55,8 @@ class TD3:
         self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
         self.updates = 0
         self._near = torch.as_tensor(spec.stencil(config.credit_radius), device=self.device)
-        self._middle = self._tensor(spec.action_middle)
-        self._half_range = self._tensor(spec.action_half_range)
 
-    # Acting: arrays (n, k) and (n_mu,) in, actions (n, m) in the environment's units out. With a
-    # leading axis where several environments act at once.
-
-    def act(self, observations: np.ndarray, mu: np.ndarray, *, averaged: bool = True) -> np.ndarray:
-        """Deterministic actions of the averaged actor, or of the online one."""
-        return self._act(observations[None], mu[None], averaged=averaged)[0]
+    # Exploring.
 
     def explore(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
         """Actions of the online actor with the noise of slot 0, clipped to the bounds."""
@@ -102,13 +78,6 @@ class TD3:
     def start_episode(self, slot: int = 0) -> None:
         """Start the exploration noise afresh."""
         self.noises[slot].start_episode()
-
-    def _act(self, observations: np.ndarray, mu: np.ndarray, *, averaged: bool) -> np.ndarray:
-        actor = self.actor_average if averaged else self.actor
-        with torch.no_grad():
-            context = self._tensor(self.spec.scale_mu(mu))
-            unit = actor(self._tensor(observations)[:, :, None], context)[:, :, 0].cpu().numpy()
-        return self._to_bounds(unit.astype(np.float64))
 
     # Learning.
 
@@ -140,17 +109,44 @@ class TD3:
         batch = {name: self._tensor(array) for name, array in sample._asdict().items()}
         batch["actions"] = (batch["actions"] - self._middle) / self._half_range
         batch["mu"] = self._tensor(self.spec.scale_mu(sample.mu))
+        improve = config.credit == "adjoint"
+        batch["wanted"] = self._improved(batch) if improve else batch["actions"]
         rewards = batch["rewards"] * config.reward_scale
         if config.reward_clip:
             rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
         if config.credit == "neighbourhood":
             rewards = neighbourhood_mean(rewards, self._near)
         batch["rewards"] = rewards
-        batch["features"] = self.critic.observe(batch["observations"], batch["targets"])
+        batch["features"] = self._features(batch, batch["observations"], batch["left"])
         return batch
 
+    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
+        """The replay's unit actions (E, n, T, m) after a step along the gains that came with them.
+
+        Steps are in proportion to the gains over their mean size in the batch, up to three times
+        that: gains are heavy-tailed.
+        """
+        if not batch["gains"].shape[-1]:
+            raise RuntimeError("credit adjoint needs gains in the replay: see Replay.end")
+        gains = batch["gains"] * self._half_range
+        size = masked_mean(gains.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
+        steps = self.config.adjoint_step * (gains / size).clamp(-3.0, 3.0)
+        return (batch["actions"] + steps).clamp(-1.0, 1.0)
+
+    def _features(self, batch: dict[str, Tensor], observations: Tensor, left: Tensor) -> Tensor:
+        """What the critics see at these observations (E, n, T, k), with this time left (E, T)."""
+        features = self.critic.observe(observations, batch["targets"])
+        if not self.config.time_left:
+            return features
+        column = left[:, None, :, None].expand(*features.shape[:3], 1)
+        return torch.cat([features, column], dim=-1)
+
     def target_values(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
-        """(E, n, T) targets r + gamma * min of the twins, smoothed by ``noise`` (E, n, T, m)."""
+        """(E, n, T) returns bootstrapped by the min of the twins, under ``noise`` (E, n, T, m).
+
+        With ``trace`` 0 they are TD3's targets r + gamma * Q; else lambda-returns along the
+        episode (Sutton, Barto 2018, section 12.1), taken as if its actions were the policy's.
+        """
         config = self.config
         with torch.no_grad():
             following, mu = batch["next_observations"], batch["mu"]
@@ -158,11 +154,29 @@ class TD3:
                 -config.target_noise_clip, config.target_noise_clip
             )
             actions = (self.actor_target(following, mu) + noise).clamp(-1.0, 1.0)
-            features = self.critic_target.observe(following, batch["targets"])
+            features = self._features(batch, following, batch["next_left"])
             values = self.critic_target(features, actions, mu).amin(dim=0)
-            # A terminated step has no future; the horizon's end does, it is only not recorded.
+            # A terminated step has no future. Past the horizon's end there is one, which is only
+            # not recorded, unless the critics know where the end is.
             going_on = 1.0 - batch["terminated"][:, None]
-            return batch["rewards"] + config.gamma * going_on * values
+            if config.time_left:
+                going_on = going_on * (batch["next_left"] > 0)[:, None]
+            return self._returns(batch, config.gamma * going_on, values)
+
+    def _returns(self, batch: dict[str, Tensor], discount: Tensor, values: Tensor) -> Tensor:
+        """Lambda-returns (E, n, T) from the values of the next states, backwards in time."""
+        rewards, trace = batch["rewards"], self.config.trace
+        if not trace:
+            return rewards + discount * values
+        returns = torch.empty_like(rewards)
+        following = values[..., -1]
+        for t in reversed(range(rewards.shape[-1])):
+            if t + 1 < rewards.shape[-1]:
+                # Where the next step does not exist, or is not the next one, there is only Q.
+                known = trace * batch["mask"][:, None, t + 1]
+                following = torch.lerp(values[..., t], returns[..., t + 1], known)
+            returns[..., t] = rewards[..., t] + discount[..., t] * following
+        return returns
 
     def critic_loss(self, batch: dict[str, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the twins' losses over the steps that exist, and their values (2, E, n, T)."""
@@ -181,7 +195,11 @@ class TD3:
             return -gain
         # TD3+BC (Fujimoto, Gu 2021): values on a scale of one, plus the distance to what was done.
         size = masked_mean(values.detach().abs(), batch["mask"]).clamp(min=1e-6)
-        distance = masked_mean((actions - batch["actions"]).square().mean(dim=-1), batch["mask"])
+        missing = batch["wanted"] - actions
+        if self.config.credit == "adjoint":
+            # Old actions must not hold back a policy that has gone further than they point to.
+            missing = missing * (missing * (batch["wanted"] - batch["actions"]) > 0)
+        distance = masked_mean(missing.square().mean(dim=-1), batch["mask"])
         return -gain / size + self.config.cloning * distance
 
     def _update_critic(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -249,44 +267,8 @@ class TD3:
         set_generator_state(self.smoothing_generator, state["smoothing_generator"])
         self.updates = state["updates"]
 
-    # What the policy map draws.
-
-    def encodings(self) -> np.ndarray:
-        """(n, d) the agents' encoded positions."""
-        return encode(self.spec, self.config)
-
-    def policy_weights(self, mu: np.ndarray) -> np.ndarray:
-        """(n, p) the flat parameters of each agent's averaged policy at this mu (n_mu,)."""
-        with torch.no_grad():
-            weights = self.actor_average.network.generated(self._context(mu))
-        return weights[0].cpu().numpy().astype(np.float64)
-
-    # Units.
-
-    def _context(self, mu: np.ndarray) -> Tensor:
-        return self._tensor(self.spec.scale_mu(mu))[None]
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(array, dtype=torch.float32, device=self.device)
-
-    def _to_bounds(self, unit: np.ndarray) -> np.ndarray:
-        return self._clip(self.spec.action_middle + self.spec.action_half_range * unit)
-
-    def _clip(self, actions: np.ndarray) -> np.ndarray:
-        return np.clip(actions, self.spec.action_low, self.spec.action_high)
-
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of values (..., E, n, T) over the steps whose mask (E, T) is 1."""
     mask = mask[:, None].expand_as(values)
     return (values * mask).sum() / mask.sum()
-
-
-@torch.no_grad()
-def track(slow: nn.Module, fast: nn.Module, rate: float) -> None:
-    """Move every parameter of ``slow`` towards ``fast``: slow += rate * (fast - slow)."""
-    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), rate)
-
-
-def _copy[M: nn.Module](module: M) -> M:
-    return copy.deepcopy(module).requires_grad_(False)

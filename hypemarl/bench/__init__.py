@@ -39,10 +39,17 @@ def _env_steps() -> dict[str, float]:
     return run()
 
 
+def _adjoint() -> dict[str, float]:
+    from hypemarl.bench.adjoint import adjoint
+
+    return adjoint()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "density-step": _density_step,
     "flow-step": _flow_step,
     "reset": _reset,
     "agent-update": _agent_update,
     "env-steps": _env_steps,
+    "adjoint": _adjoint,
 }

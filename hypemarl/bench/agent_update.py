@@ -61,12 +61,12 @@ def _run(repeats: int, repeats_per_sample: int, episodes: int, steps: int) -> di
 
 def per_sample(batch: Batch) -> Batch:
     """The same samples as E * T episodes of one step: as many contexts as samples."""
+    episodes, _, steps, _ = batch.observations.shape
 
     def split(array: np.ndarray) -> np.ndarray:  # (E, n, T, ...) -> (E * T, n, 1, ...)
         moved = np.moveaxis(array, 2, 1)
-        return moved.reshape(-1, array.shape[1], 1, *array.shape[3:])
+        return moved.reshape(episodes * steps, array.shape[1], 1, *array.shape[3:])
 
-    episodes, _, steps, _ = batch.observations.shape
     return Batch(
         observations=split(batch.observations),
         actions=split(batch.actions),
@@ -74,6 +74,9 @@ def per_sample(batch: Batch) -> Batch:
         next_observations=split(batch.next_observations),
         terminated=batch.terminated.reshape(episodes * steps, 1),
         mask=batch.mask.reshape(episodes * steps, 1),
+        gains=split(batch.gains),
+        left=batch.left.reshape(episodes * steps, 1),
+        next_left=batch.next_left.reshape(episodes * steps, 1),
         mu=np.repeat(batch.mu, steps, axis=0),
         targets=np.repeat(batch.targets, steps, axis=0),
     )
@@ -111,6 +114,9 @@ def _batch(spec: AgentSpec, episodes: int, steps: int) -> Batch:
         next_observations=normal(spec.observation_size),
         terminated=np.zeros((episodes, steps), dtype=np.float32),
         mask=np.ones((episodes, steps), dtype=np.float32),
+        gains=np.zeros((*shape, 0), dtype=np.float32),
+        left=np.ones((episodes, steps), dtype=np.float32),
+        next_left=np.ones((episodes, steps), dtype=np.float32),
         mu=generator.uniform(spec.mu_low, spec.mu_high, (episodes, 2)).astype(np.float32),
         targets=np.zeros((episodes, spec.n_agents, 1), dtype=np.float32),
     )

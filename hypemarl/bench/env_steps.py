@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from hypemarl import config as configuration
-from hypemarl.bench.ranks import launch
+from hypemarl.training.ranks import launch
 from hypemarl.training.records import read_metrics
 
 SECONDS = 3.0

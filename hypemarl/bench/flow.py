@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.bench.ranks import launch
 from hypemarl.bench.timing import best_ms, median_ms, times_ms
 from hypemarl.config import EnvConfig, MeshConfig, load
 from hypemarl.coupling.density_fluid import DensityFluidPlant
@@ -24,6 +23,7 @@ from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.training.ranks import launch
 from hypemarl.verification.flow import DFG
 
 WALLS = ("inflow", "disc", "bottom", "top")

@@ -91,10 +91,11 @@ def do_train(given: Arguments) -> int:
 
 def _job(config: Config, run: str | None, count: int) -> Any:
     from hypemarl.training.jobs import Job
+    from hypemarl.training.methods import label
 
-    agent, seed = config.agent, f"seed{config.seed}"
+    seed = f"seed{config.seed}"
     if run is None:
-        path = Path("runs") / f"{config.scenario}-{agent.scheme}-{agent.credit}-{seed}"
+        path = Path("runs") / f"{config.scenario}-{config.agent.scheme}-{label(config)}-{seed}"
     else:
         path = Path(run) / seed if count > 1 else Path(run)
     return Job(config, path)
@@ -121,17 +122,107 @@ def _train_one(job: Any, given: Arguments) -> int:
     return 130 if summary["interrupted"] else 0
 
 
+def do_optimum(given: Arguments) -> int:
+    """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
+    from hypemarl.experiments import optima
+
+    config = _load(given)
+    size = given.held_out or config.training.held_out_size
+    rows = optima.find_optima(
+        config,
+        lambda env: optima.chosen_parameters(env, given.mu, given.index, size),
+        tolerance=given.tolerance,
+        max_evaluations=given.max_evaluations,
+        start=None if given.start is None else Path(given.start),
+        run_dir=None if given.run is None else Path(given.run),
+        progress=not given.quiet,
+    )
+    shown = [row | {"converged": "yes" if row["converged"] else "NO"} for row in rows]
+    say(table_text(shown, {name: name.replace("_", " ") for name in rows[0]}))
+    means = {
+        f"{name}_mean": sum(row[name] for row in rows) / len(rows)
+        for name in ("uncontrolled", "optimum", "evaluations", "seconds")
+    }
+    say(
+        f"mean over {len(rows)}: J* = {means['optimum_mean']:.6g}, uncontrolled "
+        f"{means['uncontrolled_mean']:.6g}"
+    )
+    converged = all(row["converged"] for row in rows)
+    write_json(given.json, means | {"converged": converged, "optima": rows})
+    return 0 if converged else 1
+
+
+def do_results(given: Arguments) -> None:
+    """The tables of docs/results: train what is missing, find the optima, evaluate."""
+    from hypemarl.experiments import results
+
+    if world_size() > 1:
+        raise ConfigError("results runs its processes itself: start it without mpirun")
+    _known("table", [given.name], results.TABLES)
+    if given.scenario is not None:
+        _known("scenario", given.scenario, results.TABLES[given.name])
+    tables = results.make_table(
+        given.name,
+        runs=Path(given.runs),
+        output=Path(given.output),
+        parallel=given.jobs,
+        seeds=given.seeds,
+        scenarios=given.scenario,
+        progress=not given.quiet,
+    )
+    for scenario, (rows, headings) in tables.items():
+        say(f"\n{scenario}\n{table_text(rows, headings)}")
+    say(f"written to {given.output}")
+
+
+def do_experiment(given: Arguments) -> None:
+    """Variants of a scenario's settings, one at a time, over several seeds."""
+    from hypemarl.experiments import ablation
+
+    if world_size() > 1:
+        raise ConfigError("experiment runs its processes itself: start it without mpirun")
+    _known("experiment", [given.name], ("ablation",))
+    rows = ablation.run(
+        given.scenario,
+        seeds=given.seeds,
+        jobs=given.jobs,
+        folder=Path(given.runs),
+        names=given.variants,
+        progress=not given.quiet,
+    )
+    say(table_text(rows, ablation.columns(rows)))
+    ablation.write(given.scenario, rows, Path(given.output))
+    say(f"written to {given.output}")
+
+
+def do_map(given: Arguments) -> None:
+    """Recovered share over two parameters, inside the training range and beyond."""
+    from hypemarl.experiments import generalisation
+
+    if world_size() > 1:
+        raise ConfigError("map is serial: start it without mpirun")
+    runs = _expand(given.runs)
+    found = generalisation.share_map(runs, Path(given.output), given.parameters, size=given.size)
+    for run in map(str, runs):
+        say(
+            f"{run}: recovered {found['inside'][run]:.3f} inside the training range, "
+            f"{found['outside'][run]:.3f} outside"
+        )
+    say(f"written {given.output}")
+
+
 def do_evaluate(given: Arguments) -> None:
     """Evaluate runs on the held-out set."""
     from hypemarl.training import summary
+    from hypemarl.training.table import columns, flat, summarise
 
     runs = _expand(given.runs)
     summary.check_comparable(runs)
     rows = summary.evaluate_runs(runs, episodes=given.episodes)
-    table = summary.summarise(rows)
+    table = summarise(rows)
     say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
-    say(table_text(table, summary.columns(table)))
-    write_json(given.json, summary.flat(rows))
+    say(table_text(table, columns(table)))
+    write_json(given.json, flat(rows))
 
 
 def do_compare(given: Arguments) -> None:
@@ -187,7 +278,7 @@ def do_bench(given: Arguments) -> None:
 def do_demo(given: Arguments) -> None:
     """Train, compare and draw HypeMARL and MARL on density-1d."""
     from hypemarl.experiments import demo
-    from hypemarl.training.summary import columns
+    from hypemarl.training.table import columns
 
     if world_size() > 1:
         raise ConfigError("demo runs its processes itself: start it without mpirun")
@@ -213,6 +304,7 @@ def _overrides(given: Arguments) -> list[str]:
     short = {
         "scheme": "agent.scheme",
         "credit": "agent.credit",
+        "train": "training.method",
         "seed": "seed",
         "episodes": "training.episodes",
     }

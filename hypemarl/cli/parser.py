@@ -79,6 +79,9 @@ def _add_run_commands(commands: Any) -> None:
     _add_configuration(parser, help="a scenario's name or a YAML file")
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
+    parser.add_argument(
+        "--train", choices=configuration.choices("training.method"), help="how to learn"
+    )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=int, help="root seed of the run")
     seed.add_argument("--seeds", type=int, nargs="+", help="one run per seed, in DIR/seed<N>")
@@ -96,6 +99,7 @@ def _add_run_commands(commands: Any) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
+    _add_optimum(commands)
     text = "Evaluate runs on held-out parameters; one table row per scheme"
     parser = _command(
         commands, handlers.do_evaluate, text, "runs/marl runs/hypemarl --json result.json"
@@ -108,11 +112,46 @@ def _add_run_commands(commands: Any) -> None:
     _add_evaluation(parser)
     parser.add_argument("--output", metavar="PNG", default="curves.png")
 
+    text = "Map the recovered share over two parameters, up to a fifth beyond the training range"
+    parser = _command(
+        commands, handlers.do_map, text, "runs/apg/seed0 --parameters target_x target_y"
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="runs of one problem")
+    parser.add_argument("--parameters", nargs=2, required=True, metavar="NAME")
+    parser.add_argument("--size", type=int, default=7, help="values per parameter (default 7)")
+    parser.add_argument("--output", metavar="PNG", default="share-map.png")
     text = "Make film, stills and policy map of a run"
     parser = _command(commands, handlers.do_render, text, "runs/hypemarl/seed0 --index 3")
     parser.add_argument("run", metavar="RUN", help="a run folder, or one with a trajectory.npz")
     parser.add_argument("--index", type=int, help="record this held-out parameter anew")
     parser.add_argument("--no-film", action="store_true", help="stills only")
+
+
+def _add_optimum(commands: Any) -> None:
+    text = "Find the open-loop optimum by exact gradients; kept on disk, `evaluate` then reports "
+    text += "the recovered share"
+    parser = _command(
+        commands, handlers.do_optimum, text, "density-vacuum --held-out 32 --run runs/optimum"
+    )
+    _add_configuration(parser, help="a scenario's name or a YAML file")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--mu", type=float, nargs="+", help="all parameters of the episode")
+    which.add_argument("--index", type=int, nargs="+", help="rows of the held-out set")
+    which.add_argument("--held-out", type=int, metavar="N", help="its first N rows (default: all)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="share of its value at zero control that the projected gradient must fall to "
+        "(default 1e-4)",
+    )
+    parser.add_argument("--max-evaluations", type=int, default=400, help="default 400")
+    parser.add_argument(
+        "--start", metavar="RUN", help="search from the actions of this run's policy"
+    )
+    parser.add_argument("--run", metavar="DIR", help="record the first episode there, for render")
+    parser.add_argument("--json", metavar="FILE", help="also write the rows")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +170,29 @@ def _add_check_commands(commands: Any) -> None:
     parser = _command(commands, handlers.do_bench, text, "density-step --json step.json")
     parser.add_argument("name", metavar="NAME", help="density-step, agent-update, reset, ...")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+
+    text = (
+        "Train, evaluate and draw all that a table of docs/results needs; what is finished is kept"
+    )
+    parser = _command(commands, handlers.do_results, text, "density --jobs 2")
+    parser.add_argument("name", metavar="TABLE", help="density or flow")
+    parser.add_argument("--scenario", nargs="+", help="only these")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: as in the docs")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument("--runs", metavar="DIR", default="runs", help="default: runs")
+    parser.add_argument("--output", metavar="DIR", default="docs/results")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    text = "Train variants of a scenario's settings over several seeds, and tabulate them"
+    parser = _command(commands, handlers.do_experiment, text, "ablation density-1d --jobs 2")
+    parser.add_argument("name", metavar="NAME", help="ablation")
+    parser.add_argument("scenario", metavar="SCENARIO")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument("--runs", metavar="DIR", default="runs/ablation")
+    parser.add_argument("--output", metavar="DIR", default="docs/results")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
     parser = _command(
         commands,

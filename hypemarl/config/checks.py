@@ -27,9 +27,34 @@ def check_combinations(config: Config) -> None:
             f"({env.control_steps}), the length of an episode",
         ),
         (
-            training.random_episodes >= training.episodes,
+            agent.credit == "adjoint" and not agent.cloning,
+            "agent.credit=adjoint enters by the cloning term; set agent.cloning above 0",
+        ),
+        (
+            agent.trace > 0 and agent.batch_steps > 0,
+            f"agent.trace ({agent.trace:g}) needs whole episodes, got agent.batch_steps="
+            f"{agent.batch_steps}; take agent.batch_steps=0",
+        ),
+        (
+            training.method == "td3" and training.random_episodes >= training.episodes,
             f"training.random_episodes ({training.random_episodes}) must be smaller than "
             f"training.episodes ({training.episodes}), or nothing is learned",
+        ),
+        (
+            training.method == "imitate" and agent.imitate_episodes > training.episodes,
+            f"agent.imitate_episodes ({agent.imitate_episodes}) exceeds training.episodes "
+            f"({training.episodes})",
+        ),
+        (
+            training.method == "irl"
+            and agent.imitate_episodes + training.random_episodes >= training.episodes,
+            f"agent.imitate_episodes ({agent.imitate_episodes}) and training.random_episodes "
+            f"({training.random_episodes}) leave none of training.episodes ({training.episodes})",
+        ),
+        (
+            agent.apg_window > env.control_steps,
+            f"agent.apg_window ({agent.apg_window}) exceeds env.control_steps "
+            f"({env.control_steps}), the length of an episode; 0 takes the whole of it",
         ),
         (
             agent.batch_episodes > agent.replay_episodes,
@@ -42,7 +67,7 @@ def check_combinations(config: Config) -> None:
             f"{list(env.agents)}; take agent.credit=cooperative",
         ),
         (
-            agent.credit in ("neighbourhood", "cooperative") and agent.credit_radius < 1,
+            agent.credit in ("neighbourhood", "cooperative", "adjoint") and agent.credit_radius < 1,
             f"agent.credit={agent.credit} with agent.credit_radius=0 has no near agents; "
             "take a radius of 1 or more, or agent.credit=local",
         ),

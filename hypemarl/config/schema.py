@@ -8,7 +8,7 @@ from typing import Any, Literal
 System = Literal["density", "density-fluid", "flow"]
 Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
 Scheme = Literal["hypemarl", "marl", "fups-id", "nops"]
-Credit = Literal["local", "neighbourhood", "cooperative", "central"]
+Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
 Reward = Literal["own", "neighbourhood", "global", "mixed"]
 Context = Literal["target", "initial", "reynolds", "angle", "speed"]
 Inflow = Literal["parabolic", "oblique"]
@@ -17,6 +17,7 @@ Objective = Literal["drag", "dissipation"]
 ArcAction = Literal["normal", "normal-tangential"]
 LinearSolver = Literal["auto", "lu", "redundant", "mumps", "iterative"]
 Device = Literal["auto", "cpu", "cuda"]
+Method = Literal["td3", "apg", "imitate", "irl"]
 
 
 def key(
@@ -144,7 +145,9 @@ class AgentConfig:
     """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
 
     scheme: Scheme = key("hypemarl", "hypemarl, marl (local state only), fups-id, nops")
-    credit: Credit = key("cooperative", "local (the papers'), neighbourhood, cooperative, central")
+    credit: Credit = key(
+        "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"
+    )
     credit_radius: int = key(
         2, "near agents, in patches, of neighbourhood and cooperative credit", low=0
     )
@@ -176,9 +179,21 @@ class AgentConfig:
     huber: bool = key(True, "Huber in place of squared loss of the critics")
     gradient_clip: float = key(1.0, "largest gradient norm; 0 switches it off", low=0)
     reward_scale: float = key(1.0, "factor on rewards before they are clipped and learned", above=0)
+    time_left: bool = key(
+        False, "critics see the time left, and nothing is earned past the horizon"
+    )
+    trace: float = key(
+        0.0, "lambda of the critics' returns along the episode; 0: one step, as TD3", low=0, high=1
+    )
     reward_clip: float = key(0.0, "clip of scaled rewards, +-; 0 switches it off", low=0)
     cloning: float = key(
-        0.0, "weight of the behaviour-cloning term in the actor loss (TD3+BC)", low=0
+        0.0,
+        "weight in the actor loss of the distance to the actions of the replay (TD3+BC), or with "
+        "credit adjoint to better ones",
+        low=0,
+    )
+    adjoint_step: float = key(
+        0.1, "credit adjoint: how far better actions lie along -dJ/da, in action bounds", low=0
     )
     average_rate: float = key(
         0.005, "rate of the averaged (EMA) actor that is evaluated and shipped", above=0, high=1
@@ -186,12 +201,46 @@ class AgentConfig:
     batch_episodes: int = key(3, "episodes in a batch; all their agents are in it", low=1)
     batch_steps: int = key(0, "time steps per episode in a batch; 0 takes all", low=0)
     replay_episodes: int = key(1000, "episodes kept for replay, the oldest go first", low=1)
+    apg_rate: float = key(1e-3, "apg: Adam rate of the actor at the start", above=0)
+    apg_rate_end: float = key(
+        0.05, "apg: share of the rate that is left at the end (cosine between)", above=0, high=1
+    )
+    apg_batch: int = key(1, "apg: windows whose gradients are averaged in an update", low=1)
+    apg_window: int = key(
+        0, "apg: control steps that a gradient goes back through; 0: the whole episode", low=0
+    )
+    apg_value_rate: float = key(
+        1e-3, "apg: Adam rate of the value at the end of a window inside the episode", above=0
+    )
+    apg_average_rate: float = key(
+        0.02, "apg: rate of the averaged actor, from the first update on", above=0, high=1
+    )
+    apg_noise: float = key(
+        0.0, "apg: standard deviation of noise on the actions, in units of their bound", low=0
+    )
+    apg_state_clip: float = key(
+        0.0, "apg: largest norm of the state's sensitivity between intervals; 0: no clip", low=0
+    )
+    imitate_episodes: int = key(
+        20, "imitate, irl: first episodes, which show open-loop optima", low=1
+    )
+    imitate_evaluations: int = key(
+        60, "imitate, irl: largest number of gradients that the search for one of them takes", low=1
+    )
+    imitate_updates: int = key(100, "imitate: updates of the actor after each of them", low=1)
+    imitate_rate: float = key(1e-3, "imitate: Adam rate of these updates", above=0)
+    irl_rate: float = key(1e-3, "irl: Adam rate of the learned reward", above=0)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The collect and update loop."""
 
+    method: Method = key(
+        "td3",
+        "td3, apg (adjoint policy gradient), imitate (optima first, then apg), irl (td3 on a "
+        "reward learned from optima)",
+    )
     episodes: int = key(400, "episodes of training", low=1)
     random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)
     random_scale: float = key(0.5, "standard deviation of random actions, in action bounds", low=0)

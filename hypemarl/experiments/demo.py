@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hypemarl import config as configuration
-from hypemarl.training import summary
+from hypemarl.training import summary, table
 from hypemarl.training.jobs import Job, continue_flags, run_jobs
 from hypemarl.training.records import write_json
 
@@ -43,8 +43,8 @@ def _parts(job: Job) -> tuple[configuration.Config, Path]:
 def compare(run_dir: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
     """Evaluate the runs on the held-out set; writes ``results.json``, returns the table's rows."""
     rows = summary.evaluate_runs(runs)
-    write_json(run_dir / "results.json", summary.flat(rows))
-    return summary.summarise(rows)
+    write_json(run_dir / "results.json", table.flat(rows))
+    return table.summarise(rows)
 
 
 def draw(run_dir: Path, runs: Sequence[Path]) -> list[Path]:

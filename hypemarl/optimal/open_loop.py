@@ -3,7 +3,7 @@
 Bounded quasi-Newton steps (L-BFGS-B: Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16 (1995)
 1190, in SciPy's implementation) until the projected gradient |P(a - dJ/da) - a|, P the projection
 onto the bounds, has fallen to a share of its value at zero control. The problem is not convex: what
-is found is a local minimum, the lowest of those reached from the starts that were tried.
+is found is a local minimum, and the lowest of those found so far is what is stored.
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ class OpenLoop:
     ) -> Optimum:
         """The optimum at ``parameters``, from disk where it is known well enough.
 
-        ``starts``: action sequences (steps, n, m) to search from as well; without a stored result
-        the search begins at zero control. ``progress(evaluation, cost, reduction)`` is called on
-        every rank. The result may not have converged: see :meth:`Optimum.converged`.
+        ``starts``: action sequences (steps, n, m) to search from; where there is none the search
+        goes on from what is stored, or begins at zero control. ``progress(evaluation, cost,
+        reduction)`` is called on every rank. The result may not have converged: see
+        :meth:`Optimum.converged`.
 
         Raises:
             SolverDiverged: on every rank, when zero control already leaves the trusted range.
@@ -115,7 +116,7 @@ class OpenLoop:
         uncontrolled, slope = reference.evaluate(zero)
         scale = float(np.linalg.norm(self._projected(zero, slope)))
         best = known
-        for start in [zero if known is None else known.actions, *starts]:
+        for start in list(starts) or [zero if known is None else known.actions]:
             search = _Search(self, parameters, scale, progress, uncontrolled)
             found = search.run(np.clip(start, *self._bounds), tolerance, max_evaluations)
             if best is None or found.cost <= best.cost:

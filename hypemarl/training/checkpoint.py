@@ -26,6 +26,36 @@ FREE_KEYS = frozenset(
     | {"training.checkpoint_every", "training.held_out_size"}
 )
 
+OFF_POLICY_KEYS = frozenset(
+    f"agent.{name}"
+    for name in (
+        "actor_rate",
+        "adjoint_step",
+        "average_rate",
+        "batch_episodes",
+        "batch_steps",
+        "cloning",
+        "credit",
+        "credit_radius",
+        "critic_rate",
+        "exploration_noise",
+        "gamma",
+        "huber",
+        "map_channels",
+        "policy_delay",
+        "replay_episodes",
+        "reward_clip",
+        "reward_scale",
+        "slope_weight",
+        "target_noise",
+        "target_noise_clip",
+        "tau",
+        "time_left",
+        "trace",
+    )
+) | {"training.random_episodes", "training.random_scale", "training.updates_per_step"}
+"""Settings that only methods with a replay read."""
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged, foreign, or belongs to another run."""
@@ -79,7 +109,8 @@ def _check_header(path: Path, content: Any) -> None:
 def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -> None:
     """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
 
-    A key that is younger than the checkpoint counts as its default there.
+    A key that is younger than the checkpoint counts as its default there, and what the method of
+    training does not read may differ.
     """
     stored = _flat(to_dict(Config())) | _flat(content["config"])
     wanted = _flat(to_dict(config))
@@ -87,12 +118,20 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())
         if name not in FREE_KEYS and stored.get(name) != wanted.get(name)
+        if not _idle(name, wanted["training.method"])
     ]
     if differing:
         raise CheckpointError(
             f"{path}: written by another configuration: {'; '.join(differing)}. Take these "
             "settings back, or start a new run folder"
         )
+
+
+def _idle(name: str, method: str) -> bool:
+    """Whether a method of training does not read a setting."""
+    if method == "td3":
+        return name.startswith(("agent.apg_", "agent.imitate_", "agent.irl_"))
+    return method in ("apg", "imitate") and name in OFF_POLICY_KEYS
 
 
 def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], Any]]) -> None:

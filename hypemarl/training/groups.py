@@ -17,9 +17,11 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.progress import Result
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
+    from hypemarl.optimal.adjoint import PlantAdjoint
 
 
 class Groups:
@@ -107,12 +109,18 @@ class Slot:
         self.steps.append((actions, rewards, observations, outcome.terminated))
         self.observations = observations
 
-    def store(self, replay: Replay) -> None:
-        """Write the episode into the replay."""
+    @property
+    def result(self) -> Result:
+        """What the records say of the episode."""
+        length = len(self.steps)
+        return Result(self.cost, self.return_mean, length, self.failure, self.random)
+
+    def store(self, replay: Replay, gains: Array | None = None) -> None:
+        """Write the episode into the replay, with the gains (steps, n, m) of its actions."""
         replay.begin(self.mu, self.targets, self.first)
         for step in self.steps:
             replay.add(*step)
-        replay.end()
+        replay.end(gains)
 
 
 def start(
@@ -149,6 +157,32 @@ def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | 
             failure=failure,
         )
     return groups.gather(outcome)
+
+
+def gains(
+    groups: Groups,
+    adjoint: PlantAdjoint,
+    parameters: Sequence[Array],
+    actions: Mapping[int, Array],
+    gamma: float,
+) -> list[Array | None]:
+    """Gains (steps, n, m) of the episode of ``actions[g]`` at ``parameters[g]`` in each group g.
+
+    The gain of an action is minus the derivative of the costs of its interval and of those that
+    follow, each interval discounted once more by ``gamma``, summed over agents, with all later
+    actions as they are. On rank 0, an empty list elsewhere. Each episode is run once more and back.
+    Collective.
+    """
+    found = None
+    if groups.index in actions:
+        plant = adjoint.plant
+        plant.reset(parameters[groups.index])
+        tapes = [adjoint.step(row)[3] for row in actions[groups.index]]
+        found = np.zeros_like(actions[groups.index])
+        state_bar, shares_bar = np.zeros(adjoint.state_size), np.full(plant.n_agents, -1.0)
+        for k in reversed(range(len(tapes))):
+            state_bar, found[k] = adjoint.pull(tapes.pop(), gamma * state_bar, None, shares_bar)
+    return groups.gather(found)
 
 
 def spread_costs(groups: Groups, env: Any, policy: Policy, parameters: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Results of runs on held-out parameters: a flat row per run, a table over schemes and seeds."""
+"""Results of runs on held-out parameters: a flat row per run."""
 
 from __future__ import annotations
 
@@ -12,30 +12,11 @@ from hypemarl import mpi
 from hypemarl.config import Config, ConfigError, to_dict
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
-from hypemarl.training.loop import MakeEnv, default_make_env, pick_device, spec_of
+from hypemarl.training.methods import label, make_agent
 from hypemarl.training.records import RunFolder, write_json
-
-Row = dict[str, Any]
-
-_COLUMNS = {
-    "name": "scheme (credit)",
-    "seeds": "seeds",
-    "cost_mean": "cost J mean",
-    "cost_median": "median",
-    "cost_min": "min",
-    "cost_max": "max",
-    "ratio_to_uncontrolled": "J / J0",
-    "return_mean": "return",
-}
-
-
-def columns(table: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
-    and metrics as they are found in its rows.
-    """
-    spread = {"cost_mean", "cost_median", "cost_min", "cost_max"}
-    found = [name for name in _details(table) if name not in spread]
-    return _COLUMNS | {name: name.removeprefix("cost_").replace("_", " ") for name in found}
+from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.table import Row
+from hypemarl.training.yardstick import KnownOptima, known_optima
 
 
 def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tuple[Policy, Any]:
@@ -47,12 +28,10 @@ def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tu
     agent: Any = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
-            from hypemarl.agents.td3 import TD3
-
             file = folder.best if folder.best.exists() else folder.last
             stored = checkpoint.load(file)
             checkpoint.check_config(file, stored, config)
-            agent = TD3(spec_of(env), config.agent, config.seed, pick_device("cpu"))
+            agent = make_agent(config, spec_of(env))
             checkpoint.restore(file, {"agent": (agent.load_state_dict, stored["agent"])})
     zeros = np.zeros((env.n_agents, env.action_size))
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
@@ -81,11 +60,14 @@ def evaluate_runs(
     Runs of one problem share an environment, and the baselines are measured in it once.
     ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
 
-    Keys: run, scenario, scheme, credit, seed, held_out, failures, cost, cost_std (over mu),
+    Keys: run, scenario, scheme, credit (of other methods than TD3: the
+    method), seed, held_out, failures, cost, cost_std (over mu),
     return, ``cost_<term>`` of every term that the plant reports, and drag_mean,
     lift_fluctuation, dissipation_mean of flows; the same of each baseline with its name before
     it (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and
-    ``ratio_to_uncontrolled``.
+    ``ratio_to_uncontrolled``; where ``hypemarl optimum`` has found optima of the held-out set,
+    ``optima`` (their number), and over these parameters ``optimum_cost``,
+    ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) / (J0 - J*).
     """
     comm = mpi.world() if comm is None else comm
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
@@ -99,11 +81,13 @@ def evaluate_runs(
             held_out = evaluation.parameter_set(
                 env.parameter_low, env.parameter_high, size, "held-out"
             )
-            shared = {"held_out": len(held_out), **_baselines(env, held_out)}
+            known = known_optima(env, held_out)
+            shared = {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
             for k in members:
                 policy, _ = trained_policy(folders[k], env, configs[k], comm)
                 result = evaluation.evaluate_policy(env, policy, held_out)
-                rows[k] = _row(folders[k], configs[k], result, shared)
+                own = shared | known.recovered(result)
+                rows[k] = _row(folders[k], configs[k], result, own)
         finally:
             env.close()
     with mpi.raise_together(comm):
@@ -126,11 +110,13 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     return [members for _, members in problems]
 
 
-def _baselines(env: Any, held_out: Array) -> Row:
+def _baselines(env: Any, held_out: Array, known: KnownOptima) -> Row:
     """Results of the policies that need no training, flat. Collective."""
     row: Row = {}
     for name, make in evaluation.BASELINES.items():
-        row |= _flatten(evaluation.evaluate_policy(env, make(env), held_out), f"{name}_")
+        result = evaluation.evaluate_policy(env, make(env), held_out)
+        row |= _flatten(result, f"{name}_")
+        row |= {f"{name}_{key}": share for key, share in known.recovered(result).items()}
     return row | {"uncontrolled": row["uncontrolled_cost"]}
 
 
@@ -139,7 +125,7 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "run": str(folder.path),
         "scenario": config.scenario,
         "scheme": config.agent.scheme,
-        "credit": config.agent.credit,
+        "credit": label(config),
         "seed": config.seed,
         **_flatten(result, ""),
         **shared,
@@ -172,94 +158,3 @@ def check_comparable(run_dirs: Sequence[str | Path]) -> None:
 
 def _problem(config: Config) -> dict[str, Any]:
     return {"env": to_dict(config.env), "held_out": config.training.held_out_size}
-
-
-def summarise(rows: Sequence[Row]) -> list[Row]:
-    """One row per scheme and credit with the spread over its runs, the baselines first.
-
-    Keys as in :func:`columns`, and scheme, credit, cost_std (over seeds). Costs are means over the
-    held-out set; mean, median, min and max are over seeds.
-    """
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["scheme"], row["credit"]), []).append(row)
-    table = [
-        _baseline_row(rows[0], name) for name in evaluation.BASELINES if f"{name}_cost" in rows[0]
-    ]
-    for (scheme, credit), members in sorted(groups.items(), key=_order):
-        costs = np.array([member["cost"] for member in members])
-        table.append(
-            {
-                "name": f"{scheme} ({credit})",
-                "scheme": scheme,
-                "credit": credit,
-                "seeds": len(members),
-                "cost_mean": float(costs.mean()),
-                "cost_median": float(np.median(costs)),
-                "cost_min": float(costs.min()),
-                "cost_max": float(costs.max()),
-                "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
-                "ratio_to_uncontrolled": _mean(members, "ratio_to_uncontrolled"),
-                "return_mean": _mean(members, "return"),
-                **{name: _mean(members, name) for name in _details(members)},
-            }
-        )
-    return table
-
-
-def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
-    (scheme, credit), _ = group
-    return scheme != "marl", scheme, credit  # the yardstick stands before what is compared with it
-
-
-def _baseline_row(row: Row, name: str) -> Row:
-    cost, prefix = float(row[f"{name}_cost"]), f"{name}_"
-    own = {k.removeprefix(prefix): value for k, value in row.items() if k.startswith(prefix)}
-    return {
-        "name": name,
-        "scheme": name,
-        "credit": "",
-        "seeds": "",
-        **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
-        "ratio_to_uncontrolled": cost / row["uncontrolled"],
-        "return_mean": own["return"],
-        **{detail: own[detail] for detail in _details([own])},
-    }
-
-
-def _details(rows: Sequence[Row]) -> list[str]:
-    """Names of the cost terms, then of the metrics, in the order of the rows that have them."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    terms = [name for name in names if name.startswith("cost_") and name != "cost_std"]
-    return terms + [name for name in names if name in evaluation.METRICS]
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    """Mean over the rows; a row without the term is of a run whose every episode failed at once."""
-    return float(np.mean([row.get(name, np.inf) for row in rows]))
-
-
-def flat(rows: Sequence[Row]) -> Row:
-    """One flat object for ``--json``: ``hypemarl_cost_mean``, ``uncontrolled_cost``, ...
-
-    The prefix is the scheme; the credit is added (``hypemarl_local``) where a scheme comes with
-    several. Baselines keep the keys that they have in every row. ``ratio_marl_over_hypemarl`` is
-    MARL's median over HypeMARL's mean cost. A single run gives its own row as well.
-    """
-    table = [row for row in summarise(rows) if row["scheme"] not in evaluation.BASELINES]
-    baselines = tuple(f"{name}_" for name in evaluation.BASELINES)
-    result: Row = dict(rows[0]) if len(rows) == 1 else {}
-    result |= {name: value for name, value in rows[0].items() if name.startswith(baselines)}
-    result["seeds"] = len({row["seed"] for row in rows})
-    result["runs"] = len(rows)
-    schemes = [row["scheme"] for row in table]
-    prefixes: dict[str, Row] = {}
-    for row in table:
-        name = row["scheme"].replace("-", "_")
-        prefixes[name if schemes.count(row["scheme"]) == 1 else f"{name}_{row['credit']}"] = row
-    for prefix, row in prefixes.items():
-        result |= {f"{prefix}_{name}": value for name, value in row.items() if name != "name"}
-    if "marl" in prefixes and "hypemarl" in prefixes:
-        ratio = prefixes["marl"]["cost_median"] / prefixes["hypemarl"]["cost_mean"]
-        result["ratio_marl_over_hypemarl"] = ratio
-    return result

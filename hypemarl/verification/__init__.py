@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypemarl.verification.adjoint import adjoint
 from hypemarl.verification.flow import dfg_2d_2, taylor_green
 from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
 from hypemarl.verification.report import Report, Row
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "dfg-2d-1": dfg_2d_1,
     "taylor-green": taylor_green,
     "dfg-2d-2": dfg_2d_2,
+    "adjoint": adjoint,
 }
 
 __all__ = ["CASES", "Report", "Row"]

@@ -129,3 +129,39 @@ def test_a_saved_replay_goes_on_drawing_the_same(spec: AgentSpec, fill: Callable
             np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match="use the run's own config"):
         Replay(spec, 20, 5, seed=0).load_state_dict(replay.state_dict())
+
+
+def test_gains_stand_beside_the_actions_they_belong_to(spec: AgentSpec) -> None:
+    replay = Replay(spec, 2, 4, seed=0)
+    numbered(spec, replay, 1, 3, end=True)
+    assert replay.sample(1, 0).gains.shape == (1, 12, 4, 0)
+    for episode in (2, 3):  # the third takes the place of the first, which had none
+        numbered(spec, replay, episode, 3, end=False)
+        gains = 10.0 * episode + np.arange(3.0)
+        replay.end(np.broadcast_to(gains[:, None, None], (3, 12, 2)))
+    batch = replay.sample(2, 0)
+    np.testing.assert_array_equal(batch.gains[:, 5, :3, 1], 10 * batch.mu[:, :1] + np.arange(3))
+    np.testing.assert_array_equal(batch.gains[:, :, 3], 0.0)
+    restored = Replay(spec, 2, 4, seed=1)
+    restored.load_state_dict(replay.state_dict())
+    np.testing.assert_array_equal(restored.gains, replay.gains)
+    numbered(spec, replay, 4, 3, end=False)
+    with pytest.raises(ValueError, match="gains of a step hold NaN"):
+        replay.end(np.full((3, 12, 2), np.nan))
+
+
+def test_replays_from_before_gains_load(spec: AgentSpec) -> None:
+    replay = Replay(spec, 2, 4, seed=0)
+    numbered(spec, replay, 1, 4, end=True)
+    state = {name: value for name, value in replay.state_dict().items() if name != "gains"}
+    restored = Replay(spec, 2, 4, seed=0)
+    restored.load_state_dict(state)
+    np.testing.assert_array_equal(restored.sample(1, 0).actions, replay.sample(1, 0).actions)
+
+
+def test_a_batch_knows_how_much_of_the_horizon_is_left(spec: AgentSpec) -> None:
+    replay = Replay(spec, 2, 4, seed=0)
+    numbered(spec, replay, 1, 4, end=True)
+    batch = replay.sample(1, 0)
+    np.testing.assert_allclose(batch.left, [[1.0, 0.75, 0.5, 0.25]])
+    np.testing.assert_allclose(batch.next_left, [[0.75, 0.5, 0.25, 0.0]])

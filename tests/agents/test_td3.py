@@ -286,3 +286,95 @@ def test_what_the_policy_map_draws(spec: AgentSpec) -> None:
     weights = agent.policy_weights(np.zeros(2))
     assert np.linalg.norm(weights[0] - weights[-1]) > 0.1 * np.linalg.norm(weights[0])
     assert agent.parameter_count["critic"] > agent.parameter_count["actor"] > 0
+
+
+def test_returns_run_backwards_along_the_episode(spec: AgentSpec, fill: Callable) -> None:
+    """lambda = 1: the rewards to the episode's end, then the value there; masked steps stay out."""
+    agent = make(spec, trace=1.0, gamma=0.8)
+    batch = agent.prepare(fill(spec, (4, 3)).sample(2, 0))
+    noise = torch.zeros(batch["actions"].shape)
+    one_step = make(spec, gamma=0.8).target_values(batch, noise)
+    values = (one_step - batch["rewards"]) / 0.8
+    ours, rewards = agent.target_values(batch, noise), batch["rewards"]
+    for episode in range(2):
+        expected = torch.zeros(spec.n_agents)
+        length = int(batch["mask"][episode].sum())
+        # a short episode ends terminated, where nothing follows
+        expected = values[episode, :, length - 1] if length == 4 else expected
+        for t in reversed(range(length)):
+            expected = rewards[episode, :, t] + 0.8 * expected
+            torch.testing.assert_close(ours[episode, :, t], expected)
+
+
+def test_lambda_returns_blend_the_next_value_with_the_next_return(
+    spec: AgentSpec, fill: Callable
+) -> None:
+    batch = make(spec).prepare(fill(spec, (4,)).sample(1, 0))
+    noise = torch.zeros(batch["actions"].shape)
+    one_step = make(spec).target_values(batch, noise)
+    returns = make(spec, trace=0.6).target_values(batch, noise)
+    gamma, rewards = SMALL.gamma, batch["rewards"]
+    values = (one_step - rewards) / gamma
+    blended = 0.4 * values[..., :-1] + 0.6 * returns[..., 1:]
+    torch.testing.assert_close(returns[..., :-1], rewards[..., :-1] + gamma * blended)
+    torch.testing.assert_close(returns[..., -1], one_step[..., -1])
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_critics_that_know_the_time_left_see_no_future_past_it(
+    spec: AgentSpec, fill: Callable, credit: str
+) -> None:
+    agent = make(spec, time_left=True, credit=credit)
+    replay = fill(spec, (4, 3))
+    batch = agent.prepare(replay.sample(2, 0))
+    left = torch.tensor([1.0, 0.75, 0.5, 0.25]).expand(2, 12, 4)
+    torch.testing.assert_close(batch["features"][..., -1], left)
+    targets = agent.target_values(batch, torch.zeros(batch["actions"].shape))
+    torch.testing.assert_close(targets[..., 3], batch["rewards"][..., 3])
+    assert (targets[..., 0] - batch["rewards"][..., 0]).abs().mean() > 0.01
+    assert np.isfinite(agent.update(replay)["critic_loss"])
+
+
+def with_gains(replay: Any, gains: float) -> Any:
+    """The replay, every step of every agent gaining by a larger first action."""
+    replay.gains = np.zeros_like(replay.actions)
+    replay.gains[..., 0] = gains
+    return replay
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_adjoint_credit_moves_the_actor_along_the_gains(
+    spec: AgentSpec, fill: Callable, sign: float
+) -> None:
+    agent = make(spec, credit="adjoint", cloning=100.0, actor_rate=1e-2)
+    replay = with_gains(fill(spec, (4, 3, 4)), sign)
+    observations = np.random.default_rng(1).normal(size=(12, 5))
+    before = agent.act(observations, np.zeros(2), averaged=False)[:, 0].mean()
+    for _ in range(60):
+        agent.update(replay)
+    after = agent.act(observations, np.zeros(2), averaged=False)[:, 0].mean()
+    assert sign * (after - before) > 0.3
+
+
+def test_adjoint_credit_does_not_hold_back_what_has_gone_further(
+    spec: AgentSpec, fill: Callable
+) -> None:
+    """Component 0 points down: actions above the wanted ones are pulled, those below are not."""
+    agent = make(spec, credit="adjoint", cloning=1.0, adjoint_step=0.1)
+    sample = with_gains(fill(spec, (4,)), -2.0).sample(1, 0)
+    for place, reaches in ((0.5, True), (-0.5, False)):
+        sample = sample._replace(actions=np.full_like(sample.actions, [-place, 5.0]))
+        batch = agent.prepare(sample)
+        # clipped to three mean sizes, of which half the components are zero: two
+        torch.testing.assert_close(batch["wanted"][..., 0], torch.full((1, 12, 4), -place - 0.2))
+        torch.testing.assert_close(batch["wanted"][..., 1], torch.zeros(1, 12, 4))
+        agent.config = dataclasses.replace(agent.config, cloning=1e-9)
+        without = agent.actor_loss(batch)
+        agent.config = dataclasses.replace(agent.config, cloning=1.0)
+        assert (float((agent.actor_loss(batch) - without).detach()) > 0.01) == reaches
+
+
+def test_adjoint_credit_needs_gains(spec: AgentSpec, fill: Callable) -> None:
+    agent = make(spec, credit="adjoint", cloning=1.0)
+    with pytest.raises(RuntimeError, match="credit adjoint needs gains in the replay"):
+        agent.update(fill(spec, (4,)))

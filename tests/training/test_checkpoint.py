@@ -92,6 +92,27 @@ def test_another_configuration_is_named_and_free_keys_are_not(tmp_path: Path) ->
         checkpoint.check_config(file, content, other)
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "differs"),
+    [
+        ("td3", "agent.apg_rate=0.5", False),
+        ("td3", "agent.gamma=0.5", True),
+        ("apg", "agent.gamma=0.5", False),
+        ("apg", "agent.apg_rate=0.5", True),
+        ("apg", "agent.hyper_width=7", True),
+    ],
+)
+def test_what_a_method_does_not_read_may_differ(method: str, key: str, differs: bool) -> None:
+    given = [f"training.method={method}"]
+    stored = {"config": configuration.to_dict(configuration.load("density-1d", given))}
+    wanted = configuration.load("density-1d", [*given, key])
+    if differs:
+        with pytest.raises(CheckpointError, match="another configuration"):
+            checkpoint.check_config("last.pt", stored, wanted)
+    else:
+        checkpoint.check_config("last.pt", stored, wanted)
+
+
 def test_networks_of_another_size_are_refused(tmp_path: Path) -> None:
     from hypemarl.agents.td3 import TD3
 

@@ -12,6 +12,9 @@ from toy import LateFailures, ToyEnv, toy_config
 from hypemarl.config import ConfigError
 from hypemarl.training import checkpoint, loop, summary
 from hypemarl.training.records import RunFolder
+from hypemarl.training.table import columns as table_columns
+from hypemarl.training.table import flat as flat_object
+from hypemarl.training.table import summarise
 
 NOTHING = {"cost": 2.0, "return": -0.5, "cost_tracking": 2.0, "drag_mean": 3.5}
 
@@ -38,7 +41,7 @@ ROWS += [row("marl", seed, cost) for seed, cost in enumerate((0.6, 0.8, 1.0, np.
 
 
 def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
-    table = summary.summarise(ROWS)
+    table = summarise(ROWS)
     assert [entry["name"] for entry in table] == [
         "uncontrolled",
         "constant",
@@ -58,7 +61,7 @@ def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
 
 
 def test_flat_keys_that_others_read() -> None:
-    flat = summary.flat(ROWS)
+    flat = flat_object(ROWS)
     assert flat["uncontrolled_cost"] == 2.0
     assert flat["seeds"] == 4
     assert flat["hypemarl_cost_mean"] == pytest.approx(0.35)
@@ -70,15 +73,15 @@ def test_flat_keys_that_others_read() -> None:
 
 
 def test_the_columns_are_those_of_the_rows() -> None:
-    columns = summary.columns(summary.summarise(ROWS))
+    columns = table_columns(summarise(ROWS))
     assert list(columns)[-2:] == ["cost_tracking", "drag_mean"]
     assert columns["cost_tracking"] == "tracking"
     plain = [{k: v for k, v in entry.items() if "drag" not in k} for entry in ROWS]
-    assert "drag_mean" not in summary.columns(summary.summarise(plain))
+    assert "drag_mean" not in table_columns(summarise(plain))
 
 
 def test_several_credits_of_a_scheme_stay_apart() -> None:
-    flat = summary.flat([row("hypemarl", 0, 0.2), row("hypemarl", 0, 0.7, "cooperative")])
+    flat = flat_object([row("hypemarl", 0, 0.2), row("hypemarl", 0, 0.7, "cooperative")])
     assert flat["hypemarl_local_cost_mean"] == 0.2
     assert flat["hypemarl_cooperative_cost_mean"] == 0.7
     assert "hypemarl_cost_mean" not in flat
@@ -156,3 +159,30 @@ def test_runs_of_other_problems_are_not_compared(tmp_path: Path) -> None:
     summary.check_comparable([one, one])
     with pytest.raises(ConfigError, match="cannot stand in one table"):
         summary.check_comparable([one, two])
+
+
+def with_share(entry: dict[str, Any], share: float) -> dict[str, Any]:
+    return entry | {"recovered": share, "recovered_median": share + 0.01, "optima": 2}
+
+
+def test_the_ratio_is_that_of_the_credit_which_serves_hypemarl_best() -> None:
+    rows = [row("hypemarl", 0, 0.4, "local"), row("marl", 0, 0.6, "local")]
+    rows += [row("hypemarl", 0, 0.2, "adjoint"), row("marl", 0, 0.5, "adjoint")]
+    rows += [row("hypemarl", 0, 0.1, "apg"), row("marl", 0, 1.0, "apg")]
+    assert flat_object(rows)["ratio_marl_over_hypemarl"] == pytest.approx(2.5)
+    assert "ratio_marl_over_hypemarl" not in flat_object(rows[:1])
+
+
+def test_recovered_shares_of_seeds_and_of_the_best() -> None:
+    rows = [with_share(row("hypemarl", seed, 0.2, "adjoint"), 0.8 + 0.1 * seed) for seed in (0, 1)]
+    rows.append(with_share(row("hypemarl", 0, 0.1, "apg"), 0.95))
+    rows[0] |= {"optimum_cost": 0.05, "optimum_uncontrolled": 2.0, "held_out": 4}
+    table = summarise(rows)
+    assert table[-1]["name"] == "optimum (2 of 4)"
+    adjoint = next(entry for entry in table if entry.get("credit") == "adjoint")
+    assert adjoint["recovered"] == pytest.approx(0.85)
+    assert adjoint["recovered_min"] == pytest.approx(0.8)
+    assert {"recovered", "recovered_min"} <= set(table_columns(table))
+    flat = flat_object(rows)
+    assert flat["best_recovered"] == pytest.approx(0.95)
+    assert flat["td3_recovered"] == pytest.approx(0.85)

@@ -46,5 +46,5 @@ def _launcher() -> str:
     own = Path(sys.executable).parent / "mpirun"
     found = str(own) if own.exists() else shutil.which("mpirun")
     if found is None:
-        raise RuntimeError("this bench needs an mpirun beside this Python or on the PATH")
+        raise RuntimeError("this needs an mpirun beside this Python or on the PATH")
     return found

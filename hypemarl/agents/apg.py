@@ -1,0 +1,266 @@
+"""Adjoint policy gradient: actors that descend the global cost itself.
+
+The cost of an episode is a differentiable function of the actor's parameters wherever the plant
+has an adjoint, so that its gradient needs no critic, no exploration and no credit: every agent
+learns what its action does to the cost of all. Execution stays decentralised, each agent acts on
+its own observation. Where a gradient goes back through a window of the episode only, a learned
+value stands for the cost after it (as in SHAC: Xu et al., ICLR 2022).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypemarl.agents.networks import make_network
+from hypemarl.agents.noise import Noise
+from hypemarl.agents.policy import PolicyAgent, track
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.config import AgentConfig
+from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+
+VALUE_EPISODES = 20  # episodes that the value is fitted to, the latest
+VALUE_STEPS = 10  # its updates after an episode
+VALUE_BATCH = 4  # episodes in each of them
+SHOWN_BATCH = 4  # demonstrations in an update that imitates them
+
+
+class CostToGo(nn.Module):
+    """Cost from here to the end of the episode: the sum of a number that each agent contributes.
+
+    It exists in training only, so it always knows places and mu, whatever the actor's scheme is.
+    """
+
+    def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        sizes = (spec.observation_size + 1, *config.critic_hidden, 1)
+        config = dataclasses.replace(config, scheme="hypemarl")
+        self.network = make_network(spec, config, sizes, 1, 1.0 / spec.n_agents, generator)
+
+    def forward(self, observations: Tensor, mu: Tensor, left: Tensor) -> Tensor:
+        """(E, T) costs of observations (E, n, T, k) with shares ``left`` (E, T) of the horizon."""
+        column = left[:, None, :, None].expand(*observations.shape[:3], 1)
+        inputs = torch.cat([observations, column], dim=-1)
+        return self.network(inputs, mu)[0].squeeze(-1).sum(dim=1)
+
+
+class APG(PolicyAgent):
+    """An actor that follows gradients of the cost, in which others put the plant's part.
+
+    Several of them may compute gradients (:meth:`gradient`), one of them learns from all
+    (:meth:`take`, :meth:`update`). Arguments as those of
+    :class:`~hypemarl.agents.policy.PolicyAgent`.
+    """
+
+    def __init__(
+        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
+    ) -> None:
+        super().__init__(spec, config, seed, device)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), config.apg_rate)
+        self.value = CostToGo(spec, config, torch_generator(seed, "value")).to(device)
+        self.value_optimiser = torch.optim.Adam(self.value.parameters(), config.apg_value_rate)
+        self.value_generator = torch_generator(seed, "value-batches")
+        self.recent: deque[dict[str, Tensor]] = deque(maxlen=VALUE_EPISODES)
+        self.imitation_optimiser = torch.optim.Adam(self.actor.parameters(), config.imitate_rate)
+        self.imitation_generator = torch_generator(seed, "imitation-batches")
+        self.shown: list[dict[str, Tensor]] = []
+        self.updates = 0
+        self._sum = torch.zeros(sum(p.numel() for p in self.actor.parameters()))
+        self._count = 0  # windows in the sum
+
+    # Acting inside a graph.
+
+    def noise(self, episode: int) -> Noise | None:
+        """What disturbs the actions of this episode; None where ``apg_noise`` is zero.
+
+        It depends on seed and number of the episode only, so that it needs no state.
+        """
+        if not self.config.apg_noise:
+            return None
+        return Noise(self.spec, self.config.noise_smoothing, self.seed, episode)
+
+    def policy(self, mu: np.ndarray, noise: Noise | None = None) -> Callable[[Tensor], Tensor]:
+        """The online policies at ``mu`` (n_mu,): observations (n, k) -> actions (n, m), float64.
+
+        Differentiable in the observations and the actor's parameters.
+        """
+        kind = next(self.actor.parameters()).dtype
+        policy = self.actor.at(self._context(mu).to(kind))
+        middle, half = self._middle.double(), self._half_range.double()
+
+        def act(observations: Tensor) -> Tensor:
+            unit = policy(observations.to(kind)[None, :, None])[0, :, 0].double()
+            if noise is not None:
+                unit = unit + self.config.apg_noise * torch.from_numpy(noise.sample())
+            return middle + half * unit
+
+        return act
+
+    def cost_to_go(self, observations: Tensor, mu: np.ndarray, left: float) -> Tensor:
+        """What the value expects of (n, k) observations with share ``left`` of the horizon left.
+
+        Differentiable in the observations.
+        """
+        shares = torch.full((1, 1), left)
+        seen = observations.float()[None, :, None]
+        return self.value(seen, self._context(mu), shares)[0, 0].double()
+
+    # Learning.
+
+    def gradient(self, loss: Tensor) -> np.ndarray:
+        """(p,) the gradient of ``loss`` with respect to all of the actor's parameters."""
+        parameters = list(self.actor.parameters())
+        parts = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        return torch.cat([part.flatten() for part in parts]).numpy()
+
+    def take(self, gradient: np.ndarray) -> bool:
+        """Add a window's gradient (p,); whether there are enough for an update."""
+        self._sum += torch.from_numpy(gradient)
+        self._count += 1
+        return self._count >= self.config.apg_batch
+
+    def update(self, share: float) -> dict[str, float]:
+        """One step along the mean of the gradients taken, with ``share`` of the training done.
+
+        Raises:
+            FloatingPointError: the gradient is not finite.
+        """
+        mean, offset = self._sum / self._count, 0
+        self._sum, self._count = torch.zeros_like(self._sum), 0
+        self.updates += 1
+        for parameter in self.actor.parameters():
+            parameter.grad = mean[offset : offset + parameter.numel()].view_as(parameter).clone()
+            offset += parameter.numel()
+        norm = nn.utils.clip_grad_norm_(
+            self.actor.parameters(), self.config.gradient_clip or math.inf
+        )
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient of the actor is {float(norm)} in update {self.updates}: set "
+                "agent.apg_state_clip, or take a shorter agent.apg_window"
+            )
+        rate = self._rate(share)
+        for group in self.actor_optimiser.param_groups:
+            group["lr"] = rate
+        self.actor_optimiser.step()
+        # At the start the mean of all so far: the first values are no part of it for long.
+        track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
+        return {"actor_gradient": float(norm), "actor_rate": rate}
+
+    def _rate(self, share: float) -> float:
+        """Half a cosine from ``apg_rate`` to ``apg_rate_end`` of it."""
+        end = self.config.apg_rate_end
+        fall = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+        return self.config.apg_rate * (end + (1.0 - end) * fall)
+
+    def learn_value(
+        self, observations: np.ndarray, mu: np.ndarray, costs: np.ndarray
+    ) -> dict[str, float]:
+        """Fit the value to the costs to go of the latest episodes.
+
+        Args:
+            observations: (T + 1, n, k), from the first on; mu: (n_mu,); costs: (T,) of the steps.
+        """
+        to_go = np.append(np.cumsum(costs[::-1])[::-1], 0.0)
+        self.recent.append(
+            {
+                "observations": self._tensor(np.swapaxes(observations, 0, 1)),
+                "mu": self._context(mu)[0],
+                "left": torch.linspace(1.0, 0.0, len(to_go)),
+                "to_go": self._tensor(to_go),
+            }
+        )
+        losses = [self._fit_value() for _ in range(VALUE_STEPS)]
+        return {"value_loss": float(np.mean(losses))}
+
+    def _fit_value(self) -> float:
+        count = len(self.recent)
+        chosen = torch.randperm(count, generator=self.value_generator)[:VALUE_BATCH].tolist()
+        batch = {
+            name: torch.stack([self.recent[k][name] for k in chosen]) for name in self.recent[0]
+        }
+        values = self.value(batch["observations"], batch["mu"], batch["left"])
+        loss = nn.functional.huber_loss(values, batch["to_go"])
+        self.value_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.value.parameters(), 1.0)
+        self.value_optimiser.step()
+        return float(loss.detach())
+
+    # Imitating.
+
+    def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
+        """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
+        unit = (self._tensor(actions) - self._middle) / self._half_range
+        self.shown.append(
+            {
+                "observations": self._tensor(np.swapaxes(observations, 0, 1)),
+                "mu": self._context(mu)[0],
+                "actions": unit.swapaxes(0, 1),
+            }
+        )
+
+    def imitate(self) -> dict[str, float]:
+        """One step towards what was shown: the mean squared distance to its unit actions."""
+        count = len(self.shown)
+        chosen = torch.randperm(count, generator=self.imitation_generator)[:SHOWN_BATCH].tolist()
+        batch = {name: torch.stack([self.shown[k][name] for k in chosen]) for name in self.shown[0]}
+        actions = self.actor(batch["observations"], batch["mu"])
+        loss = (actions - batch["actions"]).square().mean()
+        self.imitation_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.gradient_clip or math.inf)
+        self.imitation_optimiser.step()
+        self.updates += 1
+        track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
+        return {"imitation_loss": float(loss.detach())}
+
+    # State.
+
+    def shared_state(self) -> dict[str, Any]:
+        """What others need to compute gradients and to act: see :meth:`load_shared_state`."""
+        names = ("actor", "actor_average", "value")
+        return {name: getattr(self, name).state_dict() for name in names}
+
+    def load_shared_state(self, state: dict[str, Any]) -> None:
+        """Take over the networks of another."""
+        for name, values in state.items():
+            getattr(self, name).load_state_dict(values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
+        return {
+            **self.shared_state(),
+            "actor_optimiser": self.actor_optimiser.state_dict(),
+            "value_optimiser": self.value_optimiser.state_dict(),
+            "value_generator": generator_state(self.value_generator),
+            "imitation_optimiser": self.imitation_optimiser.state_dict(),
+            "imitation_generator": generator_state(self.imitation_generator),
+            "shown": [dict(entry) for entry in self.shown],
+            "recent": [dict(entry) for entry in self.recent],
+            "gradients": {"sum": self._sum, "count": self._count},
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`.
+
+        Raises ``RuntimeError`` where networks differ in shape.
+        """
+        self.load_shared_state({name: state[name] for name in self.shared_state()})
+        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
+        self.value_optimiser.load_state_dict(state["value_optimiser"])
+        set_generator_state(self.value_generator, state["value_generator"])
+        self.imitation_optimiser.load_state_dict(state["imitation_optimiser"])
+        set_generator_state(self.imitation_generator, state["imitation_generator"])
+        self.shown = [dict(entry) for entry in state["shown"]]
+        self.recent = deque(state["recent"], maxlen=VALUE_EPISODES)
+        self._sum, self._count = state["gradients"]["sum"].clone(), state["gradients"]["count"]
+        self.updates = state["updates"]

@@ -1,0 +1,158 @@
+"""The tables of docs/results: every scheme, several seeds, the optimum beside them, one command.
+
+What is finished is kept, what is not is resumed, so that the command may be repeated; each part can
+also be made by ``hypemarl train``, ``optimum`` and ``evaluate`` alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypemarl import config as configuration
+from hypemarl.experiments import optima
+from hypemarl.experiments.pictures import draw_curves
+from hypemarl.training import summary
+from hypemarl.training.checkpoint import write_atomically
+from hypemarl.training.jobs import Job, continue_flags, run_jobs
+from hypemarl.training.records import RunFolder, read_metrics, write_json
+from hypemarl.training.table import columns, flat, summarise
+from hypemarl.visualisation.table import format_table
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a table: the folder of its runs and what it overrides in the scenario."""
+
+    name: str
+    overrides: tuple[str, ...]
+
+
+NAMES = ("marl", "fups-id", "nops", "hypemarl")
+SCHEMES = tuple(Entry(scheme, (f"agent.scheme={scheme}",)) for scheme in NAMES)
+COOPERATIVE = ("agent.credit=cooperative", "agent.cloning=0.0", "training.episodes=400")
+#: without the adjoint in training
+WITHOUT = tuple(Entry(scheme, (f"agent.scheme={scheme}", *COOPERATIVE)) for scheme in NAMES)
+#: with the adjoint's share as credit, where that is the scenario's own
+WITH = tuple(
+    Entry(f"{scheme}-adjoint", (f"agent.scheme={scheme}",)) for scheme in ("marl", "hypemarl")
+)
+#: decentralised training on own rewards, as the papers have it
+PLAIN = tuple(
+    Entry(name, (f"agent.scheme={scheme}", *COOPERATIVE[1:], "agent.credit=local"))
+    for name, scheme in (("local", "hypemarl"), ("marl-local", "marl"))
+)
+GRADIENT = tuple(
+    Entry(name, (f"agent.scheme={scheme}", "training.method=apg", "training.episodes=400"))
+    for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
+)
+#: a flow's gradient costs seconds, and few are enough
+FLOW_GRADIENT = Entry(
+    "apg", ("agent.scheme=hypemarl", "training.method=apg", "training.episodes=60")
+)
+#: problem -> entries, seeds, and how many held-out optima are found
+TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
+    "density": {
+        "density-1d": ((*SCHEMES, *PLAIN, *GRADIENT), 3, 32),
+        "density-vacuum": ((*WITHOUT, *WITH, PLAIN[0], GRADIENT[0]), 3, 32),
+        "density-fluid": ((*SCHEMES, GRADIENT[0]), 3, 32),
+    },
+    "flow": {
+        "flow-cylinder": ((SCHEMES[0], SCHEMES[3], FLOW_GRADIENT), 2, 2),
+        "flow-dissipation": ((SCHEMES[0], SCHEMES[3], FLOW_GRADIENT), 2, 2),
+    },
+}
+
+
+def jobs_of(scenario: str, entries: Sequence[Entry], seeds: Sequence[int], runs: Path) -> list[Job]:
+    """A job for every entry and seed, in ``runs/<scenario>/<entry>/seed<N>``."""
+    return [
+        Job(
+            configuration.load(scenario, [*entry.overrides, f"seed={seed}"]),
+            runs / scenario / entry.name / f"seed{seed}",
+        )
+        for entry in entries
+        for seed in seeds
+    ]
+
+
+def make_table(
+    name: str,
+    *,
+    runs: Path,
+    output: Path,
+    parallel: int,
+    seeds: Sequence[int] | None = None,
+    scenarios: Sequence[str] | None = None,
+    progress: bool = True,
+) -> dict[str, tuple[list[Row], dict[str, str]]]:
+    """Train what is missing, find the optima, evaluate, and write ``output``.
+
+    Writes ``<name>.json`` (see below), ``<scenario>-table.md``, ``images/<scenario>-curves.png``
+    and ``metrics/<scenario>.csv``, the validation costs of every run. Returns per scenario the
+    table's rows and headings. Not under mpirun.
+
+    ``<name>.json`` holds per scenario what :func:`hypemarl.training.table.flat` gives, with
+    ``ratio_marl_over_hypemarl`` and ``best_recovered``, and ``rows``: each run's own.
+    """
+    chosen = TABLES[name] if scenarios is None else {s: TABLES[name][s] for s in scenarios}
+    written = _read_json(output / f"{name}.json")
+    tables = {}
+    for scenario, (entries, count, held_out) in chosen.items():
+        jobs = jobs_of(scenario, entries, seeds or range(count), runs)
+        _train(jobs, parallel, progress)
+        optima.find_held_out(jobs[0].config, held_out, parallel, progress=progress)
+        rows = summary.evaluate_runs([job.run_dir for job in jobs])
+        table = summarise(rows)
+        written[scenario] = flat(rows) | {"command": f"hypemarl results {name}", "rows": rows}
+        tables[scenario] = (table, columns(table))
+        _write(output, scenario, jobs, table)
+        write_json(output / f"{name}.json", written)
+    return tables
+
+
+def _train(jobs: Sequence[Job], parallel: int, progress: bool) -> None:
+    planned = [(job, continue_flags(job.config, job.run_dir)) for job in jobs]
+    run_jobs(
+        [(job, flags) for job, flags in planned if flags is not None], parallel, progress=progress
+    )
+
+
+def _write(output: Path, scenario: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:
+    draw_curves([job.run_dir for job in jobs], output / "images" / f"{scenario}-curves.png")
+    text = format_table(table, columns(table), markdown=True) + "\n"
+    _write_text(output / f"{scenario}-table.md", text)
+    _write_text(output / "metrics" / f"{scenario}.csv", validation_costs(jobs))
+
+
+def validation_costs(jobs: Sequence[Job]) -> str:
+    """Comma-separated: run, scheme, credit, method, seed, episode, seconds, validation cost."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = ("run", "scheme", "credit", "method", "seed", "episode", "seconds", "cost")
+    writer.writerow(names)
+    for job in jobs:
+        config = RunFolder(job.run_dir).read_config()
+        agent, method = config.agent, config.training.method
+        head = (job.run_dir.parent.name, agent.scheme, agent.credit, method, config.seed)
+        for line in read_metrics(job.run_dir):
+            if line["kind"] == "validation":
+                cost = "" if line["cost"] is None else f"{line['cost']:.6g}"
+                writer.writerow((*head, line["episode"], f"{line['seconds']:.0f}", cost))
+    return stream.getvalue()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda stream: stream.write(text.encode()))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,0 +1,86 @@
+"""Ways to learn (``training.method``) behind one interface: what a round of episodes is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from hypemarl.config import Config
+from hypemarl.training.evaluation import Array
+from hypemarl.training.groups import Groups
+from hypemarl.training.progress import Losses, Progress, Result
+
+
+class Method(Protocol):
+    """Collects episodes and learns from them. Made on every rank; rank 0 alone learns.
+
+    ``agent`` is there on the first rank of every group, after :meth:`start`: it has
+    ``act(observations, mu)``, and on rank 0 everything that is learned.
+    """
+
+    agent: Any
+
+    def start(self) -> None:
+        """Build networks where they are needed. Local."""
+
+    def collect(
+        self, parameters: Sequence[Array], progress: Progress
+    ) -> tuple[list[Result], Losses]:
+        """An episode in group g at ``parameters[g]``, with what is learned of it. Collective.
+
+        Counts updates in ``progress`` of rank 0. Returns results and mean losses on rank 0, none
+        elsewhere. Raises TrainingError on every rank.
+        """
+
+    def share(self) -> None:
+        """Give rank 0's averaged actor to the first ranks of all groups. Collective."""
+
+    def has_policy(self, episode: int) -> bool:
+        """Whether after this number of episodes there is a policy to validate."""
+
+    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+        """What a checkpoint holds: ``agent``, and if ``whole`` all that training goes on from."""
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Take up a checkpoint with a whole state. On rank 0."""
+
+
+def make_method(config: Config, env: Any, groups: Groups) -> Method:
+    """The method that ``config`` names. Collective.
+
+    Raises:
+        TypeError: the plant has no adjoint and the method needs it.
+    """
+    method = config.training.method
+    if method == "td3":
+        from hypemarl.training.off_policy import OffPolicy
+
+        return OffPolicy(config, env, groups)
+    if method == "apg":
+        from hypemarl.training.adjoint_gradient import AdjointGradient
+
+        return AdjointGradient(config, env, groups)
+    from hypemarl.training.imitation import Imitation, InverseReward
+
+    return (Imitation if method == "imitate" else InverseReward)(config, env, groups)
+
+
+def make_agent(config: Config, spec: Any) -> Any:
+    """The agent whose state a checkpoint of such a run holds, on the CPU. Local."""
+    if config.training.method == "td3":
+        from hypemarl.agents.td3 import TD3
+
+        return TD3(spec, config.agent, config.seed)
+    if config.training.method == "irl":
+        from hypemarl.agents.learned_reward import RewardLearner
+
+        return RewardLearner(spec, config.agent, config.seed)
+    from hypemarl.agents.apg import APG
+
+    return APG(spec, config.agent, config.seed)
+
+
+def label(config: Config) -> str:
+    """What stands beside the scheme in tables: the credit of TD3, else the method."""
+    method = config.training.method
+    return config.agent.credit if method == "td3" else method

@@ -1,0 +1,47 @@
+"""Counters of a run, and what is known of its episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: the networks left the finite numbers."""
+
+
+@dataclass
+class Progress:
+    """Counters of a run; with networks, replay and generators they make the whole state."""
+
+    episode: int = 0
+    step: int = 0
+    updates: int = 0
+    warm_step: int = 0  # control steps since updates were allowed
+    failures: int = 0
+    seconds: float = 0.0
+    best_cost: float = float("inf")
+    best_episode: int = 0
+    uncontrolled: float = float("nan")
+
+
+class Result(NamedTuple):
+    """An episode of training: cost J, mean over agents of summed rewards, control steps."""
+
+    cost: float
+    return_mean: float
+    length: int
+    failure: str | None
+    random: bool
+
+
+Losses = dict[str, float]
+
+
+def averages(losses: Sequence[Losses]) -> Losses:
+    """Means by name over the entries that have it."""
+    names = sorted({name for loss in losses for name in loss})
+    return {name: float(np.mean([loss[name] for loss in losses if name in loss])) for name in names}

@@ -1,0 +1,227 @@
+"""The loop over rounds of episodes: counters, records, validation, checkpoints.
+
+Ranks form groups that run an environment each (:mod:`hypemarl.training.groups`), by default one
+group of all. Rank 0 alone learns and holds files; how, says a method
+(:mod:`hypemarl.training.methods`). Training goes on from checkpoints at the ends of rounds only
+(one episode in each group), where nothing but the stored state decides what follows: a resumed run
+equals the uninterrupted one, in serial bit for bit.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from hypemarl import mpi, seeding
+from hypemarl.config import Config
+from hypemarl.training import checkpoint, evaluation, groups
+from hypemarl.training.groups import Groups
+from hypemarl.training.methods import make_method
+from hypemarl.training.progress import Losses, Progress, Result
+from hypemarl.training.records import Recorder, RunFolder
+
+
+class Trainer:
+    """Environment, method and records of one run. Built on every rank, collective."""
+
+    def __init__(self, config: Config, env: Any, folder: RunFolder, split: Groups) -> None:
+        self.config, self.settings, self.env = config, config.training, env
+        self.folder, self.split, self.comm, self.root = folder, split, split.comm, split.root
+        # The first rank of a group asks the policy in validations; rank 0 does in training.
+        self.acts = split.leads
+        self.progress = Progress()
+        self.parameters = seeding.numpy_generator(config.seed, "parameters")
+        self.validation_set = evaluation.parameter_set(
+            env.parameter_low, env.parameter_high, config.training.validation_size, "validation"
+        )
+        self.method = make_method(config, env, split)
+        self.recorder: Recorder
+
+    def start(self, stored: dict[str, Any] | None) -> None:
+        """Build what learns, and on rank 0 continue what is ``stored``. Local."""
+        self.method.start()
+        if not self.root:
+            return
+        if stored is not None:
+            self._load(stored)
+        self.recorder = Recorder(
+            self.folder,
+            tensorboard=self.settings.tensorboard,
+            after_episode=self.progress.episode,
+        )
+
+    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> dict[str, Any]:
+        """Train to the last episode or the interrupt; returns the summary. Collective."""
+        self._share_progress()
+        began = time.monotonic() - self.progress.seconds
+        self._measure_uncontrolled()
+        episodes, stop = self.settings.episodes, False
+        bar = tqdm(
+            total=episodes,
+            initial=self.progress.episode,
+            unit="episode",
+            desc=f"{self.config.agent.scheme} seed {self.config.seed}",
+            disable=not (progress and self.root),
+        )
+        try:
+            while self.progress.episode < episodes and not stop:
+                before = self.progress.episode
+                cost = self._round(began)
+                bar.set_postfix(cost=f"{cost:.3f}", best=f"{self.progress.best_cost:.3f}")
+                bar.update(self.progress.episode - before)
+                stop = self._agree(interrupted())
+                if stop or self._due(self.settings.checkpoint_every, before):
+                    self._save(self.folder.last)
+        finally:
+            bar.close()
+            if self.root:
+                self.recorder.close()
+        self._share_progress()  # seconds are each rank's own so far
+        return self._summary(interrupted=stop)
+
+    def _round(self, began: float) -> float:
+        """An episode in each group with updates, records and, where due, validation.
+
+        Returns the mean cost on rank 0.
+        """
+        before, settings = self.progress.episode, self.settings
+        count = min(self.split.count, settings.episodes - before)
+        parameters = [self.env.sample_parameters(self.parameters) for _ in range(count)]
+        results, losses = self.method.collect(parameters, self.progress)
+        with mpi.raise_together(self.comm):
+            if self.root:
+                self.progress.seconds = time.monotonic() - began
+                self._finish(results, losses)
+        self._share_progress()
+        if self.method.has_policy(self.progress.episode) and self._due(
+            settings.validation_every, before
+        ):
+            self._validate(began)
+        return _mean_cost(results)
+
+    def _finish(self, results: Sequence[Result], losses: Losses) -> None:
+        """Counters and records of a round, in the order of the groups. Local, on rank 0."""
+        for result in results:
+            self.progress.episode += 1
+            self.progress.step += result.length
+            if result.failure is not None:
+                self.progress.failures += 1
+                self._record("failure", failure=result.failure, length=result.length)
+            else:
+                self._record(
+                    "episode",
+                    return_mean=result.return_mean,
+                    cost=result.cost,
+                    length=result.length,
+                    random=result.random,
+                )
+        if losses:
+            self._record("update", **losses)
+
+    def _policy(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
+        if not self.acts:
+            return np.zeros((self.env.n_agents, self.env.action_size))
+        return np.asarray(self.method.agent.act(observations, mu))
+
+    def _measure_uncontrolled(self) -> None:
+        if np.isfinite(self.progress.uncontrolled) or not self.settings.validation_every:
+            return
+        nothing = evaluation.uncontrolled(self.env)
+        costs = groups.spread_costs(self.split, self.env, nothing, self.validation_set)
+        self.progress.uncontrolled = float(costs.mean())
+
+    def _validate(self, began: float) -> None:
+        """Cost of the averaged actor on the validation set; keeps the best. Collective."""
+        self.method.share()
+        costs = groups.spread_costs(self.split, self.env, self._policy, self.validation_set)
+        cost, finite = float(costs.mean()), np.isfinite(costs)
+        self.progress.seconds = time.monotonic() - began
+        self._record(
+            "validation",
+            cost=cost,
+            cost_std=float(costs.std()) if finite.all() else float("inf"),
+            uncontrolled=self.progress.uncontrolled,
+            failures=int((~finite).sum()),
+        )
+        if cost < self.progress.best_cost:
+            self.progress.best_cost = cost
+            self.progress.best_episode = self.progress.episode
+            self._save(self.folder.best, whole=False)
+
+    def _due(self, every: int, before: int) -> bool:
+        """Whether what comes every so many episodes, and at the end, fell due since ``before``."""
+        episode = self.progress.episode
+        if every == 0:
+            return False
+        return episode // every > before // every or episode == self.settings.episodes
+
+    def _record(self, kind: str, **values: Any) -> None:
+        if self.root:
+            now = self.progress
+            self.recorder.write(kind, now.episode, now.step, now.seconds, **values)
+
+    def _agree(self, stop: bool) -> bool:
+        """Whether any rank wants to stop. Collective."""
+        return bool(self.comm.allreduce(int(stop)) if self.comm.size > 1 else stop)
+
+    def _share_progress(self) -> None:
+        """Give rank 0's counters and generator to every rank: the control flow hangs on them."""
+        if self.comm.size > 1:
+            state = seeding.generator_state(self.parameters)
+            self.progress, state = self.comm.bcast((self.progress, state), root=0)
+            seeding.set_generator_state(self.parameters, state)
+
+    def _save(self, path: Path, *, whole: bool = True) -> None:
+        with mpi.raise_together(self.comm):
+            if not self.root:
+                return
+            state = {
+                "progress": vars(self.progress).copy(),
+                "parameters": seeding.generator_state(self.parameters),
+                "groups": self.split.count,
+                **self.method.state_dict(whole=whole),
+            }
+            checkpoint.save(path, state, self.config)
+
+    def _load(self, stored: dict[str, Any]) -> None:
+        checkpoint.restore(
+            self.folder.last,
+            {
+                "agent": (self.method.load_state_dict, stored),
+                "parameters": (
+                    lambda state: seeding.set_generator_state(self.parameters, state),
+                    stored["parameters"],
+                ),
+            },
+        )
+        self.progress = Progress(**stored["progress"])
+        if (trained := stored.get("groups", 1)) != self.split.count:
+            print(
+                f"note: {trained} environments at once so far, {self.split.count} from here on: "
+                "sound, but no longer what an uninterrupted run would give",
+                file=sys.stderr,
+            )
+
+    def _summary(self, *, interrupted: bool) -> dict[str, Any]:
+        return {
+            "run": str(self.folder.path),
+            "scheme": self.config.agent.scheme,
+            "credit": self.config.agent.credit,
+            "method": self.settings.method,
+            "seed": self.config.seed,
+            **vars(self.progress),
+            "groups": self.split.count,
+            "interrupted": interrupted and self.progress.episode < self.settings.episodes,
+        }
+
+
+def _mean_cost(results: Sequence[Result]) -> float:
+    """Mean cost of a round; a failed episode counts as infinite."""
+    costs = [np.inf if result.failure else result.cost for result in results]
+    return float(np.mean(costs)) if costs else 0.0

@@ -1,0 +1,99 @@
+"""Exact gradients: Taylor's remainder on every environment, and one gradient on two ranks."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+
+from hypemarl import config as configuration
+from hypemarl import envs, seeding
+from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.optimal.trajectory import EpisodeAdjoint, EpisodeGradient
+from hypemarl.verification.report import Report
+
+SCENARIOS = ("density-1d", "density-vacuum", "density-fluid", "flow-cylinder", "flow-dissipation")
+INTERVALS = {"density": 20, "density-fluid": 15, "flow": 3}  # of a flow: time is what it costs
+# Small steps cross fewer kinks of the limiter; a flow's must stand out of its solvers' tolerance.
+SIZES = {
+    "density": 0.5 ** np.arange(6, 14),
+    "density-fluid": 0.5 ** np.arange(6, 14),
+    "flow": 0.5 ** np.arange(0, 5),
+}
+ORDER = 1.95
+DIRECTIONS = 3
+
+
+def adjoint(scenarios: tuple[str, ...] = SCENARIOS, *, ranks: int = 2) -> Report:
+    """|J(a + h d) - J(a) - h dJ/da . d| = O(h^2) for random a and d, and the same dJ/da on ranks.
+
+    The order is that of a straight line through the logarithms: the schemes are piecewise smooth,
+    and single pairs scatter where a step crosses a kink. ``ranks=0`` leaves out the second part,
+    which starts processes of its own. Collective, but for that part serial.
+    """
+    report = Report("Taylor test of dJ/da: orders for random directions; serial against ranks")
+    for name in scenarios:
+        problem = _Problem(name)
+        found = problem.gradient()
+        for k in range(DIRECTIONS):
+            report.at_least(f"{name}: order, direction {k}", problem.order(found, k), ORDER)
+        if ranks and problem.env.comm.size == 1:
+            report.at_most(
+                f"{name}: dJ/da on {ranks} ranks, relative difference",
+                _difference(name, found, ranks),
+                1e-5,
+            )
+    return report
+
+
+class _Problem:
+    """An environment with fixed random parameters, actions and directions."""
+
+    def __init__(self, name: str) -> None:
+        config = configuration.load(name).env
+        self.env = env = envs.make(config)
+        self.episode = EpisodeAdjoint(adjoint_of(env.plant))
+        generator = seeding.numpy_generator(0, f"adjoint-{name}")
+        self.parameters = env.sample_parameters(generator)
+        count = min(INTERVALS[config.system], env.control_steps)
+        shape = (count, env.n_agents, env.action_size)
+        middle = 0.5 * (env.action_low + env.action_high)
+        half = 0.5 * (env.action_high - env.action_low)
+        self.actions = middle + 0.3 * half * generator.uniform(-1.0, 1.0, shape)
+        self.directions = 0.3 * half * generator.uniform(-1.0, 1.0, (DIRECTIONS, *shape))
+
+    def gradient(self) -> EpisodeGradient:
+        return self.episode.gradient(self.parameters, self.actions)
+
+    def order(self, found: EpisodeGradient, direction: int) -> float:
+        d, sizes = self.directions[direction], SIZES[self.env.config.system]
+        slope = float((found.gradient * d).sum())
+        remainders = [
+            abs(self.episode.cost(self.parameters, self.actions + h * d) - found.cost - h * slope)
+            for h in sizes
+        ]
+        return float(np.polyfit(np.log(sizes), np.log(remainders), 1)[0])
+
+
+def _difference(name: str, found: EpisodeGradient, ranks: int) -> float:
+    from hypemarl.training.ranks import launch
+
+    answer = launch(ranks, "hypemarl.verification.adjoint", name)
+    if answer["ranks"] != ranks:
+        raise RuntimeError(f"asked for {ranks} ranks, mpirun gave {answer['ranks']}")
+    other = np.array(answer["gradient"]).reshape(found.gradient.shape)
+    return float(np.linalg.norm(other - found.gradient) / np.linalg.norm(found.gradient))
+
+
+def _main(name: str) -> None:
+    """Print one gradient as JSON on rank 0; what :func:`_difference` starts on ranks."""
+    problem = _Problem(name)
+    found = problem.gradient()
+    if problem.env.comm.rank == 0:
+        gradient = found.gradient.ravel().tolist()
+        print(json.dumps({"gradient": gradient, "ranks": problem.env.comm.size}))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

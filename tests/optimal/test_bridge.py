@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hypemarl import config as configuration
+from hypemarl import envs
+from hypemarl.agents.apg import APG
+from hypemarl.config import EnvConfig, MeshConfig
+from hypemarl.optimal import bridge
+from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.optimal.taped import TapedPlant
+from hypemarl.optimal.trajectory import EpisodeAdjoint
+from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.training.setup import spec_of
+
+ENV = EnvConfig(
+    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
+)
+PARAMETERS = np.array([-0.3, 0.2, 0.25, -0.1])
+
+
+@pytest.fixture(scope="module")
+def env() -> Any:
+    return envs.make(ENV)
+
+
+@pytest.fixture
+def taped(env: Any) -> TapedPlant:
+    return TapedPlant(adjoint_of(env.plant))
+
+
+def run(taped: TapedPlant, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """All observations and cost shares of an episode under actions (steps, n, m)."""
+    taped.plant.reset(PARAMETERS)
+    state, seen, shares = bridge.begin(taped), [], []
+    for row in actions:
+        state, observations, share = bridge.step(taped, state, row)
+        seen.append(observations)
+        shares.append(share)
+    return torch.stack(seen), torch.stack(shares)
+
+
+def drawn(seed: int, env: Any, size: float = 0.6) -> torch.Tensor:
+    shape = (env.control_steps, env.n_agents, env.action_size)
+    return torch.from_numpy(size * np.random.default_rng(seed).uniform(-1, 1, shape))
+
+
+def test_derivatives_of_any_result_with_respect_to_all_actions(env: Any, taped: TapedPlant) -> None:
+    """Central differences of a random functional of all observations and shares."""
+    actions, direction = drawn(0, env).requires_grad_(), drawn(1, env)
+    generator = torch.Generator().manual_seed(0)
+    seen, shares = run(taped, actions)
+    weights = [torch.randn(r.shape, generator=generator, dtype=r.dtype) for r in (seen, shares)]
+
+    def functional(rows: torch.Tensor) -> torch.Tensor:
+        return sum((w * r).sum() for w, r in zip(weights, run(taped, rows), strict=True))
+
+    functional(actions).backward()
+    assert actions.grad is not None
+    h = 1e-5
+    with torch.no_grad():
+        slope = (functional(actions + h * direction) - functional(actions - h * direction)) / (
+            2 * h
+        )
+    assert float((actions.grad * direction).sum()) == pytest.approx(float(slope), rel=1e-6)
+
+
+def test_the_cost_and_its_gradient_are_those_of_the_episode(env: Any, taped: TapedPlant) -> None:
+    actions = drawn(0, env).requires_grad_()
+    cost = run(taped, actions)[1].sum()
+    cost.backward()
+    known = EpisodeAdjoint(taped.adjoint).gradient(PARAMETERS, actions.detach().numpy())
+    assert float(cost.detach()) == pytest.approx(known.cost, rel=1e-14)
+    np.testing.assert_allclose(actions.grad, known.gradient, rtol=1e-12, atol=1e-14)
+
+
+def episode_cost(agent: APG, env: Any, taped: TapedPlant) -> torch.Tensor:
+    """J of the closed loop: observations decide the actions."""
+    episode = env.reset_arrays(PARAMETERS)
+    policy, state = agent.policy(episode.mu), bridge.begin(taped)
+    observations, total = torch.tensor(episode.observations), torch.zeros((), dtype=torch.float64)
+    for _ in range(env.control_steps):
+        state, observations, shares = bridge.step(taped, state, policy(observations))
+        total = total + shares.sum()
+    return total
+
+
+@pytest.mark.parametrize("scheme", ["hypemarl", "marl", "fups-id", "nops"])
+def test_exact_gradient_of_the_cost_in_the_policy_parameters(
+    scheme: str, env: Any, taped: TapedPlant
+) -> None:
+    settings = ["agent.encoding_size=8", "agent.hyper_width=8", "agent.actor_hidden=[6]"]
+    config = configuration.load("density-vacuum", [f"agent.scheme={scheme}", *settings])
+    agent = APG(spec_of(env), config.agent, seed=0)
+    agent.actor.double()
+    parameters = list(agent.actor.parameters())
+    gradient = agent.gradient(episode_cost(agent, env, taped))
+    generator = torch.Generator().manual_seed(1)
+    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
+
+    def moved(h: float) -> float:
+        with torch.no_grad():
+            torch._foreach_add_(parameters, direction, alpha=h)
+            cost = float(episode_cost(agent, env, taped))
+            torch._foreach_add_(parameters, direction, alpha=-h)
+        return cost
+
+    h = 1e-6
+    slope = (moved(h) - moved(-h)) / (2 * h)
+    along = float(gradient @ torch.cat([d.flatten() for d in direction]).numpy())
+    assert abs(slope) > 1e-3
+    assert along == pytest.approx(slope, rel=1e-5)
+
+
+def test_a_clip_bounds_the_sensitivity_of_the_state(env: Any) -> None:
+    """With next to none let through, only the interval's own cost moves an action."""
+    actions = drawn(0, env).requires_grad_()
+    run(TapedPlant(adjoint_of(env.plant), state_clip=1e-12), actions)[1].sum().backward()
+    own = drawn(0, env).requires_grad_()
+    taped = TapedPlant(adjoint_of(env.plant))
+    first = run(taped, own)[1][0].sum()
+    first.backward()
+    assert actions.grad is not None
+    assert own.grad is not None
+    np.testing.assert_allclose(actions.grad[0], own.grad[0], atol=1e-9)
+    free = drawn(0, env).requires_grad_()
+    run(taped, free)[1].sum().backward()
+    assert free.grad is not None
+    assert float((free.grad[0] - own.grad[0]).abs().max()) > 1e-3
+
+
+def test_an_error_of_the_leading_rank_leaves_no_tapes(env: Any, taped: TapedPlant) -> None:
+    def broken() -> None:
+        run(taped, drawn(0, env))
+        raise SolverDiverged("too fast")
+
+    with pytest.raises(SolverDiverged, match="too fast"):
+        taped.lead(broken)
+    assert not taped._tapes
+    assert taped.lead(lambda: 3) == 3
+
+
+TWO_RANKS = """
+import numpy as np
+import torch
+from mpi4py import MPI
+from hypemarl import envs
+from hypemarl.config import EnvConfig, MeshConfig
+from hypemarl.optimal import bridge
+from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.optimal.taped import TapedPlant
+from hypemarl.solvers.errors import SolverDiverged
+
+config = EnvConfig(
+    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
+)
+env = envs.make(config)
+taped = TapedPlant(adjoint_of(env.plant))
+env.plant.reset(np.array([-0.3, 0.2, 0.25, -0.1]))
+shape = (3, env.n_agents, env.action_size)
+actions = torch.from_numpy(0.6 * np.random.default_rng(0).uniform(-1, 1, shape)).requires_grad_()
+
+def work():
+    state, total = bridge.begin(taped), 0.0
+    for row in actions:
+        state, _, shares = bridge.step(taped, state, row)
+        total = total + shares.sum()
+    total.backward()
+    return float(total.detach())
+
+cost = taped.lead(work)
+def wrong():
+    bridge.step(taped, bridge.begin(taped), torch.full((env.n_agents, 2), float("nan")))
+try:
+    taped.lead(wrong)
+except ValueError as error:
+    caught = str(error)
+assert "finite" in caught
+if MPI.COMM_WORLD.rank == 0:
+    print(repr(cost))
+    print(" ".join(repr(value) for value in actions.grad.flatten().tolist()))
+"""
+
+
+@pytest.mark.mpi
+def test_two_ranks_give_the_same_cost_and_gradient(
+    mpirun: Any, env: Any, taped: TapedPlant
+) -> None:
+    lines = mpirun(2, TWO_RANKS).splitlines()
+    actions = drawn(0, env).requires_grad_()
+    cost = run(taped, actions)[1].sum()
+    cost.backward()
+    assert actions.grad is not None
+    assert float(lines[0]) == pytest.approx(float(cost.detach()), rel=1e-10)
+    np.testing.assert_allclose(
+        [float(value) for value in lines[1].split()], actions.grad.flatten(), rtol=1e-7, atol=1e-11
+    )

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hypemarl import config as configuration
+from hypemarl import envs
+from hypemarl.optimal.open_loop import OpenLoop, recovered_share, replay
+from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.training import evaluation, yardstick
+
+SMALL = ["env.mesh.element_size=0.05", "env.agents=[4]", "env.control_steps=4", "env.horizon=1.0"]
+PARAMETERS = np.array([-0.25, 0.167])
+
+
+@pytest.fixture(scope="module")
+def env() -> Any:
+    return envs.make(configuration.load("density-1d", SMALL).env)
+
+
+@pytest.fixture
+def loop(env: Any, tmp_path: Path) -> OpenLoop:
+    return OpenLoop(env, tmp_path)
+
+
+def test_a_search_ends_at_a_stationary_point_far_below_no_control(loop: OpenLoop) -> None:
+    best = loop.solve(PARAMETERS, tolerance=1e-6)
+    assert best.converged(1e-6)
+    assert best.cost < 0.6 * best.uncontrolled
+    assert best.uncontrolled == best.history[0, 0]
+    assert best.history[0, 1] == pytest.approx(1.0)
+    low, high = loop.plant.action_low, loop.plant.action_high
+    assert (best.actions >= low).all()
+    assert (best.actions <= high).all()
+    generator = np.random.default_rng(0)
+    for _ in range(5):  # a minimum: no small step in a random direction is better
+        other = best.actions + 0.02 * generator.normal(size=best.actions.shape)
+        assert loop.episode.cost(PARAMETERS, np.clip(other, low, high)) > best.cost
+
+
+def test_bounds_are_kept_where_they_are_in_the_way(tmp_path: Path) -> None:
+    tight = replace(configuration.load("density-1d", SMALL).env, u_max=0.05)
+    best = OpenLoop(envs.make(tight), tmp_path).solve(PARAMETERS)
+    assert best.converged(1e-4)
+    assert np.abs(best.actions).max() == 0.05
+
+
+def test_a_known_optimum_is_not_searched_again(loop: OpenLoop) -> None:
+    calls: list[int] = []
+    first = loop.solve(PARAMETERS, progress=lambda count, cost, reduction: calls.append(count))
+    assert len(calls) == first.evaluations > 5
+    again = loop.solve(PARAMETERS, progress=lambda count, cost, reduction: calls.append(count))
+    assert len(calls) == first.evaluations
+    assert np.array_equal(again.actions, first.actions)
+    better = loop.solve(PARAMETERS, tolerance=1e-7)
+    assert better.cost <= first.cost
+    assert better.reduction < first.reduction
+
+
+def test_an_optimum_of_another_discretisation_does_not_count(loop: OpenLoop) -> None:
+    best = loop.solve(PARAMETERS, tolerance=1e-2)
+    path = loop.path(PARAMETERS)
+    loop._save(replace(best, cost=best.cost * 1.01))
+    assert path.exists()
+    assert loop.load(PARAMETERS) is None
+    path.write_bytes(b"nothing")
+    with pytest.raises(RuntimeError, match="not a stored optimum"):
+        loop.load(PARAMETERS)
+
+
+def test_what_agents_see_makes_no_other_problem_but_weights_do(env: Any, tmp_path: Path) -> None:
+    def path(**changes: Any) -> Path:
+        changed = envs.make(replace(env.config, **changes))
+        return OpenLoop(changed, tmp_path).path(PARAMETERS)
+
+    own = OpenLoop(env, tmp_path).path(PARAMETERS)
+    assert path(observation_radius=0, observe_target=True, reward="global") == own
+    assert path(beta=0.03) != own
+    assert OpenLoop(env, tmp_path).path(PARAMETERS + 0.1) != own
+
+
+def test_the_best_of_several_starts_is_kept(loop: OpenLoop) -> None:
+    best = loop.solve(PARAMETERS)
+    worse = loop.solve(PARAMETERS, starts=[np.zeros(loop.shape)], max_evaluations=3)
+    assert worse.cost <= best.cost
+
+
+def test_a_step_that_diverges_is_shortened(loop: OpenLoop, monkeypatch: Any) -> None:
+    gradient = type(loop.episode).gradient
+    failures: list[int] = []
+
+    def fragile(self: Any, parameters: np.ndarray, actions: np.ndarray) -> Any:
+        if np.abs(actions).max() > 0.3:
+            failures.append(1)
+            raise SolverDiverged("too fast")
+        return gradient(self, parameters, actions)
+
+    monkeypatch.setattr(type(loop.episode), "gradient", fragile)
+    best = loop.solve(PARAMETERS, max_evaluations=30)
+    assert failures
+    assert best.cost < best.uncontrolled
+
+
+def test_replaying_the_optimum_costs_what_was_found(env: Any, loop: OpenLoop) -> None:
+    best = loop.solve(PARAMETERS)
+    result = evaluation.evaluate_policy(env, replay(best.actions), PARAMETERS[None])
+    assert result.cost == pytest.approx(best.cost, rel=1e-12)
+
+
+def test_recovered_share() -> None:
+    assert recovered_share([1.0, 2.0], [2.0, 4.0], [1.0, 1.0]) == pytest.approx(0.75)
+    with pytest.raises(ValueError, match="optimum below the uncontrolled cost"):
+        recovered_share(1.0, 1.0, 1.0)
+
+
+def test_known_optima_give_the_share_over_the_rows_they_cover(
+    env: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path))
+    rows = np.array([[-0.3, 0.2], PARAMETERS])
+    assert yardstick.known_optima(env, rows).row() == {}
+    best = OpenLoop(env).solve(PARAMETERS)
+    known = yardstick.known_optima(env, rows)
+    assert known.rows.tolist() == [1]
+    assert known.row()["optimum_cost"] == best.cost
+    nothing = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), rows)
+    assert known.recovered(nothing)["recovered"] == pytest.approx(0.0, abs=1e-12)
+    assert yardstick.known_optima(object(), rows).row() == {}
