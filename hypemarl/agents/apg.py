@@ -56,13 +56,20 @@ class APG(PolicyAgent):
 
     Several of them may compute gradients (:meth:`gradient`), one of them learns from all
     (:meth:`take`, :meth:`update`). Arguments as those of
-    :class:`~hypemarl.agents.policy.PolicyAgent`.
+    :class:`~hypemarl.agents.policy.PolicyAgent`, and the share of ``apg_rate`` to learn with.
     """
 
     def __init__(
-        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
+        self,
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: str = "cpu",
+        *,
+        rate_share: float = 1.0,
     ) -> None:
         super().__init__(spec, config, seed, device)
+        self.rate_share = rate_share
         self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), config.apg_rate)
         self.value = CostToGo(spec, config, torch_generator(seed, "value")).to(device)
         self.value_optimiser = torch.optim.Adam(self.value.parameters(), config.apg_value_rate)
@@ -155,10 +162,10 @@ class APG(PolicyAgent):
         return {"actor_gradient": float(norm), "actor_rate": rate}
 
     def _rate(self, share: float) -> float:
-        """Half a cosine from ``apg_rate`` to ``apg_rate_end`` of it."""
+        """Half a cosine from ``apg_rate``, or a share of it, to ``apg_rate_end`` of that."""
         end = self.config.apg_rate_end
         fall = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
-        return self.config.apg_rate * (end + (1.0 - end) * fall)
+        return self.rate_share * self.config.apg_rate * (end + (1.0 - end) * fall)
 
     def learn_value(
         self, observations: np.ndarray, mu: np.ndarray, costs: np.ndarray

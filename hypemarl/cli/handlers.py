@@ -168,6 +168,8 @@ def do_results(given: Arguments) -> None:
         parallel=given.jobs,
         seeds=given.seeds,
         scenarios=given.scenario,
+        finished_only=given.finished_only,
+        episodes=given.episodes,
         progress=not given.quiet,
     )
     for scenario, (rows, headings) in tables.items():

@@ -179,6 +179,10 @@ def _add_check_commands(commands: Any) -> None:
     parser.add_argument("--scenario", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: as in the docs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument(
+        "--finished-only", action="store_true", help="tabulate what is there, train nothing"
+    )
+    parser.add_argument("--episodes", type=int, help="size of the held-out set")
     parser.add_argument("--runs", metavar="DIR", default="runs", help="default: runs")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

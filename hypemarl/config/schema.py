@@ -229,6 +229,9 @@ class AgentConfig:
     )
     imitate_updates: int = key(100, "imitate: updates of the actor after each of them", low=1)
     imitate_rate: float = key(1e-3, "imitate: Adam rate of these updates", above=0)
+    imitate_apg_share: float = key(
+        0.15, "imitate: share of apg_rate that the episodes after these begin with", above=0, high=1
+    )
     irl_rate: float = key(1e-3, "irl: Adam rate of the learned reward", above=0)
 
 

@@ -27,15 +27,20 @@ Row = dict[str, Any]
 #: of every run, fewer than most scenarios have: what helps shows early
 EPISODES = 200
 
+#: where the scenario has credit adjoint, whose weight it is
+NO_CLONING = "agent.cloning=0"
+
 VARIANTS = (
     Entry("scenario", ()),
     # whose costs an actor's gradient knows
     Entry("credit-adjoint", ("agent.credit=adjoint", "agent.cloning=10")),
-    Entry("credit-local", ("agent.credit=local",)),
-    Entry("credit-local-reward-near", ("agent.credit=local", "env.reward=neighbourhood")),
-    Entry("credit-local-reward-global", ("agent.credit=local", "env.reward=global")),
-    Entry("credit-neighbourhood", ("agent.credit=neighbourhood",)),
-    Entry("credit-central", ("agent.credit=central",)),
+    Entry("credit-local", ("agent.credit=local", NO_CLONING)),
+    Entry(
+        "credit-local-reward-near", ("agent.credit=local", NO_CLONING, "env.reward=neighbourhood")
+    ),
+    Entry("credit-local-reward-global", ("agent.credit=local", NO_CLONING, "env.reward=global")),
+    Entry("credit-neighbourhood", ("agent.credit=neighbourhood", NO_CLONING)),
+    Entry("credit-central", ("agent.credit=central", NO_CLONING)),
     Entry("radius-1", ("agent.credit_radius=1",)),
     Entry("reward-global", ("env.reward=global",)),
     # what critics see and what they learn

@@ -127,10 +127,18 @@ def _played(env: Any, policy: evaluation.Policy, parameters: np.ndarray) -> np.n
     return played
 
 
-def find_held_out(config: Config, count: int, parallel: int, *, progress: bool = True) -> None:
+def find_held_out(
+    config: Config,
+    count: int,
+    parallel: int,
+    start: Path | None = None,
+    *,
+    progress: bool = True,
+) -> None:
     """Store the optima of the first ``count`` held-out parameters, ``parallel`` at a time.
 
-    Each process takes every ``parallel``-th one. Not under mpirun.
+    ``start``: a run whose policy's actions the searches begin from, zero control by default. Each
+    process takes every ``parallel``-th one. Not under mpirun.
 
     Raises:
         RuntimeError: a process failed; its last lines are in the message. A search that has not
@@ -139,12 +147,14 @@ def find_held_out(config: Config, count: int, parallel: int, *, progress: bool =
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"
         file.write_text(to_yaml(config), encoding="utf-8")
-        command = [sys.executable, "-m", "hypemarl", "optimum", str(file), "--index"]
+        command = [sys.executable, "-m", "hypemarl", "optimum", str(file)]
+        command += [] if start is None else ["--start", str(start)]
         environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
         shares = [range(first, count, parallel) for first in range(min(parallel, count))]
         children = [
             subprocess.Popen(
-                [*command, *map(str, share)] + (["--quiet"] if not progress or k else []),
+                [*command, "--index", *map(str, share)]
+                + (["--quiet"] if not progress or k else []),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

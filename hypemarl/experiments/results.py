@@ -91,11 +91,16 @@ def make_table(
     parallel: int,
     seeds: Sequence[int] | None = None,
     scenarios: Sequence[str] | None = None,
+    finished_only: bool = False,
+    episodes: int | None = None,
     progress: bool = True,
 ) -> dict[str, tuple[list[Row], dict[str, str]]]:
     """Train what is missing, find the optima, evaluate, and write ``output``.
 
-    Writes ``<name>.json`` (see below), ``<scenario>-table.md``, ``images/<scenario>-curves.png``
+    ``finished_only`` leaves out what is missing instead, optima too; ``episodes`` replaces the size
+    of the held-out set.
+
+    Writes ``<name>.json`` (see below), ``<scenario>-table.md``, ``../images/<scenario>-curves.png``
     and ``metrics/<scenario>.csv``, the validation costs of every run. Returns per scenario the
     table's rows and headings. Not under mpirun.
 
@@ -107,15 +112,26 @@ def make_table(
     tables = {}
     for scenario, (entries, count, held_out) in chosen.items():
         jobs = jobs_of(scenario, entries, seeds or range(count), runs)
-        _train(jobs, parallel, progress)
-        optima.find_held_out(jobs[0].config, held_out, parallel, progress=progress)
-        rows = summary.evaluate_runs([job.run_dir for job in jobs])
+        if finished_only:
+            jobs = [job for job in jobs if continue_flags(job.config, job.run_dir) is None]
+        else:
+            _train(jobs, parallel, progress)
+            start = _start(jobs)
+            optima.find_held_out(jobs[0].config, held_out, parallel, start, progress=progress)
+        rows = summary.evaluate_runs([job.run_dir for job in jobs], episodes=episodes)
         table = summarise(rows)
         written[scenario] = flat(rows) | {"command": f"hypemarl results {name}", "rows": rows}
         tables[scenario] = (table, columns(table))
         _write(output, scenario, jobs, table)
         write_json(output / f"{name}.json", written)
     return tables
+
+
+def _start(jobs: Sequence[Job]) -> Path | None:
+    """For flows a policy from which a search is short; densities are searched from zero control."""
+    gradient = [job for job in jobs if job.config.training.method == "apg"]
+    flow = jobs[0].config.env.system == "flow"
+    return gradient[0].run_dir if flow and gradient else None
 
 
 def _train(jobs: Sequence[Job], parallel: int, progress: bool) -> None:
@@ -126,7 +142,7 @@ def _train(jobs: Sequence[Job], parallel: int, progress: bool) -> None:
 
 
 def _write(output: Path, scenario: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:
-    draw_curves([job.run_dir for job in jobs], output / "images" / f"{scenario}-curves.png")
+    draw_curves([job.run_dir for job in jobs], output.parent / "images" / f"{scenario}-curves.png")
     text = format_table(table, columns(table), markdown=True) + "\n"
     _write_text(output / f"{scenario}-table.md", text)
     _write_text(output / "metrics" / f"{scenario}.csv", validation_costs(jobs))

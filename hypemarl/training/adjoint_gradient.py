@@ -69,7 +69,11 @@ class AdjointGradient:
         if self.split.leads:
             from hypemarl.agents.apg import APG
 
-            self.agent = APG(spec_of(self.env), self.config.agent, self.config.seed)
+            config, share = self.config, self._rate_share()
+            self.agent = APG(spec_of(self.env), config.agent, config.seed, rate_share=share)
+
+    def _rate_share(self) -> float:
+        return 1.0
 
     def has_policy(self, episode: int) -> bool:
         """Always: learning starts with the first episode."""

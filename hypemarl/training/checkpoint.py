@@ -46,7 +46,6 @@ OFF_POLICY_KEYS = frozenset(
         "replay_episodes",
         "reward_clip",
         "reward_scale",
-        "slope_weight",
         "target_noise",
         "target_noise_clip",
         "tau",

@@ -34,6 +34,9 @@ def _shown(config: Config, env: Any, split: Groups, parameters: Sequence[Array])
 class Imitation(AdjointGradient):
     """The method ``imitate`` (see :class:`~hypemarl.training.methods.Method`)."""
 
+    def _rate_share(self) -> float:
+        return self.config.agent.imitate_apg_share  # a full rate loses what was cloned
+
     def collect(
         self, parameters: Sequence[Array], progress: Progress
     ) -> tuple[list[Result], Losses]:

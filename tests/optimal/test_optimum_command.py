@@ -133,3 +133,26 @@ def test_entries_of_the_tables_are_valid_configurations() -> None:
 def test_shares_below_zero_are_kept() -> None:
     share = np.vectorize(generalisation.recovered_share)(np.array([3.0]), np.array([2.0]), 1.0)
     assert share.tolist() == [-1.0]
+
+
+@pytest.mark.slow
+def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = dict(SMALL.items())
+    settings |= {"training.random_episodes": "1", "training.validation_size": "2"}
+    settings |= {"agent.hyper_width": "8", "agent.encoding_size": "4"}
+    overrides = tuple(f"{key}={value}" for key, value in settings.items())
+    short = ("training.validation_every=4", "training.episodes=8", "training.held_out_size=3")
+    apg = results.Entry("apg", (*overrides, *short, "training.method=apg"))
+    monkeypatch.setitem(results.TABLES, "tiny", {"density-1d": ((apg,), 1, 2)})
+    given = ["results", "tiny", "--jobs", "2", "--output", str(tmp_path / "out"), "--quiet"]
+    assert cli.main(given) == 0
+    found = json.loads((tmp_path / "out" / "tiny.json").read_text())["density-1d"]
+    assert found["optima"] == 2
+    assert found["rows"][0]["run"] == "runs/density-1d/apg/seed0"
+    assert "optimum (2 of 3)" in (tmp_path / "out" / "density-1d-table.md").read_text()
+    assert (tmp_path / "images" / "density-1d-curves.png").exists()
+    assert (tmp_path / "out" / "metrics" / "density-1d.csv").read_text().count("apg,hypemarl") == 2
+    capsys.readouterr()
+    assert cli.main([*given, "--finished-only"]) == 0  # nothing is trained again
+    assert "optimum (2 of 3)" in capsys.readouterr().out
