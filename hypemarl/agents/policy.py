@@ -7,13 +7,15 @@ and noise are per component.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.networks import encode, make_network
+from hypemarl.agents.noise import Noise
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator
@@ -70,6 +72,12 @@ class PolicyAgent:
             unit = actor(self._tensor(observations)[:, :, None], context)[:, :, 0].cpu().numpy()
         return self._to_bounds(unit.astype(np.float64))
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
+        do not fit."""
+        self.actor.load_state_dict(state["actor"])
+        self.actor_average.load_state_dict(state["actor_average"])
+
     # What the policy map draws.
 
     def encodings(self) -> np.ndarray:
@@ -95,6 +103,56 @@ class PolicyAgent:
 
     def _clip(self, actions: np.ndarray) -> np.ndarray:
         return np.clip(actions, self.spec.action_low, self.spec.action_high)
+
+
+class ExploringAgent(PolicyAgent):
+    """A policy that explores with noise. ``slots``: environments at once, each with its own."""
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: str = "cpu",
+        *,
+        slots: int = 1,
+    ) -> None:
+        super().__init__(spec, config, seed, device)
+        self.noises = [Noise(spec, config.noise_smoothing, seed, slot) for slot in range(slots)]
+
+    def explore(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
+        """Actions of the online actor with the noise of slot 0, clipped to the bounds."""
+        return self.explore_slots(observations[None], mu[None], [0])[0]
+
+    def explore_slots(
+        self, observations: np.ndarray, mu: np.ndarray, slots: Sequence[int]
+    ) -> np.ndarray:
+        """Exploring actions (E, n, m) in E slots at once: observations (E, n, k), mu (E, n_mu)."""
+        noise = np.stack([self.noises[slot].sample() for slot in slots])
+        noise = self.config.exploration_noise * noise
+        actions = self._act(observations, mu, averaged=False)
+        return self._clip(actions + noise * self.spec.action_half_range)
+
+    def random_actions(self, scale: float, slot: int = 0) -> np.ndarray:
+        """Noise about the middle of the bounds of deviation ``scale``, in half ranges."""
+        return self._to_bounds(np.clip(scale * self.noises[slot].sample(), -1.0, 1.0))
+
+    def start_episode(self, slot: int = 0) -> None:
+        """Start the exploration noise afresh."""
+        self.noises[slot].start_episode()
+
+    def noise_state(self) -> dict[str, Any]:
+        """Processes and generators of all slots, for a checkpoint."""
+        return {
+            "noise": self.noises[0].state_dict(),
+            "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
+        }
+
+    def load_noise_state(self, state: Mapping[str, Any]) -> None:
+        """Put back a :meth:`noise_state`; slots that it lacks start with fresh noise."""
+        stored = [state["noise"], *state.get("noise_of_other_slots", [])]
+        for noise, own in zip(self.noises, stored, strict=False):
+            noise.load_state_dict(own)
 
 
 @torch.no_grad()

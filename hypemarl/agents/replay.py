@@ -14,7 +14,17 @@ import torch
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 
-ARRAYS = ("observations", "actions", "rewards", "terminated", "mu", "targets", "gains", "lengths")
+ARRAYS = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminated",
+    "mu",
+    "targets",
+    "gains",
+    "costs",
+    "lengths",
+)
 
 
 class Batch(NamedTuple):
@@ -67,6 +77,7 @@ class Replay:
         self.mu = np.zeros((capacity_episodes, spec.mu_size), dtype=np.float32)
         self.targets = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
         self.gains = np.zeros((capacity_episodes, n, max_steps, 0), dtype=np.float32)
+        self.costs = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
         self.lengths = np.zeros(capacity_episodes, dtype=np.int64)
         self.stored = 0  # slots that were filled once
         self._next = 0  # slot of the running or the next episode
@@ -75,6 +86,11 @@ class Replay:
     def __len__(self) -> int:
         """Number of complete episodes."""
         return int(np.count_nonzero(self.lengths))
+
+    def latest(self, count: int) -> np.ndarray:
+        """Slots of the last ``count`` complete episodes, the oldest of them first."""
+        slots = (self._next - 1 - np.arange(self.stored)) % self.capacity
+        return slots[self.lengths[slots] > 0][:count][::-1]
 
     def make_room(self, episodes: int) -> None:
         """Stop sampling the oldest, where the next ``episodes`` will be written."""
@@ -120,11 +136,12 @@ class Replay:
         self.terminated[slot, time] = float(terminated)
         self._time = time + 1
 
-    def end(self, gains: np.ndarray | None = None) -> None:
+    def end(self, gains: np.ndarray | None = None, costs: np.ndarray | None = None) -> None:
         """Close the running episode, which can now be sampled; one without a step is dropped.
 
         ``gains`` (steps, n, m): how the episode's return, summed over agents, grows with every
-        action while later ones stay as they are. Episodes without count as zero.
+        action while later ones stay as they are. Episodes without count as zero. ``costs`` (steps,
+        n): the agents' shares of the cost, which rewards may have been made of; for surrogates.
         """
         if self._time is None:
             raise RuntimeError("end() needs a running episode: call begin() first")
@@ -133,6 +150,10 @@ class Replay:
                 self.gains = np.zeros_like(self.actions)
             along = np.swapaxes(_finite("gains", gains), 0, 1)
             self.gains[self._next, :, : self._time] = along
+        if costs is not None and self._time:
+            if not self.costs.shape[-1]:
+                self.costs = np.zeros_like(self.rewards)
+            self.costs[self._next, :, : self._time] = _finite("costs", costs).T
         if self._time:
             self.lengths[self._next] = self._time
             self._next = (self._next + 1) % self.capacity
@@ -184,6 +205,7 @@ class Replay:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back a :meth:`state_dict`; raises ``ValueError`` where sizes differ."""
+        state = dict(state)
         sizes = {"max_steps": self.max_steps, "episodes": self.capacity}
         found = {"max_steps": state["max_steps"], "episodes": len(state["lengths"])}
         shape = tuple(state["observations"].shape[1:])
@@ -193,9 +215,11 @@ class Replay:
                 f"the replay of the checkpoint has {found} and observations of shape {shape}; this "
                 f"one takes {sizes} and {self.observations.shape[1:]}: use the run's own config"
             )
-        if "gains" not in state:  # of a run before they were
-            state = state | {"gains": torch.zeros(*state["actions"].shape[:3], 0)}
+        # of a run before they were
+        state.setdefault("gains", torch.zeros(*state["actions"].shape[:3], 0))
+        state.setdefault("costs", torch.zeros(*state["actions"].shape[:2], 0))
         self.gains = np.zeros((*self.gains.shape[:3], state["gains"].shape[3]), dtype=np.float32)
+        self.costs = np.zeros((*self.costs.shape[:2], state["costs"].shape[2]), dtype=np.float32)
         columns = state["targets"].shape[2]
         self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
         for name in ARRAYS:

@@ -5,17 +5,14 @@ Deviations from the paper are listed in ``docs/agents.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hypemarl.agents.critics import make_critic, neighbourhood_mean
-from hypemarl.agents.noise import Noise
-from hypemarl.agents.policy import PolicyAgent, frozen_copy, track
+from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
@@ -24,7 +21,7 @@ from hypemarl.seeding import generator_state, set_generator_state, torch_generat
 NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
 
 
-class TD3(PolicyAgent):
+class TD3(ExploringAgent):
     """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
 
     ``seed`` feeds named generators for the initial values, the exploration and the target
@@ -41,7 +38,7 @@ class TD3(PolicyAgent):
         *,
         slots: int = 1,
     ) -> None:
-        super().__init__(spec, config, seed, device)
+        super().__init__(spec, config, seed, device, slots=slots)
         self.critic = make_critic(spec, config, torch_generator(seed, "critic")).to(device)
         self.actor_target, self.critic_target = frozen_copy(self.actor), frozen_copy(self.critic)
         fused = self.device.type in ("cpu", "cuda")
@@ -51,33 +48,9 @@ class TD3(PolicyAgent):
         self.critic_optimiser = torch.optim.Adam(
             self.critic.parameters(), config.critic_rate, fused=fused
         )
-        self.noises = [Noise(spec, config.noise_smoothing, seed, slot) for slot in range(slots)]
         self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
         self.updates = 0
         self._near = torch.as_tensor(spec.stencil(config.credit_radius), device=self.device)
-
-    # Exploring.
-
-    def explore(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
-        """Actions of the online actor with the noise of slot 0, clipped to the bounds."""
-        return self.explore_slots(observations[None], mu[None], [0])[0]
-
-    def explore_slots(
-        self, observations: np.ndarray, mu: np.ndarray, slots: Sequence[int]
-    ) -> np.ndarray:
-        """Exploring actions (E, n, m) in E slots at once: observations (E, n, k), mu (E, n_mu)."""
-        noise = np.stack([self.noises[slot].sample() for slot in slots])
-        noise = self.config.exploration_noise * noise
-        actions = self._act(observations, mu, averaged=False)
-        return self._clip(actions + noise * self.spec.action_half_range)
-
-    def random_actions(self, scale: float, slot: int = 0) -> np.ndarray:
-        """Noise about the middle of the bounds of deviation ``scale``, in half ranges."""
-        return self._to_bounds(np.clip(scale * self.noises[slot].sample(), -1.0, 1.0))
-
-    def start_episode(self, slot: int = 0) -> None:
-        """Start the exploration noise afresh."""
-        self.noises[slot].start_episode()
 
     # Learning.
 
@@ -246,8 +219,7 @@ class TD3(PolicyAgent):
             **{name: getattr(self, name).state_dict() for name in NETWORKS},
             "actor_optimiser": self.actor_optimiser.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
-            "noise": self.noises[0].state_dict(),
-            "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
+            **self.noise_state(),
             "smoothing_generator": generator_state(self.smoothing_generator),
             "updates": self.updates,
         }
@@ -261,9 +233,7 @@ class TD3(PolicyAgent):
             getattr(self, name).load_state_dict(state[name])
         self.actor_optimiser.load_state_dict(state["actor_optimiser"])
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
-        stored = [state["noise"], *state.get("noise_of_other_slots", [])]
-        for noise, own in zip(self.noises, stored, strict=False):
-            noise.load_state_dict(own)
+        self.load_noise_state(state)
         set_generator_state(self.smoothing_generator, state["smoothing_generator"])
         self.updates = state["updates"]
 

@@ -22,6 +22,7 @@ from hypemarl.config.schema import (
     EnvConfig,
     FlowConfig,
     MeshConfig,
+    SurrogateConfig,
     TrainingConfig,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "EnvConfig",
     "FlowConfig",
     "MeshConfig",
+    "SurrogateConfig",
     "TrainingConfig",
     "choices",
     "explain",

@@ -36,7 +36,8 @@ def check_combinations(config: Config) -> None:
             f"{agent.batch_steps}; take agent.batch_steps=0",
         ),
         (
-            training.method == "td3" and training.random_episodes >= training.episodes,
+            training.method in ("td3", "mbpg", "dyna")
+            and training.random_episodes >= training.episodes,
             f"training.random_episodes ({training.random_episodes}) must be smaller than "
             f"training.episodes ({training.episodes}), or nothing is learned",
         ),
@@ -55,6 +56,21 @@ def check_combinations(config: Config) -> None:
             agent.apg_window > env.control_steps,
             f"agent.apg_window ({agent.apg_window}) exceeds env.control_steps "
             f"({env.control_steps}), the length of an episode; 0 takes the whole of it",
+        ),
+        (
+            agent.surrogate.window > env.control_steps,
+            f"agent.surrogate.window ({agent.surrogate.window}) exceeds env.control_steps "
+            f"({env.control_steps}), the length of an episode; 0 takes the whole of it",
+        ),
+        (
+            agent.surrogate.cutoff > 0 and agent.surrogate.ensemble < 2,
+            f"agent.surrogate.cutoff ({agent.surrogate.cutoff:g}) compares the members of an "
+            "ensemble; set agent.surrogate.ensemble to 2 or more, or the cutoff to 0",
+        ),
+        (
+            training.method == "dyna" and env.reward_baseline,
+            "training.method=dyna makes rewards of imagined costs, env.reward_baseline of a first "
+            "real state; set env.reward_baseline=false, or take training.method=mbpg",
         ),
         (
             agent.batch_episodes > agent.replay_episodes,

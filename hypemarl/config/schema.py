@@ -17,7 +17,9 @@ Objective = Literal["drag", "dissipation"]
 ArcAction = Literal["normal", "normal-tangential"]
 LinearSolver = Literal["auto", "lu", "redundant", "mumps", "iterative"]
 Device = Literal["auto", "cpu", "cuda"]
-Method = Literal["td3", "apg", "imitate", "irl"]
+Method = Literal["td3", "apg", "imitate", "irl", "mbpg", "dyna"]
+SurrogateForm = Literal["auto", "flux", "local"]
+SurrogateCost = Literal["auto", "formula", "corrected", "learned"]
 
 
 def key(
@@ -141,6 +143,50 @@ class EnvConfig:
 
 
 @dataclass(frozen=True)
+class SurrogateConfig:
+    """The learned local model of the dynamics, and how policies are improved in it."""
+
+    form: SurrogateForm = key(
+        "auto",
+        "flux (what neighbours exchange, conserves the density), local (each next state); auto: "
+        "flux where the state is a density",
+    )
+    cost: SurrogateCost = key(
+        "auto",
+        "formula (of predicted states and actions, as in the plant), corrected (and a learned "
+        "rest), learned; auto: corrected where there is a formula",
+    )
+    hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
+    radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
+    memory: int = key(0, "states before the present one that it reads", low=0)
+    ensemble: int = key(1, "networks that learn side by side; each imagines its own share", low=1)
+    cutoff: float = key(
+        0.0,
+        "imagined steps end where the ensemble's spread exceeds so many times its error; 0: never",
+        low=0,
+    )
+    rate: float = key(2e-3, "Adam rate of its fit", above=0)
+    batch: int = key(32, "pieces of real episodes in a fit", low=1)
+    rollout: int = key(3, "control steps that a fit predicts in a row", low=1)
+    first_fits: int = key(800, "fits after the random episodes", low=1)
+    fits: int = key(120, "fits whenever new episodes came", low=1)
+    every: int = key(4, "real episodes between fits", low=1)
+    imagine: int = key(8, "mbpg: imagined episodes in an update of the actor", low=1)
+    first_updates: int = key(60, "mbpg: updates of the actor after the first fits", low=1)
+    updates: int = key(8, "mbpg: updates of the actor after later fits", low=1)
+    window: int = key(
+        0, "mbpg: control steps that are imagined, from anywhere; 0: whole episodes", low=0
+    )
+    policy_rate: float = key(1e-3, "mbpg: Adam rate of the actor", above=0)
+    policy_average_rate: float = key(
+        0.02, "mbpg: rate of the averaged actor, per update", above=0, high=1
+    )
+    imagined_per_real: int = key(
+        10, "dyna: imagined episodes per real one, and updates in proportion", low=1
+    )
+
+
+@dataclass(frozen=True)
 class AgentConfig:
     """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
 
@@ -233,6 +279,9 @@ class AgentConfig:
         0.15, "imitate: share of apg_rate that the episodes after these begin with", above=0, high=1
     )
     irl_rate: float = key(1e-3, "irl: Adam rate of the learned reward", above=0)
+    surrogate: SurrogateConfig = field(
+        default_factory=SurrogateConfig, metadata={"help": "the local model of the dynamics"}
+    )
 
 
 @dataclass(frozen=True)
@@ -242,7 +291,8 @@ class TrainingConfig:
     method: Method = key(
         "td3",
         "td3, apg (adjoint policy gradient), imitate (optima first, then apg), irl (td3 on a "
-        "reward learned from optima)",
+        "reward learned from optima), mbpg (policy gradient through a learned local model), dyna "
+        "(td3 on episodes imagined by it)",
     )
     episodes: int = key(400, "episodes of training", low=1)
     random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)

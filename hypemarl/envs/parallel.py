@@ -104,7 +104,7 @@ class PDEEnv(ParallelEnv):
         info = {"cost": costs.total, "local_costs": costs.shares, **plant_info}
         info["costs"] = costs.terms
         truncated = self._count >= self.control_steps
-        return Step(observations, self._shape_rewards(rewards), False, truncated, info)
+        return Step(observations, self.shape_rewards(rewards), False, truncated, info)
 
     def snapshot(self) -> tuple[Any, int]:
         """The episode's whole state. Local."""
@@ -193,8 +193,8 @@ class PDEEnv(ParallelEnv):
     def _by_agent(self, values: np.ndarray) -> dict[str, np.ndarray]:
         return {a: v.copy() for a, v in zip(self.possible_agents, values, strict=True)}
 
-    def _shape_rewards(self, local: np.ndarray) -> np.ndarray:
-        """Rewards (n,) of the configured kind from minus the local costs (n,)."""
+    def shape_rewards(self, local: np.ndarray) -> np.ndarray:
+        """Rewards (n,) of the configured kind from minus the local costs (n,). Local."""
         if self.config.reward_baseline:
             local = local + self.plant.baseline
         kind, everyone = self.config.reward, np.full_like(local, local.mean())

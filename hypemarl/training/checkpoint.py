@@ -128,7 +128,9 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
 
 def _idle(name: str, method: str) -> bool:
     """Whether a method of training does not read a setting."""
-    if method == "td3":
+    if name.startswith("agent.surrogate."):
+        return method not in ("mbpg", "dyna")
+    if method in ("td3", "mbpg", "dyna"):
         return name.startswith(("agent.apg_", "agent.imitate_", "agent.irl_"))
     return method in ("apg", "imitate") and name in OFF_POLICY_KEYS
 

@@ -73,6 +73,7 @@ class Outcome(NamedTuple):
     terminated: bool
     done: bool
     cost: float
+    shares: Array | None  # (n,) of the cost, where the environment tells them
     failure: str | None
 
 
@@ -86,6 +87,7 @@ class Slot:
     mu: Array
     targets: Array
     steps: list[tuple[Array, Array, Array, bool]] = field(default_factory=list)
+    shares: list[Array] = field(default_factory=list)
     return_mean: float = 0.0
     cost: float = 0.0
     failure: str | None = None
@@ -107,6 +109,8 @@ class Slot:
         # Copies: an environment may reuse its arrays.
         rewards, observations = np.array(outcome.rewards), np.array(outcome.observations)
         self.steps.append((actions, rewards, observations, outcome.terminated))
+        if outcome.shares is not None:
+            self.shares.append(np.array(outcome.shares))
         self.observations = observations
 
     @property
@@ -115,12 +119,15 @@ class Slot:
         length = len(self.steps)
         return Result(self.cost, self.return_mean, length, self.failure, self.random)
 
-    def store(self, replay: Replay, gains: Array | None = None) -> None:
-        """Write the episode into the replay, with the gains (steps, n, m) of its actions."""
+    def store(
+        self, replay: Replay, gains: Array | None = None, *, keep_costs: bool = False
+    ) -> None:
+        """Write the episode into the replay, with the gains (steps, n, m) of its actions, and if
+        wanted with the agents' shares of its cost."""
         replay.begin(self.mu, self.targets, self.first)
         for step in self.steps:
             replay.add(*step)
-        replay.end(gains)
+        replay.end(gains, np.stack(self.shares) if keep_costs and self.shares else None)
 
 
 def start(
@@ -154,6 +161,7 @@ def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | 
             terminated=result.terminated,
             done=result.terminated or result.truncated,
             cost=float(result.info["cost"]) if failure is None else float("inf"),
+            shares=result.info.get("local_costs"),
             failure=failure,
         )
     return groups.gather(outcome)

@@ -60,6 +60,10 @@ def make_method(config: Config, env: Any, groups: Groups) -> Method:
         from hypemarl.training.adjoint_gradient import AdjointGradient
 
         return AdjointGradient(config, env, groups)
+    if method in ("mbpg", "dyna"):
+        from hypemarl.training.model_based import ModelBased
+
+        return ModelBased(config, env, groups)
     from hypemarl.training.imitation import Imitation, InverseReward
 
     return (Imitation if method == "imitate" else InverseReward)(config, env, groups)
@@ -75,6 +79,10 @@ def make_agent(config: Config, spec: Any) -> Any:
         from hypemarl.agents.learned_reward import RewardLearner
 
         return RewardLearner(spec, config.agent, config.seed)
+    if config.training.method in ("mbpg", "dyna"):
+        from hypemarl.agents.policy import PolicyAgent  # without the surrogate
+
+        return PolicyAgent(spec, config.agent, config.seed)
     from hypemarl.agents.apg import APG
 
     return APG(spec, config.agent, config.seed)

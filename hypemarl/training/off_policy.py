@@ -17,7 +17,6 @@ from hypemarl.training.setup import pick_device, spec_of
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
-    from hypemarl.agents.td3 import TD3
     from hypemarl.optimal.adjoint import PlantAdjoint
 
 
@@ -28,9 +27,11 @@ class OffPolicy:
         TypeError: credit ``adjoint`` with a plant that has none.
     """
 
+    keep_costs = False  # in the replay: for those who learn them
+
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         self.config, self.settings, self.env, self.split = config, config.training, env, split
-        self.agent: TD3
+        self.agent: Any  # explores; TD3 here
         self.replay: Replay
         self.policy_from = config.training.random_episodes  # episodes before have random actions
         self._adjoint: PlantAdjoint | None = None
@@ -54,7 +55,7 @@ class OffPolicy:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
             self.replay = Replay(spec, capacity, steps, config.seed)
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> TD3:
+    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
         from hypemarl.agents.td3 import TD3
 
         return TD3(*arguments, **options)
@@ -92,7 +93,8 @@ class OffPolicy:
         gains = self._gains(parameters, slots)
         with mpi.raise_together(self.split.comm):
             for slot in slots:  # in their order
-                slot.store(self.replay, gains[slot.index] if gains else None)
+                own = gains[slot.index] if gains else None
+                slot.store(self.replay, own, keep_costs=self.keep_costs)
         return [slot.result for slot in slots], averages(losses)
 
     def _gains(self, parameters: Sequence[Array], slots: list[Slot]) -> list[Array | None]:

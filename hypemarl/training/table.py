@@ -10,7 +10,7 @@ import numpy as np
 from hypemarl.training import evaluation
 
 Row = dict[str, Any]
-METHODS = ("apg", "imitate", "irl")
+METHODS = ("apg", "imitate", "irl", "mbpg", "dyna")
 """What stands in the place of a credit where the method is not TD3 on the plant's rewards."""
 
 _COLUMNS = {

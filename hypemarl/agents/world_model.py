@@ -1,0 +1,195 @@
+"""The surrogate as it learns: fits, errors, imagined episodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypemarl.agents.imagination import Imagined, Piece, Views, imagine, predict
+from hypemarl.agents.policy import Actor
+from hypemarl.agents.replay import Replay
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.surrogate import Given, LocalModel, Surrogate
+from hypemarl.config import AgentConfig
+from hypemarl.seeding import (
+    generator_state,
+    numpy_generator,
+    set_generator_state,
+    torch_generator,
+)
+
+COST_WEIGHT = 0.1  # of the cost's fit beside that of the states
+Losses = dict[str, float]
+
+
+class WorldModel:
+    """A surrogate with its optimiser, fits and imagination. Draws from generators of its own.
+
+    ``local``: what is known of the local states beforehand.
+    """
+
+    def __init__(
+        self,
+        local: LocalModel,
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.spec, self.config = spec, config.surrogate
+        self.surrogate = Surrogate(
+            local, spec, config.surrogate, torch_generator(seed, "surrogate")
+        ).to(device)
+        members, memory = config.surrogate.ensemble, config.surrogate.memory
+        self.views = Views(local, spec, members, memory, device)
+        self.optimiser = torch.optim.Adam(self.surrogate.parameters(), config.surrogate.rate)
+        self.generator = numpy_generator(seed, "surrogate-batches")
+        self.fitted = 0  # fits so far
+        self.error = float("inf")  # last mean square error of states, in squared changes
+
+    def fit(self, replay: Replay, count: int) -> Losses:
+        """``count`` Adam steps on random pieces of the replay's episodes."""
+        if not self.fitted:
+            self._set_scales(replay)
+        losses = [self._fit(replay) for _ in range(count)]
+        last = losses[-max(count // 4, 1) :]
+        self.error = float(np.mean([state for state, _ in last]))
+        return {
+            "surrogate_loss": self.error,
+            "surrogate_cost_loss": float(np.mean([cost for _, cost in last])),
+        }
+
+    def _fit(self, replay: Replay) -> tuple[float, float]:
+        piece = self.views.draw(replay, self.generator, self.config.batch, self.config.rollout)
+        states, costs = predict(self.surrogate, piece)
+        dynamics, cost = self.surrogate.dynamics, self.surrogate.cost
+        state_loss = ((states - piece.states) / dynamics.change_scale).square().mean()
+        cost_loss = nn.functional.huber_loss(costs / cost.cost_scale, piece.costs / cost.cost_scale)
+        self.optimiser.zero_grad(set_to_none=True)
+        (state_loss + COST_WEIGHT * cost_loss).backward()
+        nn.utils.clip_grad_norm_(self.surrogate.parameters(), 1.0)
+        self.optimiser.step()
+        self.fitted += 1
+        return float(state_loss.detach()), float(cost_loss.detach())
+
+    @torch.no_grad()
+    def _set_scales(self, replay: Replay) -> None:
+        """Units of states, changes and costs: their deviations in the first real episodes."""
+        piece = self.views.draw(replay, self.generator, 256, 1)
+        state, change = piece.history[..., -1, :], piece.states[..., 0, :]
+        change = change - state
+        dynamics, cost = self.surrogate.dynamics, self.surrogate.cost
+        axes = (0, 1, 2)
+        dynamics.state_mean.copy_(state.mean(dim=axes))
+        dynamics.state_scale.copy_(state.std(dim=axes).clamp(min=1e-6))
+        dynamics.change_scale.copy_(change.square().mean(dim=axes).sqrt().clamp(min=1e-6))
+        formula = cost.form
+        known = torch.zeros(())
+        if formula is not None:
+            known = formula(state, state + change, piece.actions[..., 0, :], piece.given)
+        cost.cost_scale.copy_((piece.costs[..., 0] - known).square().mean().sqrt().clamp(min=1e-6))
+
+    @torch.no_grad()
+    def errors(self, replay: Replay, rows: np.ndarray) -> Losses:
+        """How far the surrogate is off on these episodes, of which it must not have learned.
+
+        ``surrogate_error``: root mean square of one step, in units of the changes;
+        ``surrogate_rollout_error``: after a whole episode under the real actions, in units of the
+        distance that the states went; ``surrogate_cost_error``: of the whole episode's cost.
+        """
+        steps = int(replay.lengths[rows].min())
+        members = self.config.ensemble
+        first = np.zeros((members, len(rows)), dtype=np.int64)
+        piece = self.views.cut(replay, np.tile(rows, (members, 1)), first, steps)
+        states, costs = predict(self.surrogate, piece)
+        start = piece.history[..., -1:, :]
+        went = (piece.states[..., -1:, :] - start).square().mean().sqrt()
+        missed = (states[..., -1:, :] - piece.states[..., -1:, :]).square().mean().sqrt()
+        totals = costs.sum(dim=(2, 3)), piece.costs.sum(dim=(2, 3))
+        once = [
+            predict(
+                self.surrogate, self.views.cut(replay, np.tile(rows, (members, 1)), first + k, 1)
+            )
+            for k in range(steps)
+        ]
+        real = piece.states
+        before = torch.cat([start, real[..., :-1, :]], dim=3)
+        single = torch.cat([states for states, _ in once], dim=3)
+        change = self.surrogate.dynamics.change_scale
+        wrong = ((single - real) / change).square().mean() / (
+            ((real - before) / change).square().mean()
+        )
+        return {
+            "surrogate_error": float(wrong.sqrt()),
+            "surrogate_rollout_error": float(missed / went),
+            "surrogate_cost_error": float(((totals[0] - totals[1]) / totals[1]).abs().mean()),
+        }
+
+    def imagine(
+        self, replay: Replay, actor: Actor, count: int, steps: int, **options: Any
+    ) -> tuple[Piece, Imagined]:
+        """``count`` episodes of each member under ``actor``; see :func:`imagination.imagine`."""
+        anywhere = options.pop("anywhere", False)
+        start = self.views.starts(replay, self.generator, count, anywhere)
+        mu = start.given.mu
+        policy = actor.at(mu.flatten(0, 1))
+
+        def act(observations: Tensor) -> Tensor:
+            flat = observations.flatten(0, 1)[:, :, None]
+            return policy(flat)[:, :, 0].unflatten(0, mu.shape[:2])
+
+        cutoff = self._agreement if self.config.cutoff else None
+        found = imagine(self.surrogate, self.views, start, act, steps, cutoff=cutoff, **options)
+        return start, found
+
+    def gains(self, start: Piece, actions: Tensor, gamma: float) -> Tensor:
+        """Minus the derivatives (C, B, n, T, m) of discounted costs by unit actions (same shape).
+
+        As those that credit ``adjoint`` has of the plant: later actions stay as they are.
+        """
+        leaf = actions.detach().requires_grad_()
+        fixed = iter(leaf.unbind(dim=3))
+        found = imagine(
+            self.surrogate,
+            self.views,
+            start,
+            lambda _: next(fixed),
+            actions.shape[3],
+            backward_discount=gamma,
+        )
+        return -torch.autograd.grad(found.costs.sum(), leaf)[0]
+
+    @torch.no_grad()
+    def _agreement(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+        """(C, B) 1 where the members agree about the next states, to ``cutoff`` errors, else 0."""
+        members = len(history)
+
+        def every(values: Tensor) -> Tensor:  # each member judges the episodes of all
+            return values.flatten(0, 1).expand(members, -1, *values.shape[2:])
+
+        known = Given(*(every(part) for part in given))
+        judged = self.surrogate.dynamics(every(history), every(actions), known)
+        scale = self.surrogate.dynamics.change_scale
+        apart = (judged.std(dim=0) / scale).square().mean(dim=(1, 2)).sqrt()
+        allowed = self.config.cutoff * self.error**0.5
+        return (apart <= allowed).float().view(history.shape[:2])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimiser, generator, counters."""
+        return {
+            "networks": self.surrogate.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": generator_state(self.generator),
+            "fitted": self.fitted,
+            "error": self.error,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`."""
+        self.surrogate.load_state_dict(state["networks"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        set_generator_state(self.generator, state["generator"])
+        self.fitted, self.error = state["fitted"], state["error"]

@@ -1,0 +1,102 @@
+"""What is known of local states: observations out of states, and the cost by patch means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hypemarl import config as configuration
+from hypemarl.coupling.density import DensityPlant
+from hypemarl.coupling.local_model import LocalModel, local_model_of
+from hypemarl.envs import make
+
+
+def rebuilt(local: LocalModel, observations: np.ndarray) -> np.ndarray:
+    """The moving columns of observations (n, k) put together from the agents' own states."""
+    states = observations[:, list(local.state)]
+    result = observations.copy()
+    for column, (agent, number) in enumerate(local.shown):
+        if agent >= 0:
+            near = local.seen[:, agent]
+            result[:, column] = np.where(near >= 0, states[near, number], 0.0)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("scenario", "overrides", "states", "still"),
+    [
+        ("density-1d", ["env.observation_radius=2"], 1, 0),
+        ("density-vacuum", ["env.mesh.element_size=0.2", "env.observe_target=true"], 1, 9),
+        ("density-fluid", ["env.mesh.element_size=0.12"], 1, 2),
+    ],
+)
+def test_observations_are_made_of_near_states(
+    scenario: str, overrides: list[str], states: int, still: int
+) -> None:
+    env = make(configuration.load(scenario, overrides).env)
+    local = local_model_of(env.plant)
+    generator = np.random.default_rng(0)
+    env.reset_arrays(generator.uniform(env.parameter_low, env.parameter_high))
+    actions = generator.uniform(-1.0, 1.0, (env.n_agents, env.action_size))
+    observations = env.step_arrays(actions).observations
+    assert len(local.state) == states
+    assert np.count_nonzero(local.shown[:, 0] < 0) == still
+    np.testing.assert_array_equal(rebuilt(local, observations), observations)
+    own = observations[:, local.state[0]]
+    np.testing.assert_allclose(own, env.plant.sensors.means(env.plant.solver.density), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [0.1, 0.13])
+def test_the_form_of_the_control_is_the_plants_own(size: float) -> None:
+    config = configuration.load("density-vacuum", [f"env.mesh.element_size={size}"]).env
+    plant = make(config).plant
+    assert isinstance(plant, DensityPlant)
+    form = local_model_of(plant).density
+    assert form is not None
+    actions = np.random.default_rng(1).uniform(-1.0, 1.0, (plant.n_agents, 2))
+    plant.cost.begin(plant.actuators.field(actions), config.control_interval)
+    terms = plant.cost.finish()  # without a state: control and its gradient only
+    near = np.where((form.near >= 0)[..., None], actions[form.near], 0.0)
+    shares = form.interval * np.einsum("nkm,nkl,nlm->n", near, form.control, near)
+    np.testing.assert_allclose(shares, terms[2] + terms[3], rtol=1e-10)
+
+
+def test_measures_are_those_of_the_domain_and_its_boundary() -> None:
+    config = configuration.load("density-vacuum", ["env.mesh.element_size=0.1"]).env
+    form = local_model_of(make(config).plant).density
+    assert form is not None
+    assert form.measures.sum() == pytest.approx(4.0)
+    assert form.boundary.sum() == pytest.approx(config.boundary_weight * 8.0)
+    inner = form.boundary.reshape(8, 8)[1:-1, 1:-1]
+    np.testing.assert_array_equal(inner, 0.0)
+
+
+def test_a_smooth_density_costs_what_its_means_do() -> None:
+    """A density that hardly varies within a patch: the trapezoidal rule of means is the cost."""
+    overrides = ["env.mesh.element_size=0.05", "env.viscosity=1e-6", "env.boundary_weight=0.5"]
+    config = configuration.load("density-vacuum", overrides).env
+    env = make(config)
+    plant = env.plant
+    form = local_model_of(plant).density
+    assert form is not None
+    plant.reset(np.zeros(4))
+    snapshot = plant.snapshot()
+    points = plant.space.points
+    smooth = 1.0 + 0.02 * points[:, 0]
+    snapshot.solver.density[:] = smooth
+    snapshot.target[:] = 0.3
+    snapshot.target_means[:] = 0.3
+    means = plant.sensors.means(smooth)
+    plant.restore(snapshot)
+    shares = plant.step(np.zeros((64, 2)))[2]["costs"].shares
+    rates = 0.5 * form.measures * (means - 0.3) ** 2 + 0.5 * form.boundary * means**2
+    np.testing.assert_allclose(shares, form.interval * rates, rtol=6e-3)
+    assert shares.sum() == pytest.approx(form.interval * rates.sum(), rel=2e-3)
+
+
+def test_a_plant_of_another_kind_is_named() -> None:
+    class Other:
+        pass
+
+    with pytest.raises(TypeError, match="no local model of Other"):
+        local_model_of(Other())  # type: ignore[arg-type]
