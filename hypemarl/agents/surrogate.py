@@ -48,6 +48,10 @@ class DensityForm(Protocol):
         """(n, K) agents whose actions reach the patch, -1 for none."""
 
     @property
+    def slopes(self) -> np.ndarray:
+        """(axes, n, K) weights of near differences to the target across a patch."""
+
+    @property
     def control(self) -> np.ndarray:
         """(n, K, K) forms of their actions."""
 
@@ -321,6 +325,7 @@ class Formula(nn.Module):
 
     measures: Tensor
     boundary: Tensor
+    slopes: Tensor
     control: Tensor
     middle: Tensor
     half_range: Tensor
@@ -334,22 +339,26 @@ class Formula(nn.Module):
         self.register_buffer("near", padded(form.near), persistent=False)
         constant(self, "measures", form.measures)
         constant(self, "boundary", form.boundary)
+        constant(self, "slopes", form.slopes)
         constant(self, "control", form.control)
         constant(self, "middle", spec.action_middle)
         constant(self, "half_range", spec.action_half_range)
 
     def forward(self, state: Tensor, following: Tensor, actions: Tensor, given: Given) -> Tensor:
         """Shares (C, B, n) of the step from ``state`` to ``following`` (C, B, n, 1)."""
-        target = given.targets[..., 0]
-        rates = [
-            0.5 * self.measures * (means[..., 0] - target) ** 2
-            + 0.5 * self.boundary * means[..., 0] ** 2
-            for means in (state, following)
-        ]
+        rates = [self._rate(means[..., 0], given.targets[..., 0]) for means in (state, following)]
         amplitudes = self.middle + self.half_range * actions
         near = spread(amplitudes, self.near).unflatten(-1, (self.near.shape[1], -1))
         control = torch.einsum("cbnkm,nkl,cbnlm->cbn", near, self.control, near)
         return self.interval * (0.5 * (rates[0] + rates[1]) + control)
+
+    def _rate(self, means: Tensor, target: Tensor) -> Tensor:
+        """Cost per time (C, B, n) of a state."""
+        missing = means - target
+        near = spread(missing[..., None], self.near)
+        across = torch.einsum("cbnk,ank->cbna", near, self.slopes).square().sum(dim=-1)
+        tracking = 0.5 * self.measures * (missing.square() + across / 12.0)
+        return tracking + 0.5 * self.boundary * means.square()
 
 
 class Surrogate(nn.Module):

@@ -65,15 +65,24 @@ class WorldModel:
     def _fit(self, replay: Replay) -> tuple[float, float]:
         piece = self.views.draw(replay, self.generator, self.config.batch, self.config.rollout)
         states, costs = predict(self.surrogate, piece)
-        dynamics, cost = self.surrogate.dynamics, self.surrogate.cost
+        dynamics = self.surrogate.dynamics
         state_loss = ((states - piece.states) / dynamics.change_scale).square().mean()
-        cost_loss = nn.functional.huber_loss(costs / cost.cost_scale, piece.costs / cost.cost_scale)
+        cost_loss = self._cost_loss(costs, piece.costs)
         self.optimiser.zero_grad(set_to_none=True)
         (state_loss + COST_WEIGHT * cost_loss).backward()
         nn.utils.clip_grad_norm_(self.surrogate.parameters(), 1.0)
         self.optimiser.step()
         self.fitted += 1
         return float(state_loss.detach()), float(cost_loss.detach())
+
+    def _cost_loss(self, costs: Tensor, real: Tensor) -> Tensor:
+        """Of the shares (C, B, n, L), and of their sums: small errors of all agents add up."""
+        wrong = (costs - real) / self.surrogate.cost.cost_scale
+        sums = wrong.sum(dim=2) / wrong.shape[2] ** 0.5
+        zero = torch.zeros(())
+        return nn.functional.huber_loss(wrong, zero.expand_as(wrong)) + nn.functional.huber_loss(
+            sums, zero.expand_as(sums)
+        )
 
     @torch.no_grad()
     def _set_scales(self, replay: Replay) -> None:
@@ -90,7 +99,8 @@ class WorldModel:
         known = torch.zeros(())
         if formula is not None:
             known = formula(state, state + change, piece.actions[..., 0, :], piece.given)
-        cost.cost_scale.copy_((piece.costs[..., 0] - known).square().mean().sqrt().clamp(min=1e-6))
+        # The mean size, not the deviation: what squeezed mass costs is heavy-tailed.
+        cost.cost_scale.copy_((piece.costs[..., 0] - known).abs().mean().clamp(min=1e-6))
 
     @torch.no_grad()
     def errors(self, replay: Replay, rows: np.ndarray) -> Losses:

@@ -178,22 +178,24 @@ def do_results(given: Arguments) -> None:
 
 
 def do_experiment(given: Arguments) -> None:
-    """Variants of a scenario's settings, one at a time, over several seeds."""
-    from hypemarl.experiments import ablation
+    """An experiment over several runs and seeds, its table, numbers and picture."""
+    from hypemarl.experiments import ablation, sample_efficiency
 
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
-    _known("experiment", [given.name], ("ablation",))
-    rows = ablation.run(
+    known: dict[str, Any] = {"ablation": ablation, "sample-efficiency": sample_efficiency}
+    _known("experiment", [given.name], tuple(known))
+    experiment = known[given.name]
+    rows = experiment.run(
         given.scenario,
         seeds=given.seeds,
         jobs=given.jobs,
-        folder=Path(given.runs),
+        folder=Path(given.runs or f"runs/{given.name}"),
         names=given.variants,
         progress=not given.quiet,
     )
-    say(table_text(rows, ablation.columns(rows)))
-    ablation.write(given.scenario, rows, Path(given.output))
+    say(table_text(rows, experiment.columns(rows)))
+    experiment.write(given.scenario, rows, Path(given.output))
     say(f"written to {given.output}")
 
 

@@ -187,14 +187,14 @@ def _add_check_commands(commands: Any) -> None:
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    text = "Train variants of a scenario's settings over several seeds, and tabulate them"
+    text = "Train what an experiment compares over several seeds, and tabulate it"
     parser = _command(commands, handlers.do_experiment, text, "ablation density-1d --jobs 2")
-    parser.add_argument("name", metavar="NAME", help="ablation")
-    parser.add_argument("scenario", metavar="SCENARIO")
+    parser.add_argument("name", metavar="NAME", help="ablation or sample-efficiency")
+    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", default="density-vacuum")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
-    parser.add_argument("--runs", metavar="DIR", default="runs/ablation")
+    parser.add_argument("--runs", metavar="DIR", help="default: runs/NAME")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -158,7 +158,7 @@ class SurrogateConfig:
     )
     hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
     radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
-    memory: int = key(0, "states before the present one that it reads", low=0)
+    memory: int = key(2, "states before the present one that it reads", low=0)
     ensemble: int = key(1, "networks that learn side by side; each imagines its own share", low=1)
     cutoff: float = key(
         0.0,
@@ -166,18 +166,18 @@ class SurrogateConfig:
         low=0,
     )
     rate: float = key(2e-3, "Adam rate of its fit", above=0)
-    batch: int = key(32, "pieces of real episodes in a fit", low=1)
+    batch: int = key(16, "pieces of real episodes in a fit", low=1)
     rollout: int = key(3, "control steps that a fit predicts in a row", low=1)
     first_fits: int = key(800, "fits after the random episodes", low=1)
-    fits: int = key(120, "fits whenever new episodes came", low=1)
+    fits: int = key(160, "fits whenever new episodes came", low=1)
     every: int = key(4, "real episodes between fits", low=1)
-    imagine: int = key(8, "mbpg: imagined episodes in an update of the actor", low=1)
-    first_updates: int = key(60, "mbpg: updates of the actor after the first fits", low=1)
-    updates: int = key(8, "mbpg: updates of the actor after later fits", low=1)
+    imagine: int = key(4, "mbpg: imagined episodes in an update of the actor", low=1)
+    first_updates: int = key(150, "mbpg: updates of the actor after the first fits", low=1)
+    updates: int = key(30, "mbpg: updates of the actor after later fits", low=1)
     window: int = key(
         0, "mbpg: control steps that are imagined, from anywhere; 0: whole episodes", low=0
     )
-    policy_rate: float = key(1e-3, "mbpg: Adam rate of the actor", above=0)
+    policy_rate: float = key(4e-3, "mbpg: Adam rate of the actor", above=0)
     policy_average_rate: float = key(
         0.02, "mbpg: rate of the averaged actor, per update", above=0, high=1
     )

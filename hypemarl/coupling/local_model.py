@@ -17,10 +17,12 @@ from hypemarl.mpi import sum_over_ranks
 class DensityForm:
     """Shares of J in a control interval by patch means m and actions a, exact in the actions.
 
-    share_i = interval (1/2 measures_i (m_i - d_i)^2 + 1/2 boundary_i m_i^2 + a^T control_i a), with
-    d the target's patch means, a the actions of ``near`` agents, summed over components, the first
-    two terms by the trapezoidal rule between the interval's ends. Means hide what varies inside a
-    patch.
+    share_i = interval (1/2 measures_i (e_i^2 + |s_i|^2 / 12) + 1/2 boundary_i m_i^2
+                        + a^T control_i a)
+
+    with e = m - d, d the target's patch means; s_i the differences of e across patch i, of which a
+    linear profile has the variance |s_i|^2 / 12; a the actions of ``near`` agents, summed over
+    components. Terms of the state by the trapezoidal rule between the interval's ends.
     """
 
     interval: float
@@ -30,6 +32,8 @@ class DensityForm:
     """(n,) boundary weight times the measure of the patch's part of the boundary"""
     near: np.ndarray
     """(n, K) agents whose actions reach the patch, -1 where there is none"""
+    slopes: np.ndarray
+    """(axes, n, K) weights of e at ``near`` agents in s: central differences, one-sided at walls"""
     control: np.ndarray
     """(n, K, K) forms of beta/2 ||u||^2 + beta_g/2 ||grad u||^2 over the patch"""
 
@@ -97,8 +101,24 @@ def _density_form(plant: DensityPlant) -> DensityForm:
         measures=plant.sensors.measures,
         boundary=config.boundary_weight * sum_over_ranks(plant.comm, boundary),
         near=near,
+        slopes=_slopes(near, len(config.agents)),
         control=sum_over_ranks(plant.comm, control),
     )
+
+
+def _slopes(near: np.ndarray, axes: int) -> np.ndarray:
+    """Differences across a patch along each axis of a grid, from the stencil (n, 3^axes)."""
+    weights = np.zeros((axes, *near.shape))
+    rows, centre = np.arange(len(near)), near.shape[1] // 2
+    for axis in range(axes):
+        step = 3 ** (axes - 1 - axis)
+        present = near[:, [centre - step, centre + step]] >= 0
+        count = np.maximum(present.sum(axis=1), 1)
+        for side, sign in ((0, -1.0), (1, 1.0)):
+            share = np.where(present[:, side], sign / count, 0.0)
+            weights[axis, rows, centre + int(sign) * step] += share
+            weights[axis, rows, centre] -= share
+    return weights
 
 
 def _control_form(plant: DensityPlant, cells: np.ndarray, near: np.ndarray) -> np.ndarray:

@@ -30,16 +30,31 @@ EPISODES = 200
 #: where the scenario has credit adjoint, whose weight it is
 NO_CLONING = "agent.cloning=0"
 
+#: decentralised training on near agents' rewards
+PLAIN = ("agent.credit=local", NO_CLONING, "env.reward=neighbourhood")
+#: formulations of the problem in which it is looked for
+PLAIN_FORMS: dict[str, tuple[str, ...]] = {
+    "near": (),
+    "near-trace": ("agent.time_left=true", "agent.trace=0.8"),
+    "near-target": ("env.observe_target=true",),
+    "near-wide": ("env.reward_radius=4",),
+    "near-steps": ("env.control_steps=4", "agent.gamma=0.8"),
+    "near-brake": ("env.beta=0.1", "env.beta_g=0.05"),
+}
+
 VARIANTS = (
     Entry("scenario", ()),
     # whose costs an actor's gradient knows
     Entry("credit-adjoint", ("agent.credit=adjoint", "agent.cloning=10")),
     Entry("credit-local", ("agent.credit=local", NO_CLONING)),
-    Entry(
-        "credit-local-reward-near", ("agent.credit=local", NO_CLONING, "env.reward=neighbourhood")
-    ),
     Entry("credit-local-reward-global", ("agent.credit=local", NO_CLONING, "env.reward=global")),
     Entry("credit-neighbourhood", ("agent.credit=neighbourhood", NO_CLONING)),
+    # the papers' plain form, decentralised in training too, beside MARL with the same
+    *(
+        Entry(f"plain-{name}{suffix}", (*PLAIN, *changes, *scheme))
+        for name, changes in PLAIN_FORMS.items()
+        for suffix, scheme in (("", ()), ("-marl", ("agent.scheme=marl",)))
+    ),
     Entry("credit-central", ("agent.credit=central", NO_CLONING)),
     Entry("radius-1", ("agent.credit_radius=1",)),
     Entry("reward-global", ("env.reward=global",)),

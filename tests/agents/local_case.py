@@ -18,6 +18,7 @@ class Form:
     measures: np.ndarray
     boundary: np.ndarray
     near: np.ndarray
+    slopes: np.ndarray
     control: np.ndarray
 
 
@@ -43,6 +44,7 @@ def density(spec: AgentSpec, seed: int = 0) -> Local:
         measures=generator.uniform(0.5, 1.0, n),
         boundary=generator.uniform(0.0, 0.3, n),
         near=near,
+        slopes=generator.normal(size=(len(spec.grid), n, width)),
         control=0.01 * half @ np.swapaxes(half, 1, 2),
     )
     shown = np.full((spec.observation_size, 2), -1)

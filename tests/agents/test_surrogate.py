@@ -103,9 +103,16 @@ def test_the_formula_is_the_plants_cost(build_spec: Callable[..., AgentSpec]) ->
     amplitudes = spec.action_middle + spec.action_half_range * actions[0, 1].numpy()
     for i in range(spec.n_agents):
         expected = 0.0
-        for value in (m[i], m[i] + 0.1):
-            expected += 0.25 * form.measures[i] * (value - target[i]) ** 2
-            expected += 0.25 * form.boundary[i] * value**2
+        for shift in (0.0, 0.1):
+            missing = m + shift - target
+            square = missing[i] ** 2
+            for weights in form.slopes[:, i]:
+                reached = [
+                    w * missing[j] for w, j in zip(weights, form.near[i], strict=True) if j >= 0
+                ]
+                square += sum(reached) ** 2 / 12.0
+            expected += 0.25 * form.measures[i] * square
+            expected += 0.25 * form.boundary[i] * (m[i] + shift) ** 2
         for a, near_a in enumerate(form.near[i]):
             for b, near_b in enumerate(form.near[i]):
                 if near_a >= 0 and near_b >= 0:

@@ -71,27 +71,33 @@ def test_measures_are_those_of_the_domain_and_its_boundary() -> None:
     np.testing.assert_array_equal(inner, 0.0)
 
 
-def test_a_smooth_density_costs_what_its_means_do() -> None:
-    """A density that hardly varies within a patch: the trapezoidal rule of means is the cost."""
-    overrides = ["env.mesh.element_size=0.05", "env.viscosity=1e-6", "env.boundary_weight=0.5"]
+def test_a_linear_density_costs_what_its_means_and_differences_do() -> None:
+    """It hardly moves in an interval without control, and its profile in a patch is linear."""
+    overrides = ["env.mesh.element_size=0.05", "env.viscosity=1e-9", "env.boundary_weight=0"]
     config = configuration.load("density-vacuum", overrides).env
-    env = make(config)
-    plant = env.plant
+    plant = make(config).plant
+    assert isinstance(plant, DensityPlant)
     form = local_model_of(plant).density
     assert form is not None
     plant.reset(np.zeros(4))
-    snapshot = plant.snapshot()
-    points = plant.space.points
-    smooth = 1.0 + 0.02 * points[:, 0]
-    snapshot.solver.density[:] = smooth
-    snapshot.target[:] = 0.3
-    snapshot.target_means[:] = 0.3
-    means = plant.sensors.means(smooth)
+    snapshot, points = plant.snapshot(), plant.space.points
+    snapshot.solver.density[:] = 3.0 + 2.0 * points[:, 0] - points[:, 1]
+    snapshot.target[:] = 3.0
     plant.restore(snapshot)
     shares = plant.step(np.zeros((64, 2)))[2]["costs"].shares
-    rates = 0.5 * form.measures * (means - 0.3) ** 2 + 0.5 * form.boundary * means**2
-    np.testing.assert_allclose(shares, form.interval * rates, rtol=6e-3)
-    assert shares.sum() == pytest.approx(form.interval * rates.sum(), rel=2e-3)
+    missing = plant.sensors.means(snapshot.solver.density) - 3.0
+    near = np.where(form.near >= 0, missing[form.near], 0.0)
+    across = np.einsum("ank,nk->an", form.slopes, near)
+    # spacing 0.25, at walls too; patches of whole cells are not quite squares
+    for axis, slope in ((0, 2.0), (1, -1.0)):
+        assert across[axis].mean() == pytest.approx(0.25 * slope, rel=0.02)
+        np.testing.assert_allclose(across[axis], 0.25 * slope, rtol=0.25)
+    squares = missing**2 + (across**2).sum(axis=0) / 12.0
+    expected = form.interval * 0.5 * form.measures * squares
+    assert shares.sum() == pytest.approx(expected.sum(), rel=1e-3)
+    np.testing.assert_allclose(shares, expected, rtol=0.02, atol=2e-3 * expected.max())
+    alone = form.interval * 0.5 * form.measures * missing**2  # without differences
+    assert abs(shares.sum() - alone.sum()) > 5 * abs(shares.sum() - expected.sum())
 
 
 def test_a_plant_of_another_kind_is_named() -> None:

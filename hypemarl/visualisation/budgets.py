@@ -1,0 +1,54 @@
+"""Cost over the number of real episodes that training was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypemarl.visualisation import style
+
+NAMES = {"mbpg": "gradient through the surrogate", "dyna": "TD3 on imagined episodes"}
+
+
+def draw_budgets(rows: Sequence[dict[str, Any]], path_png: str | Path) -> Path:
+    """A line of means with the range of the seeds for each method, the reference as a level.
+
+    Args:
+        rows: with the keys method, episodes, cost_mean, cost_min, cost_max, uncontrolled, and
+            where it is known optimum; those of method ``td3`` are the reference.
+        path_png: picture to write.
+
+    Returns the path written.
+    """
+    figure = style.new_figure(7.0, 4.2)
+    axes = figure.subplots()
+    methods = dict.fromkeys(row["method"] for row in rows if row["method"] != "td3")
+    for index, method in enumerate(methods):
+        own = sorted((r for r in rows if r["method"] == method), key=lambda row: row["episodes"])
+        colour, episodes = style.COLOURS[index], [row["episodes"] for row in own]
+        low, high = ([row[key] for row in own] for key in ("cost_min", "cost_max"))
+        axes.fill_between(episodes, low, high, color=colour, alpha=0.2, linewidth=0)
+        means = [row["cost_mean"] for row in own]
+        label = f"{NAMES.get(method, method)}, {own[0]['seeds']} seeds"
+        axes.plot(episodes, means, color=colour, marker=style.MARKERS[index], label=label)
+    for row in rows:
+        if row["method"] == "td3":
+            label = f"TD3, {row['episodes']} real episodes ({row['cost_mean']:.3g})"
+            axes.axhline(row["cost_mean"], color="0.35", linestyle="--", label=label)
+    if "optimum" in rows[0]:
+        label = f"open-loop optimum ({rows[0]['optimum']:.3g})"
+        axes.axhline(rows[0]["optimum"], color="0.35", linestyle=":", label=label)
+    style.plain_axes(
+        axes,
+        xlabel="real episodes",
+        ylabel="held-out cost J (dimensionless)",
+        title=f"Mean held-out cost; uncontrolled {rows[0]['uncontrolled']:.3g}",
+        xscale="log",
+    )
+    ticks = sorted({row["episodes"] for row in rows if row["method"] != "td3"})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0.0)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    return style.save(figure, path_png)
