@@ -54,9 +54,12 @@ GRADIENT = tuple(
     for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
 )
 #: a flow's gradient costs seconds, and few are enough
-FLOW_GRADIENT = Entry(
-    "apg", ("agent.scheme=hypemarl", "training.method=apg", "training.episodes=60")
-)
+FLOW_GRADIENT = {
+    episodes: Entry(
+        "apg", ("agent.scheme=hypemarl", "training.method=apg", f"training.episodes={episodes}")
+    )
+    for episodes in (60, 100)
+}
 #: problem -> entries, seeds, and how many held-out optima are found
 TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
     "density": {
@@ -65,8 +68,8 @@ TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
         "density-fluid": ((*SCHEMES, GRADIENT[0]), 3, 32),
     },
     "flow": {
-        "flow-cylinder": ((SCHEMES[0], SCHEMES[3], FLOW_GRADIENT), 2, 2),
-        "flow-dissipation": ((SCHEMES[0], SCHEMES[3], FLOW_GRADIENT), 2, 2),
+        "flow-cylinder": ((FLOW_GRADIENT[60], SCHEMES[3], SCHEMES[0]), 2, 2),
+        "flow-dissipation": ((FLOW_GRADIENT[100], SCHEMES[3], SCHEMES[0]), 2, 2),
     },
 }
 
