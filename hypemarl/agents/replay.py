@@ -87,7 +87,7 @@ class Replay:
         """Number of complete episodes."""
         return int(np.count_nonzero(self.lengths))
 
-    def latest(self, count: int) -> np.ndarray:
+    def latest_slots(self, count: int) -> np.ndarray:
         """Slots of the last ``count`` complete episodes, the oldest of them first."""
         slots = (self._next - 1 - np.arange(self.stored)) % self.capacity
         return slots[self.lengths[slots] > 0][:count][::-1]

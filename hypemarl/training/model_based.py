@@ -61,7 +61,7 @@ class ModelBased(OffPolicy):
         losses: list[Losses] = []
         if after > first and len(self.replay) > after - before:
             # before they are learned from
-            latest = self.replay.latest(after - before)
+            latest = self.replay.latest_slots(after - before)
             losses.append(self.agent.model.errors(self.replay, latest))
         due = before < first <= after or (after - first) // every > (before - first) // every
         if after < first or not due or not len(self.replay):

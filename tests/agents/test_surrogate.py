@@ -152,7 +152,7 @@ def test_an_exchange_between_patches_is_learned(
     config = dataclasses.replace(SMALL, form=form, hidden=(32,), radius=1)
     world = WorldModel(local, spec, AgentConfig(surrogate=config), 0, torch.device("cpu"))
     new = local_case.fill(spec, local, advect(local, (3, 4)), episodes=4, steps=6, seed=5)
-    rows = new.latest(4)
+    rows = new.latest_slots(4)
     world.fit(replay, 1)
     before = world.errors(new, rows)
     losses = world.fit(replay, 400)
