@@ -13,23 +13,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.networks import encode, make_network
+from hypemarl.agents.encoding import encode
+from hypemarl.agents.networks import make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator
 
 
 class Actor(nn.Module):
-    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m)."""
+    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m).
+
+    Scheme ``fups-id-no-state`` is HyperMARL's ablation FuPS+ID (No State) (arXiv:2412.04233): one
+    shared policy that reads which agent it is, here also mu, and no observation at all, which
+    tells what identity alone is worth, without gradients of observation and identity coupled in
+    one network. It acts open loop. Its critics see what those of ``fups-id`` do.
+    """
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
-        sizes = (spec.observation_size, *config.actor_hidden, spec.action_size)
+        self.seen = 0 if config.scheme == "fups-id-no-state" else spec.observation_size
+        sizes = (self.seen, *config.actor_hidden, spec.action_size)
         self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
 
     def forward(self, observations: Tensor, mu: Tensor) -> Tensor:
         """Unit actions in (-1, 1)."""
-        return torch.tanh(self.network(observations, mu)[0])
+        return torch.tanh(self.network(observations[..., : self.seen], mu)[0])
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
         """The policies at this mu (E, n_mu), made once for all the steps that they are called for.
@@ -37,7 +45,7 @@ class Actor(nn.Module):
         Equal to ``forward`` at that mu; gradients of all calls meet in the weights made here.
         """
         network = self.network.at(mu)
-        return lambda observations: torch.tanh(network(observations)[0])
+        return lambda observations: torch.tanh(network(observations[..., : self.seen])[0])
 
 
 class PolicyAgent:
@@ -73,8 +81,11 @@ class PolicyAgent:
     # What the policy map draws.
 
     def encodings(self) -> np.ndarray:
-        """(n, d) the agents' encoded positions."""
-        return encode(self.spec, self.config)
+        """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
+        codes = self.actor_average.network.codes(first=True)
+        if codes is None:
+            return encode(self.spec, self.config)
+        return codes.reshape(self.spec.n_agents, -1).cpu().numpy().astype(np.float64)
 
     def policy_weights(self, mu: np.ndarray) -> np.ndarray:
         """(n, p) the flat parameters of each agent's averaged policy at this mu (n_mu,)."""

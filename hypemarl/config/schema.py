@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 System = Literal["density", "density-fluid", "flow"]
 Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
-Scheme = Literal["hypemarl", "marl", "fups-id", "nops"]
+Scheme = Literal["hypemarl", "marl", "fups-id", "fups-id-no-state", "nops"]
+Encoder = Literal["sinusoidal", "learned", "one-hot"]
+Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
 Reward = Literal["own", "neighbourhood", "global", "mixed"]
 Context = Literal["target", "initial", "reynolds", "angle", "speed"]
@@ -144,19 +146,33 @@ class EnvConfig:
 class AgentConfig:
     """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
 
-    scheme: Scheme = key("hypemarl", "hypemarl, marl (local state only), fups-id, nops")
+    scheme: Scheme = key(
+        "hypemarl",
+        "hypemarl, marl (local state only), fups-id, fups-id-no-state (policies see place and mu "
+        "alone), nops",
+    )
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"
     )
     credit_radius: int = key(
         2, "near agents, in patches, of neighbourhood and cooperative credit", low=0
     )
+    encoder: Encoder = key(
+        "sinusoidal", "an agent's code: sinusoidal (of its position), learned (embedding), one-hot"
+    )
+    embedding_size: int = key(32, "d, entries of a learned embedding", low=1)
     encoding_size: int = key(2048, "d, entries of the sinusoidal encoding of the position", low=1)
     encoding_frequency: float = key(
         8.0, "highest angular frequency, in rad per agent spacing", above=0
     )
+    hypernetwork: Hypernetwork = key(
+        "mlp", "mlp, linear (context to weights), chunked (weights in pieces), low-rank"
+    )
     hyper_width: int = key(256, "width of the hypernetworks' hidden layers", low=1)
     hyper_depth: int = key(1, "hidden layers of the hypernetworks", low=1)
+    hyper_chunk: int = key(32, "chunked: weights that are made at a time", low=1)
+    hyper_chunk_embedding: int = key(8, "chunked: entries of the embedding of a chunk", low=1)
+    hyper_rank: int = key(4, "low-rank: rank of what is generated of each layer", low=1)
     actor_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's policy", low=1)
     critic_hidden: tuple[int, ...] = key(
         (64,), "hidden layers of each agent's value networks", low=1
