@@ -7,12 +7,13 @@ and noise are per component.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.encoding import encode
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.spec import AgentSpec
@@ -77,6 +78,28 @@ class PolicyAgent:
             context = self._tensor(self.spec.scale_mu(mu))
             unit = actor(self._tensor(observations)[:, :, None], context)[:, :, 0].cpu().numpy()
         return self._to_bounds(unit.astype(np.float64))
+
+    def probe_of(
+        self,
+        observations: Sequence[np.ndarray],
+        mu: Sequence[np.ndarray],
+        gradients: Sequence[np.ndarray] | None = None,
+    ) -> Probe:
+        """What E episodes show: observations (T, n, k), mu (n_mu,) of each, T may differ.
+
+        ``gradients`` (T, n, m): those of the objective in the unit actions, where they are known.
+        """
+        longest = max(len(rows) for rows in observations)
+
+        def stack(episodes: Sequence[np.ndarray]) -> Tensor:  # -> (E, n, T, ...)
+            pad = [(0, longest), (0, 0), (0, 0)]
+            whole = np.stack([np.pad(rows, pad)[:longest] for rows in episodes])
+            return self._tensor(np.swapaxes(whole, 1, 2))
+
+        mask = [np.arange(longest) < len(rows) for rows in observations]
+        contexts = self._tensor(self.spec.scale_mu(np.stack(mu)))
+        known = None if gradients is None else stack(gradients)
+        return Probe(stack(observations), contexts, self._tensor(np.stack(mask)), known)
 
     # What the policy map draws.
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 System = Literal["density", "density-fluid", "flow"]
 Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
-Scheme = Literal["hypemarl", "marl", "fups-id", "fups-id-no-state", "nops"]
+Scheme = Literal["hypemarl", "marl", "fups-id", "nops", "fups-id-no-state"]
 Encoder = Literal["sinusoidal", "learned", "one-hot"]
 Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
@@ -148,8 +148,8 @@ class AgentConfig:
 
     scheme: Scheme = key(
         "hypemarl",
-        "hypemarl, marl (local state only), fups-id, fups-id-no-state (policies see place and mu "
-        "alone), nops",
+        "hypemarl, marl (local state only), fups-id, nops, fups-id-no-state (policies see place "
+        "and mu alone)",
     )
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"
@@ -268,6 +268,9 @@ class TrainingConfig:
     validation_size: int = key(8, "number of mu in the validation set", low=1)
     held_out_size: int = key(32, "number of mu in the held-out set of `evaluate`", low=1)
     checkpoint_every: int = key(50, "episodes between checkpoints of the last state", low=1)
+    diagnose_every: int = key(
+        0, "episodes between diagnostics in the metrics; 0 switches them off", low=0
+    )
     device: Device = key("auto", "auto (CUDA when present), cpu or cuda")
     threads: int = key(1, "torch threads on the CPU; more help one run on idle cores", low=1)
     tensorboard: bool = key(True, "also write TensorBoard events")
