@@ -170,7 +170,7 @@ class AgentConfig:
     )
     hyper_width: int = key(256, "width of the hypernetworks' hidden layers", low=1)
     hyper_depth: int = key(1, "hidden layers of the hypernetworks", low=1)
-    hyper_chunk: int = key(32, "chunked: weights that are made at a time", low=1)
+    hyper_chunk: int = key(64, "chunked: weights that are made at a time", low=1)
     hyper_chunk_embedding: int = key(8, "chunked: entries of the embedding of a chunk", low=1)
     hyper_rank: int = key(4, "low-rank: rank of what is generated of each layer", low=1)
     actor_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's policy", low=1)
