@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_networks import EPISODES, STEPS, build, draw, one_by_one
+from torch import Tensor
+from torch.nn import functional
 
 from hypemarl import config as configuration
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.networks import make_network
+from hypemarl.agents.networks import HyperScheme, make_network
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.td3 import TD3
@@ -36,6 +39,72 @@ def test_every_variant_equals_a_loop_over_samples(spec: AgentSpec, changes: dict
         torch.testing.assert_close(outputs[0, e, i, t], one_by_one(inputs[e, i, t], flat[e, i]))
     torch.testing.assert_close(network.at(mu)(inputs), outputs)
     torch.testing.assert_close(network.run_generated(flat, inputs), outputs[0])
+
+
+def hidden_layers(hyper: Any, before: Tensor) -> Tensor:
+    """Copy 0: LayerNorm and ReLU of the first, and those after it, for one context (width,)."""
+    for index in range(len(hyper.offset)):
+        if index:
+            before = before @ hyper.hidden[index - 1][0] + hyper.offset[index][0, 0]
+        shape, gain, bias = before.shape, hyper.norm_gain[index][0, 0], hyper.norm_bias[index][0, 0]
+        before = functional.layer_norm(before, shape, gain, bias).relu()
+    return before
+
+
+def linear_weights(hyper: Any, place: Tensor, mu: Tensor) -> list[Tensor]:
+    flat = []
+    for index, (fan_in, fan_out) in enumerate(hyper.shapes):
+        matrix = torch.cat([hyper.from_position[index][0], hyper.from_mu[index][0]])
+        raw = torch.cat([place, mu]) @ matrix + hyper.offset[index][0, 0]
+        size = fan_in * fan_out
+        flat += [raw[:size] * hyper.scale[index][0, 0], raw[size:]]
+    return flat
+
+
+def chunked_weights(hyper: Any, place: Tensor, mu: Tensor) -> list[Tensor]:
+    pieces, context = [], place @ hyper.from_position[0] + mu @ hyper.from_mu[0]
+    for piece in hyper.pieces[0]:
+        before = context + hyper.offset[0][0, 0] + piece @ hyper.from_piece[0]
+        pieces.append(hidden_layers(hyper, before) @ hyper.head[0] + hyper.head_bias[0, 0])
+    raw, flat, start = torch.cat(pieces), [], 0
+    for index, (fan_in, fan_out) in enumerate(hyper.shapes):
+        middle, end = start + fan_in * fan_out, start + (fan_in + 1) * fan_out
+        flat.append(raw[start:middle] * hyper.scale[index][0, 0])
+        flat.append(raw[middle:end] * hyper.bias_scale[index][0, 0])
+        start = end
+    return flat
+
+
+def low_rank_weights(hyper: Any, place: Tensor, mu: Tensor) -> list[Tensor]:
+    context = place @ hyper.from_position[0] + mu @ hyper.from_mu[0] + hyper.offset[0][0, 0]
+    features, flat = hidden_layers(hyper, context), []
+    for index, (fan_in, fan_out) in enumerate(hyper.shapes):
+        made = features @ hyper.heads[index][0] + hyper.head_bias[index][0, 0]
+        shared, base = hyper.shared[index][0], hyper.base[index][0]
+        if fan_in < fan_out:
+            both = base + made.view(fan_in + 1, -1) @ shared
+        else:
+            both = base + shared @ made.view(-1, fan_out)
+        assert torch.linalg.matrix_rank(both - base) <= 2
+        flat += [(both[:-1] * hyper.scale[index][0, 0]).flatten(), both[-1]]
+    return flat
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_the_book"),
+    [("linear", linear_weights), ("chunked", chunked_weights), ("low-rank", low_rank_weights)],
+)
+def test_weights_are_those_of_the_formula(
+    spec: AgentSpec, kind: str, by_the_book: Callable[..., list[Tensor]]
+) -> None:
+    """One context at a time, from the concatenated context where the code adds two parts."""
+    changes = {"hypernetwork": kind, "hyper_chunk": 7, "hyper_rank": 2}
+    network, (_, mu) = build(spec, "hypemarl", **changes), draw(spec)
+    assert isinstance(network, HyperScheme)
+    made, codes = network.generated(mu), network.codes()
+    for e, i in np.ndindex(EPISODES, spec.n_agents):
+        expected = torch.cat(by_the_book(network.hypernetwork, codes[i], mu[e]))
+        torch.testing.assert_close(made[e, i], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("scheme", ["hypemarl", "fups-id"])
