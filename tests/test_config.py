@@ -130,4 +130,5 @@ def test_explain_lists_every_key_with_its_meaning() -> None:
 
 
 def test_choices() -> None:
-    assert config.choices("agent.scheme") == ("hypemarl", "marl", "fups-id", "nops")
+    schemes = ("hypemarl", "marl", "fups-id", "nops", "fups-id-no-state")
+    assert config.choices("agent.scheme") == schemes

@@ -1,8 +1,45 @@
-"""Sinusoidal encoding of the agents' positions, the part of a context that says *where*."""
+"""Codes of the agents, the part of a context that says *who* or *where* an agent is.
+
+A code has mean square 1 over its entries, whatever its kind and size, so that what reads it starts
+with input of order one.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.config import AgentConfig
+
+
+def agent_codes(
+    spec: AgentSpec, config: AgentConfig, copies: int, generator: torch.Generator
+) -> Tensor:
+    """The codes of ``config.encoder``: a constant (n, d), or trained parameters (copies, n, d).
+
+    ``sinusoidal``: :func:`position_encoding`; near agents have similar codes, and places that were
+    never seen have some too. ``one-hot``: the identity times sqrt(n). ``learned``: an embedding per
+    agent that starts orthogonal, as in HyperMARL; rows are orthogonal where n <= d, else columns.
+    Only the last draws from ``generator``.
+    """
+    n, d = spec.n_agents, config.embedding_size
+    if config.encoder == "one-hot":
+        return n**0.5 * torch.eye(n)
+    if config.encoder == "learned":
+        codes = torch.empty(copies, n, d)
+        for copy in codes:
+            nn.init.orthogonal_(copy, gain=max(n, d) ** 0.5, generator=generator)
+        return nn.Parameter(codes)
+    return torch.as_tensor(encode(spec, config), dtype=torch.float32)
+
+
+def encode(spec: AgentSpec, config: AgentConfig) -> np.ndarray:
+    """(n, d) the sinusoidal encodings of this spec's positions, float64."""
+    return position_encoding(
+        spec.positions, config.encoding_size, spec.spacing, config.encoding_frequency
+    )
 
 
 def position_encoding(

@@ -1,19 +1,20 @@
-"""Hypernetwork: a context [encoding of the position, mu] in, the weights of a small network out.
+"""Hypernetwork: a context [code of the agent, mu] in, the weights of a small network out.
 
 Weights are generated once per distinct context (episode, agent), never per sample, and the part of
-the first layer that reads the encoding is computed once per agent: no array of size (episodes *
+the first layer that reads the code is computed once per agent: no array of size (episodes *
 agents, d) exists anywhere. After Ha, Dai, Le 2017 (static hypernetworks), with contexts as in
-HypeMARL.
+HypeMARL. Kinds with fewer parameters stand in :mod:`hypemarl.agents.compact_hypernetworks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from hypemarl.config import AgentConfig
 
 Layers = list[tuple[Tensor, Tensor]]  # (weight (B, in, out), bias (B, 1, out)) of each layer
 
@@ -35,47 +36,91 @@ def run_layers(inputs: Tensor, layers: Layers, extra: Tensor | None = None) -> T
 
 def fan_in_normal(generator: torch.Generator, *shape: int, fan_in: int) -> nn.Parameter:
     """A parameter with independent normal entries of variance 1 / fan_in."""
-    return nn.Parameter(torch.randn(shape, generator=generator) / fan_in**0.5)
+    return nn.Parameter(torch.randn(shape, generator=generator) / max(fan_in, 1) ** 0.5)
 
 
-class HyperNetwork(nn.Module):
+class Coded(nn.Module):
+    """Base of what reads the agents' codes: constant ones are no part of the state."""
+
+    encoding: Tensor | None
+
+    def keep_codes(self, codes: Tensor | None) -> None:
+        """Keep ``codes`` (n, d) as a constant, or (C, n, d) as parameters."""
+        if isinstance(codes, nn.Parameter):
+            self.encoding = codes
+        else:
+            self.register_buffer("encoding", codes, False)
+
+    def codes(self, first: bool = False) -> Tensor | None:
+        """(n, d), or (C, n, d) where they are trained; ``first`` as in :func:`pick`."""
+        if isinstance(self.encoding, nn.Parameter):
+            return pick(self.encoding, first)
+        return self.encoding
+
+
+class HyperNetwork(Coded):
     """``copies`` independent hypernetworks, evaluated together (2 for twin critics, 1 for a
     policy).
 
-    Each has ``depth`` hidden layers (linear, LayerNorm, ReLU) and one linear head per generated
-    layer. At the start a head's raw output has unit variance; a learned factor per layer, first
-    1/sqrt(fan_in), turns it into weights of fan-in variance, the last layer's further times
-    ``output_gain``. Generated biases start at zero.
+    At the start a raw output has unit variance; a learned factor per layer, first 1/sqrt(fan_in),
+    turns it into weights of fan-in variance, the last layer's further times ``output_gain``.
+    Generated biases start at zero. All kinds hold to these rules.
 
     Args:
-        encoding: (n, d) encoded positions, kept as a constant buffer.
+        codes: (n, d) constant codes of the agents, or (C, n, d) trained ones.
         mu_size: number of context parameters, which must come scaled to order one.
         sizes: widths of the generated network from input to output.
-        width, depth: hidden layers of the hypernetwork.
         copies: number of independent hypernetworks.
         output_gain: factor on the last generated layer at the start.
+        config: widths of the hypernetwork's own layers.
         generator: source of the initial values.
     """
 
-    encoding: Tensor
-
     def __init__(
         self,
-        encoding: np.ndarray,
+        codes: Tensor,
         mu_size: int,
         sizes: Sequence[int],
-        width: int,
-        depth: int,
         copies: int,
         output_gain: float,
+        config: AgentConfig,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        c, d, g = copies, encoding.shape[1], generator
-        self.sizes = tuple(sizes)
-        self.register_buffer("encoding", torch.as_tensor(encoding, dtype=torch.float32), False)
+        self.sizes, self.copies = tuple(sizes), copies
+        self.shapes = tuple(zip(sizes[:-1], sizes[1:], strict=True))
+        self.keep_codes(codes)
+        self._build(codes.shape[-1], mu_size, config, generator)
+        self.scale = nn.ParameterList()
+        for index, (fan_in, _) in enumerate(self.shapes):
+            gain = output_gain if index == len(self.shapes) - 1 else 1.0
+            self.scale.append(
+                nn.Parameter(torch.full((copies, 1, 1), gain / max(fan_in, 1) ** 0.5))
+            )
+
+    def _build(
+        self, entries: int, mu_size: int, config: AgentConfig, generator: torch.Generator
+    ) -> None:
+        """Make the parameters behind codes of ``entries`` numbers."""
+        raise NotImplementedError
+
+    def forward(self, mu: Tensor, first: bool = False) -> Layers:
+        """Weights for mu (E, n_mu): per layer (C*E*n, in, out) and (C*E*n, 1, out).
+
+        ``first`` takes copy 0 only and gives its parameters no gradient.
+        """
+        raise NotImplementedError
+
+
+class FeatureHyperNetwork(HyperNetwork):
+    """Base of the kinds with ``hyper_depth`` hidden layers (linear, LayerNorm, ReLU)."""
+
+    def _build(
+        self, entries: int, mu_size: int, config: AgentConfig, generator: torch.Generator
+    ) -> None:
+        c, g, width, depth = self.copies, generator, config.hyper_width, config.hyper_depth
         # Separate fan-ins, so that mu is heard beside an encoding of thousands of entries.
-        self.from_position = fan_in_normal(g, c, d, width, fan_in=d)
+        self.from_position = fan_in_normal(g, c, entries, width, fan_in=entries)
         self.from_mu = fan_in_normal(g, c, mu_size, width, fan_in=max(mu_size, 1))
         self.hidden = nn.ParameterList(
             fan_in_normal(g, c, width, width, fan_in=width) for _ in range(depth - 1)
@@ -87,27 +132,62 @@ class HyperNetwork(nn.Module):
         self.norm_bias = nn.ParameterList(
             nn.Parameter(torch.zeros(c, 1, width)) for _ in range(depth)
         )
+        self._build_heads(config, generator)
+
+    def _build_heads(self, config: AgentConfig, generator: torch.Generator) -> None:
+        """Make what turns the last hidden layer into weights."""
+        raise NotImplementedError
+
+    def _head(self, generator: torch.Generator, outputs: int, zeros: int) -> nn.Parameter:
+        """(C, width, outputs + zeros): ``outputs`` of unit variance, and ``zeros`` that are zero.
+
+        ReLU after LayerNorm has mean square 1/2, so that variance 2/width gives unit variance.
+        """
+        c, _, width = self.offset[0].shape
+        head = torch.randn((c, width, outputs), generator=generator) * (2.0 / width) ** 0.5
+        return nn.Parameter(torch.cat([head, torch.zeros(c, width, zeros)], dim=2))
+
+    def _features(self, mu: Tensor, first: bool) -> Tensor:
+        """(C, E*n, width) outputs of the last hidden layer."""
+        hidden = self._context(mu, first)
+        for index in range(len(self.offset)):
+            if index:
+                hidden = self._linear(hidden, index, first)
+            hidden = self._activate(hidden, index, first)
+        return hidden
+
+    def _context(self, mu: Tensor, first: bool) -> Tensor:
+        """(C, E*n, width) what the first hidden layer is the activation of."""
+        position = torch.matmul(given(self.codes(first)), pick(self.from_position, first))
+        context = torch.matmul(mu, pick(self.from_mu, first))  # (C, E, h)
+        context = context + pick(self.offset[0], first)
+        return (context[:, :, None] + position[:, None]).flatten(1, 2)
+
+    def _linear(self, hidden: Tensor, index: int, first: bool) -> Tensor:
+        offset, weight = pick(self.offset[index], first), pick(self.hidden[index - 1], first)
+        return torch.baddbmm(offset, hidden, weight)
+
+    def _activate(self, hidden: Tensor, index: int, first: bool) -> Tensor:
+        hidden = functional.layer_norm(hidden, hidden.shape[-1:])
+        gain, bias = pick(self.norm_gain[index], first), pick(self.norm_bias[index], first)
+        return torch.addcmul(bias, hidden, gain).relu_()
+
+
+class MLPHyperNetwork(FeatureHyperNetwork):
+    """Kind ``mlp``: one linear head per generated layer on the hidden layers' features."""
+
+    def _build_heads(self, config: AgentConfig, generator: torch.Generator) -> None:
         self.heads, self.head_bias = nn.ParameterList(), nn.ParameterList()
-        self.scale = nn.ParameterList()
-        for index, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-            # ReLU after LayerNorm has mean square 1/2, so variance 2/width gives unit variance.
-            head = torch.randn((c, width, fan_in * fan_out), generator=g) * (2.0 / width) ** 0.5
-            head = torch.cat([head, torch.zeros(c, width, fan_out)], dim=2)
-            self.heads.append(nn.Parameter(head))
-            self.head_bias.append(nn.Parameter(torch.zeros(c, 1, (fan_in + 1) * fan_out)))
-            gain = output_gain if index == len(sizes) - 2 else 1.0
-            self.scale.append(nn.Parameter(torch.full((c, 1, 1), gain / fan_in**0.5)))
+        for fan_in, fan_out in self.shapes:
+            self.heads.append(self._head(generator, fan_in * fan_out, fan_out))
+            zeros = torch.zeros(self.copies, 1, (fan_in + 1) * fan_out)
+            self.head_bias.append(nn.Parameter(zeros))
 
     def forward(self, mu: Tensor, first: bool = False) -> Layers:
-        """Weights for mu (E, n_mu): per layer (C*E*n, in, out) and (C*E*n, 1, out).
-
-        ``first`` takes copy 0 only and gives its parameters no gradient.
-        """
+        """One product per generated layer."""
         features = self._features(mu, first)
         layers: Layers = []
-        for index, (fan_in, fan_out) in enumerate(
-            zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        ):
+        for index, (fan_in, fan_out) in enumerate(self.shapes):
             head, bias, scale = (
                 pick(group[index], first) for group in (self.heads, self.head_bias, self.scale)
             )
@@ -118,23 +198,13 @@ class HyperNetwork(nn.Module):
             layers.append((weight.view(-1, fan_in, fan_out), offset.view(-1, 1, fan_out)))
         return layers
 
-    def _features(self, mu: Tensor, first: bool) -> Tensor:
-        """(C, E*n, width) outputs of the last hidden layer."""
-        position = torch.matmul(self.encoding, pick(self.from_position, first))  # (C, n, h)
-        context = torch.matmul(mu, pick(self.from_mu, first))  # (C, E, h)
-        context = context + pick(self.offset[0], first)
-        hidden = (context[:, :, None] + position[:, None]).flatten(1, 2)
-        for index in range(len(self.offset)):
-            if index:
-                hidden = torch.baddbmm(
-                    pick(self.offset[index], first), hidden, pick(self.hidden[index - 1], first)
-                )
-            hidden = functional.layer_norm(hidden, hidden.shape[-1:])
-            gain, bias = pick(self.norm_gain[index], first), pick(self.norm_bias[index], first)
-            hidden = torch.addcmul(bias, hidden, gain).relu_()
-        return hidden
-
 
 def pick(parameter: Tensor, first: bool) -> Tensor:
     """The parameter of all copies, or copy 0 alone and without gradient."""
     return parameter[:1].detach() if first else parameter
+
+
+def given(tensor: Tensor | None) -> Tensor:
+    """The tensor, which must be there."""
+    assert tensor is not None
+    return tensor

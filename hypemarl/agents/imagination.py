@@ -178,10 +178,10 @@ def imagine(
         if cutoff is not None:
             weight = weight * cutoff(history, actions, start.given)
         following, shares = surrogate(history, actions, start.given)
-        if backward_discount < 1.0:
-            rest = (1.0 - backward_discount) * following.detach()
-            following = backward_discount * following + rest
         history = push(history, following)
+        if backward_discount < 1.0:
+            rest = (1.0 - backward_discount) * history.detach()
+            history = backward_discount * history + rest
         done.append(actions)
         costs.append(shares)
         weights.append(weight)

@@ -74,6 +74,10 @@ class RewardLearner(TD3):
         """An update, and what the fit of the discriminator cost."""
         return super().learn(batch) | {"reward_loss": self.reward_loss}
 
+    def value_bound(self, reward: float) -> float:
+        """Largest |Q| of learned rewards; those as given have no part in it."""
+        return self._discounted(BOUND)
+
     def _judge(self, observations: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
         """Logits (E, n, T): large where a demonstrator would have done so."""
         return self.discriminator(torch.cat([observations, actions], dim=-1), mu)[0].squeeze(-1)

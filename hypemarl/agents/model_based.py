@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.imagination import Imagined, Piece
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.policy import ExploringAgent, track
-from hypemarl.agents.replay import Replay
+from hypemarl.agents.policy import ExploringAgent, cosine, set_rate, track
+from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.surrogate import LocalModel
 from hypemarl.agents.td3 import TD3
@@ -49,17 +50,26 @@ class ModelPolicyGradient(ExploringAgent):
         self.optimiser = torch.optim.Adam(self.actor.parameters(), config.surrogate.policy_rate)
         self.updates = 0
 
-    def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
+    def improve(
+        self, replay: Replay, *, first: bool, episodes: int, share: float
+    ) -> tuple[Losses, int]:
         """Fit the surrogate and improve the actor in it; returns losses and updates made.
 
         ``first``: after the random episodes, when there is most to learn; ``episodes``: real ones
-        since the last time, which make no difference.
+        since the last time, which make no difference; ``share`` of the training that is done.
         """
         config = self.config.surrogate
-        losses = self.model.fit(replay, config.first_fits if first else config.fits)
+        fall = cosine(share, config.rate_end)
+        losses = self.model.fit(replay, config.first_fits if first else config.fits, fall)
+        set_rate(self.optimiser, config.policy_rate * fall)
         count = config.first_updates if first else config.updates
         costs = [self._descend_imagined(replay) for _ in range(count)]
-        return losses | {"imagined_cost": costs[-1]}, count
+        return losses | {"imagined_cost": float(np.mean(costs[-max(count // 2, 1) :]))}, count
+
+    def probe(self, sample: Batch) -> Probe:
+        """What a sample shows of the policies; no critic knows a gradient of it."""
+        observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
+        return Probe(observations, self._tensor(self.spec.scale_mu(sample.mu)), mask)
 
     def _descend_imagined(self, replay: Replay) -> float:
         """One update; returns the mean cost of the imagined episodes."""
@@ -132,13 +142,17 @@ class Dyna(TD3):
         self.choice = numpy_generator(seed, "real-or-imagined")
         self.imagined_noise = Noise(spec, config.noise_smoothing, seed, IMAGINED_SLOT)
 
-    def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
+    def improve(
+        self, replay: Replay, *, first: bool, episodes: int, share: float
+    ) -> tuple[Losses, int]:
         """Fit, imagine, and update in proportion to real and imagined episodes.
 
-        ``episodes``: real ones since the last call. Returns losses and updates made.
+        ``first``, ``share``: as of :class:`ModelPolicyGradient`; ``episodes``: real ones since the
+        last call. Returns losses and updates made.
         """
         config = self.config.surrogate
-        losses = self.model.fit(replay, config.first_fits if first else config.fits)
+        fall = cosine(share, config.rate_end)
+        losses = self.model.fit(replay, config.first_fits if first else config.fits, fall)
         imagined = self._imagined(replay, config.imagined_per_real * episodes)
         count = self.steps * episodes * (1 + config.imagined_per_real)
         share = config.imagined_per_real / (1.0 + config.imagined_per_real)

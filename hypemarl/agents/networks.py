@@ -7,28 +7,32 @@ T steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 
 scheme     parameters                                    sees mu               knows its place
 ========== ============================================ ===================== ==================
 hypemarl   generated per (episode, agent) by a           through the weights   through the weights
-           hypernetwork from [encoding, mu]
+           hypernetwork from [code, mu]
 marl       shared by all agents                          no                    no
-fups-id    shared by all agents                          as an input           encoding as an input
+fups-id    shared by all agents                          as an input           code as an input
 nops       each agent its own                            as an input           by having its own
 ========== ============================================ ===================== ==================
+
+``agent.encoder`` says what an agent's code is, ``agent.hypernetwork`` the kind of hypernetwork.
+``fups-id-no-state`` is ``fups-id`` here; its policies are given no observation
+(:class:`hypemarl.agents.policy.Actor`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.encoding import position_encoding
-from hypemarl.agents.hypernetwork import HyperNetwork, Layers, fan_in_normal, pick, run_layers
+from hypemarl.agents.compact_hypernetworks import KINDS
+from hypemarl.agents.encoding import agent_codes
+from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, pick, run_layers
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 
 
-class AgentNetwork(nn.Module):
+class AgentNetwork(Coded):
     """Base of the schemes: ``copies`` networks of the given widths for each of n agents."""
 
     def __init__(self, n_agents: int, sizes: Sequence[int], copies: int) -> None:
@@ -46,9 +50,25 @@ class AgentNetwork(nn.Module):
         """``forward`` at this mu (E, n_mu), with what mu alone decides computed once."""
         return lambda inputs: self(inputs, mu)
 
-    def generated(self, mu: Tensor) -> Tensor:
-        """(E, n, p) the flat parameters of copy 0 that each agent acts by, layer after layer."""
+    def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
+        """(E, n, p) the flat parameters of copy 0 that each agent acts by, layer after layer.
+
+        ``trained`` keeps their graph: what they owe to the network's own parameters.
+        """
         raise NotImplementedError
+
+    def run_generated(self, flat: Tensor, inputs: Tensor) -> Tensor:
+        """Inputs (E, n, T, in) through the parameters (E, n, p) of :meth:`generated`."""
+        episodes, n, steps, size = inputs.shape
+        layers: Layers = []
+        start, flat = 0, flat.flatten(0, 1)
+        for fan_in, fan_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+            middle, end = start + fan_in * fan_out, start + (fan_in + 1) * fan_out
+            weight = flat[:, start:middle].reshape(len(flat), fan_in, fan_out)
+            layers.append((weight, flat[:, None, middle:end]))
+            start = end
+        outputs = run_layers(inputs.reshape(episodes * n, steps, size), layers)
+        return outputs.view(episodes, n, steps, -1)
 
 
 class HyperScheme(AgentNetwork):
@@ -56,7 +76,7 @@ class HyperScheme(AgentNetwork):
 
     def __init__(
         self,
-        encoding: np.ndarray,
+        codes: Tensor,
         mu_size: int,
         sizes: Sequence[int],
         copies: int,
@@ -64,17 +84,13 @@ class HyperScheme(AgentNetwork):
         config: AgentConfig,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(len(encoding), sizes, copies)
-        self.hypernetwork = HyperNetwork(
-            encoding,
-            mu_size,
-            sizes,
-            config.hyper_width,
-            config.hyper_depth,
-            copies,
-            output_gain,
-            generator,
-        )
+        super().__init__(codes.shape[-2], sizes, copies)
+        kind = KINDS[config.hypernetwork]
+        self.hypernetwork = kind(codes, mu_size, sizes, copies, output_gain, config, generator)
+
+    def codes(self, first: bool = False) -> Tensor | None:
+        """The hypernetwork's."""
+        return self.hypernetwork.codes(first)
 
     def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
         """One set of weights per (episode, agent), shared by its T steps."""
@@ -90,26 +106,25 @@ class HyperScheme(AgentNetwork):
         flat = _per_copy(inputs.reshape(episodes * n, steps, size), copies)
         return run_layers(flat, layers).view(copies, episodes, n, steps, -1)
 
-    def generated(self, mu: Tensor) -> Tensor:
+    def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """Weights and biases as the hypernetwork makes them."""
-        flat = [part.flatten(1) for layer in self.hypernetwork(mu, True) for part in layer]
+        layers, contexts = self.hypernetwork(mu, not trained), len(mu) * self.n_agents
+        flat = [part[:contexts].flatten(1) for layer in layers for part in layer]
         return torch.cat(flat, dim=1).view(len(mu), self.n_agents, -1)
 
 
 class PlainScheme(AgentNetwork):
     """Ordinary parameters: one network for all agents (``owners`` 1), or one for each (n).
 
-    The first layer may also read mu and the encoding. Their parts are computed once per episode and
+    The first layer may also read mu and the code. Their parts are computed once per episode and
     once per agent and added, which equals concatenating them to every input.
     """
-
-    encoding: Tensor | None
 
     def __init__(
         self,
         n_agents: int,
         owners: int,
-        encoding: np.ndarray | None,
+        codes: Tensor | None,
         mu_size: int,
         sizes: Sequence[int],
         copies: int,
@@ -119,13 +134,12 @@ class PlainScheme(AgentNetwork):
         super().__init__(n_agents, sizes, copies)
         c, g = copies, generator
         self.owners = owners
-        entries = 0 if encoding is None else encoding.shape[1]
-        known = None if encoding is None else torch.as_tensor(encoding, dtype=torch.float32)
-        self.register_buffer("encoding", known, False)
+        entries = 0 if codes is None else codes.shape[-1]
+        self.keep_codes(codes)
         hidden = sizes[1]
-        # Separate fan-ins, as in the hypernetwork: the observation is heard beside the encoding.
+        # Separate fan-ins, as in the hypernetwork: the observation is heard beside the code.
         self.from_position = (
-            None if encoding is None else fan_in_normal(g, c, entries, hidden, fan_in=entries)
+            None if codes is None else fan_in_normal(g, c, entries, hidden, fan_in=entries)
         )
         self.from_mu = (
             fan_in_normal(g, c, owners, mu_size, hidden, fan_in=mu_size) if mu_size else None
@@ -143,7 +157,8 @@ class PlainScheme(AgentNetwork):
         copies = 1 if first else self.copies
         if self.owners > 1:  # each owner's samples together: (E, n, T) -> (n, E * T)
             inputs = inputs.transpose(0, 1)
-        flat = _per_copy(inputs.reshape(self.owners, -1, size), copies)
+        samples = episodes * n * steps // self.owners  # not -1: a policy may see nothing
+        flat = _per_copy(inputs.reshape(self.owners, samples, size), copies)
         extra = self._extra(mu, steps, first)
         outputs = run_layers(flat, self._layers(first), extra)
         if self.owners > 1:
@@ -157,16 +172,16 @@ class PlainScheme(AgentNetwork):
         ]
 
     def _extra(self, mu: Tensor, steps: int, first: bool) -> Tensor | None:
-        """(C*owners, S, hidden) the first layer's part from mu and encoding, for every sample."""
+        """(C*owners, S, hidden) the first layer's part from mu and code, for every sample."""
         if self.from_mu is None and self.from_position is None:
             return None
         episodes = len(mu)
         if self.owners > 1:
-            total = torch.matmul(mu, pick(_given(self.from_mu), first))  # (C, n, E, h)
+            total = torch.matmul(mu, pick(given(self.from_mu), first))  # (C, n, E, h)
         else:
             total = torch.zeros((), device=mu.device)
             if self.from_position is not None:
-                place = torch.matmul(_given(self.encoding), pick(self.from_position, first))
+                place = torch.matmul(given(self.codes(first)), pick(self.from_position, first))
                 total = total + place[:, None]  # (C, 1, n, h)
             if self.from_mu is not None:
                 total = total + torch.matmul(mu, pick(self.from_mu, first)[:, 0])[:, :, None]
@@ -175,17 +190,17 @@ class PlainScheme(AgentNetwork):
         spread = total[:, :, :, None].expand(*total.shape[:3], steps, hidden)
         return spread.reshape(copies * self.owners, -1, hidden)
 
-    def generated(self, mu: Tensor) -> Tensor:
-        """The parameters an agent acts by; the inputs mu and encoding are folded into its bias."""
-        extra = self._extra(mu, 1, True)
-        layers = self._layers(True)
+    def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
+        """The parameters an agent acts by; the inputs mu and code are folded into its bias."""
+        first, owners = not trained, self.owners
+        extra = self._extra(mu, 1, first)
         shape = (len(mu), self.n_agents, -1)
         parts = []
-        for index, layer in enumerate(layers):
-            weight, bias = (part.flatten(1).expand(self.n_agents, -1) for part in layer)
+        for index, layer in enumerate(self._layers(first)):
+            weight, bias = (part[:owners].flatten(1).expand(self.n_agents, -1) for part in layer)
             weight, bias = weight.expand(*shape), bias.expand(*shape)
             if index == 0 and extra is not None:
-                folded = extra.view(self.owners, -1, extra.shape[-1])
+                folded = extra[:owners].view(owners, -1, extra.shape[-1])
                 if self.owners > 1:
                     folded = folded.transpose(0, 1)  # (n, E, h) -> (E, n, h)
                 bias = bias + folded.reshape(*shape)
@@ -203,34 +218,21 @@ def make_network(
 ) -> AgentNetwork:
     """The network of ``config.scheme`` with layer widths ``sizes`` (input, hidden..., output)."""
     n, mu_size = spec.n_agents, spec.mu_size
-    encoding = encode(spec, config)
+    known = ("hypemarl", "marl", "fups-id", "fups-id-no-state", "nops")
+    if config.scheme not in known:
+        raise ValueError(f"unknown scheme {config.scheme!r}: take one of {', '.join(known)}")
+    if config.scheme == "marl":
+        return PlainScheme(n, 1, None, 0, sizes, copies, output_gain, generator)
+    if config.scheme == "nops":
+        return PlainScheme(n, n, None, mu_size, sizes, copies, output_gain, generator)
+    codes = agent_codes(spec, config, copies, generator)
     if config.scheme == "hypemarl":
-        return HyperScheme(encoding, mu_size, sizes, copies, output_gain, config, generator)
-    plain = {
-        "marl": (1, None, 0),
-        "fups-id": (1, encoding, mu_size),
-        "nops": (n, None, mu_size),
-    }
-    if config.scheme not in plain:
-        raise ValueError(f"unknown scheme {config.scheme!r}: take hypemarl or one of {list(plain)}")
-    owners, known, parameters = plain[config.scheme]
-    return PlainScheme(n, owners, known, parameters, sizes, copies, output_gain, generator)
-
-
-def encode(spec: AgentSpec, config: AgentConfig) -> np.ndarray:
-    """(n, d) the encodings of this spec's agents."""
-    return position_encoding(
-        spec.positions, config.encoding_size, spec.spacing, config.encoding_frequency
-    )
+        return HyperScheme(codes, mu_size, sizes, copies, output_gain, config, generator)
+    return PlainScheme(n, 1, codes, mu_size, sizes, copies, output_gain, generator)
 
 
 def _per_copy(flat: Tensor, copies: int) -> Tensor:
     """(B, S, in) -> (C*B, S, in), the same inputs for each copy."""
     if copies == 1:
         return flat
-    return flat.expand(copies, *flat.shape).reshape(-1, *flat.shape[1:])
-
-
-def _given(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None
-    return tensor
+    return flat.expand(copies, *flat.shape).flatten(0, 1)

@@ -7,6 +7,7 @@ and noise are per component.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.networks import encode, make_network
+from hypemarl.agents.diagnostics import Probe
+from hypemarl.agents.encoding import encode
+from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
@@ -22,16 +25,23 @@ from hypemarl.seeding import torch_generator
 
 
 class Actor(nn.Module):
-    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m)."""
+    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m).
+
+    Scheme ``fups-id-no-state`` is HyperMARL's ablation FuPS+ID (No State) (arXiv:2412.04233): one
+    shared policy that reads which agent it is, here also mu, and no observation at all, which
+    tells what identity alone is worth, without gradients of observation and identity coupled in
+    one network. It acts open loop. Its critics see what those of ``fups-id`` do.
+    """
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
-        sizes = (spec.observation_size, *config.actor_hidden, spec.action_size)
+        self.seen = 0 if config.scheme == "fups-id-no-state" else spec.observation_size
+        sizes = (self.seen, *config.actor_hidden, spec.action_size)
         self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
 
     def forward(self, observations: Tensor, mu: Tensor) -> Tensor:
         """Unit actions in (-1, 1)."""
-        return torch.tanh(self.network(observations, mu)[0])
+        return torch.tanh(self.network(observations[..., : self.seen], mu)[0])
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
         """The policies at this mu (E, n_mu), made once for all the steps that they are called for.
@@ -39,7 +49,7 @@ class Actor(nn.Module):
         Equal to ``forward`` at that mu; gradients of all calls meet in the weights made here.
         """
         network = self.network.at(mu)
-        return lambda observations: torch.tanh(network(observations)[0])
+        return lambda observations: torch.tanh(network(observations[..., : self.seen])[0])
 
 
 class PolicyAgent:
@@ -78,11 +88,36 @@ class PolicyAgent:
         self.actor.load_state_dict(state["actor"])
         self.actor_average.load_state_dict(state["actor_average"])
 
+    def probe_of(
+        self,
+        observations: Sequence[np.ndarray],
+        mu: Sequence[np.ndarray],
+        gradients: Sequence[np.ndarray] | None = None,
+    ) -> Probe:
+        """What E episodes show: observations (T, n, k), mu (n_mu,) of each, T may differ.
+
+        ``gradients`` (T, n, m): those of the objective in the unit actions, where they are known.
+        """
+        longest = max(len(rows) for rows in observations)
+
+        def stack(episodes: Sequence[np.ndarray]) -> Tensor:  # -> (E, n, T, ...)
+            pad = [(0, longest), (0, 0), (0, 0)]
+            whole = np.stack([np.pad(rows, pad)[:longest] for rows in episodes])
+            return self._tensor(np.swapaxes(whole, 1, 2))
+
+        mask = [np.arange(longest) < len(rows) for rows in observations]
+        contexts = self._tensor(self.spec.scale_mu(np.stack(mu)))
+        known = None if gradients is None else stack(gradients)
+        return Probe(stack(observations), contexts, self._tensor(np.stack(mask)), known)
+
     # What the policy map draws.
 
     def encodings(self) -> np.ndarray:
-        """(n, d) the agents' encoded positions."""
-        return encode(self.spec, self.config)
+        """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
+        codes = self.actor_average.network.codes(first=True)
+        if codes is None:
+            return encode(self.spec, self.config)
+        return codes.reshape(self.spec.n_agents, -1).cpu().numpy().astype(np.float64)
 
     def policy_weights(self, mu: np.ndarray) -> np.ndarray:
         """(n, p) the flat parameters of each agent's averaged policy at this mu (n_mu,)."""
@@ -153,6 +188,17 @@ class ExploringAgent(PolicyAgent):
         stored = [state["noise"], *state.get("noise_of_other_slots", [])]
         for noise, own in zip(self.noises, stored, strict=False):
             noise.load_state_dict(own)
+
+
+def cosine(share: float, end: float) -> float:
+    """Half a cosine from 1 at the start of training to ``end`` where ``share`` of it is 1."""
+    return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Let the next steps of ``optimiser`` be made with this rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 @torch.no_grad()

@@ -173,6 +173,19 @@ class Replay:
             times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
         else:
             times = self._draw_times(self.lengths[chosen], steps)
+        return self._gather(chosen, times)
+
+    def latest(self, episodes: int) -> Batch | None:
+        """All steps of the last complete episodes, without drawing; None where there is none."""
+        order = (self._next - 1 - np.arange(self.capacity)) % self.capacity
+        chosen = order[self.lengths[order] > 0][:episodes]
+        if not len(chosen):
+            return None
+        times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
+        return self._gather(chosen, times)
+
+    def _gather(self, chosen: np.ndarray, times: np.ndarray) -> Batch:
+        """The steps ``times`` (E, T) of the episodes in the slots ``chosen`` (E,)."""
         rows = chosen[:, None]
         along = np.swapaxes  # advanced indices put (E, T) first: (E, T, n, ...) -> (E, n, T, ...)
         return Batch(

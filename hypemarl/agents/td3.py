@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hypemarl.agents.critics import make_critic, neighbourhood_mean
+from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
@@ -174,6 +175,27 @@ class TD3(ExploringAgent):
             missing = missing * (missing * (batch["wanted"] - batch["actions"]) > 0)
         distance = masked_mean(missing.square().mean(dim=-1), batch["mask"])
         return -gain / size + self.config.cloning * distance
+
+    def probe(self, sample: Batch) -> Probe:
+        """What the actor's own objective, the mean value, says of its actions on a sample."""
+        observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
+        mu = self._tensor(self.spec.scale_mu(sample.mu))
+        targets = {"targets": self._tensor(sample.targets)}
+        features = self._features(targets, observations, self._tensor(sample.left))
+        with torch.no_grad():
+            actions = self.actor(observations, mu)
+        values = self.critic(features, actions.requires_grad_(), mu, first=True)[0]
+        (gradient,) = torch.autograd.grad(masked_mean(values, mask), actions)
+        return Probe(observations, mu, mask, gradient)
+
+    def value_bound(self, reward: float) -> float:
+        """Largest |Q| that is possible where no reward, as given, exceeds ``reward`` in size."""
+        scaled = self.config.reward_scale * reward
+        return self._discounted(min(scaled, self.config.reward_clip or scaled))
+
+    def _discounted(self, reward: float) -> float:
+        """Sum of this reward at every step from now on."""
+        return reward / (1.0 - self.config.gamma) if self.config.gamma < 1.0 else float("inf")
 
     def _update_critic(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         noise = torch.randn(

@@ -33,6 +33,12 @@ def _agent_update() -> dict[str, float]:
     return run()
 
 
+def _scaling_agents() -> dict[str, float]:
+    from hypemarl.bench.scaling_agents import run
+
+    return run()
+
+
 def _env_steps() -> dict[str, float]:
     from hypemarl.bench.env_steps import run
 
@@ -50,6 +56,7 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "flow-step": _flow_step,
     "reset": _reset,
     "agent-update": _agent_update,
+    "scaling-agents": _scaling_agents,
     "env-steps": _env_steps,
     "adjoint": _adjoint,
 }

@@ -38,10 +38,10 @@ def run(
 
 
 def _run(repeats: int, repeats_per_sample: int, episodes: int, steps: int) -> dict[str, float]:
-    spec = _spec()
+    spec = square_spec(GRID)
     # Hypernetwork width 256 and a dynamic layer of 64 are the defaults; both networks are updated.
     agent = TD3(spec, AgentConfig(credit="local", policy_delay=1), seed=0)
-    batch = _batch(spec, episodes, steps)
+    batch = random_batch(spec, episodes, steps)
     shared, separate = agent.prepare(batch), agent.prepare(per_sample(batch))
     difference = _largest_difference(_gradients(agent, shared), _gradients(agent, separate))
     if not difference <= TOLERANCE:
@@ -82,25 +82,27 @@ def per_sample(batch: Batch) -> Batch:
     )
 
 
-def _spec() -> AgentSpec:
-    axis = np.linspace(-0.875, 0.875, GRID[0])
-    positions = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+def square_spec(grid: tuple[int, int]) -> AgentSpec:
+    """Agents on a grid over (-1, 1)^2 as in density-vacuum: 9 observed numbers, 2 actions."""
+    axes = [np.linspace(-1 + 1 / size, 1 - 1 / size, size) for size in grid]
+    positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     return AgentSpec(
         observation_size=9,
         action_size=2,
         action_low=-np.ones(2),
         action_high=np.ones(2),
         positions=positions,
-        spacing=0.25,
+        spacing=2 / max(grid),
         mu_low=np.array([0.0, -0.5]),
         mu_high=np.array([0.5, 0.5]),
         own_features=(4,),
-        stencil=partial(grid_stencil, GRID),
-        grid=GRID,
+        stencil=partial(grid_stencil, grid),
+        grid=grid,
     )
 
 
-def _batch(spec: AgentSpec, episodes: int, steps: int) -> Batch:
+def random_batch(spec: AgentSpec, episodes: int, steps: int) -> Batch:
+    """Whole episodes of random numbers."""
     generator = np.random.default_rng(0)
     shape = (episodes, spec.n_agents, steps)
 

@@ -229,6 +229,18 @@ def do_evaluate(given: Arguments) -> None:
     write_json(given.json, flat(rows))
 
 
+def do_diagnose(given: Arguments) -> None:
+    """How the agents of runs share."""
+    from hypemarl.training.diagnosis import diagnose_run
+
+    if given.episodes < 1:
+        raise ConfigError(f"--episodes: expected 1 or more, got {given.episodes}")
+    rows = [diagnose_run(run, episodes=given.episodes) for run in _expand(given.runs)]
+    for row in rows:
+        say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
+    write_json(given.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
+
+
 def do_compare(given: Arguments) -> None:
     """The table of evaluated runs, and their curves."""
     do_evaluate(given)
@@ -275,7 +287,7 @@ def do_bench(given: Arguments) -> None:
     _known("benchmark", [given.name], BENCHES)
     result = BENCHES[given.name]()
     for name, value in result.items():
-        say(f"{name:>24}  {value:.4g}" if isinstance(value, float) else f"{name:>24}  {value}")
+        say(f"{name:>24}  {_shown(value)}")
     write_json(given.json, result)
 
 
@@ -323,6 +335,10 @@ def _expand(paths: Sequence[str]) -> list[Path]:
         inner = sorted(file.parent for file in path.glob("*/config.yaml"))
         runs += [path] if (path / "config.yaml").is_file() or not inner else inner
     return runs
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _known(kind: str, names: Sequence[str], known: Any) -> None:

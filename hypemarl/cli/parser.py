@@ -112,6 +112,14 @@ def _add_run_commands(commands: Any) -> None:
     _add_evaluation(parser)
     parser.add_argument("--output", metavar="PNG", default="curves.png")
 
+    text = "Tell how the agents of a run share: conflict and noise of their gradients, diversity"
+    parser = _command(
+        commands, handlers.do_diagnose, text, "runs/hypemarl/seed0 --json diagnosis.json"
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
+    parser.add_argument("--episodes", type=int, default=4, help="run afresh (default 4)")
+    parser.add_argument("--json", metavar="FILE", help="also write one flat object per run")
+
     text = "Map the recovered share over two parameters, up to a fifth beyond the training range"
     parser = _command(
         commands, handlers.do_map, text, "runs/apg/seed0 --parameters target_x target_y"

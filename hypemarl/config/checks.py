@@ -88,7 +88,9 @@ def check_combinations(config: Config) -> None:
             "take a radius of 1 or more, or agent.credit=local",
         ),
         (
-            agent.scheme in ("hypemarl", "fups-id") and agent.encoding_size < 2 * axes,
+            agent.scheme in ("hypemarl", "fups-id", "fups-id-no-state")
+            and agent.encoder == "sinusoidal"
+            and agent.encoding_size < 2 * axes,
             f"agent.encoding_size ({agent.encoding_size}) must be at least {2 * axes}: a sine and "
             f"a cosine for each of {axes} axes",
         ),

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 System = Literal["density", "density-fluid", "flow"]
 Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
-Scheme = Literal["hypemarl", "marl", "fups-id", "nops"]
+Scheme = Literal["hypemarl", "marl", "fups-id", "nops", "fups-id-no-state"]
+Encoder = Literal["sinusoidal", "learned", "one-hot"]
+Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
 Reward = Literal["own", "neighbourhood", "global", "mixed"]
 Context = Literal["target", "initial", "reynolds", "angle", "speed"]
@@ -178,6 +180,12 @@ class SurrogateConfig:
         0, "mbpg: control steps that are imagined, from anywhere; 0: whole episodes", low=0
     )
     policy_rate: float = key(4e-3, "mbpg: Adam rate of the actor", above=0)
+    rate_end: float = key(
+        0.1,
+        "share of rate and policy_rate that is left at the end (cosine between)",
+        above=0,
+        high=1,
+    )
     policy_average_rate: float = key(
         0.02, "mbpg: rate of the averaged actor, per update", above=0, high=1
     )
@@ -190,19 +198,33 @@ class SurrogateConfig:
 class AgentConfig:
     """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
 
-    scheme: Scheme = key("hypemarl", "hypemarl, marl (local state only), fups-id, nops")
+    scheme: Scheme = key(
+        "hypemarl",
+        "hypemarl, marl (local state only), fups-id, nops, fups-id-no-state (policies see place "
+        "and mu alone)",
+    )
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"
     )
     credit_radius: int = key(
         2, "near agents, in patches, of neighbourhood and cooperative credit", low=0
     )
+    encoder: Encoder = key(
+        "sinusoidal", "an agent's code: sinusoidal (of its position), learned (embedding), one-hot"
+    )
+    embedding_size: int = key(32, "d, entries of a learned embedding", low=1)
     encoding_size: int = key(2048, "d, entries of the sinusoidal encoding of the position", low=1)
     encoding_frequency: float = key(
         8.0, "highest angular frequency, in rad per agent spacing", above=0
     )
+    hypernetwork: Hypernetwork = key(
+        "mlp", "mlp, linear (context to weights), chunked (weights in pieces), low-rank"
+    )
     hyper_width: int = key(256, "width of the hypernetworks' hidden layers", low=1)
     hyper_depth: int = key(1, "hidden layers of the hypernetworks", low=1)
+    hyper_chunk: int = key(64, "chunked: weights that are made at a time", low=1)
+    hyper_chunk_embedding: int = key(8, "chunked: entries of the embedding of a chunk", low=1)
+    hyper_rank: int = key(4, "low-rank: rank of what is generated of each layer", low=1)
     actor_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's policy", low=1)
     critic_hidden: tuple[int, ...] = key(
         (64,), "hidden layers of each agent's value networks", low=1
@@ -302,6 +324,9 @@ class TrainingConfig:
     validation_size: int = key(8, "number of mu in the validation set", low=1)
     held_out_size: int = key(32, "number of mu in the held-out set of `evaluate`", low=1)
     checkpoint_every: int = key(50, "episodes between checkpoints of the last state", low=1)
+    diagnose_every: int = key(
+        0, "episodes between diagnostics in the metrics; 0 switches them off", low=0
+    )
     device: Device = key("auto", "auto (CUDA when present), cpu or cuda")
     threads: int = key(1, "torch threads on the CPU; more help one run on idle cores", low=1)
     tensorboard: bool = key(True, "also write TensorBoard events")

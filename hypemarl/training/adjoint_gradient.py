@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hypemarl.agents.apg import APG
+    from hypemarl.agents.diagnostics import Probe
 
 
 class Window(NamedTuple):
@@ -63,6 +64,7 @@ class AdjointGradient:
         self.window = config.agent.apg_window or self.steps
         self.taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
         self.agent: APG
+        self._seen: list[Rollout] = []  # of the latest round, on rank 0
 
     def start(self) -> None:
         """An agent on the first rank of every group; on the CPU, where the plant is."""
@@ -94,6 +96,7 @@ class AdjointGradient:
                 losses += self._learn([w for w in windows if w is not None], progress)
             self._share_networks()
         rollouts = [r for r in self.split.gather(rollout) if r is not None]
+        self._seen = rollouts
         with mpi.raise_together(self.split.comm):
             if self.window < self.steps:
                 losses += self._learn_value(rollouts)
@@ -187,6 +190,13 @@ class AdjointGradient:
         state = self.split.comm.bcast(state, root=0)
         if self.split.leads and not self.split.root:
             self.agent.load_shared_state(state)
+
+    def probe(self) -> Probe | None:
+        """The latest round's episodes, without gradients: these were taken and are gone."""
+        if not self._seen:
+            return None
+        observations = [np.stack(rollout.observations) for rollout in self._seen]
+        return self.agent.probe_of(observations, [rollout.mu for rollout in self._seen])
 
     def share(self) -> None:
         """Nothing to do: every update is shared at once."""

@@ -23,7 +23,7 @@ VERSION = 1
 # What may differ between a run and its continuation without changing what was learned so far.
 FREE_KEYS = frozenset(
     {"description", "training.episodes", "training.device", "training.tensorboard"}
-    | {"training.checkpoint_every", "training.held_out_size"}
+    | {"training.checkpoint_every", "training.held_out_size", "training.diagnose_every"}
 )
 
 OFF_POLICY_KEYS = frozenset(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hypemarl.config import Config
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
+
+if TYPE_CHECKING:
+    from hypemarl.agents.diagnostics import Probe
 
 
 class Method(Protocol):
@@ -37,6 +40,12 @@ class Method(Protocol):
 
     def has_policy(self, episode: int) -> bool:
         """Whether after this number of episodes there is a policy to validate."""
+
+    def probe(self) -> Probe | None:
+        """What the latest episodes show of the agents, None where there are none. On rank 0.
+
+        Changes nothing, and depends on nothing that a resumed run would lack.
+        """
 
     def state_dict(self, *, whole: bool) -> dict[str, Any]:
         """What a checkpoint holds: ``agent``, and if ``whole`` all that training goes on from."""

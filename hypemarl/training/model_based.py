@@ -67,8 +67,15 @@ class ModelBased(OffPolicy):
         if after < first or not due or not len(self.replay):
             return losses
         try:
-            found, updates = self.agent.improve(self.replay, first=before < first, episodes=every)
+            found, updates = self.agent.improve(
+                self.replay,
+                first=before < first,
+                episodes=every,
+                share=after / self.settings.episodes,
+            )
         except FloatingPointError as error:
             raise TrainingError(f"episode {after}: {error}") from error
         progress.updates += updates
+        if "q_mean" in found:
+            losses.append(self._value_bound([found]))
         return [*losses, found]

@@ -16,8 +16,12 @@ from hypemarl.training.progress import Losses, Progress, Result, TrainingError, 
 from hypemarl.training.setup import pick_device, spec_of
 
 if TYPE_CHECKING:
+    from hypemarl.agents.diagnostics import Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.optimal.adjoint import PlantAdjoint
+
+
+PROBE_EPISODES = 4  # the latest, which diagnostics look at
 
 
 class OffPolicy:
@@ -95,7 +99,14 @@ class OffPolicy:
             for slot in slots:  # in their order
                 own = gains[slot.index] if gains else None
                 slot.store(self.replay, own, keep_costs=self.keep_costs)
-        return [slot.result for slot in slots], averages(losses)
+        return [slot.result for slot in slots], averages(losses) | self._value_bound(losses)
+
+    def _value_bound(self, losses: Sequence[Losses]) -> Losses:
+        """What the rewards so far allow critics to say, beside what they say. On rank 0."""
+        if not losses:
+            return {}
+        largest = float(np.abs(self.replay.rewards[: self.replay.stored]).max())
+        return {"value_bound": self.agent.value_bound(largest)}
 
     def _gains(self, parameters: Sequence[Array], slots: list[Slot]) -> list[Array | None]:
         """What the adjoint says of the actions of this round, where the credit asks. Collective."""
@@ -149,6 +160,11 @@ class OffPolicy:
         except Exception as error:
             self._error = error
         return []
+
+    def probe(self) -> Probe | None:
+        """The replay's latest episodes, and what the critics say of the actors' actions there."""
+        sample = self.replay.latest(PROBE_EPISODES)
+        return None if sample is None else self.agent.probe(sample)
 
     def share(self) -> None:
         """The averaged actor of rank 0 to the other groups."""

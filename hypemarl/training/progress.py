@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ class Progress:
     best_cost: float = float("inf")
     best_episode: int = 0
     uncontrolled: float = float("nan")
+    warned: list[str] = field(default_factory=list)  # names of warnings that were given
 
 
 class Result(NamedTuple):

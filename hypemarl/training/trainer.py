@@ -25,6 +25,7 @@ from hypemarl.training.groups import Groups
 from hypemarl.training.methods import make_method
 from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
+from hypemarl.training.watch import Watch, look
 
 
 class Trainer:
@@ -41,6 +42,7 @@ class Trainer:
             env.parameter_low, env.parameter_high, config.training.validation_size, "validation"
         )
         self.method = make_method(config, env, split)
+        self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder
 
     def start(self, stored: dict[str, Any] | None) -> None:
@@ -103,6 +105,9 @@ class Trainer:
             settings.validation_every, before
         ):
             self._validate(began)
+        with mpi.raise_together(self.comm):
+            if self.root:
+                self._look(before)
         return _mean_cost(results)
 
     def _finish(self, results: Sequence[Result], losses: Losses) -> None:
@@ -123,6 +128,18 @@ class Trainer:
                 )
         if losses:
             self._record("update", **losses)
+        self.watch.losses(losses)
+
+    def _look(self, before: int) -> None:
+        """Diagnostics, where they are due, and signs of failure now and then. Local, on rank 0."""
+        settings = self.settings
+        describe = self._due(settings.diagnose_every, before)
+        now = describe or any(
+            self._due(every, before)
+            for every in (settings.validation_every, settings.checkpoint_every)
+        )
+        if now and self.method.has_policy(self.progress.episode):
+            look(self.watch, self.method, describe=describe)
 
     def _policy(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
         if not self.acts:
@@ -149,6 +166,8 @@ class Trainer:
             uncontrolled=self.progress.uncontrolled,
             failures=int((~finite).sum()),
         )
+        if self.root:
+            self.watch.validated(cost)
         if cost < self.progress.best_cost:
             self.progress.best_cost = cost
             self.progress.best_episode = self.progress.episode

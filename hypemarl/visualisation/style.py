@@ -22,6 +22,7 @@ NAMES = {
     "fups-id": "FuPS+ID",
     "nops": "NoPS",
     "uncontrolled": "uncontrolled",
+    "fups-id-no-state": "FuPS+ID (no state)",
 }
 DPI = 160
 FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multiples of 16, for films

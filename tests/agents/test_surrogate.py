@@ -16,7 +16,7 @@ from hypemarl.agents.surrogate import Given, Surrogate
 from hypemarl.agents.world_model import WorldModel
 from hypemarl.config import AgentConfig, SurrogateConfig
 
-SMALL = SurrogateConfig(hidden=(16,), batch=16, rollout=2, rate=5e-3)
+SMALL = SurrogateConfig(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
 
 
 def surrogate(spec: AgentSpec, local: Local, **changes: object) -> Surrogate:

@@ -1,0 +1,236 @@
+"""What sharing does to agents: interference of their gradients, noise, diversity, distances.
+
+All of it rests on one decomposition (HyperMARL, arXiv:2412.04233, for likelihood-ratio gradients;
+here for deterministic ones). Agent i acts by theta_i = h(psi; e_i, mu), whatever the scheme: a
+hypernetwork's weights, a shared network with the code folded into its bias, or a network of its
+own. Hence
+
+    grad_psi J = sum_i J_i^T Z_i,
+    J_i = d theta_i / d psi,   Z_i = sum_t (d a_it / d theta_i)^T q_it,
+
+with q_it = dJ/da_it. The Jacobian J_i knows the agent alone: no observation is in it. Z_i is where
+observations, and their noise, come in. :meth:`AgentNetwork.generated` gives theta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from hypemarl.agents.policy import Actor
+
+MOST_AGENTS = 16  # whose gradients are compared, evenly spread
+MOST_STEPS = 8  # of an episode, from which the variance is estimated, evenly spread
+MOST_OBSERVATIONS = 64  # that all agents are shown
+
+
+class Probe(NamedTuple):
+    """What E episodes of T steps show of n agents' policies."""
+
+    observations: Tensor
+    """(E, n, T, k)"""
+    mu: Tensor
+    """(E, n_mu), scaled"""
+    mask: Tensor
+    """(E, T), 1 where the step exists"""
+    gradient: Tensor | None = None
+    """(E, n, T, m) dJ/da of the objective J (to be made larger) at the unit actions, zero where the
+    step does not exist; None where nobody knows it"""
+
+
+def describe(actor: Actor, probe: Probe) -> dict[str, float]:
+    """All diagnostics of ``actor``, flat; those of gradients where the probe has one.
+
+    Nothing random is drawn, nothing is changed, and no parameter keeps a gradient.
+    """
+    found = behavioural_diversity(actor, probe) | distances(actor, probe.mu)
+    if probe.gradient is not None:
+        found |= gradient_conflict(agent_gradients(actor, probe))
+        found |= gradient_variance(actor, probe)
+    return found
+
+
+def observation_terms(actor: Actor, probe: Probe, weights: Tensor) -> Tensor:
+    """Z (E, n, p), summed over steps, at the policies' parameters ``weights`` (E, n, p)."""
+    leaf = weights.detach().requires_grad_()
+    seen = probe.observations[..., : actor.seen]
+    actions = torch.tanh(actor.network.run_generated(leaf, seen))
+    return torch.autograd.grad((actions * _known(probe)).sum(), leaf)[0]
+
+
+def agent_gradients(actor: Actor, probe: Probe, most: int = MOST_AGENTS) -> Tensor:
+    """(N, P) the part J_i^T Z_i of N = min(n, most) agents in the gradient of the objective.
+
+    P counts all parameters of the actor. With N = n the rows sum to the whole gradient.
+    """
+    weights = actor.network.generated(probe.mu, trained=True)
+    terms = observation_terms(actor, probe, weights)
+    rows = []
+    for agent in _spread(weights.shape[1], most):
+        own = torch.zeros_like(terms)
+        own[:, agent] = terms[:, agent]
+        rows.append(_pull_back(actor, weights, own))
+    return torch.stack(rows)
+
+
+def gradient_conflict(gradients: Tensor) -> dict[str, float]:
+    """How agents' gradients (N, P) with respect to the same parameters agree.
+
+    ``conflict_cosine``: mean cosine over pairs; ``conflict_negative``: share of pairs with a
+    negative one (they undo each other). Agents without a gradient are left out. Agents that share
+    no parameter have cosine 0.
+    """
+    norms = gradients.norm(dim=1)
+    unit = gradients[norms > 0] / norms[norms > 0, None]
+    if len(unit) < 2:
+        return {"conflict_cosine": 0.0, "conflict_negative": 0.0}
+    cosines = (unit @ unit.T)[tuple(torch.triu_indices(len(unit), len(unit), 1))]
+    return {
+        "conflict_cosine": float(cosines.mean()),
+        "conflict_negative": float((cosines < -1e-6).float().mean()),
+    }
+
+
+def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dict[str, float]:
+    """Variance of the policy gradient over the steps of an episode, and where it comes from.
+
+    One step of all agents gives the estimate sum_i J_i^T z_it. Within an episode J_i is the same
+    for all of them, so that all noise enters by d_it = z_it minus its mean over steps:
+
+    - ``gradient_variance`` V = E |sum_i J_i^T d_it|^2, the trace of the estimate's covariance;
+    - ``gradient_noise`` V over the squared norm of the mean estimate;
+    - ``observation_variance`` E sum_i |d_it|^2, the observation-conditioned term's;
+    - ``jacobian_gain`` E sum_i |J_i^T d_it|^2 over the latter, the agent-conditioned factor;
+    - ``cross_agent_share`` of V that stems from different agents' noise meeting in the shared
+      parameters: V = jacobian_gain * observation_variance / (1 - cross_agent_share).
+
+    ``most`` steps are taken of each episode. The sum over agents inside is estimated by random
+    signs, two fixed draws per step. All are zero where no episode has two steps.
+    """
+    generator = torch.Generator().manual_seed(0)
+    total = own = observed = 0.0
+    mean, count, free = None, 0, 0
+    for episode in range(len(probe.mu)):
+        weights = actor.network.generated(probe.mu[episode : episode + 1], trained=True)
+        terms = _terms_of_steps(actor, probe, episode, weights.detach(), most)  # (S, n, p)
+        whole = _pull_back(actor, weights, terms.sum(dim=0, keepdim=True))
+        mean = whole if mean is None else mean + whole
+        count, free = count + len(terms), free + len(terms) - 1
+        if len(terms) < 2:
+            continue
+        noise = terms - terms.mean(dim=0)
+        observed += float(noise.square().sum())
+        for step in noise[:, None]:
+            total += float(_pull_back(actor, weights, step).square().sum())
+            for _ in range(2):
+                signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
+                mixed = step * signs.to(step.device)
+                own += 0.5 * float(_pull_back(actor, weights, mixed).square().sum())
+    size = 0.0 if mean is None else float((mean / max(count, 1)).square().sum())
+    return {
+        "gradient_variance": total / max(free, 1),
+        "gradient_noise": total / max(free, 1) / size if size else 0.0,
+        "observation_variance": observed / max(free, 1),
+        "jacobian_gain": own / observed if observed else 0.0,
+        "cross_agent_share": 1.0 - own / total if total else 0.0,
+    }
+
+
+def behavioural_diversity(
+    actor: Actor, probe: Probe, most: int = MOST_OBSERVATIONS
+) -> dict[str, float]:
+    """System neural diversity: how differently agents act on the same observations.
+
+    The mean over pairs of agents and shared observations of the Wasserstein distance between their
+    action distributions (Bettini, Shankar, Prorok 2023). Agents explore by Gaussian noise of one
+    covariance about a deterministic action, and between N(a, S) and N(b, S) the distance W2 is
+    |a - b|, whatever S is (clipping at the bounds left aside). In unit actions:
+
+    - ``diversity``: that mean;
+    - ``diversity_relative``: over the root mean square of the actions' norms.
+
+    Observations are ``most`` of those that any agent made, evenly spread over agents, times and
+    episodes; each is shown to every agent at its own episode's mu.
+    """
+    distance = size = number = 0.0
+    count = max(1, most // len(probe.mu))
+    with torch.no_grad():
+        for episode in range(len(probe.mu)):
+            seen = probe.observations[episode][:, probe.mask[episode] > 0].flatten(0, 1)
+            shown = seen[_spread(len(seen), count)]
+            n = probe.observations.shape[1]
+            same = shown.expand(1, n, *shown.shape)
+            actions = actor(same, probe.mu[episode : episode + 1])[0].transpose(0, 1)  # (K, n, m)
+            distance += float(torch.cdist(actions, actions).sum() / max(n * (n - 1), 1))
+            size += float(actions.square().sum(dim=2).mean(dim=1).sum())
+            number += len(shown)
+    root = (size / number) ** 0.5
+    return {
+        "diversity": distance / number,
+        "diversity_relative": distance / number / root if root else 0.0,
+    }
+
+
+def distances(actor: Actor, mu: Tensor) -> dict[str, float]:
+    """Mean distance between agents over the root mean square of the norms.
+
+    ``weight_distance`` of the parameters that they act by; ``code_distance`` of their codes (what
+    the encoder gives), where the scheme has some.
+    """
+    with torch.no_grad():
+        found = {"weight_distance": _spread_of(actor.network.generated(mu))}
+        codes = actor.network.codes(first=True)
+        if codes is not None:
+            found["code_distance"] = _spread_of(codes.reshape(1, *codes.shape[-2:]))
+    return found
+
+
+def _spread_of(vectors: Tensor) -> float:
+    """Vectors (E, n, p) -> their mean distance over agents, relative to their size."""
+    n = vectors.shape[1]
+    distance = torch.cdist(vectors, vectors).sum() / max(len(vectors) * n * (n - 1), 1)
+    root = vectors.square().sum(dim=2).mean().sqrt()
+    return float(distance / root) if root > 0 else 0.0
+
+
+def _terms_of_steps(actor: Actor, probe: Probe, episode: int, weights: Tensor, most: int) -> Tensor:
+    """(S, n, p) the terms z of some steps of an episode, at its parameters (1, n, p)."""
+    steps = torch.nonzero(probe.mask[episode] > 0)[:, 0]
+    steps = steps[_spread(len(steps), most)]
+
+    def apart(values: Tensor) -> Tensor:  # (n, T, ...) -> (S, n, 1, ...): each step an episode
+        return values[:, steps].transpose(0, 1)[:, :, None]
+
+    one = Probe(
+        apart(probe.observations[episode]),
+        probe.mu[episode : episode + 1].expand(len(steps), -1),
+        torch.ones_like(steps)[:, None],
+        apart(_known(probe)[episode]),
+    )
+    return observation_terms(actor, one, weights.expand(len(steps), -1, -1))
+
+
+def _pull_back(actor: Actor, weights: Tensor, terms: Tensor) -> Tensor:
+    """(P,) the product sum_i J_i^T terms_i (E, n, p), through the graph of ``weights``."""
+    parameters = list(actor.parameters())
+    parts = torch.autograd.grad(
+        weights, parameters, terms, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([part.flatten() for part in parts])
+
+
+def _known(probe: Probe) -> Tensor:
+    if probe.gradient is None:
+        raise ValueError("these diagnostics need dJ/da in the probe, which has none")
+    return probe.gradient
+
+
+def _spread(count: int, most: int) -> Sequence[int]:
+    """At most ``most`` indices below ``count``, evenly spread."""
+    if count <= most:
+        return range(count)
+    return torch.linspace(0, count - 1, most).round().long().tolist()

@@ -1,0 +1,202 @@
+"""How the agents of a trained run share: diagnostics of its policies on fresh episodes.
+
+What the numbers mean is said in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
+actor that is shipped. The gradients dJ/da come from what the run itself learned from: its critics,
+or the plant's adjoint where it followed exact gradients of the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hypemarl import mpi
+from hypemarl.config import Config
+from hypemarl.training import evaluation
+from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.methods import label
+from hypemarl.training.records import RunFolder
+from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.summary import trained_policy
+
+if TYPE_CHECKING:
+    from hypemarl.agents.apg import APG
+    from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.td3 import TD3
+
+
+def diagnose_run(
+    run_dir: str | Path,
+    *,
+    episodes: int = 4,
+    comm: Any = None,
+    make_env: MakeEnv = default_make_env,
+) -> dict[str, Any]:
+    """Diagnostics of a run on its first held-out parameters; a flat row. Collective.
+
+    Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other methods than TD3: the
+    method), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
+    ``critic_parameters`` (where it has critics), and those of
+    :func:`hypemarl.agents.diagnostics.describe`.
+
+    Raises:
+        RunError, CheckpointError: no such run, or one that does not load.
+        TypeError: the run followed exact gradients of a plant that has none here.
+        RuntimeError: every episode failed.
+    """
+    comm = mpi.world() if comm is None else comm
+    folder = RunFolder(run_dir)
+    config = folder.read_config()
+    env = make_env(config.env, comm=comm)
+    try:
+        parameters = evaluation.parameter_set(
+            env.parameter_low, env.parameter_high, episodes, "held-out"
+        )
+        policy, agent = trained_policy(folder, env, config, comm)
+        if agent is not None:
+            agent.actor.load_state_dict(agent.actor_average.state_dict())
+        exact = config.training.method in ("apg", "imitate")
+        probe_of = _by_adjoint if exact else _by_critic
+        probe, cost = probe_of(env, config, policy, agent, parameters)
+    finally:
+        env.close()
+    row = _head(folder, config) | {"episodes": len(parameters), "cost": cost}
+    return dict(mpi.on_root(comm, lambda: row | _measure(agent, probe)))
+
+
+def _head(folder: RunFolder, config: Config) -> dict[str, Any]:
+    agent = config.agent
+    return {
+        "run": str(folder.path),
+        "scenario": config.scenario,
+        "scheme": agent.scheme,
+        "hypernetwork": agent.hypernetwork if agent.scheme == "hypemarl" else "none",
+        "encoder": agent.encoder if agent.scheme not in ("marl", "nops") else "none",
+        "credit": label(config),
+        "seed": config.seed,
+    }
+
+
+def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
+    """Parameters and diagnostics. Local, on rank 0."""
+    from hypemarl.agents import diagnostics
+
+    if probe is None:
+        raise RuntimeError("every episode failed, so that there is nothing to diagnose")
+    modules = {name: getattr(agent, name, None) for name in ("actor", "critic")}
+    counts = {
+        f"{name}_parameters": sum(p.numel() for p in module.parameters())
+        for name, module in modules.items()
+        if module is not None
+    }
+    return counts | diagnostics.describe(agent.actor, probe)
+
+
+def _by_critic(
+    env: Any, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
+) -> tuple[Probe | None, float]:
+    """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
+    replay = None
+    if agent is not None:
+        from hypemarl.agents.replay import Replay
+
+        replay = Replay(spec_of(env), len(parameters), config.env.control_steps, config.seed)
+    costs = []
+    for row in parameters:
+        episode, done, cost = env.reset_arrays(row), False, 0.0
+        observations = episode.observations
+        if replay is not None:
+            replay.begin(episode.mu, episode.targets, observations)
+        while not done:
+            actions = policy(observations, episode.mu)
+            step = env.step_arrays(actions)
+            if evaluation.failure_of(step) is not None:
+                cost = np.inf
+                break
+            if replay is not None:
+                replay.add(actions, step.rewards, step.observations, step.terminated)
+            cost += float(step.info["cost"])
+            observations, done = step.observations, step.terminated or step.truncated
+        if replay is not None:
+            replay.end()
+        costs.append(cost)
+    sample = None if replay is None else replay.latest(len(parameters))
+    probe = None if agent is None or sample is None else agent.probe(sample)
+    return probe, float(np.mean(costs))
+
+
+class _Exact(NamedTuple):
+    """An episode and minus its cost's gradients in the unit actions: (T, n, k), (n_mu,), (T, n, m).
+
+    They hold later actions to the policy, which answers to what an earlier one changed.
+    """
+
+    observations: Array
+    mu: Array
+    gradients: Array
+    cost: float
+
+
+def _by_adjoint(
+    env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
+) -> tuple[Probe | None, float]:
+    """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
+    from hypemarl.optimal.adjoint import adjoint_of
+    from hypemarl.optimal.taped import TapedPlant
+    from hypemarl.solvers.errors import SolverDiverged
+
+    taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+    found: list[_Exact] = []
+    costs: list[float] = []
+    for row in parameters:
+        episode = env.reset_arrays(row)
+        first, mu = np.array(episode.observations), episode.mu
+
+        def run(first: Array = first, mu: Array = mu) -> _Exact | None:
+            assert agent is not None
+            try:
+                return _differentiate(taped, agent.policy(mu), first, mu, config)
+            except SolverDiverged:
+                return None
+
+        exact = taped.lead(run)
+        costs.append(np.inf if exact is None else exact.cost)
+        if exact is not None:
+            found.append(exact)
+    if agent is None or not found:
+        return None, float(np.mean(costs))
+    half = agent.spec.action_half_range
+    probe = agent.probe_of(
+        [exact.observations for exact in found],
+        [exact.mu for exact in found],
+        [exact.gradients * half for exact in found],
+    )
+    return probe, float(np.mean(costs))
+
+
+def _differentiate(
+    taped: Any, act: Callable[[Any], Any], first: Array, mu: Array, config: Config
+) -> _Exact:
+    """One episode of the policy ``act`` and its gradients. On the leading rank."""
+    import torch
+
+    from hypemarl.optimal import bridge
+
+    state, observations = bridge.begin(taped), torch.from_numpy(first)
+    total, seen, changes = torch.zeros((), dtype=torch.float64), [], []
+    for _ in range(config.env.control_steps):
+        seen.append(observations.detach().numpy().copy())
+        actions = act(observations)
+        changes.append(torch.zeros_like(actions, requires_grad=True))
+        state, observations, shares = bridge.step(taped, state, actions + changes[-1])
+        total = total + shares.sum()
+    gradients = torch.autograd.grad(-total, changes)
+    return _Exact(
+        np.stack(seen),
+        mu,
+        np.stack([gradient.numpy() for gradient in gradients]),
+        float(total.detach()),
+    )
