@@ -59,9 +59,8 @@ class ModelPolicyGradient(ExploringAgent):
         since the last time, which make no difference; ``share`` of the training that is done.
         """
         config = self.config.surrogate
-        fall = cosine(share, config.rate_end)
-        losses = self.model.fit(replay, config.first_fits if first else config.fits, fall)
-        set_rate(self.optimiser, config.policy_rate * fall)
+        losses = self.model.fit(replay, config.first_fits if first else config.fits)
+        set_rate(self.optimiser, config.policy_rate * cosine(share, config.policy_rate_end))
         count = config.first_updates if first else config.updates
         costs = [self._descend_imagined(replay) for _ in range(count)]
         return losses | {"imagined_cost": float(np.mean(costs[-max(count // 2, 1) :]))}, count
@@ -147,12 +146,11 @@ class Dyna(TD3):
     ) -> tuple[Losses, int]:
         """Fit, imagine, and update in proportion to real and imagined episodes.
 
-        ``first``, ``share``: as of :class:`ModelPolicyGradient`; ``episodes``: real ones since the
-        last call. Returns losses and updates made.
+        ``first``, ``share``: as of :class:`ModelPolicyGradient`, the latter makes no difference;
+        ``episodes``: real ones since the last call. Returns losses and updates made.
         """
         config = self.config.surrogate
-        fall = cosine(share, config.rate_end)
-        losses = self.model.fit(replay, config.first_fits if first else config.fits, fall)
+        losses = self.model.fit(replay, config.first_fits if first else config.fits)
         imagined = self._imagined(replay, config.imagined_per_real * episodes)
         count = self.steps * episodes * (1 + config.imagined_per_real)
         share = config.imagined_per_real / (1.0 + config.imagined_per_real)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.imagination import Imagined, Piece, Views, imagine, predict
-from hypemarl.agents.policy import Actor, set_rate
+from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.surrogate import Given, LocalModel, Surrogate
@@ -50,9 +50,8 @@ class WorldModel:
         self.fitted = 0  # fits so far
         self.error = float("inf")  # last mean square error of states, in squared changes
 
-    def fit(self, replay: Replay, count: int, fall: float = 1.0) -> Losses:
-        """``count`` Adam steps on random pieces of real episodes, at ``fall`` of the rate."""
-        set_rate(self.optimiser, fall * self.config.rate)
+    def fit(self, replay: Replay, count: int) -> Losses:
+        """``count`` Adam steps on random pieces of real episodes."""
         if not self.fitted:
             self._set_scales(replay)
         losses = [self._fit(replay) for _ in range(count)]

@@ -53,6 +53,11 @@ GRADIENT = tuple(
     Entry(name, (f"agent.scheme={scheme}", "training.method=apg", "training.episodes=400"))
     for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
 )
+#: what optima teach: a start to gradients, and a local reward
+SHOWN = (
+    Entry("imitate", ("training.method=imitate",)),
+    Entry("irl", ("training.method=irl", "agent.credit=local")),
+)
 #: a flow's gradient costs seconds, and few are enough
 FLOW_GRADIENT = {
     episodes: Entry(
@@ -65,8 +70,9 @@ TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
     "density": {
         "density-1d": ((*SCHEMES, *PLAIN, *GRADIENT), 3, 32),
         "density-vacuum": ((*WITHOUT, *WITH, PLAIN[0], GRADIENT[0]), 3, 32),
-        "density-fluid": ((*SCHEMES, GRADIENT[0]), 3, 32),
+        "density-fluid": ((SCHEMES[0], SCHEMES[3], GRADIENT[0], *SCHEMES[1:3]), 3, 32),
     },
+    "imitation": {"density-1d": ((SCHEMES[3], PLAIN[0], GRADIENT[0], *SHOWN), 3, 32)},
     "flow": {
         "flow-cylinder": ((FLOW_GRADIENT[60], SCHEMES[3], SCHEMES[0]), 2, 2),
         "flow-dissipation": ((FLOW_GRADIENT[100], SCHEMES[3], SCHEMES[0]), 2, 2),
@@ -103,9 +109,10 @@ def make_table(
     ``finished_only`` leaves out what is missing instead, optima too; ``episodes`` replaces the size
     of the held-out set.
 
-    Writes ``<name>.json`` (see below), ``<scenario>-table.md``, ``../images/<scenario>-curves.png``
-    and ``metrics/<scenario>.csv``, the validation costs of every run. Returns per scenario the
-    table's rows and headings. Not under mpirun.
+    Writes ``<name>.json`` (see below), ``<stem>-table.md``, ``../images/<stem>-curves.png`` and
+    ``metrics/<stem>.csv``, the validation costs of every run; the stem is the scenario, after the
+    name where that is not in it. Returns per scenario the table's rows and headings. Not under
+    mpirun.
 
     ``<name>.json`` holds per scenario what :func:`hypemarl.training.table.flat` gives, with
     ``ratio_marl_over_hypemarl`` and ``best_recovered``, and ``rows``: each run's own.
@@ -125,7 +132,7 @@ def make_table(
         table = summarise(rows)
         written[scenario] = flat(rows) | {"command": f"hypemarl results {name}", "rows": rows}
         tables[scenario] = (table, columns(table))
-        _write(output, scenario, jobs, table)
+        _write(output, scenario if name in scenario else f"{name}-{scenario}", jobs, table)
         write_json(output / f"{name}.json", written)
     return tables
 
@@ -144,11 +151,11 @@ def _train(jobs: Sequence[Job], parallel: int, progress: bool) -> None:
     )
 
 
-def _write(output: Path, scenario: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:
-    draw_curves([job.run_dir for job in jobs], output.parent / "images" / f"{scenario}-curves.png")
+def _write(output: Path, stem: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:
+    draw_curves([job.run_dir for job in jobs], output.parent / "images" / f"{stem}-curves.png")
     text = format_table(table, columns(table), markdown=True) + "\n"
-    _write_text(output / f"{scenario}-table.md", text)
-    _write_text(output / "metrics" / f"{scenario}.csv", validation_costs(jobs))
+    _write_text(output / f"{stem}-table.md", text)
+    _write_text(output / "metrics" / f"{stem}.csv", validation_costs(jobs))
 
 
 def validation_costs(jobs: Sequence[Job]) -> str:

@@ -77,8 +77,9 @@ def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None
     if not episodes:
         raise ValueError(f"the runs of {label!r} share no episode at which both were validated")
     costs = np.array([[curve[episode] for episode in episodes] for curve in curves])
-    colour = style.COLOURS[index % len(style.COLOURS)]
-    marker = style.MARKERS[index % len(style.MARKERS)]
+    turn, place = divmod(index, len(style.COLOURS))  # colours end before labels may
+    colour, marker = style.COLOURS[place], style.MARKERS[place]
+    line = style.LINES[turn % len(style.LINES)]
     name = style.scheme_name(label)
     if len(curves) > 1:
         name += f", {len(curves)} seeds"
@@ -86,7 +87,14 @@ def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None
             episodes, costs.min(axis=0), costs.max(axis=0), color=colour, alpha=0.2, linewidth=0
         )
     axes.plot(
-        episodes, np.median(costs, axis=0), color=colour, marker=marker, markersize=4, label=name
+        episodes,
+        np.median(costs, axis=0),
+        color=colour,
+        linestyle=line,
+        marker=marker,
+        markersize=4,
+        markerfacecolor="white" if turn else colour,
+        label=name,
     )
 
 

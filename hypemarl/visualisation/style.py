@@ -16,6 +16,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's colours (2008), distinct for every common kind of colour vision."""
 DENSITY_COLOUR, CONTROL_COLOUR, TARGET_COLOUR = COLOURS[0], COLOURS[1], COLOURS[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":")
 NAMES = {
     "hypemarl": "HypeMARL",
     "marl": "MARL",
