@@ -24,7 +24,8 @@ from hypemarl.optimal.taped import TapedPlant
 from hypemarl.training import diagnosis, loop
 from hypemarl.training.records import read_metrics
 from hypemarl.training.setup import spec_of
-from hypemarl.training.summary import evaluate_run
+from hypemarl.training.summary import evaluate_run, evaluate_runs
+from hypemarl.training.table import flat
 
 GRADIENTS = {
     "conflict_cosine",
@@ -53,6 +54,20 @@ def test_diagnosis_of_a_trained_run(tmp_path: Path, scheme: str) -> None:
     assert all(np.isfinite(row[name]) for name in GRADIENTS | BEHAVIOUR)
     assert (row["diversity_relative"] > 0.05) == (scheme != "marl")
     assert row == diagnosis.diagnose_run(tmp_path, episodes=3, make_env=ToyEnv)
+
+
+def test_tables_do_not_pool_kinds_of_hypernetworks(tmp_path: Path) -> None:
+    changes = ({}, {"hypernetwork": "low-rank"}, {"encoder": "learned", "hypernetwork": "chunked"})
+    runs = [tmp_path / str(k) for k in range(3)]
+    for run, change in zip(runs, changes, strict=True):
+        train(with_agent(toy_config(episodes=3), **change), run)
+    rows = evaluate_runs(runs, make_env=ToyEnv)
+    assert [r["scheme"] for r in rows] == [
+        "hypemarl",
+        "hypemarl low-rank",
+        "hypemarl learned chunked",
+    ]
+    assert flat(rows).keys() >= {"hypemarl_cost_mean", "hypemarl_low_rank_cost_mean"}
 
 
 def test_training_logs_diagnostics_and_learns_the_same(tmp_path: Path) -> None:
