@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hypemarl.config import Config
+from hypemarl.config import AgentConfig, Config
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
@@ -95,6 +95,17 @@ def make_agent(config: Config, spec: Any) -> Any:
     from hypemarl.agents.apg import APG
 
     return APG(spec, config.agent, config.seed)
+
+
+def variant(config: Config) -> str:
+    """What tables call the scheme: its name, and what departs from its usual code and kind."""
+    agent, usual = config.agent, AgentConfig()
+    names: list[str] = [agent.scheme]
+    if agent.scheme not in ("marl", "nops") and agent.encoder != usual.encoder:
+        names.append(agent.encoder)
+    if agent.scheme == "hypemarl" and agent.hypernetwork != usual.hypernetwork:
+        names.append(agent.hypernetwork)
+    return " ".join(names)
 
 
 def label(config: Config) -> str:

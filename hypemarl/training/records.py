@@ -13,7 +13,8 @@
 Every line of ``metrics.jsonl`` has ``kind``, ``episode`` (from 1), ``step`` (control steps so far)
 and ``seconds``. Kinds: ``episode`` (return_mean, cost, length, random), ``update`` (losses,
 averaged over an episode), ``validation`` (cost, cost_std, uncontrolled, failures), ``failure``
-(failure, length). Numbers that are not finite are written as null. Writing is for rank 0 only.
+(failure, length), ``diagnostic`` (see :mod:`hypemarl.agents.diagnostics`), ``warning`` (warning,
+text). Numbers that are not finite are written as null. Writing is for rank 0 only.
 """
 
 from __future__ import annotations

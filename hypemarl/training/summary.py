@@ -12,7 +12,7 @@ from hypemarl import mpi
 from hypemarl.config import Config, ConfigError, to_dict
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
-from hypemarl.training.methods import label, make_agent
+from hypemarl.training.methods import label, make_agent, variant
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.table import Row
@@ -60,9 +60,9 @@ def evaluate_runs(
     Runs of one problem share an environment, and the baselines are measured in it once.
     ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
 
-    Keys: run, scenario, scheme, credit (of other methods than TD3: the
-    method), seed, held_out, failures, cost, cost_std (over mu),
-    return, ``cost_<term>`` of every term that the plant reports, and drag_mean,
+    Keys: run, scenario, scheme (with its encoder and kind of hypernetwork, where they are not the
+    usual ones), credit (of other methods than TD3: the method), seed, held_out, failures, cost,
+    cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and drag_mean,
     lift_fluctuation, dissipation_mean of flows; the same of each baseline with its name before
     it (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and
     ``ratio_to_uncontrolled``; where ``hypemarl optimum`` has found optima of the held-out set,
@@ -124,7 +124,7 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
     return {
         "run": str(folder.path),
         "scenario": config.scenario,
-        "scheme": config.agent.scheme,
+        "scheme": variant(config),
         "credit": label(config),
         "seed": config.seed,
         **_flatten(result, ""),

@@ -158,7 +158,7 @@ def flat(rows: Sequence[Row]) -> Row:
     result["runs"] = len(rows)
     schemes = [row["scheme"] for row in table]
     for row in table:
-        name = row["scheme"].replace("-", "_")
+        name = row["scheme"].replace("-", "_").replace(" ", "_")
         prefix = name if schemes.count(row["scheme"]) == 1 else f"{name}_{row['credit']}"
         result |= {f"{prefix}_{key}": value for key, value in row.items() if key != "name"}
     return result | _ratio(table) | _best(table)

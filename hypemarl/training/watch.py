@@ -132,4 +132,5 @@ def look(watch: Watch, method: Any, *, describe: bool) -> None:
         watch.record("diagnostic", **found)
     else:
         found = diagnostics.behavioural_diversity(actor, probe)
-    watch.agents(found)
+    if probe.observations.shape[1] > 1:
+        watch.agents(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,15 @@ from hypemarl.optimal.taped import TapedPlant
 from hypemarl.training import diagnosis, loop
 from hypemarl.training.records import read_metrics
 from hypemarl.training.setup import spec_of
-from hypemarl.training.summary import evaluate_run
+from hypemarl.training.summary import evaluate_run, evaluate_runs
+from hypemarl.training.table import flat
 
+TWO_RANKS = """
+    import sys
+    from hypemarl.cli import main
+
+    assert main(["diagnose", sys.argv[1], "--episodes", "2", "--json", sys.argv[2]]) == 0
+"""
 GRADIENTS = {
     "conflict_cosine",
     "conflict_negative",
@@ -53,6 +61,20 @@ def test_diagnosis_of_a_trained_run(tmp_path: Path, scheme: str) -> None:
     assert all(np.isfinite(row[name]) for name in GRADIENTS | BEHAVIOUR)
     assert (row["diversity_relative"] > 0.05) == (scheme != "marl")
     assert row == diagnosis.diagnose_run(tmp_path, episodes=3, make_env=ToyEnv)
+
+
+def test_tables_do_not_pool_kinds_of_hypernetworks(tmp_path: Path) -> None:
+    changes = ({}, {"hypernetwork": "low-rank"}, {"encoder": "learned", "hypernetwork": "chunked"})
+    runs = [tmp_path / str(k) for k in range(3)]
+    for run, change in zip(runs, changes, strict=True):
+        train(with_agent(toy_config(episodes=3), **change), run)
+    rows = evaluate_runs(runs, make_env=ToyEnv)
+    assert [r["scheme"] for r in rows] == [
+        "hypemarl",
+        "hypemarl low-rank",
+        "hypemarl learned chunked",
+    ]
+    assert flat(rows).keys() >= {"hypemarl_cost_mean", "hypemarl_low_rank_cost_mean"}
 
 
 def test_training_logs_diagnostics_and_learns_the_same(tmp_path: Path) -> None:
@@ -109,3 +131,17 @@ def test_exact_gradients_of_a_run_by_adjoint_gradients(
     assert row["gradient_variance"] > 0
     assert "critic_parameters" not in row
     assert row["cost"] == pytest.approx(evaluate_run(tmp_path / "run", episodes=4)["cost"])
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("method", [pytest.param("td3", marks=pytest.mark.slow), "apg"])
+def test_two_ranks_diagnose_what_one_does(tmp_path: Path, mpirun: Any, method: str) -> None:
+    run = tmp_path / "run"
+    options = ["training.episodes=5", f"training.method={method}", "training.random_episodes=2"]
+    loop.train(tiny(*options), run, progress=False)
+    one = diagnosis.diagnose_run(run, episodes=2)
+    mpirun(2, TWO_RANKS, str(run), str(tmp_path / "two.json"))
+    two = json.loads((tmp_path / "two.json").read_text())
+    assert two.keys() == one.keys()
+    numbers = [name for name, value in one.items() if isinstance(value, float)]
+    np.testing.assert_allclose([two[n] for n in numbers], [one[n] for n in numbers], rtol=1e-3)

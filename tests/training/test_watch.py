@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_diagnosis import with_agent
 from test_loop import train
 from toy import Step, ToyEnv, toy_config
 
+from hypemarl.agents.diagnostics import Probe
 from hypemarl.config import Config, to_dict
 from hypemarl.training.off_policy import OffPolicy
 from hypemarl.training.progress import Progress
 from hypemarl.training.records import read_metrics
-from hypemarl.training.watch import Watch
+from hypemarl.training.watch import Watch, look
 
 
 def warnings_of(path: Path) -> list[str]:
@@ -48,6 +51,19 @@ def test_agents_that_are_driven_against_their_bounds_act_alike(
     assert "all agents act alike although their positions differ" in capsys.readouterr().err
     train(with_agent(config, scheme="marl"), tmp_path / "marl", make_env=Pushed)
     assert warnings_of(tmp_path / "marl") == []  # it has no places to differ by
+
+
+def test_one_agent_alone_is_like_nobody() -> None:
+    def actions(observations: torch.Tensor, mu: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(observations)
+
+    def seen(count: int) -> list[str]:
+        probe = Probe(torch.randn(2, count, 3, 1), torch.zeros(2, 1), torch.ones(2, 3))
+        method = SimpleNamespace(probe=lambda: probe, agent=SimpleNamespace(actor=actions))
+        return seen_by_watch(lambda watch: look(watch, method, describe=False))
+
+    assert seen(1) == []
+    assert seen(2) == ["agents-alike"]
 
 
 def runaway() -> Config:
