@@ -57,7 +57,7 @@ def _mamujoco(rest: str, arguments: dict[str, Any]) -> ParallelEnv:
     if partition:
         return module.parallel_env(robot, partition, **arguments)
     parts, edges, shared = module.get_parts_and_edges(robot, None)
-    joints = [joint for part in parts for joint in part]
+    joints = sorted((joint for part in parts for joint in part), key=lambda joint: joint.act_ids)
     single = {"partition": [(joint,) for joint in joints], "edges": edges, "globals": shared}
     return module.parallel_env(robot, f"{len(joints)}x1", agent_factorization=single, **arguments)
 
