@@ -39,6 +39,12 @@ def _env_steps() -> dict[str, float]:
     return run()
 
 
+def _homes() -> dict[str, float]:
+    from hypemarl.bench.homes import run
+
+    return run()
+
+
 def _adjoint() -> dict[str, float]:
     from hypemarl.bench.adjoint import adjoint
 
@@ -51,5 +57,6 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "reset": _reset,
     "agent-update": _agent_update,
     "env-steps": _env_steps,
+    "homes": _homes,
     "adjoint": _adjoint,
 }
