@@ -65,7 +65,7 @@ class ExternalEnv:
         self.action_size = int(facts.action_sizes.max())
         self.action_low, self.action_high = -np.ones(self.action_size), np.ones(self.action_size)
         self.idle_actions = facts.idle
-        self._ring = facts.positions is None
+        self.indexed = facts.positions is None
         self.positions = np.arange(self.n_agents)[:, None].astype(float)
         self.spacing = 1.0
         if facts.positions is not None:
@@ -128,7 +128,7 @@ class ExternalEnv:
         among agents with places the 2 ``radius`` nearest.
         """
         n, reach = self.n_agents, min(radius, self.n_agents // 2)
-        if self._ring:
+        if self.indexed:
             near = (np.arange(n)[:, None] + np.arange(-reach, reach + 1)) % n
             if 2 * reach == n:  # an even ring's opposite agent stands at both ends
                 near[:, -1] = -1

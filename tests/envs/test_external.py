@@ -11,10 +11,12 @@ from point_agents import SPEED, Uneven, best_return, start
 
 from hypemarl import config as configuration
 from hypemarl import envs
+from hypemarl.agents.noise import Noise
 from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs import external
 from hypemarl.training import evaluation
+from hypemarl.training.setup import spec_of
 
 UNIT = np.zeros((3, 3))
 
@@ -146,6 +148,16 @@ def test_on_the_ring_everyone_is_near_once(count: int) -> None:
         assert row[len(row) // 2] == i
         assert sorted(row[row >= 0]) == list(range(count))
     np.testing.assert_array_equal(env.positions, np.arange(count)[:, None])
+
+
+def test_exploration_does_not_join_agents_that_only_stand_next_in_a_list() -> None:
+    for factory, joined in (("PointAgents", False), ("Placed", True)):
+        spec = spec_of(make(factory))
+        noise = Noise(spec, 0.9, seed=0)
+        samples = np.array([noise.sample()[:, 0] for _ in range(4000)])
+        between = np.corrcoef(samples[::10].T)[0]
+        assert (np.abs(between[1:]).max() > 0.5) == joined
+        assert samples.std() == pytest.approx(1.0, abs=0.2)
 
 
 def test_near_agents_on_the_ring_stand_at_the_same_distance() -> None:
