@@ -29,7 +29,8 @@ class Noise:
         self.shape = (spec.n_agents, spec.action_size)
         self.smoothing = smoothing
         self.generator = numpy_generator(seed, f"exploration-{slot}" if slot else "exploration")
-        self.blend = _blend(spec.stencil(1), smoothing) if smoothing else None
+        spread = smoothing > 0.0 and not spec.indexed
+        self.blend = _blend(spec.stencil(1), smoothing) if spread else None
         self.state = np.zeros(self.shape)
         self.start_episode()
 

@@ -38,6 +38,8 @@ class AgentSpec:
     """radius -> (n, K) int64 near agents, -1 where there is none, column K // 2 the own one."""
     grid: tuple[int, ...] | None = None
     """Shape of the agents' grid (C order) where they form one."""
+    indexed: bool = False
+    """Positions are mere indices: then noise is smooth in time, and not over near agents."""
 
     def __post_init__(self) -> None:
         for name in ("action_low", "action_high", "mu_low", "mu_high"):

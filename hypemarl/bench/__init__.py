@@ -45,6 +45,12 @@ def _env_steps() -> dict[str, float]:
     return run()
 
 
+def _homes() -> dict[str, float]:
+    from hypemarl.bench.homes import run
+
+    return run()
+
+
 def _adjoint() -> dict[str, float]:
     from hypemarl.bench.adjoint import adjoint
 
@@ -58,5 +64,6 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "agent-update": _agent_update,
     "scaling-agents": _scaling_agents,
     "env-steps": _env_steps,
+    "homes": _homes,
     "adjoint": _adjoint,
 }

@@ -35,6 +35,7 @@ def run() -> dict[str, float]:
         RuntimeError: there is no mpirun, or a launch fails.
     """
     names = [name for name in configuration.scenarios() if not name.endswith("-paper")]
+    names = [n for n in names if configuration.load(n).env.system != "external"]
     trained = next(name for name in TRAINED if name in names)
     cases = [("collect", name) for name in names] + [("train", trained)]
     result: dict[str, float] = {}

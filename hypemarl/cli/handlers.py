@@ -28,6 +28,9 @@ def do_list(given: Arguments) -> None:
         config = configuration.load(name)
         env, agents = config.env, "x".join(str(count) for count in config.env.agents)
         say(f"{name}\n    {config.description}")
+        if env.system == "external":
+            say(f"    {env.external.source or '--env SOURCE'}, up to {env.control_steps} steps")
+            continue
         say(f"    {agents} agents, {env.control_steps} control steps, T = {env.horizon:g}")
     schemes = ", ".join(configuration.choices("agent.scheme"))
     credits = ", ".join(configuration.choices("agent.credit"))
@@ -40,7 +43,9 @@ def do_mesh(given: Arguments) -> None:
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
-    base = configuration.load(given.scenario, given.set).env.mesh
+    config = configuration.load(given.scenario, given.set)
+    _needs_pde(config, "mesh")
+    base = config.env.mesh
     mesh = dataclasses.replace(base, **changes)  # not by --set: the agents need not fit the shape
     tagged = meshing.build(mesh, mpi.world())
     for name, value in meshing.mesh_summary(tagged).items():
@@ -56,9 +61,11 @@ def do_simulate(given: Arguments) -> None:
     from hypemarl.training import evaluation
 
     config = _load(given)
+    if given.output is not None:
+        _needs_pde(config, "simulate --output")
     env = envs.make(config.env)
     policies = evaluation.BASELINES | {"random": lambda env: evaluation.random(env, config.seed)}
-    parameters = evaluation.parameter_set(env.parameter_low, env.parameter_high, 1, "held-out")
+    parameters = evaluation.fixed_set(env, 1, "held-out")
     result = evaluation.evaluate_policy(env, policies[given.policy](env), parameters)
     say(f"{config.scenario}, {given.policy}: cost J = {result.cost:.6g}")
     for name, value in (result.terms | result.metrics).items():
@@ -95,7 +102,10 @@ def _job(config: Config, run: str | None, count: int) -> Any:
 
     seed = f"seed{config.seed}"
     if run is None:
-        path = Path("runs") / f"{config.scenario}-{config.agent.scheme}-{label(config)}-{seed}"
+        what = config.scenario
+        if what == "external":
+            what = config.env.external.source.replace(":", "-").replace("|", "-")
+        path = Path("runs") / f"{what}-{config.agent.scheme}-{label(config)}-{seed}"
     else:
         path = Path(run) / seed if count > 1 else Path(run)
     return Job(config, path)
@@ -127,6 +137,7 @@ def do_optimum(given: Arguments) -> int:
     from hypemarl.experiments import optima
 
     config = _load(given)
+    _needs_pde(config, "optimum")
     size = given.held_out or config.training.held_out_size
     rows = optima.find_optima(
         config,
@@ -202,10 +213,13 @@ def do_experiment(given: Arguments) -> None:
 def do_map(given: Arguments) -> None:
     """Recovered share over two parameters, inside the training range and beyond."""
     from hypemarl.experiments import generalisation
+    from hypemarl.training.records import RunFolder
 
     if world_size() > 1:
         raise ConfigError("map is serial: start it without mpirun")
     runs = _expand(given.runs)
+    for folder in map(RunFolder, runs):
+        _needs_pde(folder.read_config(), "map")
     found = generalisation.share_map(runs, Path(given.output), given.parameters, size=given.size)
     for run in map(str, runs):
         say(
@@ -312,12 +326,26 @@ def do_demo(given: Arguments) -> None:
 
 
 def _load(given: Arguments) -> Config:
-    return configuration.load(given.scenario, _overrides(given))
+    scenario, source = given.scenario, getattr(given, "env", None)
+    if scenario is None:
+        if source is None:
+            raise ConfigError("name a scenario (hypemarl list), or an environment by --env SOURCE")
+        scenario = configuration.scenario_of(source)
+    return configuration.load(scenario, _overrides(given))
+
+
+def _needs_pde(config: Config, command: str) -> None:
+    if config.env.system == "external":
+        raise ConfigError(
+            f"{command} needs a PDE, with its mesh, fields or parameters; {config.scenario} is an "
+            f"external environment ({config.env.external.source or 'no source yet'})"
+        )
 
 
 def _overrides(given: Arguments) -> list[str]:
     """``--set`` entries, after the options that are short for some of them."""
     short = {
+        "env": "env.external.source",
         "scheme": "agent.scheme",
         "credit": "agent.credit",
         "train": "training.method",

@@ -48,6 +48,20 @@ def _add_configuration(parser: argparse.ArgumentParser, **scenario: Any) -> None
     )
 
 
+def _add_environment(parser: argparse.ArgumentParser) -> None:
+    """A scenario, or an environment that is no PDE."""
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", nargs="?", help="a scenario's name or a YAML file"
+    )
+    parser.add_argument(
+        "--env",
+        metavar="SOURCE",
+        help="an environment from elsewhere: pettingzoo:MODULE:FACTORY, vmas:SCENARIO or "
+        "mamujoco:ROBOT[:PARTITION]; without SCENARIO its own settings, or those of `external`",
+    )
+    _add_configuration(parser)
+
+
 def _add_setup_commands(commands: Any) -> None:
     scenario = {"help": "a scenario's name or a YAML file"}
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
@@ -62,7 +76,7 @@ def _add_setup_commands(commands: Any) -> None:
 
     text = "Run one episode without learning and print its cost terms"
     parser = _command(commands, handlers.do_simulate, text, "density-1d --policy constant")
-    _add_configuration(parser, **scenario)
+    _add_environment(parser)
     parser.add_argument(
         "--policy", choices=("uncontrolled", "constant", "random"), default="uncontrolled"
     )
@@ -76,7 +90,7 @@ def _add_run_commands(commands: Any) -> None:
         "Train agents; Ctrl-C saves the last whole episode",
         "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl",
     )
-    _add_configuration(parser, help="a scenario's name or a YAML file")
+    _add_environment(parser)
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
     parser.add_argument(

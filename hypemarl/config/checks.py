@@ -11,7 +11,9 @@ class ConfigError(ValueError):
 
 def check_combinations(config: Config) -> None:
     """Settings that are fine one by one and cannot work together."""
-    if config.env.system == "flow":
+    if config.env.system == "external":
+        _check_external(config)
+    elif config.env.system == "flow":
         _check_flow(config.env)
     else:
         _check_geometry(config.env)
@@ -19,7 +21,7 @@ def check_combinations(config: Config) -> None:
     if config.env.system == "density-fluid":
         _check_carrier(config.env)
     env, agent, training = config.env, config.agent, config.training
-    axes = len(env.agents)
+    axes = 1 if env.system == "external" else len(env.agents)
     for fails, message in (
         (
             agent.batch_steps > env.control_steps,
@@ -99,7 +101,39 @@ def check_combinations(config: Config) -> None:
             f"env.reward_baseline needs env.system=flow, got {env.system}: the cost of an "
             "uncontrolled density changes too fast to count from",
         ),
+        (
+            bool(env.external.source) and env.system != "external",
+            f"env.external.source={env.external.source} needs env.system=external, got "
+            f"{env.system}: leave the scenario out, or name one of an external environment",
+        ),
         (len(set(env.context)) < len(env.context), f"env.context repeats {list(env.context)}"),
+    ):
+        if fails:
+            raise ConfigError(message)
+
+
+def _check_external(config: Config) -> None:
+    env, agent, method = config.env, config.agent, config.training.method
+    try:
+        _ = env.external.arguments
+    except ValueError as error:
+        raise ConfigError(f"env.external.options: {error}") from error
+    for fails, message in (
+        (
+            method != "td3",
+            f"training.method={method} differentiates the plant, which an external environment "
+            "does not offer; take td3",
+        ),
+        (
+            agent.credit == "adjoint",
+            "agent.credit=adjoint needs the adjoint of the plant, which an external environment "
+            "does not offer; take local, neighbourhood or cooperative",
+        ),
+        (
+            agent.credit == "central",
+            "agent.credit=central needs agents on a grid, an external environment has none; take "
+            "cooperative with a large agent.credit_radius, which is a central critic there",
+        ),
     ):
         if fails:
             raise ConfigError(message)

@@ -64,6 +64,14 @@ def scenarios() -> list[str]:
     return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 
+def scenario_of(source: str) -> str:
+    """The scenario made for this ``env.external.source``, or the general one, ``external``."""
+    for name in scenarios():
+        if _read(name).get("env", {}).get("external", {}).get("source") == source:
+            return name
+    return "external"
+
+
 def choices(name: str) -> tuple[str, ...]:
     """What a key such as ``agent.scheme`` may be, for keys that are a choice."""
     hints = {full: hint for full, _, hint in _keys(Config)}

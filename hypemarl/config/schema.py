@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-System = Literal["density", "density-fluid", "flow"]
+import yaml
+
+System = Literal["density", "density-fluid", "flow", "external"]
 Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
 Scheme = Literal["hypemarl", "marl", "fups-id", "nops", "fups-id-no-state"]
 Encoder = Literal["sinusoidal", "learned", "one-hot"]
@@ -96,18 +98,48 @@ class FlowConfig:
 
 
 @dataclass(frozen=True)
+class ExternalConfig:
+    """An environment that is no PDE: any PettingZoo ParallelEnv with continuous actions."""
+
+    source: str = key(
+        "", "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/homes.md)"
+    )
+    options: tuple[str, ...] = key(
+        (), "arguments of what makes it, each as name=value with the value in YAML"
+    )
+    scaling_episodes: int = key(
+        0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The options by name. Raises ValueError where one is no ``name=value``."""
+        pairs = [option.partition("=") for option in self.options]
+        for name, equals, _ in pairs:
+            if not equals or not name.strip().isidentifier():
+                raise ValueError(f"expected name=value, as in n_agents=4, got {name + equals!r}")
+        try:
+            return {name.strip(): yaml.safe_load(text) for name, _, text in pairs}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{self.options}: not valid YAML: {error}") from error
+
+
+@dataclass(frozen=True)
 class EnvConfig:
     """The controlled system, its cost and what the agents see. Units: the equations' own."""
 
     system: System = key("density", "which plant is built")
     mesh: MeshConfig = field(default_factory=MeshConfig, metadata={"help": "the mesh"})
     flow: FlowConfig = field(default_factory=FlowConfig, metadata={"help": "the flow"})
+    external: ExternalConfig = field(
+        default_factory=ExternalConfig, metadata={"help": "an environment from elsewhere"}
+    )
     agents: tuple[int, ...] = key(
         (8, 8), "agents per axis of their grid over the domain; flow: one number, on the arc", low=1
     )
     viscosity: float = key(1e-3, "nu, the diffusion coefficient of the density", above=0)
     horizon: float = key(2.0, "T, length of an episode", above=0)
-    control_steps: int = key(20, "control intervals in an episode", low=1)
+    control_steps: int = key(20, "control intervals in an episode; external: at most", low=1)
     max_time_step: float = key(
         0.01, "upper bound of the solver's time step (CFL may lower it)", above=0
     )

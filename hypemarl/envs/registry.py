@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mpi4py import MPI
 
@@ -11,6 +12,7 @@ from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.density_fluid import DensityFluidPlant
 from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
+from hypemarl.envs.external import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
 from hypemarl.mpi import world
@@ -35,12 +37,17 @@ SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {
 }
 
 
-def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> PDEEnv:
+def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
     """The environment of ``config`` on ``comm`` (default: the world). Collective.
+
+    A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array
+    calls and no plant.
 
     Example:
         >>> from hypemarl import config, envs
         >>> env = envs.make(config.load("density-1d").env)
         >>> observations, infos = env.reset(seed=0)
     """
+    if config.system == "external":
+        return ExternalEnv(config, comm or world())
     return PDEEnv(SYSTEMS[config.system](config, comm or world()), config)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.config import ConfigError
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.loop import MakeEnv, default_make_env
@@ -64,6 +65,11 @@ def draw_run(
 def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) -> list[Path]:
     """Record an episode where one is wanted, and draw the policy map of the trained agents."""
     config = folder.read_config()
+    if config.env.system == "external":
+        raise ConfigError(
+            f"{folder.path} is a run of an external environment, {config.env.external.source}, "
+            "which has no fields to draw; `hypemarl compare` draws its training curve"
+        )
     env = make_env(config.env, comm=comm)
     try:
         policy, agent = trained_policy(folder, env, config, comm)

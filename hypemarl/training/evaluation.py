@@ -67,10 +67,18 @@ def parameter_set(low: Array, high: Array, size: int, name: SetName) -> Array:
     return low + points * (high - low)  # not qmc.scale: an axis may have low == high
 
 
+def fixed_set(env: Any, size: int, name: SetName) -> Array:
+    """The named set (size, n_par) of ``env``: its own where it has such, else of its box."""
+    own = getattr(env, "fixed_parameters", None)
+    if own is not None:
+        return np.asarray(own(size, name))
+    return parameter_set(env.parameter_low, env.parameter_high, size, name)
+
+
 def uncontrolled(env: Any) -> Policy:
-    """The policy that does nothing."""
-    zeros = np.zeros((env.n_agents, env.action_size))
-    return lambda observations, mu: zeros
+    """The policy that does nothing: zeros, unless ``env`` says what idle actions are."""
+    idle = getattr(env, "idle_actions", np.zeros((env.n_agents, env.action_size)))
+    return lambda observations, mu: idle
 
 
 def constant(env: Any, share: float = 0.5) -> Policy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from hypemarl.config import EnvConfig
@@ -26,7 +26,8 @@ def spec_of(env: Any) -> AgentSpec:
     """What the agents may know of ``env``."""
     from hypemarl.agents.spec import AgentSpec
 
-    return AgentSpec(**{item.name: getattr(env, item.name) for item in fields(AgentSpec)})
+    needed = [f.name for f in fields(AgentSpec) if f.default is MISSING or hasattr(env, f.name)]
+    return AgentSpec(**{name: getattr(env, name) for name in needed})
 
 
 def pick_device(name: str) -> str:

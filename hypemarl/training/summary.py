@@ -64,9 +64,10 @@ def evaluate_runs(
     usual ones), credit (of other methods than TD3: the method), seed, held_out, failures, cost,
     cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and drag_mean,
     lift_fluctuation, dissipation_mean of flows; the same of each baseline with its name before
-    it (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and
-    ``ratio_to_uncontrolled``; where ``hypemarl optimum`` has found optima of the held-out set,
-    ``optima`` (their number), and over these parameters ``optimum_cost``,
+    it (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
+    environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
+    optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
+    parameters ``optimum_cost``,
     ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) / (J0 - J*).
     """
     comm = mpi.world() if comm is None else comm
@@ -78,9 +79,7 @@ def evaluate_runs(
         size = episodes or first.training.held_out_size
         env = make_env(first.env, comm=comm)
         try:
-            held_out = evaluation.parameter_set(
-                env.parameter_low, env.parameter_high, size, "held-out"
-            )
+            held_out = evaluation.fixed_set(env, size, "held-out")
             known = known_optima(env, held_out)
             shared = {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
             for k in members:
@@ -129,8 +128,13 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "seed": config.seed,
         **_flatten(result, ""),
         **shared,
-        "ratio_to_uncontrolled": result.cost / shared["uncontrolled"],
+        **_ratio_to(shared["uncontrolled"], result.cost, config),
     }
+
+
+def _ratio_to(uncontrolled: float, cost: float, config: Config) -> Row:
+    """Only for costs that cannot be negative: the ratio of two returns means nothing."""
+    return {} if config.env.system == "external" else {"ratio_to_uncontrolled": cost / uncontrolled}
 
 
 def _flatten(result: Evaluation, prefix: str) -> Row:

@@ -13,6 +13,7 @@ Row = dict[str, Any]
 METHODS = ("apg", "imitate", "irl", "mbpg", "dyna")
 """What stands in the place of a credit where the method is not TD3 on the plant's rewards."""
 
+RATIO = "ratio_to_uncontrolled"
 _COLUMNS = {
     "name": "scheme (credit)",
     "seeds": "seeds",
@@ -27,6 +28,9 @@ _COLUMNS = {
     "return_mean": "return",
 }
 
+_SOMETIMES = (RATIO, "recovered", "recovered_min", "recovered_median")
+"""Columns that a table has only where a row does: no optimum is known, or costs have no ratio."""
+
 
 def columns(table: Sequence[Row]) -> dict[str, str]:
     """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
@@ -34,8 +38,8 @@ def columns(table: Sequence[Row]) -> dict[str, str]:
     """
     spread = {"cost_mean", "cost_median", "cost_min", "cost_max"}
     found = [name for name in _details(table) if name not in spread]
-    shares = any("recovered" in row for row in table)
-    shared = {k: text for k, text in _COLUMNS.items() if shares or "recovered" not in k}
+    given = {name for row in table for name in row}
+    shared = {k: text for k, text in _COLUMNS.items() if k in given or k not in _SOMETIMES}
     return shared | {name: name.removeprefix("cost_").replace("_", " ") for name in found}
 
 
@@ -64,13 +68,17 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "cost_min": float(costs.min()),
                 "cost_max": float(costs.max()),
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
-                "ratio_to_uncontrolled": _mean(members, "ratio_to_uncontrolled"),
+                **_ratio_mean(members),
                 "return_mean": _mean(members, "return"),
                 **{name: _mean(members, name) for name in _details(members)},
                 **_recovered(members),
             }
         )
     return table + _optimum_row(rows[0])
+
+
+def _ratio_mean(members: Sequence[Row]) -> Row:
+    return {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
 
 
 def _recovered(members: Sequence[Row]) -> Row:
@@ -100,7 +108,7 @@ def _baseline_row(row: Row, name: str) -> Row:
         "credit": "",
         "seeds": "",
         **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
-        "ratio_to_uncontrolled": cost / row["uncontrolled"],
+        **({RATIO: cost / row["uncontrolled"]} if RATIO in row else {}),
         "return_mean": own["return"],
         **{detail: own[detail] for detail in _details([own])},
         **{name: own[name] for name in ("recovered", "recovered_median") if name in own},
@@ -172,7 +180,7 @@ def _ratio(table: Sequence[Row]) -> Row:
         for (scheme, credit), own in costs.items()
         if scheme == "hypemarl" and credit not in METHODS and ("marl", credit) in costs
     ]
-    if not shared:
+    if not shared or not all(RATIO in row for row in table):
         return {}
     own, marl = min(shared)
     return {"ratio_marl_over_hypemarl": marl / own}

@@ -38,9 +38,8 @@ class Trainer:
         self.acts = split.leads
         self.progress = Progress()
         self.parameters = seeding.numpy_generator(config.seed, "parameters")
-        self.validation_set = evaluation.parameter_set(
-            env.parameter_low, env.parameter_high, config.training.validation_size, "validation"
-        )
+        size = config.training.validation_size
+        self.validation_set = evaluation.fixed_set(env, size, "validation")
         self.method = make_method(config, env, split)
         self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder

@@ -12,6 +12,20 @@ def test_random_actions_step_an_environment() -> None:
     assert env_steps.collect("density-1d", seconds=0.05) > 20.0
 
 
+def test_environments_that_are_no_pde_are_left_to_another_bench(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def launch(groups: int, module: str, what: str, name: str) -> dict[str, float]:
+        asked.append(name)
+        return {"steps_per_second": float(groups)}
+
+    monkeypatch.setattr(env_steps, "launch", launch)
+    assert env_steps.run()["density_1d_ratio"] == 2.0
+    assert not {"external", "vmas-dispersion", "humanoid"} & set(asked)
+
+
 def test_the_rate_of_training_leaves_its_start_out(tmp_path: Path) -> None:
     """Two random episodes and two to warm up in 90 s, then 80 steps in 8 s."""
     ended = [(20 * k, 10.0) for k in range(1, 4)] + [(80, 90.0), (100, 93.0), (120, 96.0)]

@@ -1,0 +1,19 @@
+"""`hypemarl bench homes`: steps per second of the environments that are no PDE."""
+
+from __future__ import annotations
+
+from hypemarl import config as configuration
+from hypemarl.bench.env_steps import collect
+
+
+def run() -> dict[str, float]:
+    """Steps per second under random actions, resets included, of every external scenario.
+
+    Flat keys: ``vmas_dispersion``, ``vmas_navigation``, ``humanoid``. Collective, on one rank.
+
+    Raises:
+        ConfigError: their packages are not installed.
+    """
+    loaded = [(name, configuration.load(name).env) for name in configuration.scenarios()]
+    names = [name for name, env in loaded if env.external.source]
+    return {name.replace("-", "_"): collect(name) for name in names}
