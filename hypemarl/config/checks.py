@@ -121,8 +121,8 @@ def _check_external(config: Config) -> None:
     for fails, message in (
         (
             method != "td3",
-            f"training.method={method} differentiates the plant, which an external environment "
-            "does not offer; take td3",
+            f"training.method={method} needs the plant's adjoint or its local states, which an "
+            "external environment does not offer; take td3",
         ),
         (
             agent.credit == "adjoint",
