@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.imagination import Imagined, Piece
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.policy import ExploringAgent, cosine, set_rate, track
+from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.surrogate import LocalModel
@@ -50,17 +50,14 @@ class ModelPolicyGradient(ExploringAgent):
         self.optimiser = torch.optim.Adam(self.actor.parameters(), config.surrogate.policy_rate)
         self.updates = 0
 
-    def improve(
-        self, replay: Replay, *, first: bool, episodes: int, share: float
-    ) -> tuple[Losses, int]:
+    def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
         """Fit the surrogate and improve the actor in it; returns losses and updates made.
 
         ``first``: after the random episodes, when there is most to learn; ``episodes``: real ones
-        since the last time, which make no difference; ``share`` of the training that is done.
+        since the last time, which make no difference.
         """
         config = self.config.surrogate
         losses = self.model.fit(replay, config.first_fits if first else config.fits)
-        set_rate(self.optimiser, config.policy_rate * cosine(share, config.policy_rate_end))
         count = config.first_updates if first else config.updates
         costs = [self._descend_imagined(replay) for _ in range(count)]
         return losses | {"imagined_cost": float(np.mean(costs[-max(count // 2, 1) :]))}, count
@@ -141,12 +138,9 @@ class Dyna(TD3):
         self.choice = numpy_generator(seed, "real-or-imagined")
         self.imagined_noise = Noise(spec, config.noise_smoothing, seed, IMAGINED_SLOT)
 
-    def improve(
-        self, replay: Replay, *, first: bool, episodes: int, share: float
-    ) -> tuple[Losses, int]:
+    def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
         """Fit, imagine, and update in proportion to real and imagined episodes.
 
-        ``first``, ``share``: as of :class:`ModelPolicyGradient`, the latter makes no difference;
         ``episodes``: real ones since the last call. Returns losses and updates made.
         """
         config = self.config.surrogate

@@ -286,7 +286,7 @@ class LocalCost(nn.Module):
         self.dynamics = [dynamics]  # in a list: its parameters are not this module's
         kind = config.cost
         if kind == "auto":
-            kind = "corrected" if local.density is not None else "learned"
+            kind = "formula" if local.density is not None else "learned"
         if kind != "learned" and local.density is None:
             raise ValueError(
                 f"agent.surrogate.cost={kind} needs a formula by local states, which this system "

@@ -188,7 +188,7 @@ class SurrogateConfig:
     cost: SurrogateCost = key(
         "auto",
         "formula (of predicted states and actions, as in the plant), corrected (and a learned "
-        "rest), learned; auto: corrected where there is a formula",
+        "rest), learned; auto: formula where there is one",
     )
     hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
     radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
@@ -207,14 +207,11 @@ class SurrogateConfig:
     every: int = key(4, "real episodes between fits", low=1)
     imagine: int = key(4, "mbpg: imagined episodes in an update of the actor", low=1)
     first_updates: int = key(150, "mbpg: updates of the actor after the first fits", low=1)
-    updates: int = key(40, "mbpg: updates of the actor after later fits", low=1)
+    updates: int = key(30, "mbpg: updates of the actor after later fits", low=1)
     window: int = key(
         0, "mbpg: control steps that are imagined, from anywhere; 0: whole episodes", low=0
     )
     policy_rate: float = key(4e-3, "mbpg: Adam rate of the actor", above=0)
-    policy_rate_end: float = key(
-        0.2, "mbpg: share of policy_rate that is left at the end (cosine between)", above=0, high=1
-    )
     policy_average_rate: float = key(
         0.02, "mbpg: rate of the averaged actor, per update", above=0, high=1
     )

@@ -71,7 +71,6 @@ class ModelBased(OffPolicy):
                 self.replay,
                 first=before < first,
                 episodes=every,
-                share=after / self.settings.episodes,
             )
         except FloatingPointError as error:
             raise TrainingError(f"episode {after}: {error}") from error

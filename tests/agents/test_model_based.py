@@ -88,17 +88,17 @@ def test_the_gradient_through_the_surrogate_lowers_the_real_cost(
     local, replay = make_replay(spec)
     agent = gradient_agent(spec, local, window=window)
     before = real_cost(agent, spec)
-    losses, updates = agent.improve(replay, first=True, episodes=20, share=0.1)
+    losses, updates = agent.improve(replay, first=True, episodes=20)
     assert updates == 40
     assert {"surrogate_loss", "surrogate_cost_loss", "imagined_cost"} == losses.keys()
     assert real_cost(agent, spec) < 0.8 * before
-    assert agent.improve(replay, first=False, episodes=4, share=0.1)[1] == 3
+    assert agent.improve(replay, first=False, episodes=4)[1] == 3
 
 
 def test_dyna_learns_from_imagined_episodes_in_proportion(spec: AgentSpec) -> None:
     local, replay = make_replay(spec)
     agent = dyna_agent(spec, local)
-    losses, updates = agent.improve(replay, first=True, episodes=3, share=0.1)
+    losses, updates = agent.improve(replay, first=True, episodes=3)
     assert updates == agent.updates == STEPS * 3 * (1 + 2)
     assert {"surrogate_loss", "critic_loss", "actor_loss"} <= losses.keys()
 
@@ -140,16 +140,16 @@ def test_learning_goes_on_bit_for_bit(spec: AgentSpec, kind: str) -> None:
     local, replay = make_replay(spec)
     make = gradient_agent if kind == "gradient" else dyna_agent
     agent, twin = make(spec, local), make(spec, local)
-    agent.improve(replay, first=True, episodes=1, share=0.1)
+    agent.improve(replay, first=True, episodes=1)
     stream = io.BytesIO()
     torch.save({"agent": agent.state_dict(), "replay": replay.state_dict()}, stream)
     stream.seek(0)
     stored = torch.load(stream, weights_only=True)
-    agent.improve(replay, first=False, episodes=1, share=0.1)
+    agent.improve(replay, first=False, episodes=1)
     other = Replay(spec, replay.capacity, STEPS, seed=0)
     other.load_state_dict(stored["replay"])
     twin.load_state_dict(stored["agent"])
-    twin.improve(other, first=False, episodes=1, share=0.1)
+    twin.improve(other, first=False, episodes=1)
     seen, mu = np.random.default_rng(0).normal(size=(12, 3)), np.zeros(2)
     np.testing.assert_array_equal(agent.act(seen, mu), twin.act(seen, mu))
     np.testing.assert_array_equal(agent.explore(seen, mu), twin.explore(seen, mu))
@@ -160,7 +160,7 @@ def test_learning_goes_on_bit_for_bit(spec: AgentSpec, kind: str) -> None:
 def test_the_policy_alone_is_read_from_a_checkpoint(spec: AgentSpec) -> None:
     local, replay = make_replay(spec)
     agent = gradient_agent(spec, local)
-    agent.improve(replay, first=False, episodes=1, share=0.1)
+    agent.improve(replay, first=False, episodes=1)
     reader = PolicyAgent(spec, agent.config, 1)
     reader.load_state_dict(agent.state_dict())
     seen, mu = np.random.default_rng(0).normal(size=(12, 3)), np.zeros(2)
@@ -175,4 +175,4 @@ def test_a_gradient_that_is_not_finite_is_named(spec: AgentSpec) -> None:
         next(agent.model.surrogate.dynamics.network.parameters()).fill_(float("nan"))
     agent.model.fit = lambda *_: {}
     with pytest.raises(FloatingPointError, match=r"agent\.surrogate\.window"):
-        agent.improve(replay, first=True, episodes=1, share=0.1)
+        agent.improve(replay, first=True, episodes=1)

@@ -149,7 +149,7 @@ def test_an_exchange_between_patches_is_learned(
     spec = build_spec((3, 4), 9)
     local = local_case.density(spec)
     replay = local_case.fill(spec, local, advect(local, (3, 4)), episodes=60, steps=6)
-    config = dataclasses.replace(SMALL, form=form, hidden=(32,), radius=1)
+    config = dataclasses.replace(SMALL, form=form, cost="corrected", hidden=(32,), radius=1)
     world = WorldModel(local, spec, AgentConfig(surrogate=config), 0, torch.device("cpu"))
     new = local_case.fill(spec, local, advect(local, (3, 4)), episodes=4, steps=6, seed=5)
     rows = new.latest_slots(4)

@@ -53,6 +53,7 @@ def train(config: Config, path: Path, make_env: Any = make, **options: Any) -> d
 def test_a_dozen_real_episodes_recover_most_of_the_cost(tmp_path: Path) -> None:
     config = tiny(
         "mbpg",
+        "env.agents=[10]",
         "training.episodes=12",
         "training.random_episodes=8",
         "agent.surrogate.first_fits=300",
