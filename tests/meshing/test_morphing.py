@@ -166,7 +166,8 @@ def test_bad_parametrisations_are_refused(arguments: tuple, message: str) -> Non
 def test_area_and_size_of_a_shape_are_exact_in_its_modes(kind: str) -> None:
     space = ShapeSpace(Parametrisation(outline_of(mesh("ellipse")), kind))  # type: ignore[arg-type]
     q = 0.01 * RNG.normal(size=space.size)
-    assert space.area(q) == pytest.approx(signed_area(space.points(q)), rel=1e-13)
+    corners = space.points(q)[:: len(space.reference) // len(space.parametrisation.outline.places)]
+    assert space.area(q) == pytest.approx(signed_area(corners), rel=1e-13)
     step = 1e-6 * RNG.normal(size=space.size)
     change = space.area(q + step) - space.area(q - step)
     assert change == pytest.approx(2.0 * space.area_slope(q) @ step, rel=1e-7)

@@ -184,10 +184,13 @@ class FeasibleMap:
             inverse = np.linalg.inv(matrix)
             q = inverse @ (t * q_0 + multiplier * space.area_slope(np.zeros(space.size)))
             miss, normal = space.area(q) - self.area, space.area_slope(q)
-            if abs(miss) <= AREA_TOLERANCE * self.area:
+            if abs(miss) <= AREA_TOLERANCE * abs(self.area):
                 return q, multiplier
             low, high = (multiplier, high) if miss < 0.0 else (low, multiplier)
-            ahead = multiplier - miss / float(normal @ inverse @ normal)
+            rate = float(normal @ inverse @ normal)
+            if rate == 0.0:
+                return None
+            ahead = multiplier - miss / rate
             multiplier = ahead if low < ahead < high else 0.5 * (low + high)
         return None
 

@@ -9,7 +9,7 @@ from hypemarl.meshing.polygons import centroid, crosses_itself, signed_area
 from hypemarl.meshing.raw import MeshError, RawMesh
 
 PER_FACET = 4
-"""Points per facet at which a shape's area, curvature and thickness are measured."""
+"""Points per facet at which a shape's curvature, thickness and gaps are measured."""
 
 
 class Outline:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hypemarl.meshing.morphing.outlines import PER_FACET
 from hypemarl.meshing.morphing.parametrisation import Parametrisation
 from hypemarl.meshing.polygons import signed_area
 
@@ -59,7 +60,7 @@ class ShapeSpace:
         return self.parametrisation.basis(s) @ (self.to_amplitudes @ q)
 
     def area(self, q: np.ndarray) -> float:
-        """Area of the dense polygon; exactly quadratic in q."""
+        """Area of the polygon of the nodes, the obstacle in the mesh; exactly quadratic in q."""
         return self._area + float(self._slope @ q) + 0.5 * float(q @ self._twist @ q)
 
     def area_slope(self, q: np.ndarray) -> np.ndarray:
@@ -79,6 +80,7 @@ class ShapeSpace:
             difference = np.roll(array, -1, axis=0) - np.roll(array, 1, axis=0)
             return np.stack([difference[:, 1], -difference[:, 0]], axis=1)
 
-        slope = 0.5 * np.einsum("ic,ick->k", rolled(self.reference), self.modes)
-        twist = 0.5 * np.einsum("icl,ick->lk", rolled(self.modes), self.modes)
-        return float(signed_area(self.reference)), slope, 0.5 * (twist + twist.T)
+        corners, modes = self.reference[::PER_FACET], self.modes[::PER_FACET]
+        slope = 0.5 * np.einsum("ic,ick->k", rolled(corners), modes)
+        twist = 0.5 * np.einsum("icl,ick->lk", rolled(modes), modes)
+        return float(signed_area(corners)), slope, 0.5 * (twist + twist.T)
