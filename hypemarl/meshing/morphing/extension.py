@@ -8,6 +8,8 @@ ASME PVP 246 (1992). Harmonic extension is here as what it is compared with: it 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
@@ -24,6 +26,7 @@ def elastic_extension(
     cells: np.ndarray,
     moved: np.ndarray,
     fixed: np.ndarray,
+    modes: np.ndarray | None = None,
     stiffening: float = STIFFENING,
 ) -> np.ndarray:
     """The operator from the displacement of the ``moved`` nodes to that of all nodes.
@@ -31,10 +34,12 @@ def elastic_extension(
     Args:
         points: (N, 2); cells: (M, 3) anticlockwise.
         moved: (k,) nodes whose displacement is given; fixed: (m,) nodes that stay.
+        modes: (2 k, m) displacements of the moved nodes to extend; by default each of their
+            components in turn. Few modes take less time and memory than the whole operator.
         stiffening: power of the inverse volume; 0 is plain elasticity.
 
     Returns:
-        (2 N, 2 k): rows and columns by node, x then y. Columns to ``fixed`` rows are zero.
+        (2 N, m) or (2 N, 2 k): rows (and columns) by node, x then y; zero at fixed nodes.
 
     Raises:
         MeshError: a cell is not anticlockwise, or a node is both moved and fixed.
@@ -50,7 +55,7 @@ def elastic_extension(
     local = weight * (_wide(la) * products + _wide(mu) * (shear + same))
     dofs = (2 * cells[:, :, None] + np.arange(2)).reshape(len(cells), 6)
     matrix = _assemble(local.reshape(len(cells), 6, 6), dofs, 2 * len(points))
-    return _extend(matrix, _both(moved), _both(fixed))
+    return _extend(matrix, _both(moved), _both(fixed), modes)
 
 
 def harmonic_extension(
@@ -59,7 +64,7 @@ def harmonic_extension(
     """As :func:`elastic_extension`, each component harmonic by itself."""
     gradients, volumes = _gradients(points, cells)
     local = np.einsum("n,nai,nbi->nab", volumes, gradients, gradients)
-    scalar = _extend(_assemble(local, cells, len(points)), moved, fixed)
+    scalar = _extend(_assemble(local, cells, len(points)), moved, fixed, None)
     return np.kron(scalar, np.eye(2))
 
 
@@ -93,13 +98,22 @@ def _assemble(local: np.ndarray, dofs: np.ndarray, size: int) -> sparse.csr_matr
     return sparse.csr_matrix((local.ravel(), (rows, columns)), shape=(size, size))
 
 
-def _extend(matrix: sparse.csr_matrix, moved: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Solve for the free rows with a unit displacement of every moved row in turn."""
+def _extend(
+    matrix: sparse.csr_matrix, moved: np.ndarray, fixed: np.ndarray, modes: np.ndarray | None
+) -> np.ndarray:
+    """Solve for the free rows with the modes, or a unit displacement of every moved row in turn."""
     if np.intersect1d(moved, fixed).size:
         raise MeshError("extension: the obstacle touches a fixed boundary: they share nodes")
     free = np.setdiff1d(np.arange(matrix.shape[0]), np.concatenate([moved, fixed]))
-    operator = np.zeros((matrix.shape[0], len(moved)))
-    operator[moved, np.arange(len(moved))] = 1.0
-    factors = splu(matrix[free][:, free].tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
-    operator[free] = factors.solve(-matrix[free][:, moved].toarray())
+    given = np.eye(len(moved)) if modes is None else modes
+    operator = np.zeros((matrix.shape[0], given.shape[1]))
+    operator[moved] = given
+    factors = factorised(matrix[free][:, free])
+    operator[free] = factors.solve(-(matrix[free][:, moved] @ given))
     return operator
+
+
+def factorised(matrix: sparse.csr_matrix) -> Any:
+    """SuperLU factors of a symmetric positive definite matrix, ordered and pivoted as such."""
+    options = {"SymmetricMode": True}
+    return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)

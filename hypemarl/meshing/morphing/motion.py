@@ -23,6 +23,8 @@ class MeshMotion:
         loop: (n,) nodes of the obstacle, in order. places: (n,) their parameters on the outline.
         origin: (size,) q_0, zero unless the mesh was made for another shape than the reference.
         modes: (2 N, size) G, displacement of all nodes by each mode; built once.
+        tag: of the obstacle's facets.
+        root: motion of the first mesh, whose sizes a remesh takes; None where this is the first.
     """
 
     raw: RawMesh
@@ -31,6 +33,8 @@ class MeshMotion:
     places: np.ndarray
     origin: np.ndarray
     modes: np.ndarray
+    tag: str = "obstacle"
+    root: MeshMotion | None = None
 
     def points(self, q: np.ndarray) -> np.ndarray:
         """Coordinates (N, 2) of all nodes for the shape q, a new array."""
@@ -80,10 +84,9 @@ def follow(
     q = np.zeros(space.size) if origin is None else origin
     places = _places(raw.points[loop], space, q)
     outer = np.setdiff1d(boundary_nodes(raw.cells), loop)
-    operator = elastic_extension(raw.points, raw.cells, loop, outer)
     basis = space.parametrisation.basis(places) @ space.to_amplitudes
-    modes = operator @ basis.reshape(-1, space.size)
-    return MeshMotion(raw, space, loop, places, q, np.ascontiguousarray(modes))
+    modes = elastic_extension(raw.points, raw.cells, loop, outer, basis.reshape(-1, space.size))
+    return MeshMotion(raw, space, loop, places, q, np.ascontiguousarray(modes), tag)
 
 
 def anticlockwise(raw: RawMesh) -> RawMesh:
@@ -98,11 +101,16 @@ def anticlockwise(raw: RawMesh) -> RawMesh:
     return replace(raw, cells=cells)
 
 
-def boundary_nodes(cells: np.ndarray) -> np.ndarray:
-    """Sorted nodes on edges that belong to one cell only, tagged or not."""
+def boundary_edges(cells: np.ndarray) -> np.ndarray:
+    """Edges (m, 2) that belong to one cell only, tagged or not; nodes of each in order."""
     edges = np.sort(cells[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     unique, counts = np.unique(edges, axis=0, return_counts=True)
-    return np.unique(unique[counts == 1])
+    return unique[counts == 1]
+
+
+def boundary_nodes(cells: np.ndarray) -> np.ndarray:
+    """Sorted nodes of the boundary edges."""
+    return np.unique(boundary_edges(cells))
 
 
 def _places(nodes: np.ndarray, space: ShapeSpace, q: np.ndarray) -> np.ndarray:
