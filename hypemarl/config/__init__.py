@@ -19,6 +19,7 @@ from hypemarl.config.loading import (
 from hypemarl.config.schema import (
     AgentConfig,
     Config,
+    Displacement,
     EnvConfig,
     FlowConfig,
     MeshConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "AgentConfig",
     "Config",
     "ConfigError",
+    "Displacement",
     "EnvConfig",
     "FlowConfig",
     "MeshConfig",

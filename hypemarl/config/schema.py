@@ -10,6 +10,9 @@ Shape = Literal[
     "interval", "square", "square-with-disc", "channel-with-disc", "channel-with-obstacle"
 ]
 Obstacle = Literal["circle", "ellipse", "rounded-square", "points"]
+Displacement = Literal[
+    "radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form"
+]
 Scheme = Literal["hypemarl", "marl", "fups-id", "nops"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
 Reward = Literal["own", "neighbourhood", "global", "mixed"]

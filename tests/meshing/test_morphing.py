@@ -74,6 +74,14 @@ def test_the_obstacle_of_a_mesh_in_order(name: str) -> None:
     assert signed_area(raw.points[order]) == pytest.approx(hole, rel=1e-9)
 
 
+def test_agents_of_a_symmetric_obstacle_stand_symmetrically() -> None:
+    for name in ("circle", "rounded-square"):
+        outline = outline_of(mesh(name))
+        places = Parametrisation(outline, "radial-bspline", 12).positions - outline.centre
+        mirrored = places[(-np.arange(12)) % 12] * [1.0, -1.0]
+        assert places == pytest.approx(mirrored, abs=2e-3 * outline.radius), name
+
+
 def test_what_is_no_closed_curve_is_refused() -> None:
     ring = np.array([[0, 1], [1, 2], [2, 3], [3, 0]])
     assert ordered_loop(ring, "x").tolist() in ([0, 1, 2, 3], [0, 3, 2, 1])

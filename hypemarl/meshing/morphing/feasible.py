@@ -81,7 +81,7 @@ class FeasibleMap:
         *,
         limit_quality: bool = True,
     ) -> None:
-        self.space, self.bounds = space, bounds
+        self.space, self.bounds, self.motion = space, bounds, motion
         self.limits = Limits(space, bounds, motion, limit_quality=limit_quality)
         self.area = space.area(np.zeros(space.size)) if bounds.area is None else bounds.area
         found = self._project(np.zeros(space.size), 0.0)

@@ -61,6 +61,9 @@ class Outline:
 def loop_of(raw: RawMesh, tag: str) -> np.ndarray:
     """Nodes (n,) of a tag's facets in order around it, anticlockwise.
 
+    The first one is that in the direction of x from the centre, so that agents, which are counted
+    from there, stand symmetrically to the x-axis where the obstacle does.
+
     Raises:
         MeshError: no such tag of facets, or they form no single closed curve.
     """
@@ -70,7 +73,9 @@ def loop_of(raw: RawMesh, tag: str) -> np.ndarray:
             f"1; it has {sorted(raw.tags)}"
         )
     order = ordered_loop(raw.members(tag), f"tag {tag!r}")
-    return order if signed_area(raw.points[order]) > 0.0 else order[::-1]
+    order = order if signed_area(raw.points[order]) > 0.0 else order[::-1]
+    arms = raw.points[order] - centroid(raw.points[order])
+    return np.roll(order, -int(np.abs(np.arctan2(arms[:, 1], arms[:, 0])).argmin()))
 
 
 def ordered_loop(facets: np.ndarray, source: str) -> np.ndarray:

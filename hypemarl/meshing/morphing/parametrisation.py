@@ -7,16 +7,16 @@ The agents of an outline stand at s_i = i / n, equally far from each other along
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from scipy.special import comb
 
+from hypemarl.config import Displacement
 from hypemarl.meshing.morphing.outlines import Outline
 from hypemarl.meshing.raw import MeshError
 
-Kind = Literal["radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form"]
-KINDS = ("radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form")
+KINDS: tuple[Displacement, ...] = get_args(Displacement)
 MARGIN = 0.1
 """The free-form box exceeds the outline by this share of its extent on every side."""
 
@@ -40,7 +40,7 @@ class Parametrisation:
     """
 
     outline: Outline
-    kind: Kind
+    kind: Displacement
     agents: int = 16
     modes: int = 4
     lattice: tuple[int, int] = (4, 4)
