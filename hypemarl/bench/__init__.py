@@ -45,6 +45,12 @@ def _adjoint() -> dict[str, float]:
     return adjoint()
 
 
+def _morph() -> dict[str, float]:
+    from hypemarl.bench.morphing import morph
+
+    return morph()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "density-step": _density_step,
     "flow-step": _flow_step,
@@ -52,4 +58,5 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "agent-update": _agent_update,
     "env-steps": _env_steps,
     "adjoint": _adjoint,
+    "morph": _morph,
 }
