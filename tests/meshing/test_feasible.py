@@ -19,6 +19,8 @@ from hypemarl.meshing.morphing import (
     ShapeSpace,
     default_bounds,
 )
+from hypemarl.meshing.morphing.bounds import Limits
+from hypemarl.meshing.polygons import curvature
 from hypemarl.meshing.raw import measures
 
 CASES = [(name, kind) for name in OBSTACLES for kind in KINDS]
@@ -156,6 +158,45 @@ def test_the_gradient_passes_a_taylor_test(
     assert rest[0] < 0.02 * 4e-4 * np.linalg.norm(slope)
     assert np.log2(rest[0] / rest[1]) == pytest.approx(2.0, abs=0.1)
     assert np.log2(rest[1] / rest[2]) == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["curvature", "thickness", "gap", "clearance", "quality"])
+def test_margins_have_the_gradients_that_are_stated(name: str) -> None:
+    """Against central differences, at shapes that bend outwards and inwards most."""
+    space, motion = case("rounded-square", "radial-fourier")
+    limits = Limits(space, default_bounds(space, motion), motion, limit_quality=True)
+    rng, signs, h = np.random.default_rng(8), set(), 1e-7
+    for _ in range(40):
+        q = space.to_modes @ (0.025 * rng.uniform(-1.0, 1.0, 16))
+        if motion.worst_cell(q)[0] < 0.0:
+            continue  # no feasible shape has inverted cells
+        e = 0.01 * rng.normal(size=space.size)
+        change = limits.margins(q + h * e)[name] - limits.margins(q - h * e)[name]
+        assert limits.slope(q, name) @ e == pytest.approx(change / (2.0 * h), rel=1e-4, abs=1e-5)
+        bends = curvature(space.points(q))
+        signs.add(bends[np.abs(bends).argmax()] > 0.0)
+    assert signs == {True, False}
+
+
+def test_the_gradient_where_a_concave_bend_limits() -> None:
+    space, motion = case("rounded-square", "radial-fourier")
+    loose = replace(default_bounds(space, motion), min_gap=1e-3, min_thickness=1e-3)
+    feasible = FeasibleMap(space, loose, motion)
+    rng = np.random.default_rng(8)
+    for _ in range(200):
+        a = feasible.bounds.amplitude * rng.uniform(-1.0, 1.0, 16)
+        found = feasible(a)
+        bends = curvature(space.points(found.q))
+        if found.limit == "curvature" and bends[np.abs(bends).argmax()] < 0.0:
+            break
+    else:
+        raise AssertionError("no concave bend met the bound")
+    direction = -0.5 * a
+    slope = feasible.gradient(found) @ direction
+    rest = [
+        np.linalg.norm(feasible(a + h * direction).q - found.q - h * slope) for h in (4e-4, 2e-4)
+    ]
+    assert np.log2(rest[0] / rest[1]) == pytest.approx(2.0, abs=0.1)
 
 
 def test_the_gradient_where_a_wall_limits() -> None:

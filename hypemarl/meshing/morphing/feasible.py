@@ -125,9 +125,9 @@ class FeasibleMap:
         along = inverse - np.outer(normal, normal) / (space.area_slope(q) @ normal)
         change = t * along
         if shape.limit is not None:
-            slope = self.limits.slope(q, shape.limit) @ along
-            path = shape.wanted - q + space.bending @ q
-            change = change - t * np.outer(along @ path, slope) / (slope @ path)
+            slope = self.limits.slope(q, shape.limit)
+            path = along @ space.bending @ q  # the direction of dq/dt
+            change = change - t * np.outer(path, slope @ along) / (slope @ path)
         return change @ space.to_modes
 
     def _checked(self, amplitudes: np.ndarray) -> np.ndarray:
