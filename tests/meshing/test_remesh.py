@@ -106,6 +106,8 @@ def test_a_mesh_is_renewed_below_the_bound_only() -> None:
     found = renewed(motion, q, worst + 1e-3)
     assert found is not motion
     assert np.array_equal(found.raw.cells, new.raw.cells)
+    rest = np.zeros_like(q)  # the first mesh is best for its own shape
+    assert renewed(found, rest, new.worst_cell(rest)[0] + 1e-3) is motion
     with pytest.raises(MeshError, match="of the new mesh has quality .*, below min_quality=0.99"):
         renewed(motion, q, 0.99)
 

@@ -76,7 +76,7 @@ class MovingMesh:
         """Take the feasible shape of amplitudes (agents, components); rank 0's count.
 
         Returns:
-            whether the mesh was made anew, so that ``tagged`` and ``motion`` are new objects and
+            whether another mesh was taken, so that ``tagged`` and ``motion`` are new objects and
             fields must be transferred.
 
         Raises:

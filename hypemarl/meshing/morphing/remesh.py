@@ -29,13 +29,16 @@ TRIANGLE = 2
 
 
 def renewed(motion: MeshMotion, q: np.ndarray, min_quality: float) -> MeshMotion:
-    """The motion itself where its worst cell at q keeps the bound, else that of a new mesh. Local.
+    """The motion itself where its worst cell at q keeps the bound, else another one. Local.
+
+    The first mesh (``motion.root``) where that keeps the bound, else a new mesh.
 
     Raises:
         MeshError: the new mesh breaks the bound as well.
     """
-    if motion.worst_cell(q)[0] >= min_quality:
-        return motion
+    for known in (motion, motion.root):
+        if known is not None and known.worst_cell(q)[0] >= min_quality:
+            return known
     new = remesh(motion, q)
     worst, cell = new.worst_cell(q)
     if worst < min_quality:
