@@ -57,6 +57,12 @@ def _adjoint() -> dict[str, float]:
     return adjoint()
 
 
+def _morph() -> dict[str, float]:
+    from hypemarl.bench.morphing import morph
+
+    return morph()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "density-step": _density_step,
     "flow-step": _flow_step,
@@ -66,4 +72,5 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "env-steps": _env_steps,
     "homes": _homes,
     "adjoint": _adjoint,
+    "morph": _morph,
 }

@@ -38,21 +38,40 @@ def do_list(given: Arguments) -> None:
 
 
 def do_mesh(given: Arguments) -> None:
-    """Build a mesh, print its summary, write it where asked."""
+    """Build a mesh, morph it where asked, print its summary, write and draw it."""
     from hypemarl import meshing, mpi
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
     config = configuration.load(given.scenario, given.set)
     _needs_pde(config, "mesh")
-    base = config.env.mesh
-    mesh = dataclasses.replace(base, **changes)  # not by --set: the agents need not fit the shape
-    tagged = meshing.build(mesh, mpi.world())
+    # not by --set: the agents need not fit the shape
+    mesh = dataclasses.replace(config.env.mesh, **changes)
+    if given.morph is not None:
+        tagged = _morphed(mesh, given, config.seed)
+    else:
+        tagged = meshing.build(mesh, mpi.world())
+        if given.picture is not None:
+            from hypemarl.experiments.mesh_pictures import draw_mesh
+
+            say(f"drawn in {draw_mesh(tagged, Path(given.picture))}")
     for name, value in meshing.mesh_summary(tagged).items():
         say(f"{name:>16}  {value}")
     if given.output is not None:
         meshing.write(tagged, given.output)
         say(f"written to {given.output}")
+
+
+def _morphed(mesh: Any, given: Arguments, seed: int) -> Any:
+    """The mesh of a morphed obstacle; says what limits the shape, and draws it."""
+    from hypemarl.experiments import mesh_pictures
+
+    moving = mesh_pictures.morph(mesh, given.morph, given.agents, given.amplitudes, seed)
+    for name, value in mesh_pictures.describe(moving).items():
+        say(f"{name:>16}  {value}")
+    if given.picture is not None:
+        say(f"drawn in {mesh_pictures.draw_morph(moving, Path(given.picture))}")
+    return moving.tagged
 
 
 def do_simulate(given: Arguments) -> None:

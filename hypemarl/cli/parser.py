@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import Any, get_args
 
 import hypemarl
 from hypemarl import config as configuration
@@ -67,12 +67,26 @@ def _add_setup_commands(commands: Any) -> None:
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
 
-    text = "Build a mesh, print sizes, quality and tags, and write it"
+    text = "Build a mesh, print sizes, quality and tags, write it, draw it, morph its obstacle"
     parser = _command(commands, handlers.do_mesh, text, "density-1d --output meshes/line.msh")
     _add_configuration(parser, **scenario, nargs="?", default="density-vacuum")
     parser.add_argument("--shape", choices=configuration.choices("env.mesh.shape"))
     parser.add_argument("--element-size", type=float, metavar="H", help="target edge length")
     parser.add_argument("--output", metavar="FILE", help=".msh, or what meshio writes")
+    parser.add_argument("--picture", metavar="FILE", help="draw the (morphed) mesh: .png, .pdf")
+    parser.add_argument(
+        "--morph",
+        choices=get_args(configuration.Displacement),
+        help="move the obstacle by random amplitudes, see --set seed=1",
+    )
+    parser.add_argument("--agents", type=int, default=16, help="agents that move it (default: 16)")
+    parser.add_argument(
+        "--amplitudes",
+        type=float,
+        nargs="+",
+        metavar="A",
+        help="shares of the largest amplitude, one per agent (free-form: two); default: random",
+    )
 
     text = "Run one episode without learning and print its cost terms"
     parser = _command(commands, handlers.do_simulate, text, "density-1d --policy constant")

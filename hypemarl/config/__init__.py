@@ -20,6 +20,7 @@ from hypemarl.config.loading import (
 from hypemarl.config.schema import (
     AgentConfig,
     Config,
+    Displacement,
     EnvConfig,
     ExternalConfig,
     FlowConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "AgentConfig",
     "Config",
     "ConfigError",
+    "Displacement",
     "EnvConfig",
     "ExternalConfig",
     "FlowConfig",

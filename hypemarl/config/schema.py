@@ -8,7 +8,13 @@ from typing import Any, Literal
 import yaml
 
 System = Literal["density", "density-fluid", "flow", "external"]
-Shape = Literal["interval", "square", "square-with-disc", "channel-with-disc"]
+Shape = Literal[
+    "interval", "square", "square-with-disc", "channel-with-disc", "channel-with-obstacle"
+]
+Obstacle = Literal["circle", "ellipse", "rounded-square", "points"]
+Displacement = Literal[
+    "radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form"
+]
 Scheme = Literal["hypemarl", "marl", "fups-id", "nops", "fups-id-no-state"]
 Encoder = Literal["sinusoidal", "learned", "one-hot"]
 Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
@@ -54,9 +60,21 @@ class MeshConfig:
     lower: float = key(-1.0, "lower end of every coordinate")
     upper: float = key(1.0, "upper end of every coordinate")
     disc_radius: float = key(0.15, "radius of the disc (square-with-disc: at the origin)", above=0)
-    disc_centre: tuple[float, ...] = key((0.2, 0.2), "centre of the disc (channel-with-disc)")
+    disc_centre: tuple[float, ...] = key((0.2, 0.2), "centre of a channel's disc or obstacle")
     disc_element_size: float | None = key(
-        None, "edge length at the disc (channel-with-disc); null takes a third of element_size"
+        None, "edge length at a channel's disc or obstacle; null takes a third of element_size"
+    )
+    obstacle: Obstacle = key("circle", "outline of channel-with-obstacle; points: obstacle_file")
+    obstacle_length: float = key(0.1, "diameter, axis, side or chord of the obstacle", above=0)
+    obstacle_ratio: float = key(0.5, "ellipse: second axis over obstacle_length", above=0)
+    obstacle_rounding: float = key(
+        0.5, "rounded-square: radius of its corners over half its side", above=0, high=1
+    )
+    obstacle_angle: float = key(
+        0.0, "anticlockwise turn of the obstacle in rad", low=-3.2, high=3.2
+    )
+    obstacle_file: str | None = key(
+        None, "points: x y per line around a closed curve, the first point again at the end"
     )
     length: float = key(2.2, "length of the channel (0, length) x (0, height)", above=0)
     height: float = key(0.41, "height of the channel", above=0)

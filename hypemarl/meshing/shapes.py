@@ -16,7 +16,7 @@ import gmsh
 import numpy as np
 
 from hypemarl.config import MeshConfig
-from hypemarl.meshing import channel
+from hypemarl.meshing import channel, obstacle_channel
 from hypemarl.meshing.raw import MeshError, RawMesh, add_tag, compact
 
 TAGS: dict[str, dict[str, tuple[int, int]]] = {
@@ -30,7 +30,11 @@ TAGS: dict[str, dict[str, tuple[int, int]]] = {
     },
 }
 TAGS["square-with-disc"] = TAGS["square"] | {"disc": (1, 6)}
-TAGS["channel-with-disc"] = channel.TAGS
+CHANNELS: dict[str, Any] = {
+    "channel-with-disc": channel,
+    "channel-with-obstacle": obstacle_channel,
+}
+TAGS |= {name: module.TAGS for name, module in CHANNELS.items()}
 
 FRONTAL_DELAUNAY = 6
 SIMPLEX_POINTS = {15: 1, 1: 2, 2: 3, 4: 4}
@@ -80,8 +84,8 @@ def validate(config: MeshConfig) -> None:
     """
     if config.shape not in TAGS:
         raise MeshError(f"mesh.shape={config.shape!r} is unknown; choose one of {sorted(TAGS)}")
-    if config.shape == "channel-with-disc":
-        channel.validate(config)
+    if config.shape in CHANNELS:
+        CHANNELS[config.shape].validate(config)
         return
     for name in ("lower", "upper", "element_size", "disc_radius"):
         if not math.isfinite(getattr(config, name)):
@@ -111,8 +115,8 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
         MeshError: the numbers of the shape make no sense.
     """
     validate(config)
-    if config.shape == "channel-with-disc":
-        return channel.exact_measures(config)
+    if config.shape in CHANNELS:
+        return CHANNELS[config.shape].exact_measures(config)
     side = config.upper - config.lower
     if config.shape == "interval":
         return {"domain": side, "left": 1.0, "right": 1.0}
@@ -141,10 +145,10 @@ def generate(config: MeshConfig) -> RawMesh:
 
 def _entities(model: Any, config: MeshConfig) -> dict[str, list[int]]:
     """Add the shape to the model; returns the entities of each tag."""
-    if config.shape == "channel-with-disc":
-        # The sizes come from the prescribed field alone; the session restores the option.
+    if config.shape in CHANNELS:
+        # The sizes are prescribed over the plane; the session restores the option.
         gmsh.option.setNumber("Mesh.MeshSizeExtendFromBoundary", 0)
-        return channel.channel(model, config)
+        return CHANNELS[config.shape].channel(model, config)
     return (_interval if config.shape == "interval" else _square)(model.geo, config)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hypemarl.verification.adjoint import adjoint
 from hypemarl.verification.flow import dfg_2d_2, taylor_green
 from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
+from hypemarl.verification.morphing import feasible, transfer
 from hypemarl.verification.report import Report, Row
 from hypemarl.verification.schemes import compare_schemes
 from hypemarl.verification.steady_flow import dfg_2d_1, poiseuille
@@ -24,6 +25,8 @@ CASES: dict[str, Callable[[], Report]] = {
     "taylor-green": taylor_green,
     "dfg-2d-2": dfg_2d_2,
     "adjoint": adjoint,
+    "feasible": feasible,
+    "transfer": transfer,
 }
 
 __all__ = ["CASES", "Report", "Row"]

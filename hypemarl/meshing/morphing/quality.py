@@ -1,0 +1,54 @@
+"""Quality of moved triangles: smallest signed area and radius ratio, compiled."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True)
+def radius_ratio(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    """Twice the inscribed over the circumscribed radius: 1 equilateral, 0 flat, < 0 inverted.
+
+    2 r / R = 8 A |A| / (p l_1 l_2 l_3), A the signed area, l_i the sides, p half their sum; 0 for
+    coordinates that are no numbers.
+    """
+    ab_x, ab_y, ac_x, ac_y = b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]
+    bc_x, bc_y = ac_x - ab_x, ac_y - ab_y
+    area = 0.5 * (ab_x * ac_y - ab_y * ac_x)
+    l_1 = np.sqrt(ab_x * ab_x + ab_y * ab_y)
+    l_2 = np.sqrt(ac_x * ac_x + ac_y * ac_y)
+    l_3 = np.sqrt(bc_x * bc_x + bc_y * bc_y)
+    scale = 0.5 * (l_1 + l_2 + l_3) * l_1 * l_2 * l_3
+    return 8.0 * area * abs(area) / scale if scale > 0.0 else 0.0
+
+
+@numba.njit(cache=True)
+def radius_ratios(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Radius ratio of every cell: (N, 2), (M, 3) anticlockwise -> (M,)."""
+    found = np.empty(len(cells))
+    for k in range(len(cells)):
+        found[k] = radius_ratio(points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]])
+    return found
+
+
+@numba.njit(cache=True)
+def worst_cell(points: np.ndarray, cells: np.ndarray) -> tuple[float, int]:
+    """Smallest radius ratio and its cell. Negative where a cell is inverted."""
+    least, where = np.inf, 0
+    for k in range(len(cells)):
+        ratio = radius_ratio(points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]])
+        if ratio < least:
+            least, where = ratio, k
+    return least, where
+
+
+@numba.njit(cache=True)
+def least_area(points: np.ndarray, cells: np.ndarray) -> float:
+    """Smallest signed area of a cell."""
+    least = np.inf
+    for k in range(len(cells)):
+        a, b, c = points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]]
+        area = 0.5 * ((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+        least = min(least, area)
+    return least

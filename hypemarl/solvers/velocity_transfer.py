@@ -1,0 +1,187 @@
+"""A Taylor-Hood velocity from an old mesh to a new one of the same polygon, free of divergence.
+
+The old velocity is evaluated at the new nodes (third order) and then moved by the least change, in
+L2, to one whose divergence no pressure of the new mesh sees:
+
+    min |v - v_0|^2  subject to  (q, div v) = 0 for all q,  v = v_0 where given.
+
+The pressure of that problem solves D M^-1 D^T p = D v_0 by conjugate gradients, with the Laplacian,
+which D M^-1 D^T resembles, as preconditioner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg
+
+from hypemarl.meshing.morphing import CellGrid, factorised
+from hypemarl.solvers.p1 import barycentric_gradients
+from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood
+
+RESIDUAL = 1e-12
+"""Of the conjugate gradients, in units of the divergence before."""
+ITERATIONS = 500
+
+REFERENCE_MASS = (
+    np.array(
+        [
+            [6, -1, -1, -4, 0, 0],
+            [-1, 6, -1, 0, -4, 0],
+            [-1, -1, 6, 0, 0, -4],
+            [-4, 0, 0, 32, 16, 16],
+            [0, -4, 0, 16, 32, 16],
+            [0, 0, -4, 16, 16, 32],
+        ]
+    )
+    / 180.0
+)
+"""Integrals of products of P2 functions, vertices then opposite edges, in units of the area."""
+
+
+class VelocityTransfer:
+    """Moves velocities from one mesh to another; built once per pair of meshes. Serial.
+
+    Coordinates are those that the meshes have now, so that a moved mesh may be the old one.
+
+    Args:
+        old, new: spaces on meshes of the same polygon, with the same nodes on its boundary.
+        given: (2, n_velocity) of ``new``, which components are boundary values.
+
+    Raises:
+        NotImplementedError: on every rank, with more ranks than one.
+        ValueError: the meshes are not of the same polygon.
+    """
+
+    def __init__(self, old: TaylorHood, new: TaylorHood, given: np.ndarray) -> None:
+        for space in (old, new):
+            if space.comm.size > 1:
+                raise NotImplementedError(
+                    f"VelocityTransfer is serial: expected meshes on one rank, got one on "
+                    f"{space.comm.size}; remesh on one rank, or let the mesh limit the shape"
+                )
+        corners = _corners(new)
+        nodes = np.empty((new.n_velocity, 2))
+        nodes[new.velocity_cells[:, :3]] = corners
+        nodes[new.velocity_cells[:, 3:]] = corners[:, EDGE_ENDS].mean(axis=2)
+        cells, places = CellGrid(_corners(old)).locate(nodes)
+        if places.min() < -1e-6:
+            raise ValueError(
+                f"VelocityTransfer: the node {nodes[places.min(axis=1).argmin()].tolist()} of the "
+                f"new mesh lies outside the old one; expected meshes of the same polygon"
+            )
+        self._nodes, self._weights = old.velocity_cells[cells], quadratics(places)
+        self._free = ~given
+        self.divergence_matrix, self._mass = _matrices(new, corners)
+        self._parts = [self._part(component) for component in range(2)]
+        self._preconditioner = self._laplacian(new, corners)
+
+    def __call__(self, velocity: np.ndarray) -> np.ndarray:
+        """Velocity (2, n_velocity_old) -> (2, n_velocity_new), without divergence.
+
+        Raises:
+            RuntimeError: the conjugate gradients do not converge.
+        """
+        found = self.interpolate(velocity)
+        divergence = self.divergence(found)
+        shape = (len(divergence), len(divergence))
+        pressure, failed = cg(
+            LinearOperator(shape, matvec=self._schur),
+            divergence,
+            rtol=RESIDUAL,
+            atol=0.0,
+            maxiter=ITERATIONS,
+            M=LinearOperator(shape, matvec=self._preconditioner.solve),
+        )
+        if failed:
+            raise RuntimeError(
+                f"VelocityTransfer: no solution within {ITERATIONS} iterations; where the velocity "
+                f"is given on the whole boundary, its flux through it must be zero"
+            )
+        for component, (rows, transposed, factors) in enumerate(self._parts):
+            found[component, rows] -= factors.solve(transposed @ pressure)
+        return found
+
+    def interpolate(self, velocity: np.ndarray) -> np.ndarray:
+        """The old velocity at the new nodes (2, n_velocity_new)."""
+        return np.einsum("ckn,kn->ck", velocity[:, self._nodes], self._weights)
+
+    def divergence(self, velocity: np.ndarray) -> np.ndarray:
+        """Integrals (n_pressure,) of the pressure functions times div v, v on the new mesh."""
+        return self.divergence_matrix @ velocity.ravel()
+
+    def _part(self, component: int) -> tuple[np.ndarray, sparse.csr_matrix, Any]:
+        """Free nodes of a component, their columns of D transposed, factors of their mass."""
+        rows = np.flatnonzero(self._free[component])
+        columns = self.divergence_matrix[:, component * self._free.shape[1] + rows]
+        return rows, columns.T.tocsr(), factorised(self._mass[rows][:, rows])
+
+    def _schur(self, pressure: np.ndarray) -> np.ndarray:
+        return sum(  # type: ignore[return-value]
+            transposed.T @ factors.solve(transposed @ pressure)
+            for _, transposed, factors in self._parts
+        )
+
+    def _laplacian(self, space: TaylorHood, corners: np.ndarray) -> Any:
+        """Stiffness of the pressure, shifted a little: its constants have none."""
+        gradients, areas = _geometry(corners)
+        stiffness = np.einsum("n,nai,nbi->nab", areas, gradients, gradients)
+        mass = areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0
+        local = stiffness + mass / areas.sum()
+        size = (space.n_pressure, space.n_pressure)
+        return factorised(_assemble(local, space.pressure_cells, space.pressure_cells, size))
+
+
+def quadratics(places: np.ndarray) -> np.ndarray:
+    """P2 functions (k, 6) at barycentric coordinates (k, 3): vertices, then opposite edges."""
+    ends = places[:, EDGE_ENDS]
+    return np.concatenate(
+        [places * (2.0 * places - 1.0), 4.0 * ends[..., 0] * ends[..., 1]], axis=1
+    )
+
+
+def _corners(space: TaylorHood) -> np.ndarray:
+    """Corners (M, 3, 2) of the cells where they are now, anticlockwise or not."""
+    geometry = space.mesh.geometry
+    return geometry.x[geometry.dofmaps[0][: len(space.velocity_cells)], :2]
+
+
+def _geometry(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    edges = corners[:, 1:] - corners[:, :1]
+    return barycentric_gradients(corners), 0.5 * np.abs(np.linalg.det(edges))
+
+
+def _matrices(
+    space: TaylorHood, corners: np.ndarray
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """D (n_pressure, 2 n_velocity), x components first, and the mass of one component."""
+    gradients, areas = _geometry(corners)
+    linear = areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0  # of lambda_a lambda_b
+    # grad of lambda (2 lambda - 1), and of 4 lambda_i lambda_j, times lambda_a
+    vertices = 4.0 * linear - areas[:, None, None] / 3.0
+    first, second = EDGE_ENDS.T
+    parts = []
+    for axis in range(2):
+        slopes = gradients[:, None, :, axis]
+        edges = (
+            linear[:, :, first] * slopes[:, :, second] + linear[:, :, second] * slopes[:, :, first]
+        )
+        local = np.concatenate([vertices * slopes, 4.0 * edges], axis=2)
+        size = (space.n_pressure, space.n_velocity)
+        parts.append(_assemble(local, space.pressure_cells, space.velocity_cells, size))
+    mass = areas[:, None, None] * REFERENCE_MASS
+    square = (space.n_velocity, space.n_velocity)
+    return (
+        sparse.hstack(parts).tocsr(),
+        _assemble(mass, space.velocity_cells, space.velocity_cells, square),
+    )
+
+
+def _assemble(
+    local: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    i = np.repeat(rows, columns.shape[1], axis=1).ravel()
+    j = np.tile(columns, (1, rows.shape[1])).ravel()
+    return sparse.csr_matrix((local.ravel(), (i, j)), shape=shape)
