@@ -53,6 +53,16 @@ GRADIENT = tuple(
     Entry(name, (f"agent.scheme={scheme}", "training.method=apg", "training.episodes=400"))
     for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
 )
+#: a learned local model, and few real episodes
+MODEL = Entry(
+    "mbpg",
+    (
+        "training.method=mbpg",
+        "training.episodes=73",
+        "training.random_episodes=8",
+        "training.validation_every=10",
+    ),
+)
 #: what optima teach: a start to gradients, and a local reward
 SHOWN = (
     Entry("imitate", ("training.method=imitate",)),
@@ -68,9 +78,9 @@ FLOW_GRADIENT = {
 #: problem -> entries, seeds, and how many held-out optima are found
 TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
     "density": {
-        "density-1d": ((*SCHEMES, *PLAIN, *GRADIENT), 3, 32),
-        "density-vacuum": ((*WITHOUT, *WITH, PLAIN[0], GRADIENT[0]), 3, 32),
-        "density-fluid": ((SCHEMES[0], SCHEMES[3], GRADIENT[0], *SCHEMES[1:3]), 3, 32),
+        "density-1d": ((*SCHEMES, *PLAIN, *GRADIENT, MODEL), 3, 32),
+        "density-vacuum": ((*WITHOUT, *WITH, PLAIN[0], GRADIENT[0], MODEL), 3, 32),
+        "density-fluid": ((*SCHEMES, GRADIENT[0], MODEL), 3, 32),
     },
     "imitation": {"density-1d": ((SCHEMES[3], PLAIN[0], GRADIENT[0], *SHOWN), 3, 32)},
     "flow": {

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from test_loop import assert_equal, stored, without_seconds
+from interrupted import assert_resume_equals_whole
+from test_loop import assert_equal, stored
 
 from hypemarl import config as configuration
 from hypemarl.config import Config
-from hypemarl.envs import PDEEnv, make
+from hypemarl.envs import make
 from hypemarl.training import checkpoint, loop, summary
 from hypemarl.training.methods import label
 from hypemarl.training.records import RunFolder, read_metrics
@@ -54,28 +55,9 @@ def test_a_short_training_recovers_most_of_the_cost(tmp_path: Path) -> None:
 def test_resume_after_a_kill_equals_the_uninterrupted_run(
     tmp_path: Path, options: list[str]
 ) -> None:
-    class Killed(Exception):
-        pass
-
-    class Dying(PDEEnv):
-        count = 0
-
-        def reset_arrays(self, parameters: np.ndarray) -> Any:
-            Dying.count += 1
-            if Dying.count == 3 + 4 + 3 + 3:  # two validations, third episode after the checkpoint
-                raise Killed
-            return super().reset_arrays(parameters)
-
-    def dying(config: Any, comm: Any) -> Any:
-        return Dying(make(config, comm).plant, config)
-
+    # two validations, third episode after the checkpoint
     config = tiny("training.episodes=10", *options)
-    train(config, tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(config, tmp_path / "parts", dying)
-    train(config, tmp_path / "parts", resume=True)
-    assert_equal(stored(tmp_path / "parts"), stored(tmp_path / "whole"))
-    assert without_seconds(tmp_path / "parts") == without_seconds(tmp_path / "whole")
+    assert_resume_equals_whole(tmp_path, config, 3 + 4 + 3 + 3)
 
 
 def test_records_of_windows(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from test_loop import assert_equal, stored, without_seconds
+from interrupted import assert_resume_equals_whole
 
 from hypemarl import config as configuration
 from hypemarl.config import Config, ConfigError
-from hypemarl.envs import PDEEnv, make
+from hypemarl.envs import make
 from hypemarl.training import loop, summary
 from hypemarl.training.methods import label
 from hypemarl.training.records import read_metrics
@@ -82,28 +81,8 @@ def test_learning_happens_between_real_episodes(tmp_path: Path, method: str) -> 
 
 @pytest.mark.parametrize("method", ["mbpg", "dyna"])
 def test_resume_after_a_kill_equals_the_uninterrupted_run(tmp_path: Path, method: str) -> None:
-    class Killed(Exception):
-        pass
-
-    class Dying(PDEEnv):
-        count = 0
-
-        def reset_arrays(self, parameters: np.ndarray) -> Any:
-            Dying.count += 1
-            if Dying.count == 3 + 4 + 3 + 2:  # two validations, second episode after the checkpoint
-                raise Killed
-            return super().reset_arrays(parameters)
-
-    def dying(config: Any, comm: Any) -> Any:
-        return Dying(make(config, comm).plant, config)
-
-    config = tiny(method, "training.episodes=8")
-    train(config, tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(config, tmp_path / "parts", dying)
-    train(config, tmp_path / "parts", resume=True)
-    assert_equal(stored(tmp_path / "parts"), stored(tmp_path / "whole"))
-    assert without_seconds(tmp_path / "parts") == without_seconds(tmp_path / "whole")
+    # two validations, second episode after the checkpoint
+    assert_resume_equals_whole(tmp_path, tiny(method, "training.episodes=8"), 3 + 4 + 3 + 2)
 
 
 def test_what_cannot_work_is_refused() -> None:
