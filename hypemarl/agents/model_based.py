@@ -156,6 +156,10 @@ class Dyna(TD3):
         means = {n: float(np.mean([e[n] for e in kept if n in e])) for n in names}
         return losses | means, count
 
+    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
+        """As TD3's; real episodes have no gains, so that nothing draws actors along theirs."""
+        return super()._improved(batch) if batch["gains"].shape[-1] else batch["actions"]
+
     def _imagined(self, replay: Replay, count: int) -> Replay:
         """A replay of ``count`` episodes of the exploring policy, imagined just now."""
         members = self.config.surrogate.ensemble

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from hypemarl.config import to_dict
+from hypemarl.config import EnvConfig, to_dict
 from hypemarl.coupling.state_cache import cache_folder
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.mpi import on_root, raise_together
@@ -142,7 +142,7 @@ class OpenLoop:
         """The file of the optimum at ``parameters``. Local."""
         env = {
             name: value
-            for name, value in to_dict(self.env.config).items()
+            for name, value in differing(to_dict(self.env.config), to_dict(EnvConfig())).items()
             if name not in NOT_PHYSICS and not name.startswith("reward")
         }
         facts = {"env": env, "parameters": [float(value) for value in parameters]}
@@ -233,6 +233,21 @@ class _Search:
             time.monotonic() - began,
             np.array(self.history).reshape(-1, 2),
         )
+
+
+def differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not the defaults, nested as they are.
+
+    What names files by them still finds them when a version brings new settings.
+    """
+    found = {}
+    for name, value in settings.items():
+        default = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            value, default = differing(value, default), {}
+        if value != default:
+            found[name] = value
+    return found
 
 
 def _read(path: Path) -> Optimum | None:

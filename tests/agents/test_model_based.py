@@ -131,6 +131,7 @@ def test_credit_adjoint_takes_gains_from_the_surrogate(spec: AgentSpec) -> None:
     # more of the first action raises the state, which costs where the state is positive
     along = batch.gains[..., :-1, 0] * np.sign(batch.next_observations[..., :-1, 0])
     assert np.mean(along < 0) > 0.9
+    assert agent.improve(replay, first=False, episodes=1)[1] > 0  # real episodes have none
     # in the environment's units: the second action's bounds are wide, and it does nothing
     assert np.abs(batch.gains[..., 1]).mean() < 0.05 * np.abs(batch.gains[..., 0]).mean()
 

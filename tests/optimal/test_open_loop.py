@@ -9,7 +9,7 @@ import pytest
 
 from hypemarl import config as configuration
 from hypemarl import envs
-from hypemarl.optimal.open_loop import OpenLoop, recovered_share, replay
+from hypemarl.optimal.open_loop import OpenLoop, differing, recovered_share, replay
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation, yardstick
 
@@ -81,6 +81,14 @@ def test_what_agents_see_makes_no_other_problem_but_weights_do(env: Any, tmp_pat
     assert path(observation_radius=0, observe_target=True, reward="global") == own
     assert path(beta=0.03) != own
     assert OpenLoop(env, tmp_path).path(PARAMETERS + 0.1) != own
+
+
+def test_new_settings_at_their_defaults_leave_names_as_they_are() -> None:
+    defaults = {"a": 1, "b": {"c": 0, "d": (3,)}, "new": 7}
+    assert differing({"a": 1, "b": {"c": 2, "d": (3,)}, "new": 7}, defaults) == {"b": {"c": 2}}
+    assert differing({"a": 5, "b": {"c": 0, "d": (3,)}}, {"a": 1, "b": {"c": 0, "d": (3,)}}) == {
+        "a": 5
+    }
 
 
 def test_the_best_of_several_starts_is_kept(loop: OpenLoop) -> None:
