@@ -55,12 +55,12 @@ def check_combinations(config: Config) -> None:
             f"({training.random_episodes}) leave none of training.episodes ({training.episodes})",
         ),
         (
-            agent.apg_window > env.control_steps,
+            training.method in ("apg", "imitate") and agent.apg_window > env.control_steps,
             f"agent.apg_window ({agent.apg_window}) exceeds env.control_steps "
             f"({env.control_steps}), the length of an episode; 0 takes the whole of it",
         ),
         (
-            agent.surrogate.window > env.control_steps,
+            training.method == "mbpg" and agent.surrogate.window > env.control_steps,
             f"agent.surrogate.window ({agent.surrogate.window}) exceeds env.control_steps "
             f"({env.control_steps}), the length of an episode; 0 takes the whole of it",
         ),

@@ -73,8 +73,8 @@ class Outcome(NamedTuple):
     terminated: bool
     done: bool
     cost: float
-    shares: Array | None  # (n,) of the cost, where the environment tells them
     failure: str | None
+    shares: Array | None = None  # (n,) of the cost, where the environment tells them
 
 
 @dataclass
@@ -161,8 +161,8 @@ def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | 
             terminated=result.terminated,
             done=result.terminated or result.truncated,
             cost=float(result.info["cost"]) if failure is None else float("inf"),
-            shares=result.info.get("local_costs"),
             failure=failure,
+            shares=result.info.get("local_costs"),
         )
     return groups.gather(outcome)
 
