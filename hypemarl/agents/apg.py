@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.policy import PolicyAgent, cosine, set_rate, track
+from hypemarl.agents.policy import PolicyAgent, track
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
@@ -153,13 +153,19 @@ class APG(PolicyAgent):
                 f"the gradient of the actor is {float(norm)} in update {self.updates}: set "
                 "agent.apg_state_clip, or take a shorter agent.apg_window"
             )
-        config = self.config
-        rate = self.rate_share * config.apg_rate * cosine(share, config.apg_rate_end)
-        set_rate(self.actor_optimiser, rate)
+        rate = self._rate(share)
+        for group in self.actor_optimiser.param_groups:
+            group["lr"] = rate
         self.actor_optimiser.step()
         # At the start the mean of all so far: the first values are no part of it for long.
         track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
         return {"actor_gradient": float(norm), "actor_rate": rate}
+
+    def _rate(self, share: float) -> float:
+        """Half a cosine from ``apg_rate``, or a share of it, to ``apg_rate_end`` of that."""
+        end = self.config.apg_rate_end
+        fall = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+        return self.rate_share * self.config.apg_rate * (end + (1.0 - end) * fall)
 
     def learn_value(
         self, observations: np.ndarray, mu: np.ndarray, costs: np.ndarray

@@ -7,7 +7,6 @@ and noise are per component.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -188,17 +187,6 @@ class ExploringAgent(PolicyAgent):
         stored = [state["noise"], *state.get("noise_of_other_slots", [])]
         for noise, own in zip(self.noises, stored, strict=False):
             noise.load_state_dict(own)
-
-
-def cosine(share: float, end: float) -> float:
-    """Half a cosine from 1 at the start of training to ``end`` where ``share`` of it is 1."""
-    return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next steps of ``optimiser`` be made with this rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
 
 
 @torch.no_grad()
