@@ -59,10 +59,11 @@ class Views:
         agent, number = local.shown[:, 0], local.shown[:, 1]
         moving = np.flatnonzero(agent >= 0)
         # Columns of the gathered states (K * s), and where they stand in the observation.
-        self.picked = torch.as_tensor(agent[moving] * len(self.state) + number[moving])
+        picked = agent[moving] * len(self.state) + number[moving]
+        self.picked = torch.as_tensor(picked, device=device)
         order = np.argsort(np.concatenate([moving, np.flatnonzero(agent < 0)]))
-        self.still = torch.as_tensor(np.flatnonzero(agent < 0))
-        self.order = torch.as_tensor(order)
+        self.still = torch.as_tensor(np.flatnonzero(agent < 0), device=device)
+        self.order = torch.as_tensor(order, device=device)
 
     def observe(self, state: Tensor, constants: Tensor) -> Tensor:
         """Observations (C, B, n, k) of states (C, B, n, s)."""

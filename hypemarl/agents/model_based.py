@@ -185,15 +185,18 @@ class Dyna(TD3):
 
     def _stored(self, start: Piece, found: Imagined, gains: Tensor | None) -> Replay:
         """The imagined episodes as a replay, each as far as imagination counts."""
-        flat = [part.flatten(0, 1).numpy() for part in (found.observations, found.costs)]
-        observations, costs = flat
-        actions = (self._middle + self._half_range * found.actions).flatten(0, 1).numpy()
+
+        def array(part: Tensor) -> np.ndarray:  # (C, B, ...) -> (C * B, ...)
+            return part.flatten(0, 1).cpu().numpy()
+
+        observations, costs = array(found.observations), array(found.costs)
+        actions = array(self._middle + self._half_range * found.actions)
         lengths = found.weight.sum(dim=2).flatten().long().tolist()
-        targets = start.given.targets.flatten(0, 1).numpy()
+        targets = array(start.given.targets)
         replay = Replay(self.spec, len(lengths), self.steps, self.seed)
         # Its batches are drawn by the generator that goes on between replays.
         replay.generator = self.choice
-        slopes = None if gains is None else gains.flatten(0, 1).numpy()
+        slopes = None if gains is None else array(gains)
         for e, length in enumerate(lengths):
             replay.begin(start.mu[e], targets[e], observations[e, :, 0])
             for t in range(length):

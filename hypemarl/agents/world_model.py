@@ -79,10 +79,8 @@ class WorldModel:
         """Of the shares (C, B, n, L), and of their sums: small errors of all agents add up."""
         wrong = (costs - real) / self.surrogate.cost.cost_scale
         sums = wrong.sum(dim=2) / wrong.shape[2] ** 0.5
-        zero = torch.zeros(())
-        return nn.functional.huber_loss(wrong, zero.expand_as(wrong)) + nn.functional.huber_loss(
-            sums, zero.expand_as(sums)
-        )
+        huber = nn.functional.huber_loss
+        return huber(wrong, torch.zeros_like(wrong)) + huber(sums, torch.zeros_like(sums))
 
     @torch.no_grad()
     def _set_scales(self, replay: Replay) -> None:

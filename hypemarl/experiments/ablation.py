@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import ConfigError
-from hypemarl.experiments.results import Entry, jobs_of
+from hypemarl.experiments.results import Entry, jobs_of, train_missing, write_text
 from hypemarl.training import summary
-from hypemarl.training.checkpoint import write_atomically
-from hypemarl.training.jobs import Job, continue_flags, run_jobs
+from hypemarl.training.jobs import Job
 from hypemarl.training.records import read_metrics, write_json
 from hypemarl.visualisation.table import format_table
 
@@ -133,8 +132,7 @@ def run(
     """
     variants = chosen(names)
     planned = planned_jobs(scenario, variants, seeds, folder, episodes)
-    flags = [(job, continue_flags(job.config, job.run_dir)) for job in planned]
-    run_jobs([(job, f) for job, f in flags if f is not None], jobs, progress=progress)
+    train_missing(planned, jobs, progress=progress)
     rows = summary.evaluate_runs([job.run_dir for job in planned])
     count = len(seeds)
     return [_row(variant, rows[k * count : (k + 1) * count]) for k, variant in enumerate(variants)]
@@ -199,4 +197,4 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
     known = sorted(kept.values(), key=lambda row: order.index(row["name"]))
     write_json(file, found | {scenario: known})
     text = format_table(known, columns(known), markdown=True) + "\n"
-    write_atomically(output / f"ablation-{scenario}.md", lambda stream: stream.write(text.encode()))
+    write_text(output / f"ablation-{scenario}.md", text)

@@ -53,16 +53,19 @@ GRADIENT = tuple(
     Entry(name, (f"agent.scheme={scheme}", "training.method=apg", "training.episodes=400"))
     for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
 )
-#: a learned local model, and few real episodes
-MODEL = Entry(
-    "mbpg",
-    (
-        "training.method=mbpg",
-        "training.episodes=73",
+
+
+def few_real_episodes(method: str, episodes: int) -> tuple[str, ...]:
+    """Overrides of a run that learns in a surrogate, with so many real episodes."""
+    return (
+        f"training.method={method}",
+        f"training.episodes={episodes}",
         "training.random_episodes=8",
         "training.validation_every=10",
-    ),
-)
+    )
+
+
+MODEL = Entry("mbpg", few_real_episodes("mbpg", 73))
 #: what optima teach: a start to gradients, and a local reward
 SHOWN = (
     Entry("imitate", ("training.method=imitate",)),
@@ -135,7 +138,7 @@ def make_table(
         if finished_only:
             jobs = [job for job in jobs if continue_flags(job.config, job.run_dir) is None]
         else:
-            _train(jobs, parallel, progress)
+            train_missing(jobs, parallel, progress=progress)
             start = _start(jobs)
             optima.find_held_out(jobs[0].config, held_out, parallel, start, progress=progress)
         rows = summary.evaluate_runs([job.run_dir for job in jobs], episodes=episodes)
@@ -154,7 +157,12 @@ def _start(jobs: Sequence[Job]) -> Path | None:
     return gradient[0].run_dir if flow and gradient else None
 
 
-def _train(jobs: Sequence[Job], parallel: int, progress: bool) -> None:
+def train_missing(jobs: Sequence[Job], parallel: int, *, progress: bool) -> None:
+    """Bring every job to its end, ``parallel`` at a time; finished ones are left as they are.
+
+    Raises:
+        TrainingError: a run failed.
+    """
     planned = [(job, continue_flags(job.config, job.run_dir)) for job in jobs]
     run_jobs(
         [(job, flags) for job, flags in planned if flags is not None], parallel, progress=progress
@@ -164,8 +172,8 @@ def _train(jobs: Sequence[Job], parallel: int, progress: bool) -> None:
 def _write(output: Path, stem: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:
     draw_curves([job.run_dir for job in jobs], output.parent / "images" / f"{stem}-curves.png")
     text = format_table(table, columns(table), markdown=True) + "\n"
-    _write_text(output / f"{stem}-table.md", text)
-    _write_text(output / "metrics" / f"{stem}.csv", validation_costs(jobs))
+    write_text(output / f"{stem}-table.md", text)
+    write_text(output / "metrics" / f"{stem}.csv", validation_costs(jobs))
 
 
 def validation_costs(jobs: Sequence[Job]) -> str:
@@ -185,7 +193,8 @@ def validation_costs(jobs: Sequence[Job]) -> str:
     return stream.getvalue()
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda stream: stream.write(text.encode()))
 

@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import ConfigError
-from hypemarl.experiments.results import Entry, jobs_of
+from hypemarl.experiments.results import (
+    Entry,
+    few_real_episodes,
+    jobs_of,
+    train_missing,
+    write_text,
+)
 from hypemarl.training import summary
-from hypemarl.training.checkpoint import write_atomically
-from hypemarl.training.jobs import Job, continue_flags, run_jobs
+from hypemarl.training.jobs import Job
 from hypemarl.training.records import write_json
 from hypemarl.visualisation.budgets import draw_budgets
 from hypemarl.visualisation.table import format_table
@@ -26,13 +31,8 @@ Row = dict[str, Any]
 
 BUDGETS = (10, 24, 50, 73, 100, 200)
 REFERENCE = Entry("td3", ("training.episodes=500",))
-#: of all episodes of a run, those with random actions
-RANDOM_EPISODES = 8
-METHODS: dict[str, tuple[str, ...]] = {
-    "mbpg": ("training.method=mbpg",),
-    # no adjoint of the plant: gains are the surrogate's own, where the scenario's credit asks
-    "dyna": ("training.method=dyna",),
-}
+#: without the adjoint of the plant: gains are the surrogate's own, where the credit asks
+METHODS = ("mbpg", "dyna")
 #: a budget matches where its mean cost is within this share of the reference's
 MARGIN = 0.05
 
@@ -67,8 +67,7 @@ def run(
     """
     entries = chosen(names)
     planned = jobs_of(scenario, [entry for entry, _ in entries], seeds, folder)
-    flags = [(job, continue_flags(job.config, job.run_dir)) for job in planned]
-    run_jobs([(job, f) for job, f in flags if f is not None], jobs, progress=progress)
+    train_missing(planned, jobs, progress=progress)
     found, count = summary.evaluate_runs([job.run_dir for job in planned]), len(seeds)
     return [
         _row(entry.name, budget, found[k * count : (k + 1) * count], planned[k * count])
@@ -79,19 +78,8 @@ def run(
 def entries() -> list[tuple[Entry, int]]:
     """All runs and their numbers of real episodes."""
     budgets = [
-        (
-            Entry(
-                f"{method}-{budget}",
-                (
-                    *overrides,
-                    f"training.episodes={budget}",
-                    f"training.random_episodes={RANDOM_EPISODES}",
-                    "training.validation_every=10",
-                ),
-            ),
-            budget,
-        )
-        for method, overrides in METHODS.items()
+        (Entry(f"{method}-{budget}", few_real_episodes(method, budget)), budget)
+        for method in METHODS
         for budget in BUDGETS
     ]
     return [(REFERENCE, 500), *budgets]
@@ -158,6 +146,5 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
     }
     write_json(file, stored | {scenario: found})
     text = format_table(known, columns(known), markdown=True) + "\n"
-    table = output / f"sample-efficiency-{scenario}.md"
-    write_atomically(table, lambda stream: stream.write(text.encode()))
+    write_text(output / f"sample-efficiency-{scenario}.md", text)
     draw_budgets(known, output.parent / "images" / f"sample-efficiency-{scenario}.png")

@@ -25,11 +25,11 @@ class ModelBased(OffPolicy):
     """
 
     keep_costs = True
+    exact_gains = False  # but the surrogate's
 
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         super().__init__(config, env, split)
         self.local = local_model_of(env.plant)
-        self._adjoint = None  # credit adjoint asks the surrogate here
 
     def _make_agent(self, *arguments: Any, **options: Any) -> Any:
         from hypemarl.agents.model_based import Dyna, ModelPolicyGradient

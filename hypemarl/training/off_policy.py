@@ -32,6 +32,7 @@ class OffPolicy:
     """
 
     keep_costs = False  # in the replay: for those who learn them
+    exact_gains = True  # credit adjoint asks the plant
 
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         self.config, self.settings, self.env, self.split = config, config.training, env, split
@@ -39,7 +40,7 @@ class OffPolicy:
         self.replay: Replay
         self.policy_from = config.training.random_episodes  # episodes before have random actions
         self._adjoint: PlantAdjoint | None = None
-        if config.agent.credit == "adjoint":
+        if self.exact_gains and config.agent.credit == "adjoint":
             from hypemarl.optimal.adjoint import adjoint_of
 
             self._adjoint = adjoint_of(env.plant)
