@@ -152,7 +152,8 @@ def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys
     assert found["rows"][0]["run"] == "runs/density-1d/apg/seed0"
     assert "optimum (2 of 3)" in (tmp_path / "out" / "tiny-density-1d-table.md").read_text()
     assert (tmp_path / "images" / "tiny-density-1d-curves.png").exists()
-    assert (tmp_path / "out" / "metrics" / "tiny-density-1d.csv").read_text().count("apg,hypemarl") == 2
+    metrics = (tmp_path / "out" / "metrics" / "tiny-density-1d.csv").read_text()
+    assert metrics.count("apg,hypemarl") == 2
     capsys.readouterr()
     assert cli.main([*given, "--finished-only"]) == 0  # nothing is trained again
     assert "optimum (2 of 3)" in capsys.readouterr().out
