@@ -174,6 +174,7 @@ class EnvConfig:
     )
     observation_radius: int = key(1, "patches seen to each side of the own one", low=0)
     observe_target: bool = key(False, "also observe the target density of the seen patches")
+    observe_flow: bool = key(True, "density-fluid: also observe the mean flow over the own patch")
     reward: Reward = key(
         "own", "own, neighbourhood (mean), global (mean), or mixed (see reward_mix)"
     )

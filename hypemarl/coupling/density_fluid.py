@@ -14,8 +14,9 @@ class DensityFluidPlant(DensityPlant):
     """:class:`DensityPlant` whose density moves with u + v(mu), v the flow of CarrierFlow.
 
     The cost is that of the density's plant: only the agents' u is paid for. Parameters of an
-    episode: those of the density's plant, then the flow's speed and its angle in rad. An agent also
-    sees the mean of v over its own patch (the last two observations).
+    episode: those of the density's plant, then the flow's speed and its angle in rad. With
+    ``observe_flow`` an agent also sees the mean of v over its own patch (the last two
+    observations).
 
     Args:
         config: the environment's settings; tagged: the mesh, see :class:`CarrierFlow`. Collective.
@@ -33,8 +34,9 @@ class DensityFluidPlant(DensityPlant):
     def _describe(self, config: EnvConfig, gdim: int) -> None:
         super()._describe(config, gdim)
         size, flow = self.observation_size, config.flow
-        self.observation_size = size + 2
-        self.own_features = (*self.own_features, size, size + 1)
+        if config.observe_flow:
+            self.observation_size = size + 2
+            self.own_features = (*self.own_features, size, size + 1)
         self.parameter_names = (*self.parameter_names, "speed", "angle")
         self.parameter_low = np.append(self.parameter_low, (flow.speed_low, flow.angle_low))
         self.parameter_high = np.append(self.parameter_high, (flow.speed_high, flow.angle_high))
@@ -63,4 +65,5 @@ class DensityFluidPlant(DensityPlant):
         return None if fields is None or gathered is None else fields | {"flow": gathered[2]}
 
     def _observe(self) -> np.ndarray:
-        return np.concatenate([super()._observe(), self._carrier_means], axis=1)
+        seen = super()._observe()
+        return np.concatenate([seen, self._carrier_means], axis=1) if self.config.observe_flow else seen

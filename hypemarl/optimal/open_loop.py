@@ -33,7 +33,13 @@ TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
 MEMORY_PAIRS = 20  # of L-BFGS
 REPEATABLE = 1e-6  # relative change of J at which stored actions are of another discretisation
-NOT_PHYSICS = ("context", "observation_radius", "observe_target", "divergence_limit")
+NOT_PHYSICS = (
+    "context",
+    "observation_radius",
+    "observe_target",
+    "observe_flow",
+    "divergence_limit",
+)
 """Settings of an environment, with all that begin with ``reward``, that J does not depend on."""
 
 Progress = Callable[[int, float, float], None]

@@ -102,6 +102,14 @@ def test_agents_see_the_flow_over_their_patch(plant: DensityFluidPlant) -> None:
     assert np.all(plant.reset(np.array([-0.5, 0, 0.5, 0, 0.1, 0.0]))[:, 10] < 0.2)
 
 
+def test_agents_need_not_see_the_flow(tagged: TaggedMesh, plant: DensityFluidPlant) -> None:
+    blind = DensityFluidPlant(replace(CONFIG, observe_flow=False), tagged)
+    seen = blind.reset(PARAMETERS)
+    assert seen.shape == (12, blind.observation_size) == (12, 9)
+    assert max(blind.own_features) < 9
+    np.testing.assert_array_equal(seen, plant.reset(PARAMETERS)[:, :9])
+
+
 def test_density_is_carried_by_flow_and_control(
     plant: DensityFluidPlant, actions: np.ndarray
 ) -> None:
