@@ -66,4 +66,6 @@ class DensityFluidPlant(DensityPlant):
 
     def _observe(self) -> np.ndarray:
         seen = super()._observe()
-        return np.concatenate([seen, self._carrier_means], axis=1) if self.config.observe_flow else seen
+        if not self.config.observe_flow:
+            return seen
+        return np.concatenate([seen, self._carrier_means], axis=1)

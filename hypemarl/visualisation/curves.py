@@ -14,6 +14,9 @@ from hypemarl.visualisation import style
 LOG_RATIO = 30.0
 """Costs that spread over more than this factor are drawn on a logarithmic axis."""
 
+FROM_ZERO = 0.5
+"""Above this share of the highest cost all costs are near: an axis from zero would hide them."""
+
 Curve = dict[int, float]
 
 
@@ -108,7 +111,7 @@ def _finish(axes: Axes, costs: list[float]) -> None:
         title="Mean cost of the validation set: median and range of the seeds",
         yscale="log" if logarithmic else "linear",
     )
-    if not logarithmic and low >= 0.0:
+    if not logarithmic and 0.0 <= low < FROM_ZERO * high:
         axes.set_ylim(bottom=0.0)
     axes.set_xlim(left=0.0)
     # Below the axes, where it hides no curve.

@@ -58,6 +58,13 @@ def test_curves_show_median_range_and_reference(drawn: list[Figure], tmp_path: P
     (band,) = axes.collections
     at_end = band.get_paths()[0].vertices
     assert sorted(set(at_end[at_end[:, 0] == 50][:, 1])) == pytest.approx([0.1, 0.5])
+    assert axes.get_ylim()[0] == 0.0
+
+
+def test_an_axis_of_near_costs_does_not_hide_them(drawn: list[Figure], tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {25: 176.0, 50: 174.0}, 178.0)
+    draw_curves([run], ["x"], tmp_path / "curves.png")
+    assert drawn[0].axes[0].get_ylim()[0] > 170.0
 
 
 def test_a_wide_range_is_drawn_on_a_logarithmic_axis(drawn: list[Figure], tmp_path: Path) -> None:
