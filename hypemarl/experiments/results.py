@@ -66,6 +66,10 @@ def few_real_episodes(method: str, episodes: int) -> tuple[str, ...]:
 
 
 MODEL = Entry("mbpg", few_real_episodes("mbpg", 73))
+OBSERVED = tuple(
+    Entry(f"{entry.name}-flow", (*entry.overrides, "env.observe_flow=true"))
+    for entry in (SCHEMES[0], SCHEMES[3], MODEL)
+)
 #: what optima teach: a start to gradients, and a local reward
 SHOWN = (
     Entry("imitate", ("training.method=imitate",)),
@@ -83,8 +87,10 @@ TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
     "density": {
         "density-1d": ((*SCHEMES, *PLAIN, *GRADIENT, MODEL), 3, 32),
         "density-vacuum": ((*WITHOUT, *WITH, PLAIN[0], GRADIENT[0], MODEL), 3, 32),
-        "density-fluid": ((*SCHEMES, GRADIENT[0], MODEL), 3, 32),
+        "density-fluid": ((*SCHEMES, GRADIENT[0]), 3, 32),
     },
+    # agents that see the flow, which a surrogate of near patches has to
+    "observed-flow": {"density-fluid": (OBSERVED, 3, 32)},
     "imitation": {"density-1d": ((SCHEMES[3], PLAIN[0], GRADIENT[0], *SHOWN), 3, 32)},
     "flow": {
         "flow-cylinder": ((FLOW_GRADIENT[60], SCHEMES[3], SCHEMES[0]), 2, 2),

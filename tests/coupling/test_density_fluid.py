@@ -213,7 +213,7 @@ def test_settings_that_cannot_work_are_refused(override: str, message: str) -> N
 def test_scenario_builds_an_environment() -> None:
     env = make(load("density-fluid", ["env.mesh.element_size=0.1"]).env)
     episode = env.reset_arrays(env.sample_parameters(np.random.default_rng(0)))
-    assert episode.observations.shape == (64, 11)
+    assert episode.observations.shape == (64, 9)
     assert len(episode.mu) == 4  # where the target lies, speed, angle
     assert env.step_arrays(np.zeros((64, 2))).info["cost"] > 0.0
 

@@ -27,7 +27,7 @@ def rebuilt(local: LocalModel, observations: np.ndarray) -> np.ndarray:
     [
         ("density-1d", ["env.observation_radius=2"], 1, 0),
         ("density-vacuum", ["env.mesh.element_size=0.2", "env.observe_target=true"], 1, 9),
-        ("density-fluid", ["env.mesh.element_size=0.12"], 1, 2),
+        ("density-fluid", ["env.mesh.element_size=0.12", "env.observe_flow=true"], 1, 2),
     ],
 )
 def test_observations_are_made_of_near_states(
