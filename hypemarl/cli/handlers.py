@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from hypemarl.cli.output import say, table_text, world_size, write_json
 from hypemarl.config import Config, ConfigError
 
 Arguments = argparse.Namespace
+
+EXPERIMENTS = ("ablation", "sample-efficiency", "sharing")
+"""Modules of :mod:`hypemarl.experiments` that ``hypemarl experiment`` runs, see its `pattern`."""
 
 
 def do_list(given: Arguments) -> None:
@@ -209,23 +213,23 @@ def do_results(given: Arguments) -> None:
 
 def do_experiment(given: Arguments) -> None:
     """An experiment over several runs and seeds, its table, numbers and picture."""
-    from hypemarl.experiments import ablation, sample_efficiency
-
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
-    known: dict[str, Any] = {"ablation": ablation, "sample-efficiency": sample_efficiency}
-    _known("experiment", [given.name], tuple(known))
-    experiment = known[given.name]
+    _known("experiment", [given.name], EXPERIMENTS)
+    module = given.name.replace("-", "_")
+    experiment = importlib.import_module(f"hypemarl.experiments.{module}")
+    scenario = given.scenario or experiment.SCENARIO
     rows = experiment.run(
-        given.scenario,
+        scenario,
         seeds=given.seeds,
         jobs=given.jobs,
         folder=Path(given.runs or f"runs/{given.name}"),
         names=given.variants,
+        overrides=given.set,
         progress=not given.quiet,
     )
     say(table_text(rows, experiment.columns(rows)))
-    experiment.write(given.scenario, rows, Path(given.output))
+    experiment.write(scenario, rows, Path(given.output))
     say(f"written to {given.output}")
 
 

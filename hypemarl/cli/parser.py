@@ -225,8 +225,10 @@ def _add_check_commands(commands: Any) -> None:
 
     text = "Train what an experiment compares over several seeds, and tabulate it"
     parser = _command(commands, handlers.do_experiment, text, "ablation density-1d --jobs 2")
-    parser.add_argument("name", metavar="NAME", help="ablation or sample-efficiency")
-    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", default="density-vacuum")
+    parser.add_argument("name", metavar="NAME", help=", ".join(handlers.EXPERIMENTS))
+    text = "default: what the experiment is about (docs/experiments.md)"
+    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help=text)
+    _add_configuration(parser)
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")

@@ -1,28 +1,21 @@
 """What makes TD3 learn: changes of a scenario's settings, one at a time, over several seeds.
 
 Every variant is trained with the scenario's own settings but for what it overrides, and evaluated
-on the held-out set. Finished runs are kept and unfinished ones resumed, so that the command may be
-interrupted and repeated.
+on the held-out set.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hypemarl.config import ConfigError
-from hypemarl.experiments.results import Entry, jobs_of, train_missing, write_text
-from hypemarl.training import summary
-from hypemarl.training.jobs import Job
-from hypemarl.training.records import read_metrics, write_json
-from hypemarl.visualisation.table import format_table
+from hypemarl.experiments import pattern
+from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.results import Entry
 
-Row = dict[str, Any]
-
+SCENARIO = "density-vacuum"
 #: of every run, fewer than most scenarios have: what helps shows early
 EPISODES = 200
 
@@ -105,6 +98,7 @@ COLUMNS = {
     "cost_max": "max",
     "ratio_to_uncontrolled": "J / J0",
     "recovered": "recovered",
+    "return_mean": "return",
     "last_cost": "last validation",
     "seconds": "seconds",
 }
@@ -117,71 +111,46 @@ def run(
     jobs: int,
     folder: Path,
     names: Sequence[str] | None = None,
-    episodes: int = EPISODES,
+    overrides: Sequence[str] = (),
     progress: bool = True,
 ) -> list[Row]:
-    """Train what is missing in ``folder/<scenario>/<variant>/seed<N>``, evaluate, tabulate.
+    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
 
-    ``jobs`` runs go at a time, of ``episodes`` each; ``names`` chooses variants. Returns rows with
-    the keys of :data:`COLUMNS`: costs are means over the held-out set, their spread is over seeds;
-    ``last_cost`` is the validation cost of the last policy, where the others are of the best;
-    ``recovered`` is there where ``hypemarl optimum`` has found optima. Not under mpirun.
+    Costs are means over the held-out set, their spread is over seeds; ``last_cost`` is the
+    validation cost of the last policy, where the others are of the best. ``names`` chooses
+    variants, ``overrides`` change settings of all.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    variants = chosen(names)
-    planned = planned_jobs(scenario, variants, seeds, folder, episodes)
-    train_missing(planned, jobs, progress=progress)
-    rows = summary.evaluate_runs([job.run_dir for job in planned])
-    count = len(seeds)
-    return [_row(variant, rows[k * count : (k + 1) * count]) for k, variant in enumerate(variants)]
+    variants = pattern.chosen(VARIANTS, names)
+    runs = pattern.trained(
+        scenario, shortened(variants), seeds, folder, jobs, overrides=overrides, progress=progress
+    )
+    results = pattern.evaluated(runs)
+    return [_row(*group) for group in zip(variants, runs, results, strict=True)]
 
 
-def planned_jobs(
-    scenario: str, variants: Sequence[Entry], seeds: Sequence[int], folder: Path, episodes: int
-) -> list[Job]:
-    """A job for every variant and seed, those of a variant together."""
-    length = f"training.episodes={episodes}"
-    entries = [Entry(v.name, (length, *v.overrides)) for v in variants]
-    return jobs_of(scenario, entries, seeds, folder)
+def shortened(variants: Sequence[Entry]) -> list[Entry]:
+    """The variants with :data:`EPISODES` unless they say otherwise."""
+    length = f"training.episodes={EPISODES}"
+    return [Entry(variant.name, (length, *variant.overrides)) for variant in variants]
 
 
-def chosen(names: Sequence[str] | None) -> list[Entry]:
-    """The variants of these names, in their order, or all. Raises ConfigError."""
-    known = {variant.name: variant for variant in VARIANTS}
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ConfigError(f"unknown variants {unknown}: take names out of {list(known)}")
-    return [known[name] for name in (known if names is None else names)]
-
-
-def _row(variant: Entry, runs: Sequence[Row]) -> Row:
-    costs = np.array([row["cost"] for row in runs])
-    last = [_validations(row)[-1] for row in runs]
-    shares = [row["recovered"] for row in runs if "recovered" in row]
+def _row(variant: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
+    last = [pattern.validations(run)[-1]["cost"] for run in runs]
     return {
         "name": variant.name,
         "overrides": " ".join(variant.overrides),
-        "seeds": len(runs),
-        "cost_mean": float(costs.mean()),
-        "cost_median": float(np.median(costs)),
-        "cost_min": float(costs.min()),
-        "cost_max": float(costs.max()),
-        "ratio_to_uncontrolled": float(np.mean([row["ratio_to_uncontrolled"] for row in runs])),
-        **({"recovered": float(np.mean(shares))} if shares else {}),
-        "last_cost": float(np.mean([line["cost"] or np.inf for line in last])),
-        "seconds": float(np.mean([line["seconds"] for line in last])),
+        **pattern.costs(results),
+        "last_cost": float(np.mean([np.inf if cost is None else cost for cost in last])),
+        "seconds": pattern.seconds(runs),
     }
-
-
-def _validations(row: Row) -> list[dict[str, Any]]:
-    return [line for line in read_metrics(row["run"]) if line["kind"] == "validation"]
 
 
 def columns(rows: Sequence[Row]) -> dict[str, str]:
     """Keys and headings of the table; those that no row has are left out."""
-    return {key: text for key, text in COLUMNS.items() if any(key in row for row in rows)}
+    return pattern.present(COLUMNS, rows)
 
 
 def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
@@ -189,12 +158,6 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
 
     Rows of variants that are not among ``rows`` stay in both.
     """
-    file = output / "ablation.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    kept = {row["name"]: row for row in found.get(scenario, [])}
-    kept |= {row["name"]: dict(row) for row in rows}
-    order = [variant.name for variant in VARIANTS]
-    known = sorted(kept.values(), key=lambda row: order.index(row["name"]))
-    write_json(file, found | {scenario: known})
-    text = format_table(known, columns(known), markdown=True) + "\n"
-    write_text(output / f"ablation-{scenario}.md", text)
+    old = pattern.stored(output / "ablation.json", scenario)
+    known = pattern.merged(old, rows, [variant.name for variant in VARIANTS])
+    pattern.write("ablation", scenario, known, COLUMNS, output)

@@ -1,34 +1,20 @@
 """How many real episodes it takes: MB-HypeMARL at several budgets beside HypeMARL by TD3 at 500.
 
 A run for every budget and seed, since what is learned with many episodes begins with the same few.
-Finished runs are kept, so that the command may be repeated.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from hypemarl.config import ConfigError
-from hypemarl.experiments.results import (
-    Entry,
-    few_real_episodes,
-    jobs_of,
-    train_missing,
-    write_text,
-)
-from hypemarl.training import summary
-from hypemarl.training.jobs import Job
-from hypemarl.training.records import write_json
+from hypemarl.experiments import pattern
+from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.results import Entry, few_real_episodes
+from hypemarl.training.records import RunFolder
 from hypemarl.visualisation.budgets import draw_budgets
-from hypemarl.visualisation.table import format_table
 
-Row = dict[str, Any]
-
+SCENARIO = "density-vacuum"
 BUDGETS = (10, 24, 50, 73, 100, 200)
 REFERENCE = Entry("td3", ("training.episodes=500",))
 #: without the adjoint of the plant: gains are the surrogate's own, where the credit asks
@@ -54,62 +40,41 @@ def run(
     jobs: int,
     folder: Path,
     names: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
     progress: bool = True,
 ) -> list[Row]:
-    """Train what is missing in ``folder/<scenario>/<method>-<budget>/seed<N>``, evaluate, tabulate.
+    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
 
-    ``names`` chooses entries such as ``td3`` or ``mbpg-73``. Rows have the keys of
-    :data:`COLUMNS`: costs are means over the held-out set, their spread is over seeds. Not under
-    mpirun.
+    Costs are means over the held-out set, their spread is over seeds. ``names`` chooses entries
+    such as ``td3`` or ``mbpg-73``, ``overrides`` change settings of all.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    entries = chosen(names)
-    planned = jobs_of(scenario, [entry for entry, _ in entries], seeds, folder)
-    train_missing(planned, jobs, progress=progress)
-    found, count = summary.evaluate_runs([job.run_dir for job in planned]), len(seeds)
+    chosen = pattern.chosen(entries(), names)
+    runs = pattern.trained(
+        scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
+    )
+    results = pattern.evaluated(runs)
+    return [_row(*group) for group in zip(chosen, runs, results, strict=True)]
+
+
+def entries() -> list[Entry]:
+    """The reference, and every method at every budget."""
     return [
-        _row(entry.name, budget, found[k * count : (k + 1) * count], planned[k * count])
-        for k, (entry, budget) in enumerate(entries)
+        REFERENCE,
+        *(
+            Entry(f"{method}-{budget}", few_real_episodes(method, budget))
+            for method in METHODS
+            for budget in BUDGETS
+        ),
     ]
 
 
-def entries() -> list[tuple[Entry, int]]:
-    """All runs and their numbers of real episodes."""
-    budgets = [
-        (Entry(f"{method}-{budget}", few_real_episodes(method, budget)), budget)
-        for method in METHODS
-        for budget in BUDGETS
-    ]
-    return [(REFERENCE, 500), *budgets]
-
-
-def chosen(names: Sequence[str] | None) -> list[tuple[Entry, int]]:
-    """The entries of these names, in their order, or all. Raises ConfigError."""
-    known = {entry.name: (entry, budget) for entry, budget in entries()}
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ConfigError(f"unknown runs {unknown}: take names out of {list(known)}")
-    return [known[name] for name in (known if names is None else names)]
-
-
-def _row(name: str, budget: int, runs: Sequence[Row], job: Job) -> Row:
-    costs = np.array([row["cost"] for row in runs])
-    shares = [row["recovered"] for row in runs if "recovered" in row]
-    return {
-        "name": name,
-        "method": job.config.training.method,
-        "episodes": budget,
-        "seeds": len(runs),
-        "cost_mean": float(costs.mean()),
-        "cost_min": float(costs.min()),
-        "cost_max": float(costs.max()),
-        "uncontrolled": float(runs[0]["uncontrolled"]),
-        **({"optimum": float(runs[0]["optimum_cost"])} if "optimum_cost" in runs[0] else {}),
-        **({"recovered": float(np.mean(shares))} if shares else {}),
-        "costs": costs.tolist(),
-    }
+def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
+    training = RunFolder(runs[0]).read_config().training
+    head = {"name": entry.name, "method": training.method, "episodes": training.episodes}
+    return head | pattern.costs(results)
 
 
 def episodes_to_match(rows: Sequence[Row], method: str) -> int | None:
@@ -124,7 +89,7 @@ def episodes_to_match(rows: Sequence[Row], method: str) -> int | None:
 
 def columns(rows: Sequence[Row]) -> dict[str, str]:
     """Keys and headings of the table; those that no row has are left out."""
-    return {key: text for key, text in COLUMNS.items() if any(key in row for row in rows)}
+    return pattern.present(COLUMNS, rows)
 
 
 def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
@@ -132,19 +97,13 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
 
     Rows of earlier calls that are not among ``rows`` stay.
     """
-    file = output / "sample-efficiency.json"
-    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    kept = {row["name"]: row for row in stored.get(scenario, {}).get("rows", [])}
-    kept |= {row["name"]: dict(row) for row in rows}
-    order = [entry.name for entry, _ in entries()]
-    known = sorted(kept.values(), key=lambda row: order.index(row["name"]))
+    name = "sample-efficiency"
+    old = pattern.stored(output / f"{name}.json", scenario)
+    known = pattern.merged(old, rows, [entry.name for entry in entries()])
     matches = {method: episodes_to_match(known, method) for method in METHODS}
-    found = {
+    figures = {
         "real_episodes_to_match": min((m for m in matches.values() if m), default=None),
         **{f"real_episodes_to_match_{method}": value for method, value in matches.items()},
-        "rows": known,
     }
-    write_json(file, stored | {scenario: found})
-    text = format_table(known, columns(known), markdown=True) + "\n"
-    write_text(output / f"sample-efficiency-{scenario}.md", text)
-    draw_budgets(known, output.parent / "images" / f"sample-efficiency-{scenario}.png")
+    pattern.write(name, scenario, known, COLUMNS, output, **figures)
+    draw_budgets(known, output.parent / "images" / f"{name}-{scenario}.png")

@@ -52,9 +52,7 @@ def diagnose_run(
     config = folder.read_config()
     env = make_env(config.env, comm=comm)
     try:
-        parameters = evaluation.parameter_set(
-            env.parameter_low, env.parameter_high, episodes, "held-out"
-        )
+        parameters = evaluation.fixed_set(env, episodes, "held-out")
         policy, agent = trained_policy(folder, env, config, comm)
         if agent is not None:
             agent.actor.load_state_dict(agent.actor_average.state_dict())

@@ -25,6 +25,13 @@ NAMES = {
     "uncontrolled": "uncontrolled",
     "fups-id-no-state": "FuPS+ID (no state)",
 }
+KINDS = {
+    "fups": "FuPS",
+    "hyper-linear": "linear hypernetwork",
+    "hyper-mlp": "MLP hypernetwork",
+    "hyper-chunked": "chunked hypernetwork",
+    "hyper-low-rank": "low-rank hypernetwork",
+}
 DPI = 160
 FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multiples of 16, for films
 
@@ -32,7 +39,7 @@ FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multipl
 def scheme_name(scheme: str) -> str:
     """The published name of a sharing scheme, also before a remark; anything else as it is."""
     name, space, remark = scheme.partition(" ")
-    return NAMES.get(name, name) + space + remark
+    return (NAMES | KINDS).get(name, name) + space + remark
 
 
 def places(labels: Iterable[str]) -> list[int]:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from hypemarl.config import ConfigError
 from hypemarl.experiments import ablation
-from hypemarl.experiments.results import Entry
+from hypemarl.experiments.results import Entry, jobs_of
 from hypemarl.training.loop import is_finished
 
 SMALL = (
@@ -31,17 +30,14 @@ def row(name: str, cost: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scenario", ["density-1d", "density-vacuum"])
 def test_every_variant_loads_and_differs_from_every_other(scenario: str) -> None:
-    jobs = ablation.planned_jobs(scenario, ablation.VARIANTS, [3], Path("runs"), 150)
+    entries = ablation.shortened(ablation.VARIANTS)
+    jobs = jobs_of(scenario, entries, [3], Path("runs"))
     assert len({job.run_dir for job in jobs}) == len(jobs) == len(ablation.VARIANTS)
-    assert all(job.config.seed == 3 and job.config.training.episodes == 150 for job in jobs)
+    assert all(
+        job.config.seed == 3 and job.config.training.episodes == ablation.EPISODES for job in jobs
+    )
     if scenario == "density-1d":  # elsewhere a variant may be what the scenario has
         assert len({repr(job.config) for job in jobs}) == len(jobs)
-
-
-def test_unknown_variants_are_named() -> None:
-    assert [v.name for v in ablation.chosen(["updates-2", "scenario"])] == ["updates-2", "scenario"]
-    with pytest.raises(ConfigError, match="unknown variants \\['nothing'\\]: take names out of"):
-        ablation.chosen(["scenario", "nothing"])
 
 
 def test_tables_keep_the_rows_of_other_variants_and_scenarios(tmp_path: Path) -> None:
@@ -65,15 +61,17 @@ def test_variants_are_trained_once_and_compared(tmp_path: Path, monkeypatch: Any
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     variants = (Entry("scenario", SMALL), Entry("half", (*SMALL, "training.updates_per_step=0.5")))
     monkeypatch.setattr(ablation, "VARIANTS", variants)
+    short = ["training.episodes=4"]
 
     def run() -> list[dict[str, Any]]:
-        given = {"seeds": [0, 1], "jobs": 2, "folder": tmp_path, "episodes": 4, "progress": False}
-        return ablation.run("density-1d", **given)
+        given = {"seeds": [0, 1], "jobs": 2, "folder": tmp_path, "overrides": short}
+        return ablation.run("density-1d", **given, progress=False)
 
     rows = run()
     assert [(r["name"], r["seeds"]) for r in rows] == [("scenario", 2), ("half", 2)]
     assert all(r["cost_min"] <= r["cost_mean"] <= r["cost_max"] for r in rows)
-    for job in ablation.planned_jobs("density-1d", variants, [0, 1], tmp_path, 4):
+    entries = [Entry(variant.name, (*variant.overrides, *short)) for variant in variants]
+    for job in jobs_of("density-1d", entries, [0, 1], tmp_path):
         assert is_finished(job.run_dir, job.config)
     times = [file.stat().st_mtime_ns for file in sorted(tmp_path.glob("**/last.pt"))]
     assert run() == rows
