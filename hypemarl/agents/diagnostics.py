@@ -14,7 +14,7 @@ observations, and their noise, come in. :meth:`AgentNetwork.generated` gives the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -151,28 +151,49 @@ def behavioural_diversity(
     |a - b|, whatever S is (clipping at the bounds left aside). In unit actions:
 
     - ``diversity``: that mean;
-    - ``diversity_relative``: over the root mean square of the actions' norms.
+    - ``diversity_relative``: over the root mean square of the actions' norms;
+    - ``observation_spread``: the same distance between the actions of one agent on two of the
+      observations, its mean over agents and pairs: what the observation makes of the action, where
+      diversity is what the agent makes of it.
 
-    Observations are ``most`` of those that any agent made, evenly spread over agents, times and
-    episodes; each is shown to every agent at its own episode's mu.
+    Observations are those of :func:`shared_actions`.
     """
-    distance = size = number = 0.0
-    count = max(1, most // len(probe.mu))
-    with torch.no_grad():
-        for episode in range(len(probe.mu)):
-            seen = probe.observations[episode][:, probe.mask[episode] > 0].flatten(0, 1)
-            shown = seen[_spread(len(seen), count)]
-            n = probe.observations.shape[1]
-            same = shown.expand(1, n, *shown.shape)
-            actions = actor(same, probe.mu[episode : episode + 1])[0].transpose(0, 1)  # (K, n, m)
-            distance += float(torch.cdist(actions, actions).sum() / max(n * (n - 1), 1))
-            size += float(actions.square().sum(dim=2).mean(dim=1).sum())
-            number += len(shown)
+    distance = spread = size = number = 0.0
+    for actions in shared_actions(actor, probe, most):
+        count, n = actions.shape[:2]
+        distance += float(torch.cdist(actions, actions).sum() / max(n * (n - 1), 1))
+        own = actions.transpose(0, 1)
+        spread += float(torch.cdist(own, own).sum() / (n * max(count - 1, 1)))
+        size += float(actions.square().sum(dim=2).mean(dim=1).sum())
+        number += count
     root = (size / number) ** 0.5
     return {
         "diversity": distance / number,
         "diversity_relative": distance / number / root if root else 0.0,
+        "observation_spread": spread / number,
     }
+
+
+def policy_distances(actor: Actor, probe: Probe, most: int = MOST_OBSERVATIONS) -> Tensor:
+    """(n, n) mean distances between agents' unit actions on :func:`shared_actions`."""
+    found = torch.cat([torch.cdist(a, a) for a in shared_actions(actor, probe, most)])
+    return found.mean(dim=0)
+
+
+@torch.no_grad()
+def shared_actions(actor: Actor, probe: Probe, most: int = MOST_OBSERVATIONS) -> Iterator[Tensor]:
+    """Unit actions (K, n, m) of all agents on the same observations, for each episode.
+
+    Observations are ``most`` of those that any agent made, evenly spread over agents, times and
+    episodes; each is shown to every agent at its own episode's mu.
+    """
+    count = max(1, most // len(probe.mu))
+    n = probe.observations.shape[1]
+    for episode in range(len(probe.mu)):
+        seen = probe.observations[episode][:, probe.mask[episode] > 0].flatten(0, 1)
+        shown = seen[_spread(len(seen), count)]
+        same = shown.expand(1, n, *shown.shape)
+        yield actor(same, probe.mu[episode : episode + 1])[0].transpose(0, 1)
 
 
 def distances(actor: Actor, mu: Tensor) -> dict[str, float]:

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.imagination import Imagined, Piece
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
-from hypemarl.agents.replay import Batch, Replay
+from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.agents.surrogate import LocalModel
 from hypemarl.agents.td3 import TD3
@@ -61,11 +60,6 @@ class ModelPolicyGradient(ExploringAgent):
         count = config.first_updates if first else config.updates
         costs = [self._descend_imagined(replay) for _ in range(count)]
         return losses | {"imagined_cost": float(np.mean(costs[-max(count // 2, 1) :]))}, count
-
-    def probe(self, sample: Batch) -> Probe:
-        """What a sample shows of the policies; no critic knows a gradient of it."""
-        observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
-        return Probe(observations, self._tensor(self.spec.scale_mu(sample.mu)), mask)
 
     def _descend_imagined(self, replay: Replay) -> float:
         """One update; returns the mean cost of the imagined episodes."""

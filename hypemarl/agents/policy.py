@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from hypemarl.agents.noise import Noise
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator
+
+if TYPE_CHECKING:
+    from hypemarl.agents.replay import Batch
 
 
 class Actor(nn.Module):
@@ -86,6 +89,11 @@ class PolicyAgent:
         do not fit."""
         self.actor.load_state_dict(state["actor"])
         self.actor_average.load_state_dict(state["actor_average"])
+
+    def probe(self, sample: Batch) -> Probe:
+        """What a sample shows of the policies; here nobody knows a gradient of it."""
+        observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
+        return Probe(observations, self._tensor(self.spec.scale_mu(sample.mu)), mask)
 
     def probe_of(
         self,

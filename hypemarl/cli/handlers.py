@@ -19,7 +19,7 @@ from hypemarl.config import Config, ConfigError
 
 Arguments = argparse.Namespace
 
-EXPERIMENTS = ("ablation", "sample-efficiency", "sharing")
+EXPERIMENTS = ("ablation", "sample-efficiency", "sharing", "encoding")
 """Modules of :mod:`hypemarl.experiments` that ``hypemarl experiment`` runs, see its `pattern`."""
 
 

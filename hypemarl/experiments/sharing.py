@@ -108,6 +108,7 @@ def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
 def _diagnosis(run: Path) -> Row:
     """Of the finished run, and ``training_<name>``, means over the lines logged while training."""
     row = diagnose_run(run, episodes=EPISODES)
+    row.pop("run")  # where it lies says nothing of it
     lines = [line for line in read_metrics(run) if line["kind"] == "diagnostic"]
     for name in (*MEASURED, "gradient_variance"):
         logged = [line[name] for line in lines if line.get(name) is not None]

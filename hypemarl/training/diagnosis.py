@@ -28,6 +28,21 @@ if TYPE_CHECKING:
     from hypemarl.agents.td3 import TD3
 
 
+class Probed(NamedTuple):
+    """A run's agents and what some episodes show of them."""
+
+    config: Config
+    agent: Any
+    """None but on rank 0; its ``actor`` is the averaged one"""
+    probe: Probe | None
+    """None but on rank 0, and where every episode failed"""
+    episodes: int
+    cost: float
+    """mean of these episodes"""
+    positions: Array
+    """(n, gdim) of the agents"""
+
+
 def diagnose_run(
     run_dir: str | Path,
     *,
@@ -48,6 +63,24 @@ def diagnose_run(
         RuntimeError: every episode failed.
     """
     comm = mpi.world() if comm is None else comm
+    found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
+    row = _head(RunFolder(run_dir), found.config) | {"episodes": found.episodes, "cost": found.cost}
+    return dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
+
+
+def probe_run(
+    run_dir: str | Path,
+    *,
+    episodes: int = 4,
+    comm: Any = None,
+    make_env: MakeEnv = default_make_env,
+) -> Probed:
+    """What the averaged actor of a run's best policy does on its first held-out parameters.
+
+    Collective. Raises as :func:`diagnose_run` does, but where every episode failed there is no
+    probe.
+    """
+    comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
     config = folder.read_config()
     env = make_env(config.env, comm=comm)
@@ -59,10 +92,9 @@ def diagnose_run(
         exact = config.training.method in ("apg", "imitate")
         probe_of = _by_adjoint if exact else _by_critic
         probe, cost = probe_of(env, config, policy, agent, parameters)
+        return Probed(config, agent, probe, len(parameters), cost, np.array(env.positions))
     finally:
         env.close()
-    row = _head(folder, config) | {"episodes": len(parameters), "cost": cost}
-    return dict(mpi.on_root(comm, lambda: row | _measure(agent, probe)))
 
 
 def _head(folder: RunFolder, config: Config) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def make_method(config: Config, env: Any, groups: Groups) -> Method:
 
 def make_agent(config: Config, spec: Any) -> Any:
     """The agent whose state a checkpoint of such a run holds, on the CPU. Local."""
-    if config.training.method == "td3":
+    if config.training.method in ("td3", "dyna"):  # without dyna's surrogate
         from hypemarl.agents.td3 import TD3
 
         return TD3(spec, config.agent, config.seed)
@@ -88,7 +88,7 @@ def make_agent(config: Config, spec: Any) -> Any:
         from hypemarl.agents.learned_reward import RewardLearner
 
         return RewardLearner(spec, config.agent, config.seed)
-    if config.training.method in ("mbpg", "dyna"):
+    if config.training.method == "mbpg":
         from hypemarl.agents.policy import PolicyAgent  # without the surrogate
 
         return PolicyAgent(spec, config.agent, config.seed)

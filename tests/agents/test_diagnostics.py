@@ -158,6 +158,21 @@ def test_diversity_is_the_mean_distance_of_actions(spec: AgentSpec) -> None:
     assert found["diversity"] == pytest.approx(np.mean(pairs), rel=1e-4)
     root = np.sqrt((actions**2).sum(axis=1).mean())
     assert found["diversity_relative"] == pytest.approx(np.mean(pairs) / root, rel=1e-4)
+    assert found["observation_spread"] == pytest.approx(0.0, abs=1e-6)  # they see one observation
+    distances = diagnostics.policy_distances(actor, probe).numpy()
+    expected = np.linalg.norm(actions[:, None] - actions[None], axis=2)
+    np.testing.assert_allclose(distances, expected, atol=1e-5)
+
+
+def test_spread_is_the_mean_distance_of_an_agents_actions(spec: AgentSpec) -> None:
+    actor, probe = make_actor(spec, scheme="marl"), make_probe(spec)
+    seen = probe.observations[0].reshape(-1, probe.observations.shape[-1])
+    with torch.no_grad():
+        actions = actor(seen.expand(1, spec.n_agents, *seen.shape), probe.mu[:1])[0, 0].numpy()
+    pairs = [np.linalg.norm(a - b) for k, a in enumerate(actions) for b in actions[:k]]
+    one = Probe(probe.observations[:1], probe.mu[:1], probe.mask[:1])
+    found = diagnostics.behavioural_diversity(actor, one, most=len(seen))
+    assert found["observation_spread"] == pytest.approx(np.mean(pairs), rel=1e-4)
 
 
 @pytest.mark.parametrize("changes", SCHEMES, ids=str)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small import train_here
 
 from hypemarl.cli import main
 from hypemarl.config import ConfigError
@@ -15,16 +16,6 @@ from hypemarl.experiments import pattern, sharing
 from hypemarl.experiments.results import Entry, jobs_of
 from hypemarl.training.diagnosis import diagnose_run
 from hypemarl.training.records import read_metrics
-
-SMALL = (
-    "env.mesh.element_size=0.1",
-    "env.agents=[4]",
-    "training.episodes=4",
-    "training.random_episodes=2",
-    "training.validation_every=2",
-    "training.validation_size=1",
-    "training.held_out_size=2",
-)
 
 
 def row(name: str, cost: float, seeds: int = 2) -> dict[str, Any]:
@@ -80,17 +71,21 @@ def test_tables_and_picture_keep_rows_of_earlier_calls(tmp_path: Path) -> None:
     assert picture.stat().st_size > 10_000
 
 
-def test_the_command_trains_diagnoses_and_writes(
+def test_the_command_diagnoses_finished_runs_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its numbers are those of ``hypemarl diagnose`` and of the metrics; runs are made once."""
+    """Its numbers are those of ``hypemarl diagnose`` and of the metrics; finished runs are kept."""
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     output, runs = tmp_path / "results", tmp_path / "runs"
     output.mkdir()
-    settings = [part for text in (*SMALL, "training.diagnose_every=2") for part in ("--set", text)]
+    entries = pattern.chosen(sharing.ENTRIES, ["fups", "hyper-low-rank"])
+    overrides = train_here(entries, [0], runs, "training.diagnose_every=2")
+    settings = [part for text in overrides for part in ("--set", text)]
     arguments = ["experiment", "sharing", "density-1d", "--variants", "fups", "hyper-low-rank"]
     arguments += ["--seeds", "0", "--jobs", "2", "--quiet", "--runs", str(runs), *settings]
+    times = [file.stat().st_mtime_ns for file in sorted(runs.glob("**/last.pt"))]
     assert main([*arguments, "--output", str(output)]) == 0
+    assert [file.stat().st_mtime_ns for file in sorted(runs.glob("**/last.pt"))] == times
     fups, low_rank = json.loads((output / "sharing.json").read_text())["density-1d"]
     assert (fups["name"], low_rank["name"]) == ("fups", "hyper-low-rank")
     assert fups["diversity"] == 0.0  # one policy, which sees nothing but the observation
@@ -101,6 +96,3 @@ def test_the_command_trains_diagnoses_and_writes(
     logged = [line for line in read_metrics(run) if line["kind"] == "diagnostic"]
     mean = np.mean([line["conflict_cosine"] for line in logged])
     assert low_rank["training_conflict_cosine"] == pytest.approx(mean)
-    times = [file.stat().st_mtime_ns for file in sorted(runs.glob("**/last.pt"))]
-    assert main([*arguments, "--output", str(output)]) == 0
-    assert [file.stat().st_mtime_ns for file in sorted(runs.glob("**/last.pt"))] == times

@@ -1,0 +1,42 @@
+"""Distance between agents' policies over the distance between their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypemarl.visualisation import style
+
+
+def draw_distances(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path:
+    """A line with the range of the seeds for each row; what an observation makes of it dashed.
+
+    Args:
+        rows: with the keys name, seeds, by_distance, (B, 4): distance of places, mean, min and
+            max of that of policies, and observation_spread, the distance that observations make.
+        path_png: picture to write.
+
+    Returns the path written.
+    """
+    figure = style.new_figure(7.0, 4.2)
+    axes = figure.subplots()
+    for index, row in enumerate(rows):
+        colour, marker = style.COLOURS[index], style.MARKERS[index]
+        place, mean, low, high = np.asarray(row["by_distance"], dtype=np.float64).T
+        axes.fill_between(place, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(place, mean, color=colour, marker=marker, markersize=4, label=row["name"])
+        axes.axhline(row["observation_spread"], color=colour, linestyle="--", linewidth=1.0)
+    seeds = rows[0]["seeds"]
+    style.plain_axes(
+        axes,
+        xlabel="distance between two agents",
+        ylabel="distance between their actions",
+        title=f"Same observations, two agents ({seeds} seeds); dashed: one agent, two observations",
+    )
+    axes.title.set_fontsize("medium")
+    axes.set_xlim(left=0.0)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    return style.save(figure, path_png)
