@@ -35,15 +35,21 @@ def agent_codes(
     return torch.as_tensor(encode(spec, config), dtype=torch.float32)
 
 
-def encode(spec: AgentSpec, config: AgentConfig) -> np.ndarray:
-    """(n, d) the sinusoidal encodings of this spec's positions, float64."""
-    return position_encoding(
-        spec.positions, config.encoding_size, spec.spacing, config.encoding_frequency
-    )
+def encode(spec: AgentSpec, config: AgentConfig, places: np.ndarray | None = None) -> np.ndarray:
+    """(n, d) the sinusoidal encodings of this spec's positions, float64.
+
+    With ``places`` (k, gdim) those of other places, (k, d), in the same frequencies.
+    """
+    size, highest = config.encoding_size, config.encoding_frequency
+    return position_encoding(spec.positions, size, spec.spacing, highest, places)
 
 
 def position_encoding(
-    positions: np.ndarray, size: int, spacing: float, highest: float
+    positions: np.ndarray,
+    size: int,
+    spacing: float,
+    highest: float,
+    places: np.ndarray | None = None,
 ) -> np.ndarray:
     """Encode positions (n, gdim) as (n, size) float64, smooth and different for each agent.
 
@@ -51,7 +57,8 @@ def position_encoding(
     entries, half sines and half cosines. Their angular frequencies rise geometrically from half a
     period over the box (whose sine alone already separates all points of it) to ``highest`` rad per
     ``spacing``. Entries that are left over are zero. Rows have mean square 1 whatever ``size`` is
-    (over the entries in use), so that what follows sees input of order one.
+    (over the entries in use), so that what follows sees input of order one. With ``places`` (k,
+    gdim) these are encoded, (k, size), in the box and frequencies of ``positions``.
 
     After Vaswani et al. 2017, section 3.5, with physical coordinates in place of token indices.
 
@@ -60,7 +67,7 @@ def position_encoding(
         positive.
     """
     positions = np.asarray(positions, dtype=np.float64)
-    n, dimensions = positions.shape
+    dimensions = positions.shape[1]
     share = size // dimensions
     if share < 1:
         raise ValueError(
@@ -71,11 +78,12 @@ def position_encoding(
         raise ValueError(f"spacing and frequency must be positive, got {spacing} and {highest}")
     middle = 0.5 * (positions.min(axis=0) + positions.max(axis=0))
     extent = np.ptp(positions, axis=0)
-    encoding = np.zeros((n, size))
+    places = positions if places is None else np.asarray(places, dtype=np.float64)
+    encoding = np.zeros((len(places), size))
     for axis in range(dimensions):
         lowest = np.pi / max(extent[axis], spacing)
         frequencies = _frequencies(max(share // 2, 1), lowest, highest / spacing)
-        phase = (positions[:, axis, None] - middle[axis]) * frequencies
+        phase = (places[:, axis, None] - middle[axis]) * frequencies
         columns = [np.sin(phase)] if share == 1 else [np.sin(phase), np.cos(phase)]
         block = np.concatenate(columns, axis=1)
         encoding[:, axis * share : axis * share + block.shape[1]] = block

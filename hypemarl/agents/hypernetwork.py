@@ -51,6 +51,10 @@ class Coded(nn.Module):
         else:
             self.register_buffer("encoding", codes, False)
 
+    def replace_codes(self, codes: Tensor) -> None:
+        """Take other constant codes (n, d) of the same size."""
+        self.encoding = codes
+
     def codes(self, first: bool = False) -> Tensor | None:
         """(n, d), or (C, n, d) where they are trained; ``first`` as in :func:`pick`."""
         if isinstance(self.encoding, nn.Parameter):

@@ -92,6 +92,10 @@ class HyperScheme(AgentNetwork):
         """The hypernetwork's."""
         return self.hypernetwork.codes(first)
 
+    def replace_codes(self, codes: Tensor) -> None:
+        """The hypernetwork's."""
+        self.hypernetwork.replace_codes(codes)
+
     def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
         """One set of weights per (episode, agent), shared by its T steps."""
         return self._run(inputs, self.hypernetwork(mu, first), 1 if first else self.copies)

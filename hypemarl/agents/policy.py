@@ -84,6 +84,19 @@ class PolicyAgent:
             unit = actor(self._tensor(observations)[:, :, None], context)[:, :, 0].cpu().numpy()
         return self._to_bounds(unit.astype(np.float64))
 
+    def move_to(self, places: np.ndarray) -> None:
+        """Let the averaged actor's agents stand at ``places`` (n, gdim) from now on.
+
+        Raises ``ValueError`` where no code follows from a place: other schemes and encoders.
+        """
+        network = self.actor_average.network
+        if self.config.encoder != "sinusoidal" or network.codes() is None:
+            raise ValueError(
+                f"agents of scheme {self.config.scheme} with encoder {self.config.encoder} have no "
+                "codes of their places, so that they cannot be told of another one"
+            )
+        network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
         do not fit."""

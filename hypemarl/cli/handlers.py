@@ -19,7 +19,15 @@ from hypemarl.config import Config, ConfigError
 
 Arguments = argparse.Namespace
 
-EXPERIMENTS = ("ablation", "sample-efficiency", "sharing", "encoding")
+EXPERIMENTS = (
+    "ablation",
+    "comparison",
+    "encoding",
+    "moving-agents",
+    "sample-efficiency",
+    "sensitivity",
+    "sharing",
+)
 """Modules of :mod:`hypemarl.experiments` that ``hypemarl experiment`` runs, see its `pattern`."""
 
 
@@ -223,7 +231,7 @@ def do_experiment(given: Arguments) -> None:
         scenario,
         seeds=given.seeds,
         jobs=given.jobs,
-        folder=Path(given.runs or f"runs/{given.name}"),
+        folder=Path(given.runs or f"runs/{getattr(experiment, 'RUNS', given.name)}"),
         names=given.variants,
         overrides=given.set,
         progress=not given.quiet,

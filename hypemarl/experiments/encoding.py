@@ -106,6 +106,7 @@ def measure(run: Path) -> Row:
         "distance_over_spread": row["diversity"] / spread if spread > 0.0 else np.inf,
         "collapsed": row["diversity_relative"] < ALIKE,
         "by_distance": by_distance(probed.positions, distances),
+        "actor_parameters": sum(parameter.numel() for parameter in actor.parameters()),
     }
 
 

@@ -1,6 +1,7 @@
 """What experiments share: entries times seeds are trained, evaluated, tabulated and kept.
 
-An experiment is a module with ``SCENARIO``, the scenario where none is named, and
+An experiment is a module with ``SCENARIO``, the scenario where none is named, where it uses another
+one's runs ``RUNS``, their folder's name, and
 
 - ``run(scenario, *, seeds, jobs, folder, names, overrides, progress)``, rows of its table,
 - ``columns(rows)``, keys and headings of that table,

@@ -179,20 +179,20 @@ def _write(output: Path, stem: str, jobs: Sequence[Job], table: Sequence[Row]) -
     draw_curves([job.run_dir for job in jobs], output.parent / "images" / f"{stem}-curves.png")
     text = format_table(table, columns(table), markdown=True) + "\n"
     write_text(output / f"{stem}-table.md", text)
-    write_text(output / "metrics" / f"{stem}.csv", validation_costs(jobs))
+    write_text(output / "metrics" / f"{stem}.csv", validation_costs([job.run_dir for job in jobs]))
 
 
-def validation_costs(jobs: Sequence[Job]) -> str:
+def validation_costs(run_dirs: Sequence[Path]) -> str:
     """Comma-separated: run, scheme, credit, method, seed, episode, seconds, validation cost."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     names = ("run", "scheme", "credit", "method", "seed", "episode", "seconds", "cost")
     writer.writerow(names)
-    for job in jobs:
-        config = RunFolder(job.run_dir).read_config()
+    for run_dir in run_dirs:
+        config = RunFolder(run_dir).read_config()
         agent, method = config.agent, config.training.method
-        head = (job.run_dir.parent.name, agent.scheme, agent.credit, method, config.seed)
-        for line in read_metrics(job.run_dir):
+        head = (run_dir.parent.name, agent.scheme, agent.credit, method, config.seed)
+        for line in read_metrics(run_dir):
             if line["kind"] == "validation":
                 cost = "" if line["cost"] is None else f"{line['cost']:.6g}"
                 writer.writerow((*head, line["episode"], f"{line['seconds']:.0f}", cost))

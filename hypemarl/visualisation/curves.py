@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,7 @@ def draw_curves(
 ) -> Path:
     """Validation cost over episodes. Runs with the same label are seeds of one scheme.
 
-    Several seeds give their median as a line and their range as a band, over the episodes that
-    all of them have reached. The uncontrolled cost is the mean over the runs.
+    See :func:`draw_groups`. The uncontrolled cost is the mean over the runs.
 
     Args:
         run_dirs: run folders.
@@ -47,13 +46,24 @@ def draw_curves(
         curve, reference = read_validation(folder)
         groups.setdefault(label, []).append(curve)
         uncontrolled += reference
+    levels = {"uncontrolled": float(np.mean(uncontrolled))} if uncontrolled else {}
+    return draw_groups(groups, levels, path_png)
+
+
+def draw_groups(
+    groups: Mapping[str, list[Curve]], levels: Mapping[str, float], path_png: str | Path
+) -> Path:
+    """Curves of several seeds by label, with known costs as levels.
+
+    Several seeds give their median as a line and their range as a band, over the episodes that
+    all of them have reached. Returns the path written. Raises ValueError where there are none.
+    """
     figure = style.new_figure(7.0, 4.2)
     axes = figure.subplots()
     for (label, curves), index in zip(groups.items(), style.places(groups), strict=True):
         _draw_group(axes, index, label, curves)
-    if uncontrolled:
-        level = float(np.mean(uncontrolled))
-        axes.axhline(level, color="0.35", linestyle="--", label=f"uncontrolled ({level:.3g})")
+    for (name, level), line in zip(levels.items(), ("--", ":", "-."), strict=False):
+        axes.axhline(level, color="0.35", linestyle=line, label=f"{name} ({level:.3g})")
     _finish(axes, [v for curves in groups.values() for c in curves for v in c.values()])
     return style.save(figure, path_png)
 

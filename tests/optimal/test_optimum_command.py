@@ -115,7 +115,7 @@ def test_validation_costs_of_runs_as_a_small_file(trained: Path) -> None:
     from hypemarl.training.records import RunFolder
 
     job = Job(RunFolder(trained).read_config(), trained)
-    lines = results.validation_costs([job]).splitlines()
+    lines = results.validation_costs([job.run_dir]).splitlines()
     assert lines[0] == "run,scheme,credit,method,seed,episode,seconds,cost"
     assert len(lines) == 3
     assert lines[1].split(",")[1:6] == ["hypemarl", "cooperative", "apg", "0", "4"]

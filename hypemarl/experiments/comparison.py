@@ -1,0 +1,120 @@
+"""HypeMARL against MARL with the paper's 500 episodes: learning curves and held-out costs.
+
+With the scenario's credit, and with near agents' critics alone (``cooperative``: nothing in
+training knows the plant's adjoint).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hypemarl.experiments import pattern
+from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.results import Entry, validation_costs, write_text
+from hypemarl.visualisation.curves import draw_groups, read_validation
+
+SCENARIO = "density-vacuum"
+EPISODES = "training.episodes=500"
+COOPERATIVE = ("agent.credit=cooperative", "agent.cloning=0")
+SCHEMES = ("hypemarl", "marl")
+
+ENTRIES = (
+    *(Entry(scheme, (EPISODES, f"agent.scheme={scheme}")) for scheme in SCHEMES),
+    *(
+        Entry(f"{scheme}-cooperative", (EPISODES, f"agent.scheme={scheme}", *COOPERATIVE))
+        for scheme in SCHEMES
+    ),
+)
+COLUMNS = {"name": "training", **pattern.COSTS, "seconds": "seconds"}
+
+
+def run(
+    scenario: str,
+    *,
+    seeds: Sequence[int],
+    jobs: int,
+    folder: Path,
+    names: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> list[Row]:
+    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
+
+    ``curves`` holds each seed's validation cost by episode, ``metrics`` the same as lines of
+    :func:`hypemarl.experiments.results.validation_costs`. ``names`` chooses entries, ``overrides``
+    change settings of all.
+
+    Raises:
+        ConfigError: a name is unknown. TrainingError: a run failed.
+    """
+    entries = pattern.chosen(ENTRIES, names)
+    runs = pattern.trained(
+        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
+    )
+    results = pattern.evaluated(runs)
+    return [_row(*group) for group in zip(entries, runs, results, strict=True)]
+
+
+def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
+    found = [read_validation(run) for run in runs]
+    return {
+        "name": entry.name,
+        **pattern.costs(results),
+        "seconds": pattern.seconds(runs),
+        "curves": [curve for curve, _ in found],
+        "uncontrolled_validation": float(
+            np.mean([level for _, levels in found for level in levels])
+        ),
+        "metrics": validation_costs(runs),
+    }
+
+
+def ratios(rows: Sequence[Row]) -> dict[str, float | None]:
+    """MARL's mean cost over HypeMARL's, ``ratio_marl_over_hypemarl``, for each way to train.
+
+    ``..._cooperative`` without the scenario's credit; None where one of the two is missing.
+    """
+    costs = {row["name"]: row["cost_mean"] for row in rows}
+    found: dict[str, float | None] = {}
+    for suffix in ("", "-cooperative"):
+        own, marl = (costs.get(scheme + suffix) for scheme in SCHEMES)
+        key = f"ratio_marl_over_hypemarl{suffix.replace('-', '_')}"
+        found[key] = None if own is None or marl is None else marl / own
+    return found
+
+
+def columns(rows: Sequence[Row]) -> dict[str, str]:
+    """Keys and headings of the table; those that no row has are left out."""
+    return pattern.present(COLUMNS, rows)
+
+
+def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
+    """``comparison-<scenario>.md``, the curves, the costs over episodes as
+    ``metrics/comparison-<scenario>.csv``, and the scenario's entry in ``comparison.json``.
+
+    Rows of earlier calls that are not among ``rows`` stay.
+    """
+    old = pattern.stored(output / "comparison.json", scenario)
+    known = pattern.merged(old, rows, [entry.name for entry in ENTRIES])
+    pattern.write("comparison", scenario, known, COLUMNS, output, **ratios(known))
+    heads = [row["metrics"].splitlines(keepends=True) for row in known]
+    lines = heads[0][:1] + [line for head in heads for line in head[1:]]
+    write_text(output / "metrics" / f"comparison-{scenario}.csv", "".join(lines))
+    draw(known, output.parent / "images" / f"comparison-{scenario}.png")
+
+
+def draw(rows: Sequence[Row], path: Path) -> Path:
+    """Learning curves with the cost without control, and the optimum's where it is known."""
+    groups = {
+        row["name"].replace("-cooperative", " (cooperative)"): [
+            {int(episode): cost for episode, cost in curve.items()} for curve in row["curves"]
+        ]
+        for row in rows
+    }
+    levels = {"uncontrolled": rows[0]["uncontrolled_validation"]}
+    if "optimum" in rows[0]:
+        levels["optimum, held-out set"] = rows[0]["optimum"]
+    return draw_groups(groups, levels, path)

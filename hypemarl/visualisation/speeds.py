@@ -1,0 +1,43 @@
+"""Cost over the speed at which agents move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypemarl.visualisation import style
+
+
+def draw_speeds(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path:
+    """A line with the range of the seeds for each row.
+
+    Args:
+        rows: with the keys name, seeds, and by_speed, (S, 4): speed, mean, min and max of the
+            cost; the slowest two speeds decide where the axis goes over from linear to logarithmic.
+        path_png: picture to write.
+
+    Returns the path written.
+    """
+    figure = style.new_figure(7.0, 4.2)
+    axes = figure.subplots()
+    for index, row in enumerate(rows):
+        speed, mean, low, high = np.asarray(row["by_speed"], dtype=np.float64).T
+        colour, marker = style.COLOURS[index], style.MARKERS[index]
+        axes.fill_between(speed, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(speed, mean, color=colour, marker=marker, markersize=4, label=row["name"])
+    speeds = [entry[0] for entry in rows[0]["by_speed"]]
+    style.plain_axes(
+        axes,
+        xlabel="speed of the agents (length per time)",
+        ylabel="held-out cost J (dimensionless)",
+        title=f"Agents that move while they act: mean and range of {rows[0]['seeds']} seeds",
+    )
+    axes.set_xscale("symlog", linthresh=min(speed for speed in speeds if speed > 0.0))
+    axes.set_xticks(speeds, [f"{speed:g}" for speed in speeds])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0.0)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    return style.save(figure, path_png)
