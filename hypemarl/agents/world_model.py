@@ -100,7 +100,6 @@ class WorldModel:
         # The mean size, not the deviation: what squeezed mass costs is heavy-tailed.
         cost.cost_scale.copy_((piece.costs[..., 0] - known).abs().mean().clamp(min=1e-6))
 
-    @torch.no_grad()
     def errors(self, replay: Replay, rows: np.ndarray) -> Losses:
         """How far the surrogate is off on these episodes, of which it must not have learned.
 
@@ -108,33 +107,51 @@ class WorldModel:
         ``surrogate_rollout_error``: after a whole episode under the real actions, in units of the
         distance that the states went; ``surrogate_cost_error``: of the whole episode's cost.
         """
-        steps = int(replay.lengths[rows].min())
-        members = self.config.ensemble
-        first = np.zeros((members, len(rows)), dtype=np.int64)
-        piece = self.views.cut(replay, np.tile(rows, (members, 1)), first, steps)
+        away, cost = self.rolled_out(replay, rows)
+        return {
+            "surrogate_error": self._one_step(replay, rows),
+            "surrogate_rollout_error": float(away[-1]),
+            "surrogate_cost_error": cost,
+        }
+
+    @torch.no_grad()
+    def rolled_out(self, replay: Replay, rows: np.ndarray) -> tuple[np.ndarray, float]:
+        """Errors (T,) of the states after every step of whole episodes under the real actions, in
+        units of the distance that the states went by then, and the relative error of the cost."""
+        piece = self._whole(replay, rows)
         states, costs = predict(self.surrogate, piece)
         start = piece.history[..., -1:, :]
-        went = (piece.states[..., -1:, :] - start).square().mean().sqrt()
-        missed = (states[..., -1:, :] - piece.states[..., -1:, :]).square().mean().sqrt()
+        axes = (0, 1, 2, 4)
+        went = (piece.states - start).square().mean(dim=axes).sqrt()
+        missed = (states - piece.states).square().mean(dim=axes).sqrt()
         totals = costs.sum(dim=(2, 3)), piece.costs.sum(dim=(2, 3))
+        wrong = float(((totals[0] - totals[1]) / totals[1]).abs().mean())
+        return (missed / went).cpu().numpy(), wrong
+
+    @torch.no_grad()
+    def _one_step(self, replay: Replay, rows: np.ndarray) -> float:
+        """Root mean square error of single steps, in units of the changes."""
+        members = self.config.ensemble
+        whole = self._whole(replay, rows)
+        start, real = whole.history[..., -1:, :], whole.states
+        first = np.zeros((members, len(rows)), dtype=np.int64)
         once = [
             predict(
                 self.surrogate, self.views.cut(replay, np.tile(rows, (members, 1)), first + k, 1)
             )
-            for k in range(steps)
+            for k in range(real.shape[3])
         ]
-        real = piece.states
         before = torch.cat([start, real[..., :-1, :]], dim=3)
         single = torch.cat([states for states, _ in once], dim=3)
         change = self.surrogate.dynamics.change_scale
-        wrong = ((single - real) / change).square().mean() / (
-            ((real - before) / change).square().mean()
-        )
-        return {
-            "surrogate_error": float(wrong.sqrt()),
-            "surrogate_rollout_error": float(missed / went),
-            "surrogate_cost_error": float(((totals[0] - totals[1]) / totals[1]).abs().mean()),
-        }
+        wrong = ((single - real) / change).square().mean()
+        return float((wrong / ((real - before) / change).square().mean()).sqrt())
+
+    def _whole(self, replay: Replay, rows: np.ndarray) -> Piece:
+        """These episodes, as long as the shortest, for every member."""
+        steps, members = int(replay.lengths[rows].min()), self.config.ensemble
+        first = np.zeros((members, len(rows)), dtype=np.int64)
+        return self.views.cut(replay, np.tile(rows, (members, 1)), first, steps)
 
     def imagine(
         self, replay: Replay, actor: Actor, count: int, steps: int, **options: Any

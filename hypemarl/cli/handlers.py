@@ -27,6 +27,7 @@ EXPERIMENTS = (
     "sample-efficiency",
     "sensitivity",
     "sharing",
+    "surrogate",
 )
 """Modules of :mod:`hypemarl.experiments` that ``hypemarl experiment`` runs, see its `pattern`."""
 

@@ -105,7 +105,7 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> list[float]:
     config = folder.read_config()
     env = make(config.env)
     try:
-        if env.grid is None:
+        if env.grid is None or len(env.grid) != env.positions.shape[1]:
             raise ConfigError(
                 f"moving-agents needs agents on a grid over the domain; {config.scenario} has none"
             )

@@ -16,11 +16,13 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.config import Config
 from hypemarl.training import evaluation
+from hypemarl.training.episodes import collect
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.methods import label
 from hypemarl.training.records import RunFolder
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
+from hypemarl.training.surrogate_errors import surrogate_errors
 
 if TYPE_CHECKING:
     from hypemarl.agents.apg import APG
@@ -55,7 +57,8 @@ def diagnose_run(
     Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other methods than TD3: the
     method), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
     ``critic_parameters`` (where it has critics), and those of
-    :func:`hypemarl.agents.diagnostics.describe`.
+    :func:`hypemarl.agents.diagnostics.describe`. Of ``mbpg`` and ``dyna`` also the surrogate's
+    errors, ``<policy>_<error>``, see :mod:`hypemarl.training.surrogate_errors`.
 
     Raises:
         RunError, CheckpointError: no such run, or one that does not load.
@@ -65,7 +68,13 @@ def diagnose_run(
     comm = mpi.world() if comm is None else comm
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     row = _head(RunFolder(run_dir), found.config) | {"episodes": found.episodes, "cost": found.cost}
-    return dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
+    row = dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
+    if found.config.training.method in ("mbpg", "dyna"):
+        errors = surrogate_errors(run_dir, episodes=episodes, comm=comm, make_env=make_env)
+        for policy, numbers in errors.items():
+            numbers.pop("by_step")
+            row |= {f"{policy}_{name}": value for name, value in numbers.items()}
+    return row
 
 
 def probe_run(
@@ -129,33 +138,9 @@ def _by_critic(
     env: Any, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
-    replay = None
-    if agent is not None:
-        from hypemarl.agents.replay import Replay
-
-        replay = Replay(spec_of(env), len(parameters), config.env.control_steps, config.seed)
-    costs = []
-    for row in parameters:
-        episode, done, cost = env.reset_arrays(row), False, 0.0
-        observations = episode.observations
-        if replay is not None:
-            replay.begin(episode.mu, episode.targets, observations)
-        while not done:
-            actions = policy(observations, episode.mu)
-            step = env.step_arrays(actions)
-            if evaluation.failure_of(step) is not None:
-                cost = np.inf
-                break
-            if replay is not None:
-                replay.add(actions, step.rewards, step.observations, step.terminated)
-            cost += float(step.info["cost"])
-            observations, done = step.observations, step.terminated or step.truncated
-        if replay is not None:
-            replay.end()
-        costs.append(cost)
+    replay, cost = collect(env, config, policy, parameters, keep=agent is not None)
     sample = None if replay is None else replay.latest(len(parameters))
-    probe = None if agent is None or sample is None else agent.probe(sample)
-    return probe, float(np.mean(costs))
+    return None if agent is None or sample is None else agent.probe(sample), cost
 
 
 class _Exact(NamedTuple):

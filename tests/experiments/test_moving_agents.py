@@ -101,13 +101,15 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         moving_agents.costs_of(runs / "density-1d" / "none" / "seed0", (0.1,), told=True)
 
 
-def test_agents_on_an_arc_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("grid_of_agents", [None, (4,)])  # a ring, an open arc
+def test_agents_on_an_arc_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grid_of_agents: tuple[int, ...] | None
+) -> None:
     config = SimpleNamespace(env=None, scenario="flow-cylinder")
     folder = SimpleNamespace(read_config=lambda: config)
-    env = SimpleNamespace(grid=None, close=lambda: None)
+    places = grid().positions
+    env = SimpleNamespace(grid=grid_of_agents, positions=places, close=lambda: None)
     monkeypatch.setattr(moving_agents, "RunFolder", lambda run: folder)
     monkeypatch.setattr(moving_agents, "make", lambda given: env)
-    with pytest.raises(
-        ConfigError, match="agents on a grid over the domain; flow-cylinder has none"
-    ):
+    with pytest.raises(ConfigError, match="agents on a grid over the domain; flow-cylinder has"):
         moving_agents.costs_of(tmp_path, (0.0,), told=False)
