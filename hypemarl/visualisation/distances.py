@@ -27,7 +27,8 @@ def draw_distances(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> P
         colour, marker = style.COLOURS[index], style.MARKERS[index]
         place, mean, low, high = np.asarray(row["by_distance"], dtype=np.float64).T
         axes.fill_between(place, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(place, mean, color=colour, marker=marker, markersize=4, label=row["name"])
+        label = style.scheme_name(row["name"])
+        axes.plot(place, mean, color=colour, marker=marker, markersize=4, label=label)
         axes.axhline(row["observation_spread"], color=colour, linestyle="--", linewidth=1.0)
     seeds = rows[0]["seeds"]
     style.plain_axes(

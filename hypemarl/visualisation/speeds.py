@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl.visualisation import style
+from hypemarl.visualisation.curves import LOG_RATIO
 
 
 def draw_speeds(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path:
@@ -27,7 +28,14 @@ def draw_speeds(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path
         speed, mean, low, high = np.asarray(row["by_speed"], dtype=np.float64).T
         colour, marker = style.COLOURS[index], style.MARKERS[index]
         axes.fill_between(speed, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(speed, mean, color=colour, marker=marker, markersize=4, label=row["name"])
+        axes.plot(
+            speed,
+            mean,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            label=style.scheme_name(row["name"]),
+        )
     speeds = [entry[0] for entry in rows[0]["by_speed"]]
     style.plain_axes(
         axes,
@@ -37,7 +45,11 @@ def draw_speeds(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path
     )
     axes.set_xscale("symlog", linthresh=min(speed for speed in speeds if speed > 0.0))
     axes.set_xticks(speeds, [f"{speed:g}" for speed in speeds])
+    costs = [mean for row in rows for _, mean, *_ in row["by_speed"]]
+    if max(costs) > LOG_RATIO * min(costs):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0.0)
     axes.minorticks_off()
-    axes.set_ylim(bottom=0.0)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return style.save(figure, path_png)

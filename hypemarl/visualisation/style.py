@@ -25,8 +25,9 @@ NAMES = {
     "uncontrolled": "uncontrolled",
     "fups-id-no-state": "FuPS+ID (no state)",
 }
-KINDS = {
+KINDS = {  # of sharing and of codes, as experiments name them
     "fups": "FuPS",
+    "none": "no code (MARL)",
     "hyper-linear": "linear hypernetwork",
     "hyper-mlp": "MLP hypernetwork",
     "hyper-chunked": "chunked hypernetwork",

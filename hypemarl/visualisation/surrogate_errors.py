@@ -7,27 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from hypemarl.visualisation import style
 
 
 def draw_errors(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path:
-    """A line with the range of the seeds for each row.
+    """A line with the range of the seeds for each row: a colour for a policy, a style for a run.
 
     Args:
-        rows: with the keys name, seeds, and by_step, (T, 3): mean, min and max of the error after
-            each step, over the distance that the states went by then.
+        rows: with the keys name, ``<run>: <policy>``, seeds, and by_step, (T, 3): mean, min and
+            max of the error after each step, over the distance that the states went by then.
         path_png: picture to write.
 
     Returns the path written.
     """
     figure = style.new_figure(7.0, 4.2)
     axes = figure.subplots()
-    for index, row in enumerate(rows):
+    names = [row["name"].partition(": ") for row in rows]
+    runs, policies = (list(dict.fromkeys(name[k] for name in names)) for k in (0, 2))
+    for row, (run, _, policy) in zip(rows, names, strict=True):
         mean, low, high = np.asarray(row["by_step"], dtype=np.float64).T
         steps = np.arange(1, len(mean) + 1)
-        colour = style.COLOURS[index % len(style.COLOURS)]
-        line = style.LINES[index // len(style.COLOURS) % len(style.LINES)]
+        colour = style.COLOURS[policies.index(policy)]
+        line = style.LINES[runs.index(run) % len(style.LINES)]
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(steps, mean, line, color=colour, label=row["name"])
     style.plain_axes(
@@ -38,6 +41,7 @@ def draw_errors(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path
     )
     axes.title.set_fontsize("medium")
     axes.set_xlim(left=1)
-    axes.set_ylim(bottom=0.0)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_yscale("log")  # where nothing is done the way is short, and errors are large beside it
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     return style.save(figure, path_png)
