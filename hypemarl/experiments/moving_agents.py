@@ -59,8 +59,8 @@ def run(
     """Run the policies of ``experiment encoding`` at every speed; what is missing is trained.
 
     Rows, one for every encoder and for sinusoidal codes two, have the keys name, seeds,
-    ``cost_at_<speed>`` (mean over seeds and held-out set), by_speed (S, 4: speed, mean, min, max
-    over seeds), and where the reference is among them ``fails_at``: the lowest speed whose cost is
+    ``cost_at_<speed>`` (mean over seeds and held-out set), ``median_at_<speed>`` (over the set, mean
+    over seeds), by_speed (S, 4: speed, mean, min, max over seeds), and where the reference is among them ``fails_at``: the lowest speed whose cost is
     above MARL's, None where there is none.
 
     Raises:
@@ -90,17 +90,19 @@ def _rows(entry: Entry, runs: Sequence[Path]) -> list[Row]:
     ways = (False, True) if "agent.encoder=sinusoidal" in entry.overrides else (False,)
     rows = []
     for told in ways:
-        costs = np.array([costs_of(run, SPEEDS, told=told) for run in runs])
+        found = np.array([costs_of(run, SPEEDS, told=told) for run in runs])  # (seeds, S, E)
+        costs, medians = found.mean(axis=2), np.median(found, axis=2).mean(axis=0)
         bands = (SPEEDS, costs.mean(axis=0), costs.min(axis=0), costs.max(axis=0))
         table = np.stack(bands, axis=1)
         row: Row = {"name": entry.name + (TOLD if told else ""), "seeds": len(runs)}
         row |= {f"cost_at_{speed:g}": float(mean) for speed, mean, *_ in table}
+        row |= {f"median_at_{v:g}": float(m) for v, m in zip(SPEEDS, medians, strict=True)}
         rows.append(row | {"by_speed": table.tolist()})
     return rows
 
 
-def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> list[float]:
-    """Mean held-out cost of a run's policy at every speed of its agents. Serial."""
+def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
+    """Costs (S, E) of a run's policy at every speed, over the held-out set. Serial."""
     folder = RunFolder(run)
     config = folder.read_config()
     env = make(config.env)
@@ -111,18 +113,18 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> list[float]:
             )
         _, agent = trained_policy(folder, env, config, mpi.world())
         parameters = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
-        return [_mean_cost(env, agent, parameters, speed, told=told) for speed in speeds]
+        return np.array([_costs(env, agent, parameters, speed, told=told) for speed in speeds])
     finally:
         env.close()
 
 
-def _mean_cost(env: Any, agent: Any, parameters: Array, speed: float, *, told: bool) -> float:
+def _costs(env: Any, agent: Any, parameters: Array, speed: float, *, told: bool) -> list[float]:
     costs = []
     for index, row in enumerate(parameters):
         motion = Motion(env, speed, index)
         policy = MovingPolicy(agent, motion, env.positions, told=told)
         costs.append(evaluation.evaluate_policy(env, policy, row[None]).cost)
-    return float(np.mean(costs))
+    return costs
 
 
 class Motion:

@@ -89,6 +89,8 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert start["cost_at_0"] == told["cost_at_0"] == pytest.approx(rest[0], rel=1e-6)
     assert none["cost_at_0"] == pytest.approx(rest[1], rel=1e-6)
     assert none["cost_at_0.8"] == pytest.approx(rest[1], rel=1e-5)
+    alone = moving_agents.costs_of(runs / "density-1d" / "none" / "seed0", (0.8,), told=False)
+    assert none["median_at_0.8"] == pytest.approx(np.median(alone))
     moved = start["cost_at_0.8"], told["cost_at_0.8"], rest[0]
     assert len({round(cost, 8) for cost in moved}) == 3
     output = tmp_path / "results"
