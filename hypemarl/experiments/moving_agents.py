@@ -59,9 +59,9 @@ def run(
     """Run the policies of ``experiment encoding`` at every speed; what is missing is trained.
 
     Rows, one for every encoder and for sinusoidal codes two, have the keys name, seeds,
-    ``cost_at_<speed>`` (mean over seeds and held-out set), ``median_at_<speed>`` (over the set, mean
-    over seeds), by_speed (S, 4: speed, mean, min, max over seeds), and where the reference is among them ``fails_at``: the lowest speed whose cost is
-    above MARL's, None where there is none.
+    ``cost_at_<speed>`` (mean over seeds and held-out set), ``median_at_<speed>`` (over the set,
+    mean over seeds), by_speed (S, 4: speed, mean, min, max over seeds), and where the reference is
+    among them ``fails_at``: the lowest speed whose cost is above MARL's, None where there is none.
 
     Raises:
         ConfigError: a name is unknown, or agents of the scenario stand on no grid.
