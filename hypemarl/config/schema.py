@@ -125,6 +125,9 @@ class ExternalConfig:
     options: tuple[str, ...] = key(
         (), "arguments of what makes it, each as name=value with the value in YAML"
     )
+    repeat: int = key(
+        1, "steps of the environment that make a control step, under the same actions", low=1
+    )
     scaling_episodes: int = key(
         0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
     )

@@ -8,7 +8,7 @@ leave early are padded and marked. ``docs/homes.md`` explains each choice.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Space, flatdim, flatten
@@ -38,6 +38,15 @@ class Facts:
     action_sizes: np.ndarray  # (n,)
     idle: np.ndarray  # (n, m) unit actions that are zero in the environment's own units
     positions: np.ndarray | None  # (n, gdim), where the environment offers places
+
+
+class Outcome(NamedTuple):
+    """What a step on rank 0 gives."""
+
+    observations: np.ndarray  # (n, k)
+    rewards: np.ndarray  # (n,)
+    taking_part: np.ndarray  # (n,)
+    cut: bool  # whether an agent was truncated
 
 
 class ExternalEnv:
@@ -97,8 +106,9 @@ class ExternalEnv:
         return Episode(observations, np.zeros(0), np.zeros((self.n_agents, 0)))
 
     def step_arrays(self, actions: np.ndarray) -> Step:
-        """One step under ``actions`` (n, m); rank 0's win. Collective.
+        """One control step under ``actions`` (n, m); rank 0's win. Collective.
 
+        It is ``env.external.repeat`` steps of the environment, whose rewards are summed.
         ``terminated`` says that every agent has. One that goes alone is absorbed: from then on it
         sees zeros, flag included, and earns nothing. The truncation of one agent ends the
         episode for all as truncated, as its future is unknown, not empty.
@@ -178,8 +188,17 @@ class ExternalEnv:
         observations, _ = self._env.reset(seed=seed)
         return self._padded(observations, [name in self._env.agents for name in self.names])
 
-    def _step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        """Observations (n, k), rewards (n,), who takes part (n,), whether an agent was cut off."""
+    def _step(self, actions: np.ndarray) -> Outcome:
+        """The actions held for ``env.external.repeat`` steps, or until the episode ends."""
+        outcome = self._step_once(actions)
+        for _ in range(self.config.external.repeat - 1):
+            if outcome.cut or not outcome.taking_part.any():
+                break
+            following = self._step_once(actions)
+            outcome = following._replace(rewards=outcome.rewards + following.rewards)
+        return outcome
+
+    def _step_once(self, actions: np.ndarray) -> Outcome:
         present = set(self._env.agents)
         chosen = {
             name: _in_bounds(self._boxes[i], actions[i])
@@ -196,7 +215,7 @@ class ExternalEnv:
         cut = any(
             part and name in cut_off for name, part in zip(self.names, taking_part, strict=True)
         )
-        return self._padded(observations, taking_part), earned, np.array(taking_part), cut
+        return Outcome(self._padded(observations, taking_part), earned, np.array(taking_part), cut)
 
     def _padded(self, observations: dict[str, Any], taking_part: list[bool]) -> np.ndarray:
         padded = np.zeros((self.n_agents, self.observation_size))
