@@ -32,10 +32,10 @@ def make(factory: str, steps: int = 6, **settings: Any) -> Any:
 def uneven(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Uneven]]:
     """The adapter over an Uneven with these ends, and the Uneven itself."""
 
-    def build(**ends: tuple[str, str]) -> tuple[Any, Uneven]:
+    def build(repeat: int = 1, **ends: tuple[str, str]) -> tuple[Any, Uneven]:
         inner = Uneven({int(step[1:]): names for step, names in ends.items()})
         monkeypatch.setattr(external, "open_source", lambda config: inner)
-        return make("Uneven"), inner
+        return make("Uneven", repeat=repeat), inner
 
     return build
 
@@ -130,6 +130,24 @@ def test_a_truncated_agent_ends_the_episode_and_keeps_its_future(uneven: Any) ->
     assert (last.terminated, last.truncated) == (False, True)
     np.testing.assert_array_equal(last.observations[:, -1], [0, 1, 0])
     np.testing.assert_array_equal(last.observations[1], [3, 0, 0, 0, 1])
+
+
+def test_a_held_action_sums_rewards_until_the_end(uneven: Any) -> None:
+    env, inner = uneven(repeat=3, s4=("short", ""), s5=("long wide", ""))
+    env.reset_arrays(np.array([1.0]))
+    first, last = (env.step_arrays(UNIT) for _ in range(2))
+    np.testing.assert_array_equal(first.rewards, [3, 3, 3])
+    np.testing.assert_array_equal(last.rewards, [2, 1, 2])  # one leaves alone before the others
+    np.testing.assert_array_equal(first.observations[0], [4, 4, 4, 4, 1])
+    assert (first.terminated, last.terminated, len(inner.received)) == (False, True, 5)
+    assert first.info["cost"] == -9.0
+
+
+def test_a_held_action_ends_where_an_agent_is_truncated(uneven: Any) -> None:
+    env, inner = uneven(repeat=3, s2=("", "wide"))
+    env.reset_arrays(np.array([1.0]))
+    step = env.step_arrays(UNIT)
+    assert (step.truncated, len(inner.received)) == (True, 2)
 
 
 def test_wrong_actions_are_refused() -> None:
