@@ -28,9 +28,9 @@ from hypemarl.training.surrogate_errors import surrogate_errors
 QUICK = (
     "training.episodes=5",
     "training.random_episodes=3",
-    "agent.surrogate.first_fits=60",
+    "agent.surrogate.first_fits=30",
     "agent.surrogate.fits=10",
-    "agent.surrogate.first_updates=10",
+    "agent.surrogate.first_updates=5",
     "agent.surrogate.updates=2",
     "agent.surrogate.every=2",
     "agent.surrogate.imagined_per_real=1",
