@@ -8,28 +8,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hypemarl import config as configuration
+from hypemarl import experiments
 from hypemarl.cli.output import say, table_text, world_size, write_json
 from hypemarl.config import Config, ConfigError
 
 Arguments = argparse.Namespace
-
-EXPERIMENTS = (
-    "ablation",
-    "comparison",
-    "encoding",
-    "moving-agents",
-    "sample-efficiency",
-    "sensitivity",
-    "sharing",
-    "surrogate",
-)
-"""Modules of :mod:`hypemarl.experiments` that ``hypemarl experiment`` runs, see its `pattern`."""
 
 
 def do_list(given: Arguments) -> None:
@@ -224,9 +212,8 @@ def do_experiment(given: Arguments) -> None:
     """An experiment over several runs and seeds, its table, numbers and picture."""
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
-    _known("experiment", [given.name], EXPERIMENTS)
-    module = given.name.replace("-", "_")
-    experiment = importlib.import_module(f"hypemarl.experiments.{module}")
+    _known("experiment", [given.name], experiments.NAMES)
+    experiment = experiments.module_of(given.name)
     scenario = given.scenario or experiment.SCENARIO
     rows = experiment.run(
         scenario,

@@ -11,9 +11,8 @@ import pytest
 from small import train_here
 
 from hypemarl.cli import main
-from hypemarl.config import ConfigError
 from hypemarl.experiments import pattern, sharing
-from hypemarl.experiments.results import Entry, jobs_of
+from hypemarl.experiments.results import jobs_of
 from hypemarl.training.diagnosis import diagnose_run
 from hypemarl.training.records import read_metrics
 
@@ -30,28 +29,6 @@ def row(name: str, cost: float, seeds: int = 2) -> dict[str, Any]:
 def test_every_scheme_loads_and_differs_from_every_other(scenario: str) -> None:
     jobs = jobs_of(scenario, sharing.ENTRIES, [1], Path("runs"))
     assert len({repr(job.config) for job in jobs}) == len({job.run_dir for job in jobs}) == 8
-
-
-def test_unknown_names_are_named() -> None:
-    entries = [Entry("a", ()), Entry("b", ())]
-    assert [entry.name for entry in pattern.chosen(entries, ["b", "a"])] == ["b", "a"]
-    assert pattern.chosen(entries, None) == entries
-    with pytest.raises(ConfigError, match=r"unknown variants \['c'\]: take names out of \['a'"):
-        pattern.chosen(entries, ["a", "c"])
-
-
-def test_costs_are_spread_over_seeds() -> None:
-    runs = [{"cost": cost, "uncontrolled": 2.0, "return": -cost / 4} for cost in (1.0, 3.0, 8.0)]
-    found = pattern.costs(runs)
-    assert (found["cost_mean"], found["cost_median"], found["cost_max"]) == (4.0, 3.0, 8.0)
-    assert found["return_mean"] == -1.0  # there is no ratio: an external environment
-    with_optimum = [
-        run | {"ratio_to_uncontrolled": run["cost"] / 2, "recovered": share, "optimum_cost": 0.5}
-        for run, share in zip(runs, (0.75, 0.5, 0.25), strict=True)
-    ]
-    found = pattern.costs(with_optimum)
-    assert (found["ratio_to_uncontrolled"], found["recovered"], found["optimum"]) == (2.0, 0.5, 0.5)
-    assert "return_mean" not in found
 
 
 def test_tables_and_picture_keep_rows_of_earlier_calls(tmp_path: Path) -> None:
