@@ -42,7 +42,7 @@ def draw_sizes(
             axes.axhline(level, color="0.35", linestyle=line, label=label)
         ylabel = "held-out cost J (dimensionless)" if index == 0 else ""
         style.plain_axes(axes, xlabel=kind, ylabel=ylabel)
-        axes.set_ylim(bottom=0.0)
+    panels[0].set_ylim(bottom=0.0)  # of all, once all costs are drawn
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return style.save(figure, path_png)
 

@@ -11,7 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from hypemarl.visualisation import draw_curves, draw_policy_map, format_table, style
+from hypemarl.visualisation.dots import Panel, draw_dots
 from hypemarl.visualisation.policy_map import cosine_similarity
+from hypemarl.visualisation.sizes import draw_sizes
 
 
 @pytest.fixture
@@ -186,3 +188,29 @@ def test_a_scheme_keeps_its_colour_in_every_picture() -> None:
     assert len(set(several)) == 4
     assert several[0] == style.places(["hypemarl"])[0]
     assert several[2] == style.places(["marl"])[0]
+
+
+def test_sizes_share_an_axis_that_holds_every_seed(drawn: list[Figure], tmp_path: Path) -> None:
+    rows = [
+        {"name": name, "costs": costs, "cost_mean": float(np.mean(costs)), "optimum": 0.2}
+        for name, costs in (("marl", [0.8]), ("scenario", [0.25, 0.3]), ("width-2", [1.5, 0.9]))
+    ]
+    kinds = {"depth": {1: "scenario", 2: "depth-2"}, "width": {2: "width-2", 64: "scenario"}}
+    draw_sizes(rows, kinds, "marl", tmp_path / "sizes.png")
+    depth, width = drawn[0].axes
+    assert depth.get_ylim()[0] == 0.0
+    assert depth.get_ylim()[1] > 1.5  # the costs of the other panel, too
+    assert [text.get_text() for text in width.get_xticklabels()] == ["2", "64"]
+    assert len(depth.get_xticks()) == 1  # a size without a row is left out
+
+
+def test_dots_show_every_finite_seed_and_their_mean(drawn: list[Figure], tmp_path: Path) -> None:
+    panels = [Panel("cost", [[1.0, 3.0], [2.0, np.nan]], levels={"optimum": 0.5})]
+    draw_dots(["fups", "hyper-mlp"], panels, tmp_path / "dots.png")
+    (axes,) = drawn[0].axes
+    points = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
+    assert points[:4] == [[1.0, 3.0], [2.0], [2.0], [2.0]]
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["FuPS", "MLP hypernetwork"]
+    with pytest.raises(ValueError, match="2 rows for 1 names"):
+        draw_dots(["fups"], panels, tmp_path / "dots.png")
