@@ -75,7 +75,8 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(moving_agents, "SPEEDS", (0.0, 0.8))
     names, runs = ["sinusoidal", "none"], tmp_path / "runs"
-    overrides = train_here(pattern.chosen(moving_agents.ENTRIES, names), [0], runs)
+    entries = pattern.chosen(moving_agents.ENTRIES, names)
+    overrides = train_here(entries, [0], runs, "training.held_out_size=3")
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": runs, "names": names}
     settings |= {"overrides": overrides, "progress": False}
     rows = moving_agents.run("density-1d", **settings)
