@@ -33,6 +33,11 @@ def plant() -> ShapePlant:
     return shape_plant()
 
 
+def fail(*arguments: object) -> None:
+    """In place of a solve."""
+    raise SolverDiverged("no solution")
+
+
 def run(plant: ShapePlant, actions: np.ndarray) -> list[np.ndarray]:
     """Observations and rewards of an episode."""
     found = [plant.reset(PARAMETERS)]
@@ -61,6 +66,7 @@ def test_shares_of_drag_are_the_force_on_the_body(plant: ShapePlant) -> None:
     lift = force @ [-np.sin(0.3), np.cos(0.3)] / (0.5 * plant.diameter)
     np.testing.assert_allclose(interval.coefficients.sum(axis=1), [drag, lift], rtol=1e-12)
     assert 1.5 < drag < 4.0
+    assert flow.viscosity == pytest.approx(0.4 / 30.0, rel=2e-2)  # of a polygon of 24 sides
     a = plant.amplitudes[:, 0]
     expected = {
         "drag": 0.5 * drag,
@@ -217,12 +223,19 @@ def test_a_morphed_mesh_has_the_drag_of_a_fresh_one() -> None:
     assert force / (0.5 * tested.diameter) == pytest.approx(drag, rel=5e-3)
 
 
-def test_a_mesh_that_is_made_anew(plant: ShapePlant) -> None:
+def test_a_mesh_that_is_made_anew(plant: ShapePlant, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the mesh may not limit shapes: the same drag to the mesh, and back at the reset."""
     tested = shape_plant(shape_config(remesh=True, min_quality=0.65))
     wanted = np.cos(2.0 * np.pi * np.arange(8) / 4.0)[:, None]
     first = tested.reset(PARAMETERS)
     before, remeshed = tested.present, []
+    with monkeypatch.context() as patch:
+        patch.setattr(SteadyFlow, "solve", fail)
+        with pytest.raises(SolverDiverged):
+            for _ in range(3):
+                tested.step(wanted)
+    assert tested.present is before
+    assert tested.moving.motion is before.motion
     for _ in range(3):
         info = tested.step(wanted)[2]
         remeshed.append(info["remeshed"])
@@ -248,17 +261,14 @@ def test_a_flow_that_cannot_be_found_leaves_the_state(plant: ShapePlant) -> None
     env.reset_arrays(PARAMETERS)
     env.step_arrays(ACTIONS[0])
     tested = env.plant
-    before = tested.snapshot()
-
-    def fail(*arguments: object) -> None:
-        raise SolverDiverged("no solution")
-
+    before, pictured = tested.snapshot(), tested.fields()
     solve, tested.present.solver.solve = tested.present.solver.solve, fail
     step = env.step_arrays(ACTIONS[1])
     tested.present.solver.solve = solve
     assert step.terminated
     assert "no solution" in step.info["failure"]
     assert tested.snapshot() is before
+    np.testing.assert_array_equal(tested.fields()["points"], pictured["points"])
     np.testing.assert_array_equal(tested.step(ACTIONS[1])[1], run(plant, ACTIONS[:2])[4])
 
 
