@@ -219,7 +219,7 @@ def kind_of(trajectory: Mapping[str, Any]) -> str:
 def read_trajectory(path: str | Path) -> dict[str, Any]:
     """One recorded episode of F frames from a file or run folder.
 
-    Keys of all: kind ("density", "flow" or "shape"), points (N, gdim), cells (M, gdim+1), times (F,),
+    Keys of all: kind ("density", "flow", "shape"), points (N, gdim), cells (M, gdim+1), times (F,),
     positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at the frame
     (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target (N,), velocity
     (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over the T time

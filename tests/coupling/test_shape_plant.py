@@ -23,6 +23,7 @@ from hypemarl.meshing.polygons import signed_area
 from hypemarl.mpi import world
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.training import evaluation
 
 HERE = str(Path(__file__).parent)
 ACTIONS = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 8, 1))
@@ -256,6 +257,50 @@ def test_a_mesh_that_is_made_anew(plant: ShapePlant, monkeypatch: pytest.MonkeyP
     assert tested.present is before
     tested.restore(middle)
     np.testing.assert_array_equal(tested.step(wanted)[1], last)
+
+
+@pytest.mark.parametrize("kind", ["radial-fourier", "free-form"])
+def test_the_constant_policy_makes_the_body_longer(kind: str) -> None:
+    env = make(shape_config(9 if kind == "free-form" else 8, displacement=kind))
+    policy = evaluation.constant(env, 0.8)
+    seen = env.reset_arrays(np.array([30.0, 0.0])).observations
+    drags = [env.step_arrays(policy(seen, np.zeros(2))).info["drag"][0] for _ in range(3)]
+    length, width = np.ptp(env.plant.moving.feasible.space.points(env.plant.shape.q), axis=0)
+    assert length > 1.1 * width
+    assert drags[2] < drags[0]
+
+
+def random_episodes(kind: str, episodes: int) -> None:
+    """Whole episodes of extreme actions at random parameters: every step ends with a flow."""
+    agents = "[16]" if kind == "free-form" else "[12]"
+    settings = [f"env.shape.displacement={kind}", f"env.agents={agents}"]
+    env = make(configuration.load("shape-morphing", settings).env)
+    rng = np.random.default_rng(KINDS.index(kind))
+    feasible, limits = env.plant.moving.feasible, 0
+    shape = (env.control_steps, env.n_agents, env.action_size)
+    for _ in range(episodes):
+        env.reset_arrays(rng.uniform(env.parameter_low, env.parameter_high))
+        actions = rng.uniform(-1.0, 1.0, shape)
+        for wanted in np.sign(actions) if rng.random() < 0.5 else actions:
+            step = env.step_arrays(wanted)
+            assert not step.terminated, step.info
+            assert 1.0 < step.info["drag"][0] < 6.0
+            limits += step.info["limit"] is not None
+            q = env.plant.shape.q
+            assert feasible.space.area(q) == pytest.approx(feasible.area, rel=1e-12)
+            assert env.plant.present.motion.worst_cell(q)[0] >= 0.2
+    assert step.truncated
+    assert limits > 0 or kind == "free-form" or episodes < 10
+
+
+def test_random_episodes_do_not_diverge() -> None:
+    random_episodes("radial-bspline", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_hundred_random_episodes_do_not_diverge(kind: str) -> None:
+    random_episodes(kind, 40)
 
 
 def test_a_flow_that_cannot_be_found_leaves_the_state(plant: ShapePlant) -> None:
