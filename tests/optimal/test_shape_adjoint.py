@@ -110,6 +110,7 @@ def test_a_symmetric_problem_has_a_symmetric_optimum(tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.slow
 def test_ranks_agree(mpirun) -> None:
     """The serial gradient to solver tolerance, the same on every rank."""
     code = """
