@@ -10,6 +10,7 @@ import pytest
 
 DEMOS = Path(__file__).parents[1] / "demos"
 DENSITY, FLOW = DEMOS / "density_control.py", DEMOS / "flow_control.py"
+SHAPE = DEMOS / "shape_morphing.py"
 COARSE = {
     "env.mesh.length": 1.0,
     "env.mesh.element_size": 0.1,
@@ -75,6 +76,26 @@ def test_flow_control_runs_serially(tmp_path: Path) -> None:
     rows = table(run_serially(FLOW, *TINY, "--run", tmp_path))
     assert list(rows) == ["uncontrolled", "steady jets", "hypemarl"]
     assert len({row[1] for row in rows.values()}) == 3  # three different drags
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"still-000.png", "still-100.png", "forces.png", "uncontrolled.npz"}
+
+
+@pytest.mark.usefixtures("cache")
+def test_shape_morphing_runs_serially(tmp_path: Path) -> None:
+    """The demo's own assertions hold, and it leaves pictures."""
+    coarse = ["env.mesh.element_size=0.6", "env.mesh.disc_element_size=0.05"]
+    coarse += ["env.control_steps=2", "training.validation_size=1", "training.tensorboard=false"]
+    options = [entry for key in coarse for entry in ("--set", key)]
+    budget = ["--episodes", "2", "--evaluations", "8", "--no-film"]
+    out = run_serially(SHAPE, *budget, "--run", tmp_path, *options)
+    costs = {
+        line.split()[0]: float(line.split()[1])
+        for line in out.splitlines()[-8:-4]
+        if len(line.split()) == 4
+    }
+    assert costs.keys() == {"uncontrolled", "optimum", "hypemarl"}
+    assert costs["optimum"] < 0.95 * costs["uncontrolled"]
+    assert costs["optimum"] < costs["hypemarl"]
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {"still-000.png", "still-100.png", "forces.png", "uncontrolled.npz"}
 

@@ -20,7 +20,6 @@ from hypemarl.config.loading import (
 from hypemarl.config.schema import (
     AgentConfig,
     Config,
-    Displacement,
     EnvConfig,
     ExternalConfig,
     FlowConfig,
@@ -28,6 +27,7 @@ from hypemarl.config.schema import (
     SurrogateConfig,
     TrainingConfig,
 )
+from hypemarl.config.shape import Displacement, ShapeConfig
 
 __all__ = [
     "AgentConfig",
@@ -38,6 +38,7 @@ __all__ = [
     "ExternalConfig",
     "FlowConfig",
     "MeshConfig",
+    "ShapeConfig",
     "SurrogateConfig",
     "TrainingConfig",
     "choices",

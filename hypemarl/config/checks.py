@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from hypemarl.config.errors import ConfigError
 from hypemarl.config.schema import Config, EnvConfig
-
-
-class ConfigError(ValueError):
-    """A setting is unknown, of the wrong type, out of range, or at odds with another."""
+from hypemarl.config.shape_checks import check_shape
 
 
 def check_combinations(config: Config) -> None:
@@ -15,6 +13,8 @@ def check_combinations(config: Config) -> None:
         _check_external(config)
     elif config.env.system == "flow":
         _check_flow(config.env)
+    elif config.env.system == "shape":
+        check_shape(config.env)
     else:
         _check_geometry(config.env)
         _check_boxes(config.env)
@@ -97,8 +97,8 @@ def check_combinations(config: Config) -> None:
             f"a cosine for each of {axes} axes",
         ),
         (
-            env.reward_baseline and env.system != "flow",
-            f"env.reward_baseline needs env.system=flow, got {env.system}: the cost of an "
+            env.reward_baseline and env.system not in ("flow", "shape"),
+            f"env.reward_baseline needs env.system=flow or shape, got {env.system}: the cost of an "
             "uncontrolled density changes too fast to count from",
         ),
         (
@@ -202,6 +202,10 @@ def _check_flow(env: EnvConfig) -> None:
             f"({interval:g} = horizon / control_steps), which holds "
             f"{interval / flow.time_step:.6g} time steps; take "
             f"{interval / max(1, round(interval / flow.time_step)):.6g}",
+        ),
+        (
+            flow.inflow == "uniform",
+            "env.flow.inflow=uniform is that of env.system=shape; take parabolic or oblique",
         ),
         (
             flow.inflow == "parabolic" and (flow.angle_low, flow.angle_high) != (0.0, 0.0),

@@ -229,7 +229,7 @@ def _range(item: dataclasses.Field[Any]) -> str:
 def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
     above, low, high = (item.metadata.get(limit) for limit in ("above", "low", "high"))
     for entry in value if isinstance(value, tuple) else (value,):
-        if (
+        if entry is not None and (
             (above is not None and not entry > above)
             or (low is not None and not entry >= low)
             or (high is not None and not entry <= high)

@@ -7,21 +7,21 @@ from typing import Any, Literal
 
 import yaml
 
-System = Literal["density", "density-fluid", "flow", "external"]
+from hypemarl.config.keys import key
+from hypemarl.config.shape import ShapeConfig
+
+System = Literal["density", "density-fluid", "flow", "shape", "external"]
 Shape = Literal[
     "interval", "square", "square-with-disc", "channel-with-disc", "channel-with-obstacle"
 ]
 Obstacle = Literal["circle", "ellipse", "rounded-square", "points"]
-Displacement = Literal[
-    "radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form"
-]
 Scheme = Literal["hypemarl", "marl", "fups-id", "nops", "fups-id-no-state"]
 Encoder = Literal["sinusoidal", "learned", "one-hot"]
 Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
 Reward = Literal["own", "neighbourhood", "global", "mixed"]
 Context = Literal["target", "initial", "reynolds", "angle", "speed"]
-Inflow = Literal["parabolic", "oblique"]
+Inflow = Literal["parabolic", "oblique", "uniform"]
 Walls = Literal["no-slip", "slip"]
 Objective = Literal["drag", "dissipation"]
 ArcAction = Literal["normal", "normal-tangential"]
@@ -30,24 +30,6 @@ Device = Literal["auto", "cpu", "cuda"]
 Method = Literal["td3", "apg", "imitate", "irl", "mbpg", "dyna"]
 SurrogateForm = Literal["auto", "flux", "local"]
 SurrogateCost = Literal["auto", "formula", "corrected", "learned"]
-
-
-def key(
-    default: Any,
-    explanation: str,
-    *,
-    above: float | None = None,
-    low: float | None = None,
-    high: float | None = None,
-) -> Any:
-    """A dataclass field with its explanation, which ``hypemarl list --keys`` prints.
-
-    Values (every entry, of a tuple) must be ``> above``, ``>= low`` and ``<= high``.
-    """
-    return field(
-        default=default,
-        metadata={"help": explanation, "above": above, "low": low, "high": high},
-    )
 
 
 @dataclass(frozen=True)
@@ -85,11 +67,17 @@ class FlowConfig:
     """An incompressible flow: boundary data, discretisation, arc actuation and objective."""
 
     inflow: Inflow = key(
-        "parabolic", "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a)"
+        "parabolic",
+        "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a); uniform: "
+        "U (cos a, sin a), at the side walls too (shape)",
     )
     walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
     speed: float = key(1.0, "U, mean (parabolic) or entrance (oblique) velocity", above=0)
-    reynolds_low: float = key(100.0, "lowest Re = U D / viscosity, D the disc's diameter", above=0)
+    reynolds_low: float = key(
+        100.0,
+        "lowest Re = U D / viscosity, D the disc's diameter (shape: of the circle of equal area)",
+        above=0,
+    )
     reynolds_high: float = key(100.0, "highest Re", above=0)
     angle_low: float = key(0.0, "lowest inflow angle a in rad (oblique)", low=-1.5, high=1.5)
     angle_high: float = key(0.0, "highest inflow angle", low=-1.5, high=1.5)
@@ -152,6 +140,9 @@ class EnvConfig:
     system: System = key("density", "which plant is built")
     mesh: MeshConfig = field(default_factory=MeshConfig, metadata={"help": "the mesh"})
     flow: FlowConfig = field(default_factory=FlowConfig, metadata={"help": "the flow"})
+    shape: ShapeConfig = field(
+        default_factory=ShapeConfig, metadata={"help": "an obstacle whose boundary agents move"}
+    )
     external: ExternalConfig = field(
         default_factory=ExternalConfig, metadata={"help": "an environment from elsewhere"}
     )

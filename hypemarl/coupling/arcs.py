@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hypemarl.coupling.layout import LayoutError, grid_stencil
+from hypemarl.coupling.ring import ring_stencil
 from hypemarl.meshing import MeshError, require_tags
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
@@ -98,13 +99,7 @@ class ArcLayout:
         """
         if not self.periodic:
             return grid_stencil((self.n_agents,), radius)
-        if radius < 0:
-            raise ValueError(f"radius: expected 0 or more places, got {radius}")
-        n = self.n_agents
-        offsets = np.arange(-radius, radius + 1)
-        near = (np.arange(n)[:, None] + offsets) % n
-        # offset -n/2 is the agent at +n/2
-        return np.where((2 * offsets > -n) & (2 * offsets <= n), near, -1).astype(np.int64)
+        return ring_stencil(self.n_agents, radius)
 
 
 def arc_layout(

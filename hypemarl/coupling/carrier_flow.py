@@ -11,8 +11,9 @@ from mpi4py import MPI
 from hypemarl.config import FlowConfig
 from hypemarl.meshing import TaggedMesh, require_tags
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.flow_solution import Anchor
 from hypemarl.solvers.p1 import P1Space
-from hypemarl.solvers.steady_flow import Anchor, SteadyFlow
+from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.solvers.transfer import VertexValues
 
 ONSET_OF_SHEDDING = 45.0

@@ -12,6 +12,7 @@ from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.density_fluid import DensityFluidPlant
 from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
+from hypemarl.coupling.shape import ShapePlant
 from hypemarl.envs.external import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
@@ -34,6 +35,7 @@ SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {
     "density": _density,
     "density-fluid": _density_fluid,
     "flow": _flow,
+    "shape": ShapePlant,
 }
 
 

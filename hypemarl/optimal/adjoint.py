@@ -9,6 +9,7 @@ import numpy as np
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
+from hypemarl.coupling.shape import ShapePlant
 
 
 class Tape(Protocol):
@@ -62,6 +63,8 @@ class PlantAdjoint(Protocol):
 
 def has_adjoint(plant: Plant) -> bool:
     """Whether :func:`adjoint_of` knows the adjoint of ``plant``. Local."""
+    if isinstance(plant, ShapePlant):
+        return not plant.config.shape.remesh
     return isinstance(plant, DensityPlant | FlowPlant)
 
 
@@ -69,7 +72,7 @@ def adjoint_of(plant: Plant) -> PlantAdjoint:
     """The adjoint of any plant of this package. Collective.
 
     Raises:
-        TypeError: the plant has none.
+        TypeError: the plant has none, or remeshes.
     """
     if isinstance(plant, DensityPlant):
         from hypemarl.optimal.density import DensityAdjoint
@@ -79,7 +82,11 @@ def adjoint_of(plant: Plant) -> PlantAdjoint:
         from hypemarl.optimal.flow import FlowAdjoint
 
         return FlowAdjoint(plant)
+    if isinstance(plant, ShapePlant):
+        from hypemarl.optimal.shape import ShapeAdjoint
+
+        return ShapeAdjoint(plant)
     raise TypeError(
-        f"no adjoint of {type(plant).__name__}: expected a density or flow plant, or write one "
-        "with the interface of hypemarl.optimal.adjoint.PlantAdjoint"
+        f"no adjoint of {type(plant).__name__}: expected a density, flow or shape plant, or write "
+        "one with the interface of hypemarl.optimal.adjoint.PlantAdjoint"
     )

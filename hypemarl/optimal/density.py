@@ -9,6 +9,7 @@ import numpy as np
 
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.optimal.bounds import inside
 from hypemarl.solvers.fokker_planck_adjoint import (
     FokkerPlanckAdjoint,
     add_gradient_squares_bar,
@@ -65,7 +66,7 @@ class DensityAdjoint:
             plant.target,
             plant.actuators.field(plant.actions),
             plant.solver.velocity.copy(),
-            _inside(plant, actions),
+            inside(plant, actions),
         )
         return observations, rewards, info, tape
 
@@ -131,9 +132,3 @@ class DensityAdjoint:
         add_gradient_squares_bar(
             u, d.nodes, cost.gradients, d.measures, d.owners, weight, shares_bar, u_bar
         )
-
-
-def _inside(plant: DensityPlant, actions: np.ndarray) -> np.ndarray:
-    """One where rank 0's actions lie within their bounds, else zero. Collective."""
-    given = plant.comm.bcast(np.asarray(actions, dtype=np.float64), root=0)
-    return ((given >= plant.action_low) & (given <= plant.action_high)).astype(float)

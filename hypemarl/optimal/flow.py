@@ -13,6 +13,7 @@ import numpy as np
 
 from hypemarl.coupling.flow import FlowPlant
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.optimal.bounds import inside
 from hypemarl.optimal.flow_cost import FlowCostAdjoint, pull_observations
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
 
@@ -81,7 +82,7 @@ class FlowAdjoint:
             before,
             plant.amplitudes.copy(),
             plant.interval.forces,
-            _inside(plant, actions),
+            inside(plant, actions),
         )
         return observations, rewards, info, tape
 
@@ -151,9 +152,3 @@ class FlowAdjoint:
             new_bar += share * control_bar
         bar.collect()
         return old_bar, new_bar
-
-
-def _inside(plant: FlowPlant, actions: np.ndarray) -> np.ndarray:
-    """One where rank 0's actions lie within their bounds, else zero. Collective."""
-    given = plant.comm.bcast(np.asarray(actions, dtype=np.float64), root=0)
-    return ((given >= plant.action_low) & (given <= plant.action_high)).astype(float)

@@ -74,24 +74,27 @@ class Factorisation:
         self._solver.getPC().setReusePreconditioner(True)
         self._checked = False
 
-    def solve(self, right: np.ndarray) -> np.ndarray | None:
+    def solve(self, right: np.ndarray, *, transposed: bool = False) -> np.ndarray | None:
         """Solution (n_owned,) for a right-hand side (n_owned,), a new array. Collective.
 
-        None, on every rank, when the first solution after an update is not one: packages were seen
-        to return wrong numbers without a word.
+        ``transposed``: of the transposed matrix, by the same factors. None, on every rank, when the
+        first solution after an update is not one: packages were seen to return wrong numbers
+        without a word.
         """
         self._left.array_w[:] = right
-        self._solver.solve(self._left, self._right)
+        solve = self._solver.solveTranspose if transposed else self._solver.solve
+        solve(self._left, self._right)
         solution = self._right.array_r.copy()
         if not self._checked:
             self._checked = True
-            if not self._accurate(right):
+            if not self._accurate(right, transposed):
                 return None
         return solution
 
-    def _accurate(self, right: np.ndarray) -> bool:
+    def _accurate(self, right: np.ndarray, transposed: bool) -> bool:
         product = self._left.duplicate()
-        self._matrix.mult(self._right, product)
+        multiply = self._matrix.multTranspose if transposed else self._matrix.mult
+        multiply(self._right, product)
         wrong = product.array_r - right
         error, size = np.sqrt(sum_over_ranks(self._comm, np.array([wrong @ wrong, right @ right])))
         product.destroy()

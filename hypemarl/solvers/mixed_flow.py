@@ -24,6 +24,8 @@ class MixedFlow:
             ``space`` stand in the local mixed vector.
         divergence: (2, n_velocity_local) integrals of the divergence of the nodal functions.
         n_owned: entries of the mixed vector that this rank owns.
+        residual_form: the equations at ``state``, linear in the test function. Like all forms here
+            it reads the mesh's coordinates when it is assembled.
         matrix: the Jacobian, see :meth:`linearise`.
 
     Collective.
@@ -44,7 +46,7 @@ class MixedFlow:
         (v, p), (w, q) = ufl.split(self.state), ufl.TestFunctions(self.mixed)
         momentum = self.viscosity * ufl.inner(ufl.grad(v), ufl.grad(w)) - p * ufl.div(w)
         momentum += self.convection * ufl.inner(ufl.dot(ufl.grad(v), v), w)
-        residual = (momentum - q * ufl.div(v)) * ufl.dx
+        self.residual_form = residual = (momentum - q * ufl.div(v)) * ufl.dx
         self._form = fem.form(residual)
         self._jacobian = fem.form(ufl.derivative(residual, self.state))
         self._vector = fem.create_vector(self.mixed)

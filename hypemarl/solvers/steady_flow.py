@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,6 +29,7 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.direct import Factorisation, direct_package
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.flow_solution import Anchor, Counters, FlowSolution
 from hypemarl.solvers.mixed_flow import MixedFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -41,52 +41,6 @@ BACKTRACKS = 5  # halvings of a Newton step that does not reduce the residual
 SMALLEST_SHARE = 1 / 64  # smallest step of the continuation in the share of convection
 ROUNDING = 1e-12
 BALANCE = 1e-3  # largest net flux through a closed boundary, in units of the flux through it
-
-
-@dataclass(frozen=True)
-class FlowSolution:
-    """A steady flow. Arrays are local, owned nodes first, then ghosts (numbering of TaylorHood).
-
-    Attributes:
-        viscosity: nu.
-        velocity: (2, n_velocity_local) at the P2 nodes.
-        pressure: (n_pressure_local,) at the vertices; of mean zero in an enclosed flow.
-        forces: (2, n_velocity_local) nodal forces of the fluid on what fixes its velocity, from the
-            residual; zero at free nodes and ghosts. Over no-slip walls they sum to drag and lift.
-        residual: norm of the residual in units of the norm of ``forces``, or of viscosity times
-            velocity where a flow bears next to none.
-        newton_steps, chord_steps: with a new and with a kept factorisation.
-        factorisations: how many were made.
-        seconds: wall time of the solve.
-    """
-
-    viscosity: float
-    velocity: np.ndarray
-    pressure: np.ndarray
-    forces: np.ndarray
-    residual: float
-    newton_steps: int
-    chord_steps: int
-    factorisations: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A flow kept with its factorisation: where solves of nearby problems start from."""
-
-    state: np.ndarray
-    factorisation: Factorisation
-
-
-@dataclass
-class Counters:
-    """Totals over all solves of a solver."""
-
-    newton_steps: int = 0
-    chord_steps: int = 0
-    factorisations: int = 0
-    solves: int = 0
 
 
 class SteadyFlow:
@@ -102,6 +56,7 @@ class SteadyFlow:
         space: the :class:`TaylorHood` numbering of all arrays.
         fixed: (2, n_velocity_local) bool, components that are given.
         enclosed: no facet lets fluid pass freely; the pressure is then fixed to mean zero.
+        mixed: forms and numbering of the system.
         counters: :class:`Counters`.
 
     Raises:
@@ -126,8 +81,8 @@ class SteadyFlow:
             raise ValueError(
                 "dirichlet: the velocity must be given somewhere, got no boundary values"
             )
-        self._mixed = MixedFlow(self.space)
-        self._state = self._mixed.state.x
+        self.mixed = MixedFlow(self.space)
+        self._state = self.mixed.state.x
         self._constrain()
         self.counters = Counters()
         self._factors: Factorisation | None = None  # what chord steps use
@@ -139,7 +94,7 @@ class SteadyFlow:
         self,
         viscosity: float,
         boundary: np.ndarray,
-        start: Literal["last", "rest"] | Anchor = "last",
+        start: Literal["last", "rest"] | Anchor | FlowSolution = "last",
     ) -> FlowSolution:
         """The flow for ``viscosity`` and boundary values (2, n_velocity_local). Collective.
 
@@ -148,7 +103,8 @@ class SteadyFlow:
             boundary: only the entries where ``fixed`` is True count; ghosts included.
             start: "last": the last solution and factorisation, the fastest for a sequence of
                 nearby problems; an anchor: its own, so that the result does not depend on
-                the solves before; "rest": the Stokes flow.
+                the solves before; a solution: that flow and a factorisation there, which depend on
+                nothing before either and fit a mesh that has moved; "rest": the Stokes flow.
 
         Raises:
             ValueError: on every rank: viscosity, values or their mass balance make no sense.
@@ -171,6 +127,29 @@ class SteadyFlow:
         factors = self._factorise()
         self._spare = None
         return Anchor(self._state.array.copy(), factors)
+
+    def assume(self, solution: FlowSolution) -> None:
+        """Let forms of ``mixed`` be those at a known flow. Local."""
+        self._begin_at(solution)
+        self.mixed.viscosity.value, self.mixed.convection.value = solution.viscosity, 1.0
+
+    def transposed(self, solution: FlowSolution, right: np.ndarray) -> np.ndarray:
+        """w with R_u^T w = right at free entries and zero at given ones, R_u the Jacobian there.
+
+        ``right`` and w: (n_owned,) of the mixed vector. Takes one factorisation; the mesh must have
+        the coordinates that ``solution`` was computed on. Collective.
+
+        Raises:
+            SolverDiverged: on every rank, when the factorisation gave no solution.
+        """
+        self.assume(solution)
+        wanted = np.where(self._fixed_mask, 0.0, right)
+        found = self._factorise().solve(wanted, transposed=True)
+        if found is None:
+            raise SolverDiverged(
+                f"adjoint of a steady flow: {self._package} gave no usable factors"
+            )
+        return found
 
     def force(self, solution: FlowSolution, tag: str) -> np.ndarray:
         """Force (2,) of the fluid on the facets of ``tag``, on which both components are given.
@@ -201,7 +180,7 @@ class SteadyFlow:
         self._balance(values, largest)
         # a uniform flow bears no forces at all
         self._least_scale = max(viscosity * largest, np.finfo(float).tiny)
-        self._mixed.viscosity.value = viscosity
+        self.mixed.viscosity.value = viscosity
         self._values = values[self.fixed]
 
     def _balance(self, values: np.ndarray, largest: float) -> None:
@@ -211,9 +190,9 @@ class SteadyFlow:
         """
         if not self.enclosed:
             return
-        flux = self._mixed.divergence * values
+        flux = self.mixed.divergence * values
         owned = flux[:, : self.space.n_velocity]
-        weights = np.abs(self._mixed.divergence[:, : self.space.n_velocity]).sum()
+        weights = np.abs(self.mixed.divergence[:, : self.space.n_velocity]).sum()
         parts = [np.maximum(owned, 0.0).sum(), -np.minimum(owned, 0.0).sum(), weights]
         out, into, weights = sum_over_ranks(self.comm, np.array(parts))
         if max(out, into) <= ROUNDING * weights * largest:
@@ -225,27 +204,35 @@ class SteadyFlow:
             )
         values[flux > 0] *= into / out
 
-    def _take(self, start: Literal["last", "rest"] | Anchor) -> bool:
+    def _begin_at(self, solution: FlowSolution) -> None:
+        """Take the values of a known flow as the present state; factors of other states go."""
+        self._state.array[self.mixed.velocity_dofs] = solution.velocity
+        self._state.array[self.mixed.pressure_dofs] = solution.pressure
+        self._factors = None
+
+    def _take(self, start: Literal["last", "rest"] | Anchor | FlowSolution) -> bool:
         """Begin from a known flow; False where there is none."""
-        if isinstance(start, Anchor):
+        if isinstance(start, FlowSolution):
+            self._begin_at(start)
+        elif isinstance(start, Anchor):
             self._state.array[:] = start.state
             self._factors = start.factorisation
         elif start == "rest" or not self._started:
             return False
-        self._mixed.convection.value = 1.0
+        self.mixed.convection.value = 1.0
         return True
 
     def _continuation(self, viscosity: float, tried: list[str]) -> None:
         """From the Stokes flow by growing shares of convection. Collective."""
         self._state.array[:] = 0.0
         self._factors = None
-        self._mixed.convection.value = 0.0
+        self.mixed.convection.value = 0.0
         if not self._iterate(COARSE_TOLERANCE, tried, "Stokes flow"):
             self._give_up(viscosity, tried)
         share, step = 0.0, 1.0
         while share < 1.0:
             state, goal = self._state.array.copy(), min(1.0, share + step)
-            self._mixed.convection.value = goal
+            self.mixed.convection.value = goal
             tolerance = TOLERANCE if goal == 1.0 else COARSE_TOLERANCE
             if self._iterate(tolerance, tried, f"{goal:.3g} of the Reynolds number"):
                 share = goal
@@ -291,7 +278,7 @@ class SteadyFlow:
         if correction is None:
             self._obstacle = f"{self._package} gave no usable factors"
             return None
-        state, owned = self._state, self._mixed.n_owned
+        state, owned = self._state, self.mixed.n_owned
         old, length = state.array.copy(), 1.0
         for _ in range(BACKTRACKS if fresh else 1):
             state.array[:owned] = old[:owned] - length * correction
@@ -311,7 +298,7 @@ class SteadyFlow:
 
     def _residual(self) -> float:
         """Assemble the residual at the present state; norm of its free entries. Collective."""
-        owned = self._every_residual = self._mixed.residual()
+        owned = self._every_residual = self.mixed.residual()
         self._free_residual = np.where(self._fixed_mask, 0.0, owned)
         squares = np.array([self._free_residual @ self._free_residual, owned @ owned])
         free, every = np.sqrt(sum_over_ranks(self.comm, squares))
@@ -321,8 +308,8 @@ class SteadyFlow:
     def _factorise(self) -> Factorisation:
         """Factorise the Jacobian at the present state. Collective."""
         if self._spare is None:
-            self._spare = Factorisation(self._mixed.matrix, self._package, self.comm)
-        self._mixed.linearise(self._conditions)
+            self._spare = Factorisation(self.mixed.matrix, self._package, self.comm)
+        self.mixed.linearise(self._conditions)
         self._spare.update()
         self._factors = self._spare
         self.counters.factorisations += 1
@@ -330,21 +317,21 @@ class SteadyFlow:
 
     def _constrain(self) -> None:
         """Rows of given components, and of one pressure where only its gradient is determined."""
-        free = np.where(self.fixed, 0.0, np.abs(self._mixed.divergence)).max(initial=0.0)
-        largest = np.abs(self._mixed.divergence).max(initial=0.0)
+        free = np.where(self.fixed, 0.0, np.abs(self.mixed.divergence)).max(initial=0.0)
+        largest = np.abs(self.mixed.divergence).max(initial=0.0)
         free, largest = (self.comm.allreduce(float(x), MPI.MAX) for x in (free, largest))
         self.enclosed = bool(free <= 1e-10 * largest)
-        self._fixed_dofs = self._mixed.velocity_dofs[self.fixed]
+        self._fixed_dofs = self.mixed.velocity_dofs[self.fixed]
         rows = np.unique(np.concatenate([self._fixed_dofs, self._pinned()])).astype(np.int32)
-        self._conditions = [fem.dirichletbc(fem.Function(self._mixed.mixed), rows)]
-        self._fixed_mask = np.zeros(self._mixed.n_owned, dtype=bool)
-        self._fixed_mask[rows[rows < self._mixed.n_owned]] = True
+        self._conditions = [fem.dirichletbc(fem.Function(self.mixed.mixed), rows)]
+        self._fixed_mask = np.zeros(self.mixed.n_owned, dtype=bool)
+        self._fixed_mask[rows[rows < self.mixed.n_owned]] = True
 
     def _pinned(self) -> np.ndarray:
         """The local index, if there is one here, of the pressure that stays what it is."""
-        marks = fem.create_vector(self._mixed.mixed)
+        marks = fem.create_vector(self.mixed.mixed)
         if self.enclosed and self.comm.rank == 0:
-            marks.array[self._mixed.pressure_dofs[0]] = 1.0
+            marks.array[self.mixed.pressure_dofs[0]] = 1.0
         marks.scatter_forward()
         return np.flatnonzero(marks.array)
 
@@ -353,16 +340,16 @@ class SteadyFlow:
     def _solution(self, viscosity: float, before: Counters, began: float) -> FlowSolution:
         state, owned = self._state.array, self.space.n_velocity
         if self.enclosed:
-            state[self._mixed.pressure_dofs] -= self._mean(state[self._mixed.pressure_dofs])
+            state[self.mixed.pressure_dofs] -= self._mean(state[self.mixed.pressure_dofs])
         norm = self._residual()
-        forces = np.zeros_like(self._mixed.divergence)
-        forces[:, :owned] = -self._every_residual[self._mixed.velocity_dofs[:, :owned]]
+        forces = np.zeros_like(self.mixed.divergence)
+        forces[:, :owned] = -self._every_residual[self.mixed.velocity_dofs[:, :owned]]
         forces[~self.fixed] = 0.0
         now = self.counters
         return FlowSolution(
             viscosity,
-            state[self._mixed.velocity_dofs],
-            state[self._mixed.pressure_dofs],
+            state[self.mixed.velocity_dofs],
+            state[self.mixed.pressure_dofs],
             forces,
             norm / self._scale,
             now.newton_steps - before.newton_steps,

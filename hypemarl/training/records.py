@@ -190,24 +190,42 @@ def stack_frames(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = [np.asarray(frame[name]) for frame in frames]
         moving = name in MOVING or any(not np.array_equal(v, values[0]) for v in values[1:])
         if name != "time":
-            stacked[name] = np.stack(values) if moving else values[0]
+            stacked[name] = np.stack(_alike(values)) if moving else values[0]
     stacked["kind"] = np.asarray(kind_of(stacked))
     return stacked
 
 
+def _alike(values: list[np.ndarray]) -> list[np.ndarray]:
+    """Arrays of one length, of meshes that were made anew: the last row is repeated.
+
+    A node without cells, or a cell that is there twice, changes no picture.
+    """
+    if len({len(value) for value in values if value.ndim}) < 2:
+        return values
+    longest = max(len(value) for value in values)
+    return [
+        np.concatenate([value, np.repeat(value[-1:], longest - len(value), axis=0)])
+        for value in values
+    ]
+
+
 def kind_of(trajectory: Mapping[str, Any]) -> str:
-    """``flow`` where there is vorticity, else ``density``."""
+    """``shape`` where there is an outline, ``flow`` where there is vorticity, else ``density``."""
+    if "outline" in trajectory:
+        return "shape"
     return "flow" if "vorticity" in trajectory else "density"
 
 
 def read_trajectory(path: str | Path) -> dict[str, Any]:
     """One recorded episode of F frames from a file or run folder.
 
-    Keys of all: kind ("density" or "flow"), points (N, gdim), cells (M, gdim+1), times (F,),
+    Keys of all: kind ("density", "flow", "shape"), points (N, gdim), cells (M, gdim+1), times (F,),
     positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at the frame
     (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target (N,), velocity
     (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over the T time
-    steps of the episode drag, lift and dissipation (T,), as far as the plant reports them.
+    steps of the episode drag, lift and dissipation (T,), as far as the plant reports them. Shape:
+    as flow, with outline (F, k, 2) and reference (k, 2); points and outline have no first axis
+    where nothing moved, cells (F, M, 3) have one where a mesh was made anew.
     Raises :class:`RunError`.
     """
     path = Path(path)

@@ -13,13 +13,21 @@ from hypemarl.optimal.adjoint import adjoint_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint, EpisodeGradient
 from hypemarl.verification.report import Report
 
-SCENARIOS = ("density-1d", "density-vacuum", "density-fluid", "flow-cylinder", "flow-dissipation")
-INTERVALS = {"density": 20, "density-fluid": 15, "flow": 3}  # of a flow: time is what it costs
+SCENARIOS = (
+    "density-1d",
+    "density-vacuum",
+    "density-fluid",
+    "flow-cylinder",
+    "flow-dissipation",
+    "shape-morphing",
+)
+INTERVALS = {"density": 20, "density-fluid": 15, "flow": 3, "shape": 3}  # time is what it costs
 # Small steps cross fewer kinks of the limiter; a flow's must stand out of its solvers' tolerance.
 SIZES = {
     "density": 0.5 ** np.arange(6, 14),
     "density-fluid": 0.5 ** np.arange(6, 14),
     "flow": 0.5 ** np.arange(0, 5),
+    "shape": 0.5 ** np.arange(2, 8),
 }
 ORDER = 1.95
 DIRECTIONS = 3

@@ -1,4 +1,4 @@
-"""Films and stills of a recorded episode: densities and their control, flows and their jets."""
+"""Films and stills of a recorded episode: densities, flows and their jets, shapes in a stream."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypemarl.visualisation.flow_fields import FlowScene
 from hypemarl.visualisation.forces import LABELS, draw_forces
 from hypemarl.visualisation.offscreen import RenderError
 from hypemarl.visualisation.plane_fields import PlaneScene
+from hypemarl.visualisation.shape_fields import ShapeScene
 from hypemarl.visualisation.style import scheme_name
 
 __all__ = ["RenderError", "render"]
@@ -27,6 +28,7 @@ COMMON |= {"positions": 2, "actions": 3, "costs": 1}
 AXES = {  # number of axes of the arrays of each kind
     "density": COMMON | {"density": 2, "target": 1},
     "flow": COMMON | {"vorticity": 2},
+    "shape": COMMON | {"points": 3, "cells": 3, "vorticity": 2, "outline": 3, "reference": 2},
 }
 
 
@@ -41,7 +43,8 @@ def render(
 
     Colours (2D) and axes (1D) are the same in every frame. The arrows of a frame are the control
     of the interval that ends there, so the first frame has none. A flow is drawn as vorticity,
-    above the uncontrolled one where ``reference`` is given, with drag and lift below.
+    above the uncontrolled one where ``reference`` is given, with drag and lift below; a shape with
+    the speed around it, its mesh and its drag.
 
     Args:
         trajectory: what ``hypemarl.training.records.read_trajectory`` returns.
@@ -77,13 +80,15 @@ def render(
                     imageio.imwrite(written[-1], picture)
     finally:
         scene.close()
-    if data["kind"] == "flow" and "drag" in data:
+    if data["kind"] in ("flow", "shape") and "drag" in data:
         both = [data] if reference is None else [data, reference]
         written.append(draw_forces(both, out_dir / "forces.png"))
     return [out_dir / "film.mp4", *written] if film else written
 
 
 def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
+    if data["kind"] == "shape":
+        return ShapeScene(data, None if reference is None else check_trajectory(reference))
     if data["kind"] == "flow":
         other = None if reference is None else check_trajectory(reference)
         if other is not None and not np.array_equal(other["points"], data["points"]):
@@ -130,16 +135,19 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
     data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in wanted}
+    frames = len(data["times"])
+    if kind == "shape":
+        data |= {name: _of_frames(data[name], frames) for name in ("points", "cells", "outline")}
     wrong = {name: data[name].shape for name, axes in wanted.items() if data[name].ndim != axes}
     if wrong:
         raise ValueError(f"arrays of the trajectory with the wrong number of axes: {wrong}")
-    n_points, gdim = data["points"].shape
-    frames, agents = len(data["times"]), len(data["positions"])
+    *_, n_points, gdim = data["points"].shape
+    agents = len(data["positions"])
     fields = {"density": (frames, n_points), "target": (n_points,)}
     fields["vorticity"] = (frames, n_points)
     expected = {
         **{name: shape for name, shape in fields.items() if name in wanted},
-        "cells": (len(data["cells"]), gdim + 1),
+        "cells": (*data["cells"].shape[:-1], gdim + 1),
         "velocity": (frames, n_points, gdim),
         "positions": (agents, gdim),
         "actions": (frames, agents, data["actions"].shape[2]),
@@ -151,9 +159,14 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
     if gdim not in (1, 2) or frames == 0:
         raise ValueError(f"can draw 1D and 2D episodes with frames, got {gdim}D, {frames} frames")
     data |= {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
-    if kind == "flow":
+    if kind in ("flow", "shape"):
         return data | {name: np.asarray(trajectory[name]) for name in LABELS if name in trajectory}
     return data | {"arrows": _arrows(data)}
+
+
+def _of_frames(values: np.ndarray, frames: int) -> np.ndarray:
+    """With an axis of frames, where what never changed was kept once."""
+    return np.broadcast_to(values, (frames, *values.shape)) if values.ndim == 2 else values
 
 
 def _arrows(data: Mapping[str, Any]) -> np.ndarray:

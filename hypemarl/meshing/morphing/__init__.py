@@ -1,6 +1,6 @@
 """Obstacles whose boundary agents move, always feasible; the mesh follows (docs/morphing.md)."""
 
-from hypemarl.meshing.morphing.bounds import ShapeBounds, default_bounds
+from hypemarl.meshing.morphing.bounds import ShapeBounds, chosen_bounds, default_bounds
 from hypemarl.meshing.morphing.extension import elastic_extension, factorised
 from hypemarl.meshing.morphing.feasible import FeasibleMap, FeasibleShape
 from hypemarl.meshing.morphing.motion import MeshMotion, anticlockwise, follow, outline_of
@@ -26,6 +26,7 @@ __all__ = [
     "ShapeBounds",
     "ShapeSpace",
     "anticlockwise",
+    "chosen_bounds",
     "default_bounds",
     "elastic_extension",
     "factorised",

@@ -7,10 +7,11 @@ through the dense points of the outline, PER_FACET per facet of the mesh.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hypemarl.config import ShapeConfig
 from hypemarl.meshing.morphing.motion import MeshMotion
 from hypemarl.meshing.morphing.outlines import PER_FACET
 from hypemarl.meshing.morphing.shape_space import ShapeSpace
@@ -63,7 +64,8 @@ def default_bounds(space: ShapeSpace, motion: MeshMotion | None = None) -> Shape
 
     R being the radius of the circle of equal area: amplitudes up to R / 2, curvature up to twice
     the reference's and at least 6 / R, thickness down to half the reference's and at most R / 2,
-    gaps down to R / 4 or half the reference's, clearance down to a quarter of the reference's.
+    gaps down to R / 4 or half the reference's, clearance down to a quarter of the reference's, and
+    the reference's area.
     """
     points, radius = space.reference, space.parametrisation.outline.radius
     thickness, gap = tangent_discs(points, True)[0], tangent_discs(points, False)[0]
@@ -74,6 +76,23 @@ def default_bounds(space: ShapeSpace, motion: MeshMotion | None = None) -> Shape
         min_thickness=0.5 * min(thickness, radius),
         min_gap=min(0.25 * radius, 0.5 * gap),
         min_clearance=0.25 * room,
+        area=space.area(np.zeros(space.size)),
+    )
+
+
+def chosen_bounds(default: ShapeBounds, shape: ShapeConfig) -> ShapeBounds:
+    """The default bounds with what a configuration asks for; its units are R and its powers."""
+    radius, area = 2.0 * default.amplitude, default.area
+    given: dict[str, float | None] = {
+        "max_curvature": shape.max_curvature and shape.max_curvature / radius,
+        "min_thickness": shape.min_thickness and shape.min_thickness * radius,
+    }
+    return replace(
+        default,
+        amplitude=shape.amplitude * radius,
+        area=None if area is None else shape.area * area,
+        min_quality=shape.min_quality,
+        **{name: value for name, value in given.items() if value is not None},
     )
 
 

@@ -1,0 +1,107 @@
+"""`hypemarl bench morph-step`: a new shape with its steady flow, beside gmsh and a new solver."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl import config
+from hypemarl.bench.timing import median_ms
+from hypemarl.config import EnvConfig
+from hypemarl.coupling.shape import ShapePlant
+from hypemarl.coupling.shape_flow import FAR, ShapeFlow
+from hypemarl.meshing import distribute
+from hypemarl.meshing.morphing import MeshMotion, follow, remesh
+from hypemarl.solvers.flow_solution import FlowSolution
+from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.solvers.velocity_transfer import VelocityTransfer
+
+ANGLE, REYNOLDS, SHAPES = 0.3, 30.0, 32
+
+
+def morph_step() -> dict[str, float]:
+    """Times in ms on the mesh of shape-morphing, the shapes of random actions with the lag.
+
+    ``ms_step``: amplitudes to a feasible shape, nodes moved, flow solved from that of the shape
+    before. ``ms_rebuilt``: the same shape by a remesh (gmsh, extension of the modes), a new solver,
+    the flow solved from rest. ``ratio``: the latter over the former; ``ratio_gmsh`` leaves out the
+    extension, without which the new mesh would not move on. ``ms_remesh_transfer``: remesh, new
+    solver, and the velocity carried over; ``MB_remesh_transfer``: mesh, modes, velocity, pressure.
+    """
+    env = config.load("shape-morphing").env
+    plant = ShapePlant(env, MPI.COMM_SELF)
+    plant.reset(np.array([REYNOLDS, ANGLE]))
+    viscosity, flow = plant.viscosity(REYNOLDS), plant.snapshot().flow
+    amplitudes = [np.zeros((plant.n_agents, 1))]
+    for wanted in np.random.default_rng(0).uniform(-1.0, 1.0, (SHAPES, plant.n_agents, 1)):
+        amplitudes.append(amplitudes[-1] + env.shape.lag * (wanted - amplitudes[-1]))
+    bound = plant.moving.feasible.bounds.amplitude
+    turns = itertools.cycle([bound * a for a in amplitudes[1:]])
+    steps: list[FlowSolution] = [flow]
+
+    def step() -> None:
+        plant.moving.move(next(turns))
+        assert plant.moving.shape is not None
+        steps.append(plant.present.solve(plant.moving.shape.q, viscosity, ANGLE, steps[-1]))
+
+    times = {"ms_step": median_ms(step, SHAPES)}
+    assert plant.moving.shape is not None
+    counts = {
+        "cells": len(plant.moving.motion.raw.cells),
+        "factorisations": float(np.mean([s.factorisations for s in steps[1:]])),
+        "chord_steps": float(np.mean([s.chord_steps for s in steps[1:]])),
+    }
+    times |= _rebuilt(plant.moving.motion, plant.moving.shape.q, viscosity, env)
+    moved = _transfer(plant.moving.motion, plant.moving.shape.q)
+    renewed = times["ms_mesh"] + times["ms_extension"] + times["ms_solver"]
+    rebuilt = renewed + times["ms_from_rest"]
+    return (
+        counts
+        | times
+        | moved
+        | {
+            "ms_rebuilt": rebuilt,
+            "ratio": rebuilt / times["ms_step"],
+            "ratio_gmsh": (rebuilt - times["ms_extension"]) / times["ms_step"],
+            "ms_remesh_transfer": renewed + moved["ms_velocity"],
+        }
+    )
+
+
+def _rebuilt(
+    motion: MeshMotion, q: np.ndarray, viscosity: float, env: EnvConfig
+) -> dict[str, float]:
+    """The parts of a flow around a shape on a mesh that gmsh makes for it."""
+    new = remesh(motion, q)
+    extension = median_ms(lambda: follow(new.raw, motion.space, motion.tag, origin=q), 5)
+
+    def build() -> ShapeFlow:
+        return ShapeFlow(distribute(new.raw, MPI.COMM_SELF), new, env.flow)
+
+    solver = median_ms(build, 5)
+    both = median_ms(lambda: build().solve(q, viscosity, ANGLE, None), 5)
+    return {
+        "ms_mesh": median_ms(lambda: remesh(motion, q), 5) - extension,
+        "ms_extension": extension,
+        "ms_solver": solver,
+        "ms_from_rest": both - solver,
+    }
+
+
+def _transfer(motion: MeshMotion, q: np.ndarray) -> dict[str, float]:
+    """A velocity carried to the new mesh of the same shape, and what a remesh makes anew."""
+    new = remesh(motion, q)
+    source, target = (
+        TaylorHood(distribute(raw, MPI.COMM_SELF)) for raw in (motion.moved(q), new.raw)
+    )
+    given = target.given(dict.fromkeys((*FAR, motion.tag), (0, 1)))
+    velocity = np.stack([source.velocity_points[:, 1], source.velocity_points[:, 0] ** 2])
+    raw = new.raw
+    held = [raw.points, raw.cells, raw.facets, new.modes]
+    fields = 8 * (2 * target.n_velocity + target.n_pressure)
+    return {
+        "ms_velocity": median_ms(lambda: VelocityTransfer(source, target, given)(velocity), 3),
+        "MB_remesh_transfer": (sum(array.nbytes for array in held) + fields) / 1e6,
+    }

@@ -1,0 +1,5 @@
+"""What a configuration that cannot work raises."""
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type, out of range, or at odds with another."""
