@@ -63,6 +63,12 @@ def _morph() -> dict[str, float]:
     return morph()
 
 
+def _moving_step() -> dict[str, float]:
+    from hypemarl.bench.moving_flow import moving_step
+
+    return moving_step()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "density-step": _density_step,
     "flow-step": _flow_step,
@@ -73,4 +79,5 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "homes": _homes,
     "adjoint": _adjoint,
     "morph": _morph,
+    "moving-step": _moving_step,
 }

@@ -38,6 +38,7 @@ from hypemarl.solvers import moving_kernels as kernels
 from hypemarl.solvers.moving_operators import MovingMomentum, MovingPressure
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 from hypemarl.solvers.taylor_hood import BoundaryFacets
+from hypemarl.solvers.velocity_transfer import VelocityTransfer
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class MovingFlow(UnsteadyFlow):
         **settings: Any,
     ) -> None:
         super().__init__(tagged, dirichlet=dirichlet, **settings)
+        self._settings = settings | {"dirichlet": dirichlet, "moving": moving}
         n, points = self.space.n_velocity_local, self.space.velocity_points
         self._x, self._old_x, self._older_x = points, points.copy(), points.copy()
         self._mesh_v, self._relative = np.zeros((n, 2)), np.zeros((n, 2))
@@ -140,6 +142,22 @@ class MovingFlow(UnsteadyFlow):
     def _dissipation(self) -> float:
         self.momentum.renew_stiffness()
         return super()._dissipation()
+
+    def handed_over(self, tagged: TaggedMesh) -> MovingFlow:
+        """This flow on another mesh of the polygon that its mesh covers now, after a remesh.
+
+        The velocity goes over by :class:`VelocityTransfer`, the pressure by interpolation; the next
+        step is of first order. Serial.
+
+        Raises:
+            NotImplementedError, ValueError: see :class:`VelocityTransfer`.
+        """
+        now = {"time_step": self.dt, "viscosity": self.viscosity}
+        new = MovingFlow(tagged, **(self._settings | now))
+        move = VelocityTransfer(self.space, new.space, new.fixed)
+        new.reset(move(self.velocity), move.interpolate_pressure(self.pressure))
+        new.time, new.steps = self.time, self.steps
+        return new
 
     # --- states ----------------------------------------------------------------------------------
 
