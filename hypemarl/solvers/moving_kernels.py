@@ -26,7 +26,7 @@ def packed_references() -> np.ndarray:
     return np.concatenate([full[:, i, j], full[:, diagonal, diagonal]], axis=1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def renew_cells(
     x: np.ndarray,
     corners: np.ndarray,
@@ -43,7 +43,8 @@ def renew_cells(
 
     ``corners`` (n_all, 3), ``velocity_cells`` (n_all, 6) and ``pressure_cells`` (n_all, 3) number
     vertices and nodes of all cells, the rank's own n_cells first; ``orientation`` (n_cells,) is 1
-    for anticlockwise cells, else -1. Returns the smallest signed volume.
+    for anticlockwise cells, else -1. Returns the smallest signed volume,
+    minus infinity where coordinates are no numbers.
     """
     least = np.inf
     for c in range(len(corners)):
@@ -65,7 +66,8 @@ def renew_cells(
             for d in range(2):
                 gradients[c, 0, d] = -gradients[c, 1, d] - gradients[c, 2, d]
                 midpoints[c, d] = (x[o, d] + x[a, d] + x[b, d]) / 3.0
-            least = min(least, 0.5 * twice * orientation[c])
+            signed = 0.5 * twice * orientation[c]
+            least = min(least, signed) if signed == signed else -np.inf
     return least
 
 

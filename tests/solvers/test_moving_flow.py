@@ -13,7 +13,7 @@ from scipy import sparse
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, distribute
-from hypemarl.meshing.morphing import MovingMesh, place, remesh
+from hypemarl.meshing.morphing import MovingMesh, remesh
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.solvers.moving_operators import KEPT_UP_TO
@@ -71,6 +71,9 @@ def vector(space: fem.FunctionSpace, values: np.ndarray) -> ufl.core.expr.Expr:
 
 def test_matrices_are_those_of_the_forms_on_the_moved_mesh(case: Case) -> None:
     flow, space, momentum = case.flow, case.flow.space, case.flow.momentum
+    state = flow.snapshot()
+    flow.move(1.01 * case.points(flow.time))  # the outlet grows too
+    flow.step()
     w = np.random.default_rng(0).normal(size=(momentum.n_local, 2))
     momentum.renew_stiffness()
     momentum.assemble(w, 3.0, 0.7)
@@ -93,6 +96,7 @@ def test_matrices_are_those_of_the_forms_on_the_moved_mesh(case: Case) -> None:
         expected = fem.assemble_matrix(fem.form(theirs)).to_scipy()
         found = sparse.csr_array((ours, indices.astype(np.int32), indptr))
         assert abs(found - expected).max() < 1e-12 * abs(expected).max()
+    flow.restore(state)
 
 
 def test_pressure_operators_are_those_of_the_forms_on_the_moved_mesh(case: Case) -> None:
@@ -138,10 +142,10 @@ def test_wall_forces_are_the_residual_of_the_moving_form(case: Case) -> None:
 
 def test_a_mesh_at_rest_gives_what_the_fixed_one_gives() -> None:
     case = Case()
-    moved = case.points(0.1)
-    place(case.mesh.tagged, moved)
+    flow, moved = case.flow, case.points(0.1)
+    flow.move(moved)
+    flow.reset(np.zeros_like(flow.velocity))
     fixed = UnsteadyFlow(case.mesh.tagged, **SETTINGS)
-    flow = MovingFlow(case.mesh.tagged, **SETTINGS)
     nodes = flow.space.nodes("inflow")
     for n in range(30):
         flow.move(moved)
@@ -169,14 +173,15 @@ def test_walls_take_the_velocity_of_their_nodes() -> None:
 
 
 def test_a_snapshot_leads_back(case: Case) -> None:
-    flow, state = case.flow, case.flow.snapshot()
+    flow, state, before = case.flow, case.flow.snapshot(), case.flow.traction().copy()
     case.march(8)
     velocity, force = flow.velocity.copy(), flow.traction().copy()
     flow.restore(state)
+    np.testing.assert_allclose(flow.traction(), before, atol=1e-13)
     np.testing.assert_array_equal(flow.space.velocity_points, state.geometry[0])
     case.march(8)
-    np.testing.assert_allclose(flow.velocity, velocity, atol=1e-11)
-    np.testing.assert_allclose(flow.traction(), force, atol=1e-11)
+    np.testing.assert_allclose(flow.velocity, velocity, atol=1e-8)
+    np.testing.assert_allclose(flow.traction(), force, atol=1e-9)
     flow.restore(state)
     with pytest.raises(TypeError, match="expected a MovingState"):
         flow.restore(UnsteadyFlow(case.mesh.tagged, **SETTINGS).snapshot())
@@ -225,6 +230,7 @@ def test_a_remeshed_flow_goes_on() -> None:
     new = remesh(motion, np.sin(8.0 * flow.time) * case.q)
     other = flow.handed_over(distribute(new.raw, MPI.COMM_SELF))
     assert len(other.space.volumes) != len(flow.space.volumes)
+    assert np.ptp(other.pressure) == pytest.approx(np.ptp(flow.pressure), rel=0.02)
     assert (other.time, other.steps, other.dt) == (flow.time, flow.steps, flow.dt)
     hidden = other.space.nodes("obstacle")
     forces = []
@@ -249,6 +255,7 @@ def test_two_ranks_agree_with_one(mpirun) -> None:  # type: ignore[no-untyped-de
         import numpy as np
         from mpi4py import MPI
         from hypemarl.config import MeshConfig
+        from hypemarl.meshing import MeshError
         from hypemarl.meshing.morphing import MovingMesh
         from hypemarl.mpi import sum_over_ranks
         from hypemarl.solvers.functionals import FlowFunctionals
@@ -276,7 +283,13 @@ def test_two_ranks_agree_with_one(mpirun) -> None:  # type: ignore[no-untyped-de
                 flow.step()
             forces = sum_over_ranks(comm, flow.traction()[:, body].sum(axis=1))
             energy = FlowFunctionals(flow.space).kinetic_energy(flow.velocity)
-            return np.array([*forces, energy, flow.courant, flow.imbalance])
+            result = np.array([*forces, energy, flow.courant, flow.imbalance])
+            flat = mesh.motion.points(q)
+            flat[flat[:, 0] > 1.0, 1] = 0.0  # where one rank has no cells
+            try:
+                flow.move(flat)
+            except MeshError:
+                return result
 
         one, several = run(MPI.COMM_SELF), run(MPI.COMM_WORLD)
         np.testing.assert_allclose(several, one, rtol=1e-7)
