@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,12 +24,22 @@ LENGTH, HEIGHT = 55.0, 35.0
 COARSE = 1.6
 
 
-def morison_coefficients(
-    facet: float, steps: int, periods: int = 4
-) -> tuple[float, float, float, int]:
-    """C_D, C_M of the last period, the largest lift coefficient in it, and the triangles.
+class Morison(NamedTuple):
+    """Coefficients of F = -1/2 C_D D |U| U - pi/4 C_M D^2 dU/dt over a period.
 
-    F = -1/2 C_D D |U| U - pi/4 C_M D^2 dU/dt, by the averages of F U and F dU/dt over the period.
+    drag, mass: C_D and C_M by the averages of F U and F dU/dt; fitted_drag: C_D by least squares;
+    lift: largest coefficient of the force across; triangles of the mesh.
+    """
+
+    drag: float
+    mass: float
+    fitted_drag: float
+    lift: float
+    triangles: int
+
+
+def morison_coefficients(facet: float, steps: int, periods: int = 4) -> Morison:
+    """The coefficients of the last period.
 
     Args:
         facet: length of the cylinder's facets, in diameters.
@@ -40,9 +51,15 @@ def morison_coefficients(
     forces = _forces(raw, extension, steps, periods)[-steps:]
     phase = 2.0 * np.pi * np.arange(1, steps + 1) / steps
     speed, rate = np.sin(phase), 2.0 * np.pi / KEULEGAN_CARPENTER * np.cos(phase)
-    drag = -2.0 * np.mean(forces[:, 0] * speed) / np.mean(np.abs(speed) ** 3)
-    mass = -4.0 / np.pi * np.mean(forces[:, 0] * rate) / np.mean(rate**2)
-    return float(drag), float(mass), float(2.0 * np.abs(forces[:, 1]).max()), len(raw.cells)
+    along, across = forces.T
+    terms = np.stack([-0.5 * np.abs(speed) * speed, -0.25 * np.pi * rate], axis=1)
+    return Morison(
+        drag=float(-2.0 * np.mean(along * speed) / np.mean(np.abs(speed) ** 3)),
+        mass=float(-4.0 / np.pi * np.mean(along * rate) / np.mean(rate**2)),
+        fitted_drag=float(np.linalg.lstsq(terms, along)[0][0]),
+        lift=float(2.0 * np.abs(across).max()),
+        triangles=len(raw.cells),
+    )
 
 
 def _mesh(facet: float) -> tuple[RawMesh, np.ndarray]:

@@ -15,6 +15,7 @@ from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, distribute
 from hypemarl.meshing.morphing import MovingMesh, remesh
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.solvers.moving_operators import KEPT_UP_TO
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
@@ -138,6 +139,20 @@ def test_wall_forces_are_the_residual_of_the_moving_form(case: Case) -> None:
         residual = (rate[c] + convective) * phi + friction - p * phi.dx(c)
         expected = -fem.assemble_vector(fem.form(residual * ufl.dx)).array
         np.testing.assert_allclose(forces[c, body], expected[body], rtol=1e-9, atol=1e-11)
+
+
+def test_functionals_follow_the_mesh() -> None:
+    case = Case()
+    functionals, space = FlowFunctionals(case.flow.space), case.flow.space
+    case.flow.move(case.points(0.19))
+    functionals.renew()
+    x, y = space.velocity_points.T
+    velocity = np.stack([x * y, y**2 - x])
+    fresh = FlowFunctionals(space)
+    assert functionals.dissipation(velocity, 1.0) == fresh.dissipation(velocity, 1.0)
+    np.testing.assert_array_equal(functionals.vorticity(velocity), fresh.vorticity(velocity))
+    corner = np.abs(functionals.vorticity(velocity) + 1.0 + space.pressure_points[:, 0])
+    assert corner.max() < 0.1  # exact at the corners of a cell, then averaged
 
 
 def test_a_mesh_at_rest_gives_what_the_fixed_one_gives() -> None:
