@@ -69,6 +69,12 @@ def _morph_step() -> dict[str, float]:
     return morph_step()
 
 
+def _moving_step() -> dict[str, float]:
+    from hypemarl.bench.moving_flow import moving_step
+
+    return moving_step()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "density-step": _density_step,
     "flow-step": _flow_step,
@@ -80,4 +86,5 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "adjoint": _adjoint,
     "morph": _morph,
     "morph-step": _morph_step,
+    "moving-step": _moving_step,
 }

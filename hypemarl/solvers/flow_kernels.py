@@ -180,7 +180,9 @@ def add_outflow(
 def add_wall_forces(
     rate: np.ndarray,
     u: np.ndarray,
+    w: np.ndarray,
     p: np.ndarray,
+    dilation: np.ndarray,
     nodes: np.ndarray,
     corners: np.ndarray,
     volumes: np.ndarray,
@@ -194,10 +196,11 @@ def add_wall_forces(
 ) -> None:
     """Adds minus the momentum residual of some cells to ``out`` (n_nodes, 2).
 
-    Residual: (rate, phi) + C(u; u, phi) + viscosity (grad u, grad phi) - (p, div phi), ``rate`` and
-    ``u`` (n_nodes, 2), rate the time derivative. ``nodes`` (n, 6) and ``corners`` (n, 3) are the P2
-    and P1 nodes of these n cells, ``stiffness`` (n, 6, 6) theirs; the rest as in
-    :func:`reference_products` and :func:`reference_convection`.
+    Residual: (rate + dilation u / 2, phi) + C(w; u, phi) + viscosity (grad u, grad phi)
+    - (p, div phi); ``rate``, ``u``, ``w`` (n_nodes, 2): time derivative, velocity, advecting
+    velocity; ``dilation`` (n,): divergence of the velocity of the mesh. ``nodes`` (n, 6) and
+    ``corners`` (n, 3) are the P2 and P1 nodes of these n cells, ``stiffness`` (n, 6, 6) theirs; the
+    rest as in :func:`reference_products` and :func:`reference_convection`.
     """
     pairs = np.empty(15)
     for c in range(len(nodes)):
@@ -207,10 +210,11 @@ def add_wall_forces(
             node = nodes[c, k]
             for a in range(2):
                 along = volume * (
-                    u[node, 0] * gradients[c, a + 1, 0] + u[node, 1] * gradients[c, a + 1, 1]
+                    w[node, 0] * gradients[c, a + 1, 0] + w[node, 1] * gradients[c, a + 1, 1]
                 )
                 for q in range(15):
                     pairs[q] += along * convection[2 * k + a, q]
+        growth = 0.5 * dilation[c]
         for d in range(2):
             q = 0
             for i in range(6):
@@ -221,12 +225,13 @@ def add_wall_forces(
                     for a in range(2):
                         slope += divergence[k, a, i] * gradients[c, a + 1, d]
                     pull += p[corners[c, k]] * slope
-                out[ni, d] += volume * (pull - mass[i, i] * rate[ni, d])
+                out[ni, d] += volume * (pull - mass[i, i] * (rate[ni, d] + growth * u[ni, d]))
                 out[ni, d] -= viscosity * stiffness[c, i, i] * u[ni, d]
                 for j in range(i + 1, 6):
                     nj = nodes[c, j]
                     inertia = volume * mass[i, j]
                     friction = viscosity * stiffness[c, i, j]
+                    friction += growth * inertia
                     out[ni, d] -= inertia * rate[nj, d] + (friction + pairs[q]) * u[nj, d]
                     out[nj, d] -= inertia * rate[ni, d] + (friction - pairs[q]) * u[ni, d]
                     q += 1
@@ -235,6 +240,7 @@ def add_wall_forces(
 @numba.njit(cache=True)
 def add_wall_convection(
     u: np.ndarray,
+    w: np.ndarray,
     nodes: np.ndarray,
     lengths: np.ndarray,
     normals: np.ndarray,
@@ -242,17 +248,18 @@ def add_wall_convection(
     weights: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Subtracts 1/2 int (u . n) u phi over wall facets from ``out`` (n_nodes, 2).
+    """Subtracts 1/2 int (w . n) u phi over wall facets from ``out`` (n_nodes, 2).
 
     The skew-symmetric form lacks it beside the convective one wherever fluid crosses a wall.
     """
     for f in range(len(nodes)):
         for q in range(len(weights)):
-            first, second = 0.0, 0.0
+            first, second, flux = 0.0, 0.0, 0.0
             for k in range(3):
-                first += shapes[q, k] * u[nodes[f, k], 0]
-                second += shapes[q, k] * u[nodes[f, k], 1]
-            flux = first * normals[f, 0] + second * normals[f, 1]
+                node, shape = nodes[f, k], shapes[q, k]
+                first += shape * u[node, 0]
+                second += shape * u[node, 1]
+                flux += shape * (w[node, 0] * normals[f, 0] + w[node, 1] * normals[f, 1])
             factor = 0.5 * flux * weights[q] * lengths[f]
             for k in range(3):
                 out[nodes[f, k], 0] -= factor * first * shapes[q, k]

@@ -32,6 +32,12 @@ class FlowFunctionals:
         self._slopes = corner_slopes()
         self._nodal_volume = self._sum_at_nodes(np.repeat(space.volumes[:, None] / 3.0, 3, axis=1))
 
+    def renew(self) -> None:
+        """Take over the geometry of a space whose nodes have moved. Collective."""
+        self._stiffness[:] = cell_stiffness(self.space.volumes, self.space.gradients)
+        thirds = np.repeat(self.space.volumes[:, None] / 3.0, 3, axis=1)
+        self._nodal_volume = self._sum_at_nodes(thirds)
+
     def gradient_squares(self, velocity: np.ndarray) -> np.ndarray:
         """Integral of |grad v|^2 over each cell, (n_cells,); dissipation is nu times it. Local."""
         out = np.empty(len(self._stiffness))

@@ -73,10 +73,7 @@ class MomentumMatrix:
         crosses a cell. Collective.
         """
         data, space, facets = self._matrix.data, self.space, self.open
-        if (inertia, viscosity) != self._combined:
-            self._combined = (inertia, viscosity)
-            kernels.combine(self.mass, inertia, self.stiffness, viscosity, self._constant)
-        np.copyto(data, self._constant)
+        self._set_constant_part(inertia, viscosity)
         fastest = kernels.add_convection(
             w,
             space.velocity_cells,
@@ -93,6 +90,12 @@ class MomentumMatrix:
         if space.comm.size > 1:
             self._matrix.scatter_reverse()
         return float(fastest)
+
+    def _set_constant_part(self, inertia: float, viscosity: float) -> None:
+        if (inertia, viscosity) != self._combined:
+            self._combined = (inertia, viscosity)
+            kernels.combine(self.mass, inertia, self.stiffness, viscosity, self._constant)
+        np.copyto(self._matrix.data, self._constant)
 
     def vector(self) -> la.Vector:
         """Two velocity components per node, interleaved, with the halo of the columns."""

@@ -1,7 +1,7 @@
 """The pressure half of the projection scheme: gradient, divergence, and the increment's Laplacian.
 
-All three are constant: the Laplacian is factorised once, gradient and divergence act on both
-velocity components in one product.
+On a mesh that does not move all three are constant: the Laplacian is factorised once, gradient and
+divergence act on both velocity components in one product.
 """
 
 from __future__ import annotations
@@ -33,28 +33,35 @@ class PressureCorrection:
         self, space: TaylorHood, open_facets: BoundaryFacets, linear_solver: LinearSolver
     ) -> None:
         self.space = space
-        _, _, tensor = reference_products()
-        slopes = np.einsum("kai,cad->ckid", tensor, space.gradients[:, 1:])
-        entries = space.volumes[:, None, None, None] * slopes
-        entries = entries.reshape(len(entries), 3, 12)
-        velocity = global_nodes(space.velocity_map, space.velocity_cells, 2)
         pressure = global_nodes(space.pressure_map, space.pressure_cells)
-        v_size = (2 * space.n_velocity, 2 * space.velocity_map.size_global)
         p_size = (space.n_pressure, space.pressure_map.size_global)
-        comm = space.comm
-        self._divergence = constant_matrix(comm, (p_size, v_size), pressure, velocity, entries)
-        turned = np.swapaxes(entries, 1, 2).copy()
-        self._gradient = constant_matrix(comm, (v_size, p_size), velocity, pressure, turned)
+        self._build_products(pressure, p_size)
         fixed = self._fixed_nodes(open_facets)
         self._fixed = fixed[fixed < space.n_pressure]
         dropped = np.where(np.isin(space.pressure_cells, fixed), -1, pressure)
         laplacian = np.einsum("c,cad,cbd->cab", space.volumes, space.gradients, space.gradients)
         unit = global_nodes(space.pressure_map, self._fixed[:, None]).ravel()
-        self.laplacian = constant_matrix(comm, (p_size,) * 2, dropped, dropped, laplacian, unit)
+        self.laplacian = constant_matrix(
+            space.comm, (p_size,) * 2, dropped, dropped, laplacian, unit
+        )
         self._right, self._solution = self.laplacian.createVecs()
         self.energy = 0.0
-        self._velocity = self._gradient.createVecLeft()
         self.solver = symmetric_solver(self.laplacian, linear_solver, "flow_pressure_")
+
+    def _build_products(self, pressure: np.ndarray, p_size: tuple[int, int]) -> None:
+        """Matrices of the divergence and of its transpose, and a velocity vector. Collective."""
+        space = self.space
+        _, _, tensor = reference_products()
+        slopes = np.einsum("kai,cad->ckid", tensor, space.gradients[:, 1:])
+        entries = space.volumes[:, None, None, None] * slopes
+        entries = entries.reshape(len(entries), 3, 12)
+        velocity = global_nodes(space.velocity_map, space.velocity_cells, 2)
+        v_size = (2 * space.n_velocity, 2 * space.velocity_map.size_global)
+        comm = space.comm
+        self._divergence = constant_matrix(comm, (p_size, v_size), pressure, velocity, entries)
+        turned = np.swapaxes(entries, 1, 2).copy()
+        self._gradient = constant_matrix(comm, (v_size, p_size), velocity, pressure, turned)
+        self._velocity = self._gradient.createVecLeft()
 
     def weak_gradient(self, p: np.ndarray) -> np.ndarray:
         """(p, div phi) for all velocity functions (n_velocity, 2); p (n_pressure_local,).
@@ -72,9 +79,7 @@ class PressureCorrection:
         on every rank. Collective.
         """
         space = self.space
-        self._velocity.array_w[:] = v[: space.n_velocity].ravel()
-        self._divergence.mult(self._velocity, self._right)
-        values = self._right.array_w
+        values = self.weak_divergence(v)
         values *= -coefficient
         values[self._fixed] = 0.0
         self.solver.solve(self._right, self._solution)
@@ -82,8 +87,6 @@ class PressureCorrection:
         space.update_pressure(out)
         self.energy = float(self._right.dot(self._solution))
         return int(self.solver.getConvergedReason()) > 0
-
-    # --- transposes, for the adjoint -------------------------------------------------------------
 
     def weak_divergence(self, v: np.ndarray) -> np.ndarray:
         """(psi, div v) for all pressure functions (n_pressure,); the transpose of weak_gradient.
@@ -94,6 +97,8 @@ class PressureCorrection:
         self._velocity.array_w[:] = v[: self.space.n_velocity].ravel()
         self._divergence.mult(self._velocity, self._right)
         return self._right.array_w
+
+    # --- transpose, for the adjoint --------------------------------------------------------------
 
     def increment_transposed(self, f: np.ndarray, coefficient: float) -> np.ndarray:
         """Cotangent of v (n_velocity, 2) in :meth:`increment`, where that of its result is ``f``.
@@ -111,8 +116,7 @@ class PressureCorrection:
         values = self._solution.array_w
         values *= -coefficient
         values[self._fixed] = 0.0
-        self._gradient.mult(self._solution, self._velocity)
-        return self._velocity.array_w.reshape(-1, 2)
+        return self.weak_gradient(values)
 
     def _fixed_nodes(self, open_facets: BoundaryFacets) -> np.ndarray:
         """Local P1 nodes of the open boundary, else the first node of all. Collective."""

@@ -14,6 +14,7 @@ from dolfinx import default_scalar_type, fem, la
 from dolfinx import mesh as dmesh
 
 from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.solvers.moving_kernels import renew_cells
 from hypemarl.solvers.p1 import barycentric_gradients
 
 #: local edge e lies opposite to local vertex e: the ends of the edges of a triangle
@@ -27,14 +28,20 @@ class BoundaryFacets:
     Attributes:
         nodes: (m, 3) local P2 nodes: end, end, middle.
         cells: (m,) index of the cell in the element arrays.
+        places: (m,) the cell's vertex opposite to the facet: 0, 1 or 2.
         lengths: (m,).
         normals: (m, 2) unit normals that point out of the fluid.
     """
 
     nodes: np.ndarray
     cells: np.ndarray
+    places: np.ndarray
     lengths: np.ndarray
     normals: np.ndarray
+
+    def renew(self, space: TaylorHood) -> None:
+        """Lengths and normals where the nodes of ``space`` are now, in place. Local."""
+        self.lengths[:], self.normals[:] = _measure(space, self.nodes, self.cells, self.places)
 
 
 class TaylorHood:
@@ -71,10 +78,38 @@ class TaylorHood:
         self.pressure_cells = np.array(self.Q.dofmap.list[:count], dtype=np.int32)
         corners = self.pressure_points[self.pressure_cells]
         edges = corners[:, 1:] - corners[:, :1]
-        self.volumes = 0.5 * np.abs(np.linalg.det(edges))
+        twice = np.linalg.det(edges)
+        self.volumes, self._orientation = 0.5 * np.abs(twice), np.sign(twice)
         self.gradients = barycentric_gradients(corners)
         self.midpoints = corners.mean(axis=1)
         self._pressure_halo = la.vector(self.pressure_map, 1, dtype=default_scalar_type)
+
+    def renew(self) -> float:
+        """Take over the coordinates that the mesh has now, in place; facets renew themselves.
+
+        Returns this rank's smallest signed volume of a cell, negative where one is turned over.
+        Local.
+        """
+        geometry = self.mesh.geometry
+        return float(
+            renew_cells(
+                geometry.x,
+                geometry.dofmaps[0],
+                self.V.dofmap.list,
+                self.Q.dofmap.list,
+                self._orientation,
+                self.velocity_points,
+                self.pressure_points,
+                self.volumes,
+                self.gradients,
+                self.midpoints,
+            )
+        )
+
+    def put(self, points: np.ndarray) -> None:
+        """Give the mesh the vertices of the P2 nodes ``points`` (n_velocity_local, 2). Local."""
+        geometry = self.mesh.geometry
+        geometry.x[geometry.dofmaps[0], :2] = points[self.V.dofmap.list[:, :3]]
 
     def facets(self, name: str) -> BoundaryFacets:
         """The facets of a tag that belong to this rank's cells. Local.
@@ -134,7 +169,11 @@ class TaylorHood:
         every = self._describe_facets(dmesh.exterior_facet_indices(self.mesh.topology))
         kept = marked[every.nodes].all(axis=1) == closed
         return BoundaryFacets(
-            every.nodes[kept], every.cells[kept], every.lengths[kept], every.normals[kept]
+            every.nodes[kept],
+            every.cells[kept],
+            every.places[kept],
+            every.lengths[kept],
+            every.normals[kept],
         )
 
     def _describe_facets(self, entities: np.ndarray) -> BoundaryFacets:
@@ -153,8 +192,15 @@ class TaylorHood:
         dofs, ends = self.velocity_cells[index], EDGE_ENDS[place]
         rows = np.arange(len(index))
         nodes = np.stack([dofs[rows, ends[:, 0]], dofs[rows, ends[:, 1]], dofs[rows, 3 + place]], 1)
-        # grad(lambda_v) of the vertex opposite to a facet points inwards
-        inward = self.gradients[index, place]
-        tangents = self.velocity_points[nodes[:, 1]] - self.velocity_points[nodes[:, 0]]
-        normals = -inward / np.linalg.norm(inward, axis=1, keepdims=True)
-        return BoundaryFacets(nodes, index, np.linalg.norm(tangents, axis=1), normals)
+        return BoundaryFacets(nodes, index, place, *_measure(self, nodes, index, place))
+
+
+def _measure(
+    space: TaylorHood, nodes: np.ndarray, cells: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths (m,) and outward unit normals (m, 2) of facets."""
+    # grad(lambda_v) of the vertex opposite to a facet points inwards
+    inward = space.gradients[cells, places]
+    tangents = space.velocity_points[nodes[:, 1]] - space.velocity_points[nodes[:, 0]]
+    normals = -inward / np.linalg.norm(inward, axis=1, keepdims=True)
+    return np.linalg.norm(tangents, axis=1), normals

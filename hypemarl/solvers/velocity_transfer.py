@@ -73,6 +73,9 @@ class VelocityTransfer:
                 f"new mesh lies outside the old one; expected meshes of the same polygon"
             )
         self._nodes, self._weights = old.velocity_cells[cells], quadratics(places)
+        vertices = np.empty(new.n_pressure, dtype=np.int64)  # among the P2 nodes
+        vertices[new.pressure_cells] = new.velocity_cells[:, :3]
+        self._corners, self._shares = old.pressure_cells[cells[vertices]], places[vertices]
         self._free = ~given
         self.divergence_matrix, self._mass = _matrices(new, corners)
         self._parts = [self._part(component) for component in range(2)]
@@ -107,6 +110,10 @@ class VelocityTransfer:
     def interpolate(self, velocity: np.ndarray) -> np.ndarray:
         """The old velocity at the new nodes (2, n_velocity_new)."""
         return np.einsum("ckn,kn->ck", velocity[:, self._nodes], self._weights)
+
+    def interpolate_pressure(self, pressure: np.ndarray) -> np.ndarray:
+        """The old pressure (n_pressure_old,) at the new vertices (n_pressure_new,)."""
+        return np.einsum("kn,kn->k", pressure[self._corners], self._shares)
 
     def divergence(self, velocity: np.ndarray) -> np.ndarray:
         """Integrals (n_pressure,) of the pressure functions times div v, v on the new mesh."""

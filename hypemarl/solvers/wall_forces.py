@@ -29,6 +29,7 @@ class WallForces:
     def __init__(self, space: TaylorHood, walls: np.ndarray) -> None:
         cells = np.flatnonzero(walls[space.velocity_cells].any(axis=1))
         mass, _, divergence = kernels.reference_products()
+        self.space, self.cells = space, cells
         self._elements = (
             space.velocity_cells[cells],
             space.pressure_cells[cells],
@@ -39,24 +40,42 @@ class WallForces:
             kernels.reference_convection(),
             divergence,
         )
-        facets = space.closed_facets(walls)
+        self._closed = facets = space.closed_facets(walls)
         self._facets = (facets.nodes, facets.lengths, facets.normals, *facet_quadrature())
+        self._rigid = np.zeros(len(cells))
         touched = np.unique(space.velocity_cells[cells])
         self._inner = touched[~walls[touched]]
         self._forces = np.zeros((space.n_velocity_local, 2))
 
+    def renew(self) -> None:
+        """Geometry where the nodes of ``space`` are now, in place. Local."""
+        _, _, volumes, gradients, _, stiffness, _, _ = self._elements
+        volumes[:], gradients[:] = self.space.volumes[self.cells], self.space.gradients[self.cells]
+        stiffness[:] = kernels.cell_stiffness(volumes, gradients)
+        self._closed.renew(self.space)
+
     def evaluate(
-        self, rate: np.ndarray, v: np.ndarray, p: np.ndarray, viscosity: float
+        self,
+        rate: np.ndarray,
+        v: np.ndarray,
+        p: np.ndarray,
+        viscosity: float,
+        relative: np.ndarray | None = None,
+        dilation: np.ndarray | None = None,
     ) -> np.ndarray:
         """Forces (n_velocity_local, 2) by this rank's cells, zero off the walls; a view. Local.
 
         ``rate`` and ``v`` (n_velocity_local or more, 2): time derivative and velocity; p
-        (n_pressure_local,). The sum over nodes and ranks is the force on the body.
+        (n_pressure_local,). The sum over nodes and ranks is the force on the body. On a moving mesh
+        ``relative`` (n_velocity_local, 2) is the velocity less the mesh's, ``dilation`` (n_cells,)
+        the divergence of the latter.
         """
         forces = self._forces
         forces[:] = 0.0
-        kernels.add_wall_forces(rate, v, p, *self._elements, viscosity, forces)
-        kernels.add_wall_convection(v, *self._facets, forces)
+        w = v if relative is None else relative
+        growth = self._rigid if dilation is None else dilation[self.cells]
+        kernels.add_wall_forces(rate, v, w, p, growth, *self._elements, viscosity, forces)
+        kernels.add_wall_convection(v, w, *self._facets, forces)
         forces[self._inner] = 0.0
         return forces
 

@@ -46,23 +46,24 @@ def taylor_green() -> Report:
     """
     report = Report("Taylor-Green vortices, P2/P1 and BDF2, unstructured triangles")
     errors = [_errors(_march(h, 2.5e-3)) for h in (0.4, 0.2, 0.1)]
-    report.at_least("order in space, velocity (L2)", _rate(errors[-2:], 0), 2.8)
-    report.at_least("order in space, pressure (L2)", _rate(errors[-2:], 1), 1.8)
+    report.at_least("order in space, velocity (L2)", rate(errors[-2:], 0), 2.8)
+    report.at_least("order in space, pressure (L2)", rate(errors[-2:], 1), 1.8)
     report.at_most("velocity error, h = 0.1, dt = 1/400", errors[-1][0], 2.5e-3)
     report.at_most("pressure error, h = 0.1, dt = 1/400", errors[-1][1], 6e-3)
     flows = [_march(0.15, dt) for dt in (0.05, 0.025, 0.0125, 0.00625)]
-    steps = [_distance(*pair) for pair in itertools.pairwise(flows)]
-    report.at_least("order in time, velocity (L2)", _rate(steps[-2:], 0), 1.85)
-    report.at_least("order in time, pressure (L2)", _rate(steps[-2:], 1), 1.5)
+    steps = [distance(*pair) for pair in itertools.pairwise(flows)]
+    report.at_least("order in time, velocity (L2)", rate(steps[-2:], 0), 1.85)
+    report.at_least("order in time, pressure (L2)", rate(steps[-2:], 1), 1.5)
     report.at_most("velocity, dt = 1/80 against 1/160", steps[-1][0], 1e-3)
     return report
 
 
-def _rate(errors: Sequence[tuple[float, float]], place: int) -> float:
+def rate(errors: Sequence[tuple[float, float]], place: int) -> float:
+    """Order of the second of two errors, of half the step: entry ``place`` of each. Local."""
     return float(np.log2(errors[0][place] / errors[1][place]))
 
 
-def _distance(one: UnsteadyFlow, other: UnsteadyFlow) -> tuple[float, float]:
+def distance(one: UnsteadyFlow, other: UnsteadyFlow) -> tuple[float, float]:
     """L2 distances of velocities and pressures on the same mesh (the space error drops out)."""
     reference = as_functions(one.space, other.velocity, other.pressure)
     return l2_errors(one.space, one.velocity, one.pressure, reference, AREA)
@@ -76,20 +77,22 @@ def _march(element_size: float, time_step: float) -> UnsteadyFlow:
         tagged, dirichlet=given, time_step=time_step, viscosity=VISCOSITY, rtol=1e-9
     )
     points, corners = flow.space.velocity_points, flow.space.pressure_points
-    flow.reset(_vortices(points, 0.0), _vortex_pressure(corners, 0.0))
+    flow.reset(vortices(points, 0.0), vortex_pressure(corners, 0.0))
     for n in range(round(END / time_step)):
-        flow.boundary[:] = _vortices(points, (n + 1) * time_step)
+        flow.boundary[:] = vortices(points, (n + 1) * time_step)
         flow.step()
     return flow
 
 
-def _vortices(x: np.ndarray, t: float) -> np.ndarray:
+def vortices(x: np.ndarray, t: float) -> np.ndarray:
+    """Velocity (2, n) of the decaying vortices at points (n, 2) and a time. Local."""
     decay = np.exp(-2.0 * np.pi**2 * VISCOSITY * t)
     a, b = np.pi * x[:, 0], np.pi * x[:, 1]
     return decay * np.stack([-np.cos(a) * np.sin(b), np.sin(a) * np.cos(b)])
 
 
-def _vortex_pressure(x: np.ndarray, t: float) -> np.ndarray:
+def vortex_pressure(x: np.ndarray, t: float) -> np.ndarray:
+    """Their pressure (n,). Local."""
     decay = np.exp(-4.0 * np.pi**2 * VISCOSITY * t)
     return -0.25 * decay * (np.cos(2 * np.pi * x[:, 0]) + np.cos(2 * np.pi * x[:, 1]))
 

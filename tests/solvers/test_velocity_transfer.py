@@ -158,3 +158,9 @@ def test_other_domains_and_ranks_are_refused(mpirun) -> None:  # type: ignore[no
         """,
     )
     assert out.count("VelocityTransfer is serial: expected meshes on one rank, got one on 2") == 2
+
+
+def test_a_linear_pressure_is_kept() -> None:
+    old, new, transfer, _ = transfer_of(0.1)
+    before, after = (1.0 + space.pressure_points @ [2.0, -3.0] for space in (old, new))
+    np.testing.assert_allclose(transfer.interpolate_pressure(before), after, atol=1e-12)

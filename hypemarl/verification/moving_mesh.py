@@ -1,0 +1,222 @@
+"""Verification of the flow on a moving mesh, and of steady drag on a morphed one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl.config import MeshConfig
+from hypemarl.coupling.inflow import InflowProfile
+from hypemarl.meshing import RawMesh, distribute
+from hypemarl.meshing.morphing import FeasibleMap, MovingMesh
+from hypemarl.meshing.polygons import centroid
+from hypemarl.meshing.shapes import generate
+from hypemarl.mpi import on_root, world
+from hypemarl.seeding import numpy_generator
+from hypemarl.solvers.functionals import FlowFunctionals
+from hypemarl.solvers.moving_flow import MovingFlow
+from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.verification.flow import (
+    AREA,
+    VISCOSITY,
+    WALLS,
+    distance,
+    rate,
+    vortex_pressure,
+    vortices,
+)
+from hypemarl.verification.morphing import AGENTS, channel, motion_of
+from hypemarl.verification.morphing import WALLS as NO_SLIP
+from hypemarl.verification.oscillating_cylinder import morison_coefficients
+from hypemarl.verification.report import Report
+
+PUBLISHED_DRAG, PUBLISHED_MASS = 2.09, 1.45
+SHARE = 0.6
+"""Amplitudes of the random shapes, in units of their bound."""
+SWING = 0.1
+"""Amplitude of the mesh in the square (-1, 1)^2."""
+
+
+def ale() -> Report:
+    """Flow on a moving mesh: uniform flow, order in time, a published case; and a morphed mesh.
+
+    H. Duetsch, F. Durst, S. Becker, H. Lienhart, Low-Reynolds-number flow around an oscillating
+    circular cylinder at low Keulegan-Carpenter numbers, J. Fluid Mech. 360 (1998) 249: KC = 5,
+    Re = 100, C_D = 2.09 and C_M = 1.45. Collective.
+    """
+    report = Report("Moving mesh (ALE): uniform flow, order in time, oscillating cylinder, drag")
+    uniform_flow(report)
+    moving_vortices(report)
+    oscillating_cylinder(report)
+    morphed_drag(report)
+    return report
+
+
+# --- uniform flow --------------------------------------------------------------------------------
+
+
+def uniform_flow(report: Report, element_size: float = 0.06, steps: int = 100) -> None:
+    """Velocity (1, 1/2) all around, the obstacle's outline included, which moves through it.
+
+    A smooth motion of two random shapes, and another random shape each five steps.
+    """
+    mesh = MovingMesh(channel(element_size), "radial-fourier", AGENTS, world())
+    shapes, motion = mesh.feasible, mesh.motion
+    rng = numpy_generator(0, "uniform flow")
+    qs = [_random_shape(shapes, rng).copy() for _ in range(steps // 5 + 2)]
+
+    def smooth(n: int) -> np.ndarray:
+        return qs[0] * np.sin(2.0 * np.pi * n / steps) + 0.3 * qs[1] * np.sin(n / 3.0)
+
+    def abrupt(n: int) -> np.ndarray:
+        k, share = divmod(n, 5)
+        return qs[k] + 0.2 * share * (qs[k + 1] - qs[k])
+
+    flow = MovingFlow(
+        mesh.tagged,
+        dirichlet=dict.fromkeys(NO_SLIP, (0, 1)),
+        moving=(),
+        time_step=1e-3,
+        cfl_limit=4.0,
+        rtol=1e-13,  # or a guess that is off by less would pass unsolved
+    )
+    for name, path in (("smooth", smooth), ("a new shape each five steps", abrupt)):
+        flow.move(motion.points(path(0)))
+        uniform = np.repeat([[1.0], [0.5]], flow.space.n_velocity_local, axis=1)
+        flow.reset(uniform)
+        worst, fastest = 0.0, 0.0
+        for n in range(1, steps):
+            flow.move(motion.points(path(n)))
+            flow.step()
+            worst = max(worst, float(np.abs(flow.velocity - uniform).max(initial=0.0)))
+            fastest = max(fastest, float(np.abs(flow.mesh_velocity).max(initial=0.0)))
+        worst, fastest = (flow.comm.allreduce(value, MPI.MAX) for value in (worst, fastest))
+        report.at_most(f"uniform flow, {name}: largest deviation", worst, 1e-12)
+        report.note(f"uniform flow, {name}: largest velocity of the mesh", fastest)
+
+
+def _random_shape(shapes: FeasibleMap, rng: np.random.Generator) -> np.ndarray:
+    """q of a feasible shape."""
+    amplitudes = shapes.space.to_modes.shape[1]
+    return shapes(SHARE * shapes.bounds.amplitude * rng.uniform(-1.0, 1.0, amplitudes)).q
+
+
+# --- Taylor-Green vortices -----------------------------------------------------------------------
+
+
+def moving_vortices(
+    report: Report,
+    element_size: float = 0.1,
+    time_steps: Sequence[float] = (0.025, 0.0125, 0.00625),
+    end: float = 1.0,
+) -> None:
+    """Order in time with the nodes inside swinging twice, and the energy of the vortices.
+
+    See :func:`hypemarl.verification.flow.taylor_green`; differences of time steps on one mesh.
+    """
+    raw = on_root(world(), lambda: generate(MeshConfig(shape="square", element_size=element_size)))
+    flows = [_march(raw, dt, end, SWING) for dt in time_steps]
+    steps = [distance(*pair) for pair in itertools.pairwise(flows)]
+    report.at_least("vortices: order in time, velocity (L2)", rate(steps[-2:], 0), 1.85)
+    report.at_least("vortices: order in time, pressure (L2)", rate(steps[-2:], 1), 1.5)
+    still = _energy_error(_march(raw, time_steps[-1], end, 0.0), end)
+    report.note("vortices: relative error of their energy, mesh at rest", still)
+    report.at_most("vortices: that, mesh moving", _energy_error(flows[-1], end), 1e-3)
+
+
+def _march(raw: RawMesh, time_step: float, end: float, swing: float) -> MovingFlow:
+    """The vortices at time ``end``, nodes moved by up to ``swing`` along both axes."""
+    flow = MovingFlow(
+        distribute(raw, world()),
+        dirichlet=dict.fromkeys(WALLS, (0, 1)),
+        moving=(),
+        time_step=time_step,
+        viscosity=VISCOSITY,
+        rtol=1e-9,
+    )
+    x, y = np.pi * raw.points.T
+    shift = swing * np.stack([np.sin(x) * np.sin(y), np.sin(x) * np.sin(2.0 * y)], axis=1)
+    points, corners = flow.space.velocity_points, flow.space.pressure_points
+    flow.reset(vortices(points, 0.0), vortex_pressure(corners, 0.0))
+    for n in range(1, round(end / time_step) + 1):
+        t = n * time_step
+        flow.move(raw.points + np.sin(4.0 * np.pi * t / end) * shift)
+        flow.boundary[:] = vortices(points, t)
+        flow.step()
+    return flow
+
+
+def _energy_error(flow: MovingFlow, end: float) -> float:
+    exact = 0.25 * AREA * np.exp(-4.0 * np.pi**2 * VISCOSITY * end)
+    return abs(FlowFunctionals(flow.space).kinetic_energy(flow.velocity) / exact - 1.0)
+
+
+# --- published case ------------------------------------------------------------------------------
+
+
+def oscillating_cylinder(
+    report: Report,
+    resolutions: Sequence[tuple[float, int]] = ((0.16, 100), (0.08, 200), (0.04, 400)),
+) -> None:
+    """Morison coefficients at several lengths of facets and time steps; the last is judged."""
+    for facet, steps in resolutions:
+        found = morison_coefficients(facet, steps)
+        name = f"cylinder, {found.triangles} triangles, dt = T/{steps}"
+        report.note(f"{name}: C_D", found.drag)
+        report.note(f"{name}: C_D by least squares", found.fitted_drag)
+        report.note(f"{name}: C_M", found.mass)
+    drag, mass = abs(found.drag / PUBLISHED_DRAG - 1.0), abs(found.mass / PUBLISHED_MASS - 1.0)
+    report.at_most("cylinder: C_D, relative to 2.09", drag, 0.01)
+    report.at_most("cylinder: C_M, relative to 1.45", mass, 0.01)
+    report.at_most("cylinder: largest lift coefficient (symmetric wake)", found.lift, 0.01)
+
+
+# --- steady drag ---------------------------------------------------------------------------------
+
+
+def morphed_drag(report: Report, element_size: float = 0.04, count: int = 4) -> None:
+    """Drag at Re 20 on morphed meshes against meshes that gmsh made for the same outline.
+
+    The new mesh lays out its own facets along the outline's spline.
+    """
+    motion, shapes = on_root(world(), lambda: motion_of(channel(element_size), "radial-bspline"))
+    rng = numpy_generator(0, "morphed drag")
+    for k in range(count):
+        q = _random_shape(shapes, rng)
+        moved = _drag(motion.moved(q))
+        outline = motion.space.points(q)
+        fresh = _drag(on_root(world(), partial(_fresh, element_size, outline)))
+        report.note(f"shape {k}: drag coefficient on the morphed mesh", moved)
+        report.at_most(f"shape {k}: relative to a new mesh", abs(moved / fresh - 1.0), 5e-3)
+
+
+def _fresh(element_size: float, outline: np.ndarray) -> RawMesh:
+    """The channel around a closed outline (n, 2), meshed by gmsh. Local."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "outline.dat"
+        np.savetxt(path, np.vstack([outline, outline[:1]]), fmt="%.17g")
+        config = replace(
+            channel(element_size),
+            obstacle="points",
+            obstacle_file=str(path),
+            obstacle_length=float(np.ptp(outline[:, 0])),
+            disc_centre=tuple(centroid(outline).tolist()),
+        )
+        return generate(config)
+
+
+def _drag(raw: RawMesh, speed: float = 0.2, diameter: float = 0.1) -> float:
+    """Drag coefficient at the viscosity 1e-3, that is, Re 20. Collective."""
+    flow = SteadyFlow(distribute(raw, world()), dirichlet=dict.fromkeys(NO_SLIP, (0, 1)))
+    boundary = np.zeros((2, flow.space.n_velocity_local))
+    inflow = InflowProfile(flow.space, "parabolic", speed)
+    boundary[:, inflow.nodes] = inflow.values()
+    drag, _ = flow.force(flow.solve(1e-3, boundary), "obstacle")
+    return float(2.0 * drag / (speed**2 * diameter))
