@@ -10,6 +10,7 @@ from hypemarl.config.keys import key
 Displacement = Literal[
     "radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form"
 ]
+Mode = Literal["steady", "unsteady"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class ShapeConfig:
     R is the radius of the circle of the reference's area.
     """
 
+    mode: Mode = key(
+        "steady", "steady: the steady flow of every shape; unsteady: flow while the shape moves"
+    )
     displacement: Displacement = key(
         "radial-fourier", "what an agent's amplitude moves: radial-*, normal-*, or free-form"
     )

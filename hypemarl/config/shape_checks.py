@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isqrt
 
 from hypemarl.config.errors import ConfigError
@@ -52,6 +53,7 @@ def check_shape(env: EnvConfig) -> None:
             f"env.flow.linear_solver={flow.linear_solver}: a steady flow needs a factorisation; "
             "take auto, mumps or lu",
         ),
+        *_unsteady(env),
         (
             env.u_max != 1.0,
             f"env.u_max={env.u_max:g}: actions of env.system=shape are in units of "
@@ -60,3 +62,19 @@ def check_shape(env: EnvConfig) -> None:
     ):
         if fails:
             raise ConfigError(message)
+
+
+def _unsteady(env: EnvConfig) -> Iterator[tuple[bool, str]]:
+    """What time steps demand, and whether it is missing."""
+    if env.shape.mode == "unsteady":
+        steps = env.control_interval / env.flow.time_step
+        yield (
+            abs(steps - round(steps)) > 1e-9 or steps < 1.0,
+            f"env.flow.time_step ({env.flow.time_step:g}) must divide the control interval "
+            f"({env.control_interval:g}); take {env.control_interval / max(1, round(steps)):.6g}",
+        )
+        yield (
+            env.shape.remesh,
+            "env.shape.remesh: a flow that moves with its mesh keeps it; with "
+            "env.shape.mode=unsteady the mesh limits the shape",
+        )

@@ -69,6 +69,9 @@ class ShapePlant:
     Collective.
     """
 
+    #: whether a step jumps to the next steady flow
+    steady = True
+
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         shape = config.shape
         self.config, self.comm = config, comm
@@ -80,7 +83,7 @@ class ShapePlant:
             bounds=lambda default: chosen_bounds(default, shape),
             remeshes=shape.remesh,
         )
-        self.present = ShapeFlow(self.moving.tagged, self.moving.motion, config.flow)
+        self.present = self._flow_on_mesh()
         self._first = self.present
         self._bound = self.moving.feasible.bounds.amplitude
         self._describe()
@@ -114,12 +117,16 @@ class ShapePlant:
         self.parameter_names: tuple[str, ...] = ("reynolds", "angle")
         self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
         self.parameter_high = np.array([flow.reynolds_high, flow.angle_high])
-        if flow.reynolds_high > ONSET_OF_SHEDDING and self.comm.rank == 0:
+        if self.steady and flow.reynolds_high > ONSET_OF_SHEDDING and self.comm.rank == 0:
             warnings.warn(
                 f"shape: Reynolds number up to {flow.reynolds_high:g}: above {ONSET_OF_SHEDDING:g} "
                 "the steady flow past a cylinder is unstable, and not what a fluid does",
                 stacklevel=4,
             )
+
+    def _flow_on_mesh(self) -> ShapeFlow:
+        """A flow solver on the present mesh. Collective."""
+        return ShapeFlow(self.moving.tagged, self.moving.motion, self.config.flow)
 
     def _begin(self) -> None:
         """The flow in the middle of the parameters' box, from which all others are found."""
@@ -272,7 +279,7 @@ class ShapePlant:
         assert self.moving.shape is not None
         start: FlowSolution | None = old.flow
         if remeshed:
-            self.present = ShapeFlow(self.moving.tagged, self.moving.motion, self.config.flow)
+            self.present = self._flow_on_mesh()
             start = None
         viscosity, angle = self.viscosity(float(old.parameters[0])), float(old.parameters[1])
         flow = self.present.solve(self.moving.shape.q, viscosity, angle, start)

@@ -13,6 +13,7 @@ from hypemarl.coupling.density_fluid import DensityFluidPlant
 from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.shape import ShapePlant
+from hypemarl.coupling.shape_unsteady import UnsteadyShapePlant
 from hypemarl.envs.external import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
@@ -31,11 +32,16 @@ def _flow(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
     return FlowPlant(config, build(config.mesh, comm))
 
 
+def _shape(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
+    plant = ShapePlant if config.shape.mode == "steady" else UnsteadyShapePlant
+    return plant(config, comm)
+
+
 SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {
     "density": _density,
     "density-fluid": _density_fluid,
     "flow": _flow,
-    "shape": ShapePlant,
+    "shape": _shape,
 }
 
 

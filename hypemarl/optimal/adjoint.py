@@ -64,7 +64,7 @@ class PlantAdjoint(Protocol):
 def has_adjoint(plant: Plant) -> bool:
     """Whether :func:`adjoint_of` knows the adjoint of ``plant``. Local."""
     if isinstance(plant, ShapePlant):
-        return not plant.config.shape.remesh
+        return plant.steady and not plant.config.shape.remesh
     return isinstance(plant, DensityPlant | FlowPlant)
 
 
@@ -72,7 +72,7 @@ def adjoint_of(plant: Plant) -> PlantAdjoint:
     """The adjoint of any plant of this package. Collective.
 
     Raises:
-        TypeError: the plant has none, or remeshes.
+        TypeError: the plant has none (unsteady shapes too), or remeshes.
     """
     if isinstance(plant, DensityPlant):
         from hypemarl.optimal.density import DensityAdjoint
@@ -82,7 +82,7 @@ def adjoint_of(plant: Plant) -> PlantAdjoint:
         from hypemarl.optimal.flow import FlowAdjoint
 
         return FlowAdjoint(plant)
-    if isinstance(plant, ShapePlant):
+    if isinstance(plant, ShapePlant) and plant.steady:
         from hypemarl.optimal.shape import ShapeAdjoint
 
         return ShapeAdjoint(plant)

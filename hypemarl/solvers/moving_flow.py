@@ -175,7 +175,9 @@ class MovingFlow(UnsteadyFlow):
         return MovingState(**flow, geometry=tuple(array.copy() for array in arrays))
 
     def restore(self, state: FlowState) -> None:
-        """Return to a snapshot of this solver. Collective.
+        """Return to a snapshot of this solver; what follows depends on the snapshot alone.
+
+        Collective.
 
         Raises:
             TypeError: on every rank, when it is one of a mesh that does not move.
@@ -186,6 +188,7 @@ class MovingFlow(UnsteadyFlow):
         points, self._old_x[:], self._older_x[:], self._mesh_v[:] = state.geometry
         self.space.put(points)
         self._renew()
+        self.pressure_correction.factorise()
         self._dilate()
 
     def traction(self) -> np.ndarray:

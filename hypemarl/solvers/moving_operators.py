@@ -117,7 +117,7 @@ class MovingPressure(PressureCorrection):
         factors.setReusePreconditioner(False)
         factors.setUp()
         factors.setReusePreconditioner(True)
-        self.factorisations += 1
+        self.iterations, self.factorisations = 0, self.factorisations + 1
 
     def weak_gradient(self, p: np.ndarray) -> np.ndarray:
         """As in the base; ``p`` (n_pressure_local,) with its ghosts up to date. Collective."""
