@@ -27,7 +27,7 @@ lint: env ## style, types, and which room imports which
 	$(BIN)/lint-imports --no-logo
 
 bench: env ## the hot paths beside their peers
-	for name in density-step flow-step agent-update scaling-agents reset env-steps adjoint morph moving-step; do $(BIN)/hypemarl bench $$name || exit 1; done
+	for name in density-step flow-step agent-update scaling-agents reset env-steps adjoint morph morph-step moving-step; do $(BIN)/hypemarl bench $$name || exit 1; done
 
 validate: env ## exact solutions and published values
 	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2 adjoint feasible transfer ale; do $(BIN)/hypemarl validate $$case || exit 1; done
