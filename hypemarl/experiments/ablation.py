@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hypemarl import config as configuration
 from hypemarl.experiments import pattern
 from hypemarl.experiments.pattern import Row
 from hypemarl.experiments.results import Entry
@@ -22,6 +23,9 @@ EPISODES = 200
 #: where the scenario has credit adjoint, whose weight it is
 NO_CLONING = "agent.cloning=0"
 
+#: four agents to each axis of the scenario's grid
+FEW = "env.agents=few"
+
 #: decentralised training on near agents' rewards
 PLAIN = ("agent.credit=local", NO_CLONING, "env.reward=neighbourhood")
 #: formulations of the problem in which it is looked for
@@ -32,6 +36,9 @@ PLAIN_FORMS: dict[str, tuple[str, ...]] = {
     "near-wide": ("env.reward_radius=4",),
     "near-steps": ("env.control_steps=4", "agent.gamma=0.8"),
     "near-brake": ("env.beta=0.1", "env.beta_g=0.05"),
+    # so few agents that near rewards hold most of what an action does
+    "few": (FEW, "env.reward_radius=1", "training.episodes=400"),
+    "few-far": (FEW, "env.reward_radius=2", "training.episodes=400"),
 }
 
 VARIANTS = (
@@ -124,17 +131,22 @@ def run(
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
     variants = pattern.chosen(VARIANTS, names)
+    entries = shortened(scenario, variants)
     runs = pattern.trained(
-        scenario, shortened(variants), seeds, folder, jobs, overrides=overrides, progress=progress
+        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
     )
     results = pattern.evaluated(runs)
     return [_row(*group) for group in zip(variants, runs, results, strict=True)]
 
 
-def shortened(variants: Sequence[Entry]) -> list[Entry]:
-    """The variants with :data:`EPISODES` unless they say otherwise."""
-    length = f"training.episodes={EPISODES}"
-    return [Entry(variant.name, (length, *variant.overrides)) for variant in variants]
+def shortened(scenario: str, variants: Sequence[Entry]) -> list[Entry]:
+    """The scenario's variants with :data:`EPISODES` unless they say otherwise."""
+    length, axes = f"training.episodes={EPISODES}", len(configuration.load(scenario).env.agents)
+    few = f"env.agents={[4] * axes}"
+    return [
+        Entry(v.name, (length, *(few if change == FEW else change for change in v.overrides)))
+        for v in variants
+    ]
 
 
 def _row(variant: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:

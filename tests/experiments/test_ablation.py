@@ -30,12 +30,15 @@ def row(name: str, cost: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scenario", ["density-1d", "density-vacuum"])
 def test_every_variant_loads_and_differs_from_every_other(scenario: str) -> None:
-    entries = ablation.shortened(ablation.VARIANTS)
+    entries = ablation.shortened(scenario, ablation.VARIANTS)
     jobs = jobs_of(scenario, entries, [3], Path("runs"))
     assert len({job.run_dir for job in jobs}) == len(jobs) == len(ablation.VARIANTS)
-    assert all(
-        job.config.seed == 3 and job.config.training.episodes == ablation.EPISODES for job in jobs
-    )
+    assert all(job.config.seed == 3 for job in jobs)
+    few = [job.config for job in jobs if "few" in job.run_dir.parent.name]
+    axes = {"density-1d": 1, "density-vacuum": 2}[scenario]
+    assert {(c.env.agents, c.training.episodes) for c in few} == {((4,) * axes, 400)}
+    others = [job.config for job in jobs if "few" not in job.run_dir.parent.name]
+    assert {c.training.episodes for c in others} == {ablation.EPISODES}
     if scenario == "density-1d":  # elsewhere a variant may be what the scenario has
         assert len({repr(job.config) for job in jobs}) == len(jobs)
 
