@@ -80,7 +80,7 @@ FLOW_GRADIENT = {
     episodes: Entry(
         "apg", ("agent.scheme=hypemarl", "training.method=apg", f"training.episodes={episodes}")
     )
-    for episodes in (60, 100)
+    for episodes in (60, 80, 100)
 }
 #: problem -> entries, seeds, and how many held-out optima are found
 TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
@@ -96,6 +96,7 @@ TABLES: dict[str, dict[str, tuple[tuple[Entry, ...], int, int]]] = {
         "flow-cylinder": ((FLOW_GRADIENT[60], SCHEMES[3], SCHEMES[0]), 2, 2),
         "flow-dissipation": ((FLOW_GRADIENT[100], SCHEMES[3], SCHEMES[0]), 2, 2),
     },
+    "shape": {"shape-morphing": ((FLOW_GRADIENT[80], SCHEMES[3], SCHEMES[0]), 2, 4)},
 }
 
 
@@ -157,7 +158,7 @@ def make_table(
 
 
 def _start(jobs: Sequence[Job]) -> Path | None:
-    """For flows a policy from which a search is short; densities are searched from zero control."""
+    """For flows a policy from which a search is short; all others are searched from zero control."""
     gradient = [job for job in jobs if job.config.training.method == "apg"]
     flow = jobs[0].config.env.system == "flow"
     return gradient[0].run_dir if flow and gradient else None
