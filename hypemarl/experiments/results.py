@@ -158,7 +158,7 @@ def make_table(
 
 
 def _start(jobs: Sequence[Job]) -> Path | None:
-    """For flows a policy from which a search is short; all others are searched from zero control."""
+    """For flows a policy from which a search is short; others are searched from zero control."""
     gradient = [job for job in jobs if job.config.training.method == "apg"]
     flow = jobs[0].config.env.system == "flow"
     return gradient[0].run_dir if flow and gradient else None
