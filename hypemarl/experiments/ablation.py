@@ -170,6 +170,5 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
 
     Rows of variants that are not among ``rows`` stay in both.
     """
-    old = pattern.stored(output / "ablation.json", scenario)
-    known = pattern.merged(old, rows, [variant.name for variant in VARIANTS])
+    known = pattern.known("ablation", scenario, rows, VARIANTS, output)
     pattern.write("ablation", scenario, known, COLUMNS, output)

@@ -51,11 +51,9 @@ def run(
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
     entries = pattern.chosen(ENTRIES, names)
-    runs = pattern.trained(
-        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
+    return pattern.measured(
+        _row, scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
     )
-    results = pattern.evaluated(runs)
-    return [_row(*group) for group in zip(entries, runs, results, strict=True)]
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
@@ -97,8 +95,7 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
 
     Rows of earlier calls that are not among ``rows`` stay.
     """
-    old = pattern.stored(output / "comparison.json", scenario)
-    known = pattern.merged(old, rows, [entry.name for entry in ENTRIES])
+    known = pattern.known("comparison", scenario, rows, ENTRIES, output)
     pattern.write("comparison", scenario, known, COLUMNS, output, **ratios(known))
     heads = [row["metrics"].splitlines(keepends=True) for row in known]
     lines = heads[0][:1] + [line for head in heads for line in head[1:]]

@@ -68,11 +68,9 @@ def run(
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
     entries = pattern.chosen(ENTRIES, names)
-    runs = pattern.trained(
-        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
+    return pattern.measured(
+        _row, scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
     )
-    results = pattern.evaluated(runs)
-    return [_row(*group) for group in zip(entries, runs, results, strict=True)]
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
@@ -138,7 +136,6 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
 
     Rows of earlier calls that are not among ``rows`` stay.
     """
-    old = pattern.stored(output / "encoding.json", scenario)
-    known = pattern.merged(old, rows, [entry.name for entry in ENTRIES])
+    known = pattern.known("encoding", scenario, rows, ENTRIES, output)
     pattern.write("encoding", scenario, known, COLUMNS, output)
     draw_distances(known, output.parent / "images" / f"encoding-{scenario}.png")

@@ -187,7 +187,7 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
     Rows of earlier calls that are not among ``rows`` stay.
     """
     name = "moving-agents"
-    old = pattern.stored(output / f"{name}.json", scenario)
+    old = pattern.stored(name, scenario, output)
     order = [entry.name + suffix for entry in ENTRIES for suffix in ("", TOLD)]
     known = pattern.merged(old, rows, order)
     pattern.write(name, scenario, known, columns(known), output)

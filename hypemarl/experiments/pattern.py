@@ -14,7 +14,7 @@ resumed, so that a command may be interrupted and repeated.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,22 @@ def evaluated(runs: Sequence[Sequence[Path]]) -> list[list[Row]]:
     return by_entry(rows, len(runs))
 
 
+def measured(
+    row: Callable[[Entry, Sequence[Path], Sequence[Row]], Row],
+    scenario: str,
+    entries: Sequence[Entry],
+    seeds: Sequence[int],
+    folder: Path,
+    jobs: int,
+    *,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> list[Row]:
+    """:func:`trained`, evaluated, and one ``row`` for every entry, its runs and their results."""
+    runs = trained(scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress)
+    return [row(*group) for group in zip(entries, runs, evaluated(runs), strict=True)]
+
+
 def costs(runs: Sequence[Row]) -> Row:
     """Spread over seeds of the held-out costs (means over the set), with the yardsticks.
 
@@ -132,9 +148,9 @@ def present(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
     return {key: text for key, text in columns.items() if any(key in row for row in rows)}
 
 
-def stored(file: Path, scenario: str) -> list[Row]:
-    """Rows of a scenario that earlier calls wrote; none where there is no such file."""
-    entry = _read(file).get(scenario, [])
+def stored(name: str, scenario: str, output: Path) -> list[Row]:
+    """Rows of an experiment that earlier calls wrote; none where there are none."""
+    entry = _read(output / f"{name}.json").get(scenario, [])
     return list(entry["rows"] if isinstance(entry, dict) else entry)
 
 
@@ -142,6 +158,13 @@ def merged(old: Sequence[Row], rows: Sequence[Row], order: Sequence[str]) -> lis
     """Rows by name, the new ones in place of old ones of the same name, in ``order``."""
     kept = {row["name"]: dict(row) for row in (*old, *rows)}
     return sorted(kept.values(), key=lambda row: order.index(row["name"]))
+
+
+def known(
+    name: str, scenario: str, rows: Sequence[Row], order: Sequence[Entry], output: Path
+) -> list[Row]:
+    """``rows`` and those of earlier calls that are not among them, in the entries' order."""
+    return merged(stored(name, scenario, output), rows, [entry.name for entry in order])
 
 
 def write(

@@ -52,11 +52,9 @@ def run(
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
     chosen = pattern.chosen(entries(), names)
-    runs = pattern.trained(
-        scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
+    return pattern.measured(
+        _row, scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
     )
-    results = pattern.evaluated(runs)
-    return [_row(*group) for group in zip(chosen, runs, results, strict=True)]
 
 
 def entries() -> list[Entry]:
@@ -98,8 +96,7 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
     Rows of earlier calls that are not among ``rows`` stay.
     """
     name = "sample-efficiency"
-    old = pattern.stored(output / f"{name}.json", scenario)
-    known = pattern.merged(old, rows, [entry.name for entry in entries()])
+    known = pattern.known(name, scenario, rows, entries(), output)
     matches = {method: episodes_to_match(known, method) for method in METHODS}
     figures = {
         "real_episodes_to_match": min((m for m in matches.values() if m), default=None),

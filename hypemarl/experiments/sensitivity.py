@@ -89,11 +89,9 @@ def run(
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
     chosen = pattern.chosen(entries(scenario), names)
-    runs = pattern.trained(
-        scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
+    return pattern.measured(
+        _row, scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
     )
-    results = pattern.evaluated(runs)
-    return [_row(*group) for group in zip(chosen, runs, results, strict=True)]
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
@@ -135,8 +133,7 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
     The entry has ``smallest_<kind>`` beside the rows. Rows of earlier calls that are not among
     ``rows`` stay.
     """
-    old = pattern.stored(output / "sensitivity.json", scenario)
-    known = pattern.merged(old, rows, [entry.name for entry in entries(scenario)])
+    known = pattern.known("sensitivity", scenario, rows, entries(scenario), output)
     axes = axes_of(scenario)
     least = {f"smallest_{kind}": smallest(known, names) for kind, names in axes.items()}
     pattern.write("sensitivity", scenario, known, COLUMNS, output, **least)

@@ -80,7 +80,7 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
 
     Rows of earlier calls that are not among ``rows`` stay; the picture shows ``rows``.
     """
-    old = pattern.stored(output / "surrogate.json", scenario)
+    old = pattern.stored("surrogate", scenario, output)
     order = sorted({row["name"] for row in (*old, *rows)}, key=_place)
     pattern.write("surrogate", scenario, pattern.merged(old, rows, order), COLUMNS, output)
     draw_errors(rows, output.parent / "images" / f"surrogate-{scenario}.png")
