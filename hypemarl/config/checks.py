@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypemarl.config.errors import ConfigError
+from hypemarl.config.ranges import misordered
 from hypemarl.config.schema import Config, EnvConfig
 from hypemarl.config.shape_checks import check_shape
 
@@ -177,15 +178,7 @@ def _check_flow(env: EnvConfig) -> None:
             f"env.mesh.shape={mesh.shape} has no disc in a channel; env.system=flow needs "
             "channel-with-disc or a mesh file",
         ),
-        (
-            flow.reynolds_low > flow.reynolds_high,
-            f"env.flow.reynolds_low ({flow.reynolds_low:g}) exceeds reynolds_high "
-            f"({flow.reynolds_high:g})",
-        ),
-        (
-            flow.angle_low > flow.angle_high,
-            f"env.flow.angle_low ({flow.angle_low:g}) exceeds angle_high ({flow.angle_high:g})",
-        ),
+        *misordered(flow, "reynolds", "angle"),
         (
             not 0 < span <= 360,
             f"env.flow.arc_high - arc_low: expected more than 0 and at most 360 degrees, got "
@@ -229,14 +222,7 @@ def _check_carrier(env: EnvConfig) -> None:
             f"env.mesh.shape={mesh.shape} has no disc in a square; env.system=density-fluid needs "
             "square-with-disc or a mesh file",
         ),
-        (
-            flow.speed_low > flow.speed_high,
-            f"env.flow.speed_low ({flow.speed_low:g}) exceeds speed_high ({flow.speed_high:g})",
-        ),
-        (
-            flow.angle_low > flow.angle_high,
-            f"env.flow.angle_low ({flow.angle_low:g}) exceeds angle_high ({flow.angle_high:g})",
-        ),
+        *misordered(flow, "speed", "angle"),
         (
             flow.linear_solver == "iterative",
             "env.flow.linear_solver=iterative: the steady flow of env.system=density-fluid needs a "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import isqrt
 
 from hypemarl.config.errors import ConfigError
+from hypemarl.config.ranges import misordered
 from hypemarl.config.schema import EnvConfig
 
 
@@ -39,15 +40,7 @@ def check_shape(env: EnvConfig) -> None:
             f"env.flow.inflow={flow.inflow}: env.system=shape has the same stream on the inflow "
             "and at the side walls; take env.flow.inflow=uniform",
         ),
-        (
-            flow.reynolds_low > flow.reynolds_high,
-            f"env.flow.reynolds_low ({flow.reynolds_low:g}) exceeds reynolds_high "
-            f"({flow.reynolds_high:g})",
-        ),
-        (
-            flow.angle_low > flow.angle_high,
-            f"env.flow.angle_low ({flow.angle_low:g}) exceeds angle_high ({flow.angle_high:g})",
-        ),
+        *misordered(flow, "reynolds", "angle"),
         (
             flow.linear_solver in ("iterative", "redundant"),
             f"env.flow.linear_solver={flow.linear_solver}: a steady flow needs a factorisation; "

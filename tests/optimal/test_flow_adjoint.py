@@ -27,28 +27,17 @@ def drag(cache: Path) -> Functional:
 def test_taylor(case: str, cache: Path) -> None:
     """Costs and observations: the remainder of first order falls with the square of the step."""
     functional = Functional(case, cache)
-    actions, generator = functional.actions, np.random.default_rng(1)
-    direction = generator.uniform(-1.0, 1.0, functional.shape)
-    slope = float((functional.gradient(actions) * direction).sum())
-    here, steps = functional.value(actions), [4e-2, 2e-2, 1e-2, 5e-3]
-    values = [functional.value(actions + step * direction) for step in steps]
-    back = functional.value(actions - steps[-1] * direction)
-    assert slope == pytest.approx((values[-1] - back) / (2.0 * steps[-1]), rel=1e-4)
-    remainders = [abs(v - here - s * slope) for v, s in zip(values, steps, strict=True)]
-    rates = np.log2(np.divide(remainders[:-1], remainders[1:]))
-    assert rates.min() >= 1.95
+    slope, difference, orders = functional.taylor()
+    assert slope == pytest.approx(difference, rel=1e-4)
+    assert orders.min() >= 1.95
 
 
 @pytest.mark.parametrize("case", ["drag", "dissipation"])
 @pytest.mark.parametrize("what", ["observations_bar", "shares_bar"])
 def test_each_cotangent_alone(case: str, what: str, cache: Path) -> None:
     functional = Functional(case, cache)
-    other = {"observations_bar": "shares_bar", "shares_bar": "observations_bar"}[what]
-    getattr(functional, other)[:] = 0.0
-    direction = np.random.default_rng(2).uniform(-1.0, 1.0, functional.shape)
-    slope = float((functional.gradient(functional.actions) * direction).sum())
-    ends = [functional.value(functional.actions + s * direction) for s in (1e-3, -1e-3)]
-    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=1e-5)
+    slope, difference = functional.slopes_by(what)
+    assert slope == pytest.approx(difference, rel=1e-5)
 
 
 def test_step_is_the_plants_own(drag: Functional) -> None:
