@@ -202,8 +202,8 @@ class ShapePlant:
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
         with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients at the end, (1,)),
-        ``dissipation`` (1/2 ||grad v||^2), ``limit`` (the bound that the shape met, or None) and
-        ``remeshed``. Collective.
+        ``dissipation`` (1/2 ||grad v||^2), ``curvature`` (the outline's largest, times R),
+        ``limit`` (the bound that the shape met, or None) and ``remeshed``. Collective.
 
         Raises:
             ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or no
@@ -227,6 +227,7 @@ class ShapePlant:
             "drag": self.interval.coefficients[:1].sum(axis=1),
             "lift": self.interval.coefficients[1:].sum(axis=1),
             "dissipation": float(self._dissipation.sum()),
+            "curvature": self._curvature(shape),
             "limit": shape.limit,
             "remeshed": remeshed,
         }
@@ -301,6 +302,12 @@ class ShapePlant:
         moved = (self.sensed @ state.shape.q).reshape(n, -1)
         own = np.concatenate([tractions, state.amplitudes, moved], axis=1)
         return np.where((self._seen >= 0)[..., None], own[self._seen], 0.0).reshape(n, -1)
+
+    def _curvature(self, shape: FeasibleShape) -> float:
+        """Largest curvature of the outline, convex or concave, of a circle of its area 1. Local."""
+        feasible = self.moving.feasible
+        radius = feasible.space.parametrisation.outline.radius
+        return (1.0 - shape.margins["curvature"]) * feasible.bounds.max_curvature * radius
 
     @property
     def traction(self) -> float:

@@ -32,21 +32,30 @@ def late_deviation(values: Array) -> float:
     return float(np.std(values[len(values) // 2 :]))
 
 
-METRICS: dict[str, tuple[str, Callable[[Array], Any]]] = {
-    "drag_mean": ("drag", np.mean),
-    "lift_fluctuation": ("lift", late_deviation),
-    "dissipation_mean": ("dissipation", np.mean),
+@dataclass(frozen=True)
+class Metric:
+    """A scalar of an episode beside its cost."""
+
+    series: str  # in a step's ``info``
+    of_series: Callable[[Array], Any]
+    of_many: Callable[[Any], Any] = np.mean  # over parameters and over seeds
+
+
+METRICS = {
+    "drag_mean": Metric("drag", np.mean),
+    "lift_fluctuation": Metric("lift", late_deviation),
+    "dissipation_mean": Metric("dissipation", np.mean),
+    "curvature_max": Metric("curvature", np.max, np.max),
 }
-"""Scalars of an episode beside its cost: name -> (series in a step's ``info``, its reduction)."""
-SERIES = tuple(series for series, _ in METRICS.values())
+SERIES = tuple(metric.series for metric in METRICS.values())
 
 
 def metrics_of(series: Mapping[str, Any]) -> dict[str, float]:
     """The scalars of one episode whose series (T,), of :data:`METRICS`, are there."""
     return {
-        name: float(reduce(series[source]))
-        for name, (source, reduce) in METRICS.items()
-        if source in series
+        name: float(metric.of_series(series[metric.series]))
+        for name, metric in METRICS.items()
+        if metric.series in series
     }
 
 

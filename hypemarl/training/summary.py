@@ -62,13 +62,13 @@ def evaluate_runs(
 
     Keys: run, scenario, scheme (with its encoder and kind of hypernetwork, where they are not the
     usual ones), credit (of other methods than TD3: the method), seed, held_out, failures, cost,
-    cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and drag_mean,
-    lift_fluctuation, dissipation_mean of flows; the same of each baseline with its name before
-    it (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
+    cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
+    :data:`evaluation.METRICS` it has; the same of each baseline with its name before it
+    (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
-    parameters ``optimum_cost``,
-    ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) / (J0 - J*).
+    parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share
+    (J0 - J) / (J0 - J*).
     """
     comm = mpi.world() if comm is None else comm
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
@@ -144,7 +144,10 @@ def _flatten(result: Evaluation, prefix: str) -> Row:
         f"{prefix}return": float(result.returns.mean()),
         f"{prefix}failures": result.failures,
         **{f"{prefix}cost_{name}": float(value.mean()) for name, value in result.terms.items()},
-        **{f"{prefix}{name}": float(value.mean()) for name, value in result.metrics.items()},
+        **{
+            f"{prefix}{name}": float(evaluation.METRICS[name].of_many(value))
+            for name, value in result.metrics.items()
+        },
     }
 
 

@@ -70,7 +70,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
                 **_ratio_mean(members),
                 "return_mean": _mean(members, "return"),
-                **{name: _mean(members, name) for name in _details(members)},
+                **{name: _over(members, name) for name in _details(members)},
                 **_recovered(members),
             }
         )
@@ -138,6 +138,12 @@ def _details(rows: Sequence[Row]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row)
     terms = [name for name in names if name.startswith("cost_") and name != "cost_std"]
     return terms + [name for name in names if name in evaluation.METRICS]
+
+
+def _over(rows: Sequence[Row], name: str) -> float:
+    """A metric over the rows as over parameters, the mean of all else."""
+    metric = evaluation.METRICS.get(name)
+    return _mean(rows, name) if metric is None else float(metric.of_many([r[name] for r in rows]))
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

@@ -19,7 +19,7 @@ from hypemarl.envs import make
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.distribute import distribute
 from hypemarl.meshing.morphing import KINDS, remesh
-from hypemarl.meshing.polygons import signed_area
+from hypemarl.meshing.polygons import curvature, signed_area
 from hypemarl.mpi import world
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.steady_flow import SteadyFlow
@@ -119,12 +119,16 @@ def test_amplitudes_follow_with_a_lag_and_saturate(plant: ShapePlant) -> None:
     wanted = np.full((8, 1), 3.0)
     wanted[4:] = -0.5
     for share in (0.5, 0.75, 0.875):
-        plant.step(wanted)
+        info = plant.step(wanted)[2]
         np.testing.assert_allclose(plant.amplitudes[:, 0], share * np.array([1.0] * 4 + [-0.5] * 4))
     bound = plant.moving.feasible.bounds.amplitude
     assert bound == pytest.approx(0.1, rel=1e-2)
     expected = plant.moving.feasible(bound * plant.amplitudes)
     np.testing.assert_array_equal(plant.shape.q, expected.q)
+    space = plant.moving.feasible.space
+    bends = 0.2 * np.abs(curvature(space.points(expected.q)))  # R is 0.2
+    assert info["curvature"] == pytest.approx(bends.max(), rel=1e-2)
+    assert 1.2 < info["curvature"] < 6.0
 
 
 def test_observations_are_local(plant: ShapePlant) -> None:

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from morph_case import OBSTACLES, case
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
@@ -91,32 +94,48 @@ def check(found: FeasibleShape, feasible: FeasibleMap, motion: MeshMotion) -> No
     assert min((inside - low).min(), (high - inside).min()) >= bounds.min_clearance
 
 
-def sweep(name: str, kind: str, count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    limited, motion = map_of(name, kind)
-    free, _ = map_of(name, kind, limit_quality=False)
-    size = limited.space.to_modes.shape[1]
-    for row, share in enumerate(extremes(size, count, rng)):
-        feasible = free if row % 4 == 3 else limited
-        found = feasible(share * feasible.bounds.amplitude)
-        check(found, feasible, motion)
-        assert min(found.margins.values()) > 0.0
-        if feasible is limited:
-            corners = motion.points(found.q)[motion.raw.cells]
-            first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-            assert (first[:, 0] * second[:, 1] > first[:, 1] * second[:, 0]).all()
-            assert motion.worst_cell(found.q)[0] >= feasible.bounds.min_quality
+def keeps_bounds(wanted: np.ndarray, feasible: FeasibleMap, motion: MeshMotion) -> None:
+    """The shape that amplitudes in units of their bound lead to."""
+    found = feasible(wanted * feasible.bounds.amplitude)
+    check(found, feasible, motion)
+    assert min(found.margins.values()) > 0.0
+    if "quality" in found.margins:
+        corners = motion.points(found.q)[motion.raw.cells]
+        first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        assert (first[:, 0] * second[:, 1] > first[:, 1] * second[:, 0]).all()
+        assert motion.worst_cell(found.q)[0] >= feasible.bounds.min_quality
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_every_shape_is_feasible(name: str, kind: str) -> None:
-    sweep(name, kind, 4, seed=0)
+    limited, motion = map_of(name, kind)
+    free, _ = map_of(name, kind, limit_quality=False)
+    size = limited.space.to_modes.shape[1]
+    for row, share in enumerate(extremes(size, 4, np.random.default_rng(0))):
+        keeps_bounds(share, free if row % 4 == 3 else limited, motion)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("limit_quality", [True, False])
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_thousands_of_shapes_are_feasible(name: str, kind: str) -> None:
-    sweep(name, kind, 120, seed=1)
+def test_thousands_of_sequences_of_actions_are_feasible(
+    name: str, kind: str, limit_quality: bool
+) -> None:
+    """250 sequences of each of 40 cases; amplitudes follow the actions as in the plant."""
+    feasible, motion = map_of(name, kind, limit_quality=limit_quality)
+    size = feasible.space.to_modes.shape[1]
+    value = st.floats(-1.0, 1.0) | st.sampled_from([-1.0, 1.0])
+    one = arrays(float, size, elements=value, fill=st.nothing())
+
+    @settings(derandomize=True, max_examples=250, deadline=None, database=None)
+    @given(actions=st.lists(one, min_size=1, max_size=4), lag=st.sampled_from([0.5, 1.0]))
+    def sequence(actions: list[np.ndarray], lag: float) -> None:
+        amplitudes = np.zeros(size)
+        for action in actions:
+            amplitudes = amplitudes + lag * (action - amplitudes)
+            keeps_bounds(amplitudes, feasible, motion)
+
+    sequence()
 
 
 def wanted(feasible: FeasibleMap, limit: str | None, scale: float = 1.0) -> np.ndarray:

@@ -29,6 +29,7 @@ def row(scheme: str, seed: int, cost: float, credit: str = "local") -> dict[str,
         "ratio_to_uncontrolled": cost / 2.0,
         "cost_tracking": cost,
         "drag_mean": 3.0 + seed,
+        "curvature_max": 1.0 + seed,
         "uncontrolled": 2.0,
         **{f"uncontrolled_{name}": value for name, value in NOTHING.items()},
         "constant_cost": 5.0,
@@ -53,6 +54,7 @@ def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
     assert table[1]["ratio_to_uncontrolled"] == 2.5
     hypemarl = table[3]
     assert hypemarl["drag_mean"] == 4.5
+    assert hypemarl["curvature_max"] == 4.0  # the largest of all seeds
     assert hypemarl["seeds"] == 4
     assert (hypemarl["cost_min"], hypemarl["cost_max"]) == (0.2, 0.5)
     assert hypemarl["cost_mean"] == pytest.approx(0.35)
@@ -74,7 +76,7 @@ def test_flat_keys_that_others_read() -> None:
 
 def test_the_columns_are_those_of_the_rows() -> None:
     columns = table_columns(summarise(ROWS))
-    assert list(columns)[-2:] == ["cost_tracking", "drag_mean"]
+    assert list(columns)[-3:] == ["cost_tracking", "drag_mean", "curvature_max"]
     assert columns["cost_tracking"] == "tracking"
     plain = [{k: v for k, v in entry.items() if "drag" not in k} for entry in ROWS]
     assert "drag_mean" not in table_columns(summarise(plain))
