@@ -212,7 +212,8 @@ def _add_check_commands(commands: Any) -> None:
         "Train, evaluate and draw all that a table of docs/results needs; what is finished is kept"
     )
     parser = _command(commands, handlers.do_results, text, "density --jobs 2")
-    parser.add_argument("name", metavar="TABLE", help="density, flow or imitation")
+    names = "density, flow, shape, unsteady, imitation or observed-flow"
+    parser.add_argument("name", metavar="TABLE", help=names)
     parser.add_argument("--scenario", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: as in the docs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")

@@ -23,8 +23,9 @@ EPISODES = 200
 #: where the scenario has credit adjoint, whose weight it is
 NO_CLONING = "agent.cloning=0"
 
-#: four agents to each axis of the scenario's grid
-FEW = "env.agents=few"
+#: so many agents to each axis of the scenario's grid
+AXIS = {"env.agents=few": 4, "env.agents=fewer": 3}
+FEW, FEWER = AXIS
 
 #: decentralised training on near agents' rewards
 PLAIN = ("agent.credit=local", NO_CLONING, "env.reward=neighbourhood")
@@ -39,6 +40,12 @@ PLAIN_FORMS: dict[str, tuple[str, ...]] = {
     # so few agents that near rewards hold most of what an action does
     "few": (FEW, "env.reward_radius=1", "training.episodes=400"),
     "few-far": (FEW, "env.reward_radius=2", "training.episodes=400"),
+    "fewer": (FEWER, "env.reward_radius=1", "training.episodes=300"),
+    # and critics that know when the episode ends, and look less far ahead
+    "fewer-trace": (
+        *(FEWER, "env.reward_radius=1", "training.episodes=300"),
+        *("agent.time_left=true", "agent.trace=0.8", "agent.gamma=0.8"),
+    ),
 }
 
 VARIANTS = (
@@ -142,9 +149,9 @@ def run(
 def shortened(scenario: str, variants: Sequence[Entry]) -> list[Entry]:
     """The scenario's variants with :data:`EPISODES` unless they say otherwise."""
     length, axes = f"training.episodes={EPISODES}", len(configuration.load(scenario).env.agents)
-    few = f"env.agents={[4] * axes}"
+    agents = {change: f"env.agents={[count] * axes}" for change, count in AXIS.items()}
     return [
-        Entry(v.name, (length, *(few if change == FEW else change for change in v.overrides)))
+        Entry(v.name, (length, *(agents.get(change, change) for change in v.overrides)))
         for v in variants
     ]
 

@@ -274,10 +274,10 @@ def test_the_constant_policy_makes_the_body_longer(kind: str) -> None:
     assert drags[2] < drags[0]
 
 
-def random_episodes(kind: str, episodes: int) -> None:
+def random_episodes(kind: str, episodes: int, *more: str) -> None:
     """Whole episodes of extreme actions at random parameters: every step ends with a flow."""
     agents = "[16]" if kind == "free-form" else "[12]"
-    settings = [f"env.shape.displacement={kind}", f"env.agents={agents}"]
+    settings = [f"env.shape.displacement={kind}", f"env.agents={agents}", *more]
     env = make(configuration.load("shape-morphing", settings).env)
     rng = np.random.default_rng(KINDS.index(kind))
     feasible, limits = env.plant.moving.feasible, 0
@@ -305,6 +305,12 @@ def test_random_episodes_do_not_diverge() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_hundred_random_episodes_do_not_diverge(kind: str) -> None:
     random_episodes(kind, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_episodes_of_a_moving_obstacle_do_not_diverge(kind: str) -> None:
+    random_episodes(kind, 40, "env.shape.mode=unsteady", "env.flow.time_step=0.01")
 
 
 def test_a_flow_that_cannot_be_found_leaves_the_state(plant: ShapePlant) -> None:

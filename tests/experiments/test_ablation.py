@@ -36,7 +36,10 @@ def test_every_variant_loads_and_differs_from_every_other(scenario: str) -> None
     assert all(job.config.seed == 3 for job in jobs)
     few = [job.config for job in jobs if "few" in job.run_dir.parent.name]
     axes = {"density-1d": 1, "density-vacuum": 2}[scenario]
-    assert {(c.env.agents, c.training.episodes) for c in few} == {((4,) * axes, 400)}
+    assert {(c.env.agents, c.training.episodes) for c in few} == {
+        ((4,) * axes, 400),
+        ((3,) * axes, 300),
+    }
     others = [job.config for job in jobs if "few" not in job.run_dir.parent.name]
     assert {c.training.episodes for c in others} == {ablation.EPISODES}
     if scenario == "density-1d":  # elsewhere a variant may be what the scenario has
