@@ -210,12 +210,14 @@ def do_results(given: Arguments) -> None:
 
 def do_experiment(given: Arguments) -> None:
     """An experiment over several runs and seeds, its table, numbers and picture."""
+    from hypemarl.experiments.pattern import Plan
+
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
     _known("experiment", [given.name], experiments.NAMES)
     experiment = experiments.module_of(given.name)
     scenario = given.scenario or experiment.SCENARIO
-    rows = experiment.run(
+    plan = Plan(
         scenario,
         seeds=given.seeds,
         jobs=given.jobs,
@@ -224,6 +226,7 @@ def do_experiment(given: Arguments) -> None:
         overrides=given.set,
         progress=not given.quiet,
     )
+    rows = experiment.run(plan)
     say(table_text(rows, experiment.columns(rows)))
     experiment.write(scenario, rows, Path(given.output))
     say(f"written to {given.output}")

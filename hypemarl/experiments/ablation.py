@@ -13,7 +13,7 @@ import numpy as np
 
 from hypemarl import config as configuration
 from hypemarl.experiments import pattern
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry
 
 SCENARIO = "density-vacuum"
@@ -118,30 +118,18 @@ COLUMNS = {
 }
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
 
     Costs are means over the held-out set, their spread is over seeds; ``last_cost`` is the
-    validation cost of the last policy, where the others are of the best. ``names`` chooses
-    variants, ``overrides`` change settings of all.
+    validation cost of the last policy, where the others are of the best.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    variants = pattern.chosen(VARIANTS, names)
-    entries = shortened(scenario, variants)
-    runs = pattern.trained(
-        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    variants = pattern.chosen(VARIANTS, plan.names)
+    entries = shortened(plan.scenario, variants)
+    runs = pattern.trained(entries, plan)
     results = pattern.evaluated(runs)
     return [_row(*group) for group in zip(variants, runs, results, strict=True)]
 

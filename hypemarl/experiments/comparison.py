@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hypemarl.experiments import pattern
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry, validation_costs, write_text
 from hypemarl.visualisation.curves import draw_groups, read_validation
 
@@ -31,29 +31,17 @@ ENTRIES = (
 COLUMNS = {"name": "training", **pattern.COSTS, "seconds": "seconds"}
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
 
     ``curves`` holds each seed's validation cost by episode, ``metrics`` the same as lines of
-    :func:`hypemarl.experiments.results.validation_costs`. ``names`` chooses entries, ``overrides``
-    change settings of all.
+    :func:`hypemarl.experiments.results.validation_costs`.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    entries = pattern.chosen(ENTRIES, names)
-    return pattern.measured(
-        _row, scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    entries = pattern.chosen(ENTRIES, plan.names)
+    return pattern.measured(_row, entries, plan)
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:

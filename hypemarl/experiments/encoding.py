@@ -14,7 +14,7 @@ import numpy as np
 
 from hypemarl.agents import diagnostics
 from hypemarl.experiments import pattern
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry
 from hypemarl.training.diagnosis import probe_run
 from hypemarl.training.evaluation import Array
@@ -46,31 +46,20 @@ COLUMNS = {
 }
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Train what is missing, evaluate, measure distances; rows with the keys of :data:`COLUMNS`.
 
     Distances are between unit actions on the same observations, means over seeds: of all pairs of
     agents, of the ``nearest`` and the ``farthest`` pairs. ``observation_spread`` is the distance
     between the actions of one agent on different observations. ``collapsed`` is the number of seeds
     whose agents act alike; ``by_distance`` holds places' distances and policies' (mean, min, max
-    over seeds). ``names`` chooses entries, ``overrides`` change settings of all.
+    over seeds).
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    entries = pattern.chosen(ENTRIES, names)
-    return pattern.measured(
-        _row, scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    entries = pattern.chosen(ENTRIES, plan.names)
+    return pattern.measured(_row, entries, plan)
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:

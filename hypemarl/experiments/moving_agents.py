@@ -28,7 +28,7 @@ from hypemarl import mpi
 from hypemarl.config import ConfigError
 from hypemarl.envs import make
 from hypemarl.experiments import encoding, pattern
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry
 from hypemarl.seeding import numpy_generator
 from hypemarl.training import evaluation
@@ -46,16 +46,7 @@ REFERENCE = "none"
 TOLD = ", told where it is"
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Run the policies of ``experiment encoding`` at every speed; what is missing is trained.
 
     Rows, one for every encoder and for sinusoidal codes two, have the keys name, seeds,
@@ -67,10 +58,8 @@ def run(
         ConfigError: a name is unknown, or agents of the scenario stand on no grid.
         TrainingError: a run failed.
     """
-    entries = pattern.chosen(ENTRIES, names)
-    runs = pattern.trained(
-        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    entries = pattern.chosen(ENTRIES, plan.names)
+    runs = pattern.trained(entries, plan)
     found = [_rows(*group) for group in zip(entries, runs, strict=True)]
     rows = [row for group in found for row in group]
     bound = [row["by_speed"][0][1] for row in rows if row["name"] == REFERENCE]

@@ -3,7 +3,7 @@
 An experiment is a module with ``SCENARIO``, the scenario where none is named, where it uses another
 one's runs ``RUNS``, their folder's name, and
 
-- ``run(scenario, *, seeds, jobs, folder, names, overrides, progress)``, rows of its table,
+- ``run(plan)``, rows of its table for a :class:`Plan`,
 - ``columns(rows)``, keys and headings of that table,
 - ``write(scenario, rows, output)``, which writes table, numbers and picture.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,28 @@ from hypemarl.training.records import read_metrics, write_json
 from hypemarl.visualisation.table import format_table
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment is asked for.
+
+    Attributes:
+        scenario: what is trained. seeds: of every entry. jobs: so many at a time.
+        folder: of the runs.
+        names: of the entries; None: all, or those that the experiment usually takes.
+        overrides: settings of all runs, after those of the entries.
+        progress: show a bar.
+    """
+
+    scenario: str
+    seeds: Sequence[int]
+    jobs: int
+    folder: Path
+    names: Sequence[str] | None = None
+    overrides: Sequence[str] = ()
+    progress: bool = True
+
 
 COSTS = {
     "seeds": "seeds",
@@ -49,26 +72,15 @@ def chosen(entries: Sequence[Entry], names: Sequence[str] | None) -> list[Entry]
     return [known[name] for name in (known if names is None else names)]
 
 
-def trained(
-    scenario: str,
-    entries: Sequence[Entry],
-    seeds: Sequence[int],
-    folder: Path,
-    jobs: int,
-    *,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[list[Path]]:
-    """Train what is missing, ``jobs`` at a time; the run folders of every entry, by seed.
-
-    ``overrides`` of settings come after those of the entries. Not under mpirun.
+def trained(entries: Sequence[Entry], plan: Plan) -> list[list[Path]]:
+    """Train what is missing; the run folders of every entry, by seed. Not under mpirun.
 
     Raises:
         ConfigError: an override is wrong. TrainingError: a run failed.
     """
-    changed = [Entry(entry.name, (*entry.overrides, *overrides)) for entry in entries]
-    planned = jobs_of(scenario, changed, seeds, folder)
-    train_missing(planned, jobs, progress=progress)
+    changed = [Entry(entry.name, (*entry.overrides, *plan.overrides)) for entry in entries]
+    planned = jobs_of(plan.scenario, changed, plan.seeds, plan.folder)
+    train_missing(planned, plan.jobs, progress=plan.progress)
     return by_entry([job.run_dir for job in planned], len(entries))
 
 
@@ -86,17 +98,11 @@ def evaluated(runs: Sequence[Sequence[Path]]) -> list[list[Row]]:
 
 def measured(
     row: Callable[[Entry, Sequence[Path], Sequence[Row]], Row],
-    scenario: str,
     entries: Sequence[Entry],
-    seeds: Sequence[int],
-    folder: Path,
-    jobs: int,
-    *,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
+    plan: Plan,
 ) -> list[Row]:
     """:func:`trained`, evaluated, and one ``row`` for every entry, its runs and their results."""
-    runs = trained(scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress)
+    runs = trained(entries, plan)
     return [row(*group) for group in zip(entries, runs, evaluated(runs), strict=True)]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypemarl.experiments import pattern
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry, few_real_episodes
 from hypemarl.training.records import RunFolder
 from hypemarl.visualisation.budgets import draw_budgets
@@ -33,28 +33,17 @@ COLUMNS = {
 }
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
 
-    Costs are means over the held-out set, their spread is over seeds. ``names`` chooses entries
-    such as ``td3`` or ``mbpg-73``, ``overrides`` change settings of all.
+    Costs are means over the held-out set, their spread is over seeds. Entries
+    have names such as ``td3`` or ``mbpg-73``.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    chosen = pattern.chosen(entries(), names)
-    return pattern.measured(
-        _row, scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    chosen = pattern.chosen(entries(), plan.names)
+    return pattern.measured(_row, chosen, plan)
 
 
 def entries() -> list[Entry]:

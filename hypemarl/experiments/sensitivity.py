@@ -15,7 +15,7 @@ import numpy as np
 from hypemarl import config as configuration
 from hypemarl.experiments import pattern
 from hypemarl.experiments.encoding import TRAINED, measure
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry
 from hypemarl.visualisation.sizes import draw_sizes
 
@@ -70,28 +70,16 @@ def entries(scenario: str) -> list[Entry]:
     return found
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
 
     ``collapsed`` is the number of seeds whose agents act alike (see ``experiment encoding``).
-    ``names`` chooses entries, ``overrides`` change settings of all.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    chosen = pattern.chosen(entries(scenario), names)
-    return pattern.measured(
-        _row, scenario, chosen, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    chosen = pattern.chosen(entries(plan.scenario), plan.names)
+    return pattern.measured(_row, chosen, plan)
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:

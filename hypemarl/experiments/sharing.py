@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl.experiments import pattern
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry
 from hypemarl.training.diagnosis import diagnose_run
 from hypemarl.training.records import read_metrics
@@ -66,28 +66,17 @@ COLUMNS = {
 }
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Train what is missing, evaluate and diagnose; rows with the keys of :data:`COLUMNS`.
 
     Costs are means over the held-out set, their spread is over seeds; diagnostics are means over
-    seeds, and ``by_seed`` has each. ``names`` chooses entries, ``overrides`` change all of them.
+    seeds, and ``by_seed`` has each.
 
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    entries = pattern.chosen(ENTRIES, names)
-    return pattern.measured(
-        _row, scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    entries = pattern.chosen(ENTRIES, plan.names)
+    return pattern.measured(_row, entries, plan)
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hypemarl.config import ConfigError
 from hypemarl.experiments import pattern, sample_efficiency
-from hypemarl.experiments.pattern import Row
+from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.training.surrogate_errors import surrogate_errors
 from hypemarl.visualisation.surrogate_errors import draw_errors
 
@@ -30,16 +30,7 @@ COLUMNS = {
 }
 
 
-def run(
-    scenario: str,
-    *,
-    seeds: Sequence[int],
-    jobs: int,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Measure the surrogates of finished runs; what is missing is trained.
 
     ``names`` are those of ``experiment sample-efficiency``, :data:`USUAL` by default. A row for
@@ -50,12 +41,10 @@ def run(
         ConfigError: a name is unknown, or of a run without a surrogate.
         TrainingError: a run failed.
     """
-    entries = pattern.chosen(sample_efficiency.entries(), names or USUAL)
+    entries = pattern.chosen(sample_efficiency.entries(), plan.names or USUAL)
     if sample_efficiency.REFERENCE in entries:
         raise ConfigError(f"{sample_efficiency.REFERENCE.name} learns without a surrogate")
-    runs = pattern.trained(
-        scenario, entries, seeds, folder, jobs, overrides=overrides, progress=progress
-    )
+    runs = pattern.trained(entries, plan)
     rows = []
     for entry, own in zip(entries, runs, strict=True):
         found = [surrogate_errors(path, episodes=EPISODES) for path in own]

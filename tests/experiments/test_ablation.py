@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hypemarl.experiments import ablation
+from hypemarl.experiments.pattern import Plan
 from hypemarl.experiments.results import Entry, jobs_of
 from hypemarl.training.loop import is_finished
 
@@ -71,7 +72,7 @@ def test_variants_are_trained_once_and_compared(tmp_path: Path, monkeypatch: Any
 
     def run() -> list[dict[str, Any]]:
         given = {"seeds": [0, 1], "jobs": 2, "folder": tmp_path, "overrides": short}
-        return ablation.run("density-1d", **given, progress=False)
+        return ablation.run(Plan("density-1d", **given, progress=False))
 
     rows = run()
     assert [(r["name"], r["seeds"]) for r in rows] == [("scenario", 2), ("half", 2)]

@@ -38,7 +38,7 @@ def test_tables_curves_and_costs_of_finished_runs(
         entries = pattern.chosen(comparison.ENTRIES, [name])
         settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": runs, "names": [name]}
         settings["overrides"] = train_here(entries, [0], runs)
-        rows = comparison.run("density-1d", **settings, progress=False)
+        rows = comparison.run(pattern.Plan("density-1d", **settings, progress=False))
         comparison.write("density-1d", rows, output)
     found = json.loads((output / "comparison.json").read_text())["density-1d"]
     own, marl = (evaluate_run(runs / "density-1d" / n / "seed0") for n in comparison.SCHEMES)

@@ -33,7 +33,7 @@ def test_runs_without_codes_collapse_and_others_do_not(
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     entries = pattern.chosen(encoding.ENTRIES, ["one-hot", "none"])
     overrides = train_here(entries, [0], tmp_path / "runs")
-    rows = encoding.run(
+    plan = pattern.Plan(
         "density-1d",
         seeds=[0],
         jobs=1,
@@ -42,6 +42,7 @@ def test_runs_without_codes_collapse_and_others_do_not(
         overrides=overrides,
         progress=False,
     )
+    rows = encoding.run(plan)
     one_hot, none = rows
     assert (one_hot["collapsed"], none["collapsed"]) == (0, 1)
     assert none["diversity"] < 1e-5 < 0.01 < one_hot["diversity"]

@@ -79,7 +79,7 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     overrides = train_here(entries, [0], runs, "training.held_out_size=3")
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": runs, "names": names}
     settings |= {"overrides": overrides, "progress": False}
-    rows = moving_agents.run("density-1d", **settings)
+    rows = moving_agents.run(pattern.Plan("density-1d", **settings))
     start, told, none = rows
     assert [row["name"] for row in rows] == [
         "sinusoidal",

@@ -52,7 +52,7 @@ def test_sizes_of_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     overrides = train_here(entries, [0], tmp_path / "runs")
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": tmp_path / "runs"}
     settings |= {"names": names, "overrides": overrides, "progress": False}
-    found = {row["name"]: row for row in sensitivity.run("density-1d", **settings)}
+    found = {row["name"]: row for row in sensitivity.run(pattern.Plan("density-1d", **settings))}
     assert {name: row["collapsed"] for name, row in found.items()} == dict(
         zip(names, (1, 0, 0, 0), strict=True)
     )

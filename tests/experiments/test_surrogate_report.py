@@ -91,7 +91,7 @@ def test_the_experiment_reports_policies_and_seeds(
     folder, overrides = finished
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": folder, "overrides": overrides}
     settings |= {"names": ["dyna-10", "mbpg-10"], "progress": False}
-    rows = surrogate.run("density-1d", **settings)
+    rows = surrogate.run(pattern.Plan("density-1d", **settings))
     expected = surrogate_errors(
         folder / "density-1d" / "dyna-10" / "seed0", episodes=surrogate.EPISODES
     )
@@ -109,7 +109,7 @@ def test_the_experiment_reports_policies_and_seeds(
     assert len(stored) == 8
     assert (tmp_path / "images" / "surrogate-density-1d.png").stat().st_size > 10_000
     with pytest.raises(ConfigError, match="td3 learns without a surrogate"):
-        surrogate.run("density-1d", **(settings | {"names": ["td3"]}))
+        surrogate.run(pattern.Plan("density-1d", **(settings | {"names": ["td3"]})))
 
 
 @pytest.mark.parametrize("name", ["mbpg-10", "dyna-10"])
