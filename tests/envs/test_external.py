@@ -252,6 +252,8 @@ def test_settings_that_need_a_plant_are_refused(override: str, message: str) -> 
 
 def test_a_source_finds_its_own_scenario() -> None:
     assert configuration.scenario_of("vmas:dispersion") == "vmas-dispersion"
+    source = "pettingzoo:mpe2.simple_speaker_listener_v4:parallel_env"
+    assert configuration.scenario_of(source) == "speaker-listener"
     assert configuration.scenario_of("vmas:balance") == "external"
 
 

@@ -110,10 +110,11 @@ def test_multiwalker_of_pettingzoo() -> None:
     assert np.isfinite(result.costs).all()
 
 
-@needs("mpe2", "pip install mpe2")
-def test_particles_of_mpe2() -> None:
-    env = make("pettingzoo:mpe2.simple_spread_v3:parallel_env", options="[continuous_actions=true]")
-    assert env.n_agents == 3
+@needs("mpe2")
+def test_a_speaker_and_a_listener_of_mpe2() -> None:
+    """Agents with observations and actions of different lengths, and no places."""
+    env = envs.make(configuration.load("speaker-listener").env)
+    assert (env.n_agents, env.observation_size, env.action_size) == (2, 12, 5)
     seeds = evaluation.fixed_set(env, 2, "held-out")
     one, again = (
         evaluation.evaluate_policy(env, evaluation.random(env), seeds).costs for _ in range(2)
