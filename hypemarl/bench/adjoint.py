@@ -13,7 +13,7 @@ from hypemarl.optimal.adjoint import adjoint_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 
 REPEATS = {"density-1d": 9, "density-vacuum": 7, "density-fluid": 7}
-SCENARIOS = (*REPEATS, "flow-cylinder", "flow-dissipation")
+SCENARIOS = (*REPEATS, "flow-cylinder", "flow-dissipation", "shape-morphing")
 
 
 def adjoint(scenarios: tuple[str, ...] = SCENARIOS) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
+from hypemarl.coupling.shape import ShapePlant
 from hypemarl.mpi import sum_over_ranks
 
 
@@ -65,11 +66,11 @@ def local_model_of(plant: Plant) -> LocalModel:
     """
     if isinstance(plant, DensityPlant):
         return _density(plant)
-    if isinstance(plant, FlowPlant):
-        return _flow(plant)
+    if isinstance(plant, FlowPlant | ShapePlant):
+        return _seen_alike(plant)
     raise TypeError(
-        f"no local model of {type(plant).__name__}: expected a density or flow plant; write a "
-        "hypemarl.coupling.local_model.LocalModel for it"
+        f"no local model of {type(plant).__name__}: expected a density, flow or shape plant; write "
+        "a hypemarl.coupling.local_model.LocalModel for it"
     )
 
 
@@ -139,7 +140,8 @@ def _control_form(plant: DensityPlant, cells: np.ndarray, near: np.ndarray) -> n
     return 0.5 * config.beta * mass + 0.5 * config.beta_g * stiffness
 
 
-def _flow(plant: FlowPlant) -> LocalModel:
+def _seen_alike(plant: FlowPlant | ShapePlant) -> LocalModel:
+    """Observations are the same numbers of every agent that is seen."""
     radius = plant.config.observation_radius
     seen = plant.stencil(radius)
     features = plant.observation_size // seen.shape[1]

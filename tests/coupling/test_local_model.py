@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from shape_case import PARAMETERS, shape_config
 
 from hypemarl import config as configuration
 from hypemarl.coupling.density import DensityPlant
@@ -44,6 +45,17 @@ def test_observations_are_made_of_near_states(
     np.testing.assert_array_equal(rebuilt(local, observations), observations)
     own = observations[:, local.state[0]]
     np.testing.assert_allclose(own, env.plant.sensors.means(env.plant.solver.density), rtol=1e-12)
+
+
+def test_observations_of_shapes_are_made_of_near_states() -> None:
+    env = make(shape_config())
+    local = local_model_of(env.plant)
+    env.reset_arrays(PARAMETERS)
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (env.n_agents, env.action_size))
+    observations = env.step_arrays(actions).observations
+    assert len(local.state) == 4  # traction, amplitude, displacement
+    np.testing.assert_array_equal(rebuilt(local, observations), observations)
+    np.testing.assert_array_equal(observations[:, local.state[2]], env.plant.amplitudes[:, 0])
 
 
 @pytest.mark.parametrize("size", [0.1, 0.13])
