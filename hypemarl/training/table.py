@@ -70,7 +70,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
                 **_ratio_mean(members),
                 "return_mean": _mean(members, "return"),
-                **{name: _over(members, name) for name in _details(members)},
+                **{name: _mean(members, name) for name in _details(members)},
                 **_recovered(members),
             }
         )
@@ -140,15 +140,12 @@ def _details(rows: Sequence[Row]) -> list[str]:
     return terms + [name for name in names if name in evaluation.METRICS]
 
 
-def _over(rows: Sequence[Row], name: str) -> float:
-    """A metric over the rows as over parameters, the mean of all else."""
-    metric = evaluation.METRICS.get(name)
-    return _mean(rows, name) if metric is None else float(metric.of_many([r[name] for r in rows]))
-
-
 def _mean(rows: Sequence[Row], name: str) -> float:
-    """Mean over the rows; a row without the term is of a run whose every episode failed at once."""
-    return float(np.mean([row.get(name, np.inf) for row in rows]))
+    """Over the rows the mean, or what a metric has over parameters; a row without the term is of a
+    run whose every episode failed at once."""
+    metric = evaluation.METRICS.get(name)
+    reduce = np.mean if metric is None else metric.of_many
+    return float(reduce([row.get(name, np.inf) for row in rows]))
 
 
 def flat(rows: Sequence[Row]) -> Row:

@@ -11,6 +11,7 @@ from toy import LateFailures, ToyEnv, toy_config
 
 from hypemarl.config import ConfigError
 from hypemarl.training import checkpoint, loop, summary
+from hypemarl.training.evaluation import METRICS
 from hypemarl.training.records import RunFolder
 from hypemarl.training.table import columns as table_columns
 from hypemarl.training.table import flat as flat_object
@@ -60,6 +61,13 @@ def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
     assert hypemarl["cost_mean"] == pytest.approx(0.35)
     assert hypemarl["cost_std"] == pytest.approx(np.std([0.2, 0.3, 0.4, 0.5]))
     assert table[2]["cost_median"] == pytest.approx(0.9)  # a failed seed does not hide the others
+
+
+def test_a_seed_whose_every_episode_failed_has_no_metrics() -> None:
+    failed = {k: v for k, v in row("marl", 4, np.inf).items() if k not in METRICS}
+    marl = summarise([*ROWS, failed])[2]
+    assert (marl["drag_mean"], marl["curvature_max"]) == (np.inf, np.inf)
+    assert marl["cost_median"] == 1.0
 
 
 def test_flat_keys_that_others_read() -> None:
