@@ -58,8 +58,7 @@ def run(plan: Plan) -> list[Row]:
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    entries = pattern.chosen(ENTRIES, plan.names)
-    return pattern.measured(_row, entries, plan)
+    return pattern.measured(_row, ENTRIES, plan)
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:

@@ -101,9 +101,14 @@ def measured(
     entries: Sequence[Entry],
     plan: Plan,
 ) -> list[Row]:
-    """:func:`trained`, evaluated, and one ``row`` for every entry, its runs and their results."""
-    runs = trained(entries, plan)
-    return [row(*group) for group in zip(entries, runs, evaluated(runs), strict=True)]
+    """The entries that the plan names :func:`trained` and evaluated; a ``row`` for each one.
+
+    ``row`` gets the entry, its runs and their results. Raises ConfigError where a name is unknown,
+    and as :func:`trained`.
+    """
+    asked = chosen(entries, plan.names)
+    runs = trained(asked, plan)
+    return [row(*group) for group in zip(asked, runs, evaluated(runs), strict=True)]
 
 
 def costs(runs: Sequence[Row]) -> Row:

@@ -42,8 +42,7 @@ def run(plan: Plan) -> list[Row]:
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    chosen = pattern.chosen(entries(), plan.names)
-    return pattern.measured(_row, chosen, plan)
+    return pattern.measured(_row, entries(), plan)
 
 
 def entries() -> list[Entry]:

@@ -78,8 +78,7 @@ def run(plan: Plan) -> list[Row]:
     Raises:
         ConfigError: a name is unknown. TrainingError: a run failed.
     """
-    chosen = pattern.chosen(entries(plan.scenario), plan.names)
-    return pattern.measured(_row, chosen, plan)
+    return pattern.measured(_row, entries(plan.scenario), plan)
 
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
