@@ -156,7 +156,10 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
     A key that is younger than the checkpoint counts as its default there, and what the method of
     training does not read may differ.
     """
-    stored = _flat(to_dict(Config())) | _flat(entry(path, content, "config"))
+    settings = entry(path, content, "config")
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
+    stored = _flat(to_dict(Config())) | _flat(settings)
     wanted = _flat(to_dict(config))
     same_files = _compare_files(config, stored, wanted)
     differing = [
