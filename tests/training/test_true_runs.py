@@ -58,7 +58,10 @@ def test_flipped_bits_of_a_checkpoint_are_refused(run: Path) -> None:
     file = RunFolder(run).best
     content = file.read_bytes()
     generator = np.random.default_rng(0)
-    places = [*generator.integers(len(content), size=40), *range(len(content) - 90, len(content))]
+    places = [
+        *generator.integers(len(content), size=25),
+        *range(len(content) - 90, len(content), 3),
+    ]
     for place in places:
         changed = bytearray(content)
         changed[place] ^= 4
@@ -279,7 +282,7 @@ def test_a_damaged_trajectory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_in_a_save_says_what_is_whole_and_the_run_goes_on_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(content: Any, stream: Any) -> None:
         if content["progress"]["episode"] >= 6:
@@ -294,18 +297,18 @@ def test_a_full_disk_in_a_save_says_what_is_whole_and_the_run_goes_on_later(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     run, save = tmp_path / "run", torch.save
-    with monkeypatch.context() as patch, pytest.raises(CheckpointError) as refused:
-        patch.setattr(torch, "save", full)
-        train(toy_config(episodes=12), run)
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError) as refused:
+        train(toy_config(), run)
+    monkeypatch.setattr(torch, "save", save)
     said = str(refused.value)
     assert "No space left on device" in said
     assert "MiB of space free" in said
     assert "the last checkpoint is whole: then run the same command with --resume" in said
     assert "enforce" not in said
-    train(toy_config(episodes=12), run, resume=True)
-    train(toy_config(episodes=12), tmp_path / "whole")
-    assert_equal(stored(run), stored(tmp_path / "whole"))
-    assert without_seconds(run) == without_seconds(tmp_path / "whole")
+    train(toy_config(), run, resume=True)
+    assert_equal(stored(run), stored(finished))
+    assert without_seconds(run) == without_seconds(finished)
 
 
 def test_a_full_disk_at_a_metrics_line_is_named(run: Path) -> None:
@@ -345,6 +348,38 @@ def test_a_read_only_run_is_evaluated_and_keeps_no_result(
     assert summary.evaluate_run(run, make_env=ToyEnv)["cost"] > 0
     assert "is read-only: its evaluation.json is not written" in capsys.readouterr().err
     assert not RunFolder(run).evaluation.exists()
+
+
+# Ranks
+
+
+@pytest.mark.mpi
+def test_the_lock_of_another_process_is_an_error_of_every_rank(run: Path, mpirun: Any) -> None:
+    code = """
+        import sys
+        sys.path[:0] = sys.argv[2:]
+        from hypemarl import mpi
+        from hypemarl.training import loop
+        from hypemarl.training.records import RunError
+        from toy import ToyEnv, toy_config
+        comm, config = mpi.world(), toy_config(episodes=9)
+        try:
+            loop.train(config, sys.argv[1], resume=True, make_env=ToyEnv, progress=False, comm=comm)
+        except RunError as error:
+            print(f"{comm.rank}: {error}", flush=True)
+        else:
+            print(f"{comm.rank}: trained", flush=True)
+    """
+    arguments, before = (str(run), str(Path(__file__).parent)), contents(run)
+    child = held_by_another(run)
+    out = mpirun(2, code, *arguments).splitlines()
+    child.kill()
+    child.wait()
+    assert sorted(line[0] for line in out) == ["0", "1"]
+    assert all(f"process {child.pid} on" in line for line in out)
+    (run / ".lock").unlink()
+    assert contents(run) == before
+    assert sorted(mpirun(2, code, *arguments).split("\n"))[1:] == ["0: trained", "1: trained"]
 
 
 # Mesh files
