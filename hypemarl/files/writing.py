@@ -57,7 +57,7 @@ def write_error(path: Path, error: OSError) -> WriteError:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**20
-    kept = "; its version from before is whole" if path.exists() else ""
+    kept = "; the file from before is whole" if path.exists() else ""
     advice = _ADVICE.get(error.errno or 0, "see to it that the folder can be written")
     return WriteError(
         f"{path}: not written: {error.strerror or error} ({free:.1f} MiB of space free there)"

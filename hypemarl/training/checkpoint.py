@@ -74,8 +74,9 @@ def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
     try:
         files.write_sealed(path, lambda stream: torch.save(content, stream))
     except files.WriteError as error:
-        kept = "the last checkpoint is whole" if path.exists() else "there is no checkpoint yet"
-        again = "--resume" if path.exists() else "--overwrite"
+        whole = path.with_name("last.pt").exists()  # of best.pt too: training goes on from there
+        kept = "the last checkpoint is whole" if whole else "there is no checkpoint yet"
+        again = "--resume" if whole else "--overwrite"
         raise CheckpointError(f"{error}; {kept}: then run the same command with {again}") from error
 
 
