@@ -41,6 +41,8 @@ _WAIT_FORWARDED = 0.3
 _WAIT_SHARED = 5.0
 _WAIT_PER_RANK = 0.5
 
+_SAID: set[str] = set()
+
 
 class LauncherMismatch(RuntimeError):
     """The launcher belongs to another MPI: its processes do not see each other."""
@@ -97,6 +99,13 @@ def _own_launcher() -> str:
         return f"the environment's own launcher: {own} -n {{ranks}} {sys.executable} ..."
     library = MPI.Get_library_version().splitlines()[0].strip().rstrip("\x00")
     return f"the mpirun of the MPI that mpi4py uses ({library})"
+
+
+def note(text: str) -> None:
+    """Say something once on stderr, on rank 0 of the world. Local."""
+    if text not in _SAID and MPI.COMM_WORLD.rank == 0:
+        _SAID.add(text)
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class MeshConfig:
 
     shape: Shape = key("square", "parametric shape, ignored where `file` is given")
     file: str | None = key(None, "a mesh file with named tags (.msh, or what meshio reads)")
+    files_sha256: str | None = key(
+        None, "content that the mesh's files must have; a run stores it, null takes any"
+    )
     element_size: float = key(0.05, "target edge length", above=0)
     lower: float = key(-1.0, "lower end of every coordinate")
     upper: float = key(1.0, "upper end of every coordinate")

@@ -57,7 +57,7 @@ class DevelopedStates:
     Args:
         solver: of the flow, used for marching; inflow: its profile; disc: circle and its local P2
             nodes; config: the flow's settings; folder: of the files (default:
-            :func:`~hypemarl.coupling.state_cache.cache_folder`).
+            :func:`hypemarl.files.cache_folder`).
 
     Collective, every method too.
     """
@@ -87,7 +87,8 @@ class DevelopedStates:
         """The developed state at (reynolds, angle); marches the solver where it is not known.
 
         Raises:
-            CacheError: a stored state is damaged or belongs to something else.
+            CacheError: a stored state belongs to something else.
+            OSError: the cache folder cannot be written; nothing was computed.
             SolverDiverged: the march left the trusted range.
         """
         name = tuple(float(value) for value in parameters)
@@ -99,6 +100,7 @@ class DevelopedStates:
         stored = self.cache.load(parameters)
         if stored is not None:
             return stored
+        self.cache.check_writable()  # before what may take minutes
         at_base = np.array_equal(parameters, self.base)
         state = self._from_rest() if at_base else self._continued(parameters)
         self.cache.save(parameters, state)

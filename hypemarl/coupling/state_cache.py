@@ -1,8 +1,8 @@
 """Flow states on disk, whatever the number of ranks that wrote them or read them.
 
-A file is an .npz with the state's nodal arrays in the order of the nodes' coordinates, those
-coordinates, the facts that the state belongs to (JSON) and a checksum. Its name is the hash of the
-facts, and the facts are compared again on reading.
+A file is a sealed .npz (:mod:`hypemarl.files`) with the state's nodal arrays in the order of the
+nodes' coordinates, those coordinates and the facts that the state belongs to (JSON). Its name is
+the hash of the facts, and the facts are compared again on reading.
 """
 
 from __future__ import annotations
@@ -10,30 +10,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hypemarl.mpi import on_root, raise_together
+from hypemarl import files
+from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
 SAME_PLACE = 1e-9  # largest distance of a stored node from the mesh's, in units of the domain
 
 
 class CacheError(RuntimeError):
-    """A stored state is damaged or belongs to something else. Raised on every rank."""
-
-
-def cache_folder() -> Path:
-    """``$HYPEMARL_CACHE``, else ``hypemarl`` in the user's cache folder."""
-    given = os.environ.get("HYPEMARL_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "hypemarl"
+    """A stored state belongs to something else. Raised on every rank."""
 
 
 class StateCache:
@@ -41,7 +32,9 @@ class StateCache:
 
     Args:
         solver: of the flow; facts: JSON-able names and values that every state of this flow
-            depends on; folder: where files lie (default: :func:`cache_folder`).
+            depends on; folder: where files lie (default: :func:`hypemarl.files.cache_folder`).
+
+    What killed writers left there is removed.
     """
 
     def __init__(
@@ -49,7 +42,8 @@ class StateCache:
     ) -> None:
         self.solver, self.space, self.comm = solver, solver.space, solver.comm
         self.facts = facts
-        self.folder = folder or cache_folder()
+        self.folder = folder or files.cache_folder(note)
+        on_root(self.comm, lambda: files.remove_leftovers(self.folder) and None)
 
     def path(self, parameters: np.ndarray) -> Path:
         """The file of the state at ``parameters``. Local."""
@@ -57,17 +51,19 @@ class StateCache:
         return self.folder / f"flow-{digest[:32]}.npz"
 
     def load(self, parameters: np.ndarray) -> FlowState | None:
-        """The stored state, None where there is none. Collective.
+        """The stored state, None where there is none that is whole. Collective.
+
+        A damaged file is told of and counts as none.
 
         Raises:
-            CacheError: on every rank, when the file is damaged or was made for something else.
+            CacheError: on every rank, when the file was made for something else.
         """
         path, key = self.path(parameters), self._key(parameters)
         stored = on_root(self.comm, lambda: _read(path, key) if path.is_file() else None)
         return None if stored is None else self._distribute(stored, path)
 
     def save(self, parameters: np.ndarray, state: FlowState) -> Path:
-        """Write a state for good (a temporary file that is then renamed). Collective.
+        """Write a state for good. Collective.
 
         Raises:
             OSError: on every rank, when the folder cannot be written.
@@ -76,8 +72,12 @@ class StateCache:
         arrays = self._gather(state)
         with raise_together(self.comm):
             if arrays is not None:
-                _write(path, key, arrays)
+                files.write_arrays(path, {"key": np.array(key), **arrays})
         return path
+
+    def check_writable(self) -> None:
+        """Raise OSError on every rank where :meth:`save` could not write. Collective."""
+        on_root(self.comm, lambda: files.check_writable(self.folder, files.CACHE_REMEDY))
 
     def _key(self, parameters: np.ndarray) -> str:
         facts = {**self.facts, "parameters": [float(value) for value in parameters]}
@@ -150,26 +150,18 @@ def _refusal(path: Path, reason: str) -> str:
     return f"{path}: stored flow state not used: {reason}; delete the file to compute it again"
 
 
-def _checksum(key: str, arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(key.encode())
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name], dtype="<f8").tobytes())
-    return digest.hexdigest()
-
-
-def _read(path: Path, key: str) -> dict[str, np.ndarray]:
+def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = dict(file.items())
-        found, checksum = str(stored.pop("key")), str(stored.pop("checksum"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CacheError(_refusal(path, f"the file is damaged ({error})")) from error
+        stored, sealed = files.read_arrays(path)
+    except (files.DamagedError, OSError) as error:
+        note(f"{error}; the flow is computed again")
+        return None
+    found = str(stored.pop("key", ""))
     if found != key:
         raise CacheError(_refusal(path, _difference(found, key)))
-    missing = {field.name for field in dataclasses.fields(FlowState)} - stored.keys()
-    if missing or checksum != _checksum(key, stored):
-        raise CacheError(_refusal(path, "the file is damaged (its checksum does not match)"))
+    if not sealed or {field.name for field in dataclasses.fields(FlowState)} - stored.keys():
+        note(f"{path}: a stored flow without a checksum, from before there were; computed again")
+        return None
     return stored
 
 
@@ -182,15 +174,3 @@ def _difference(found: str, key: str) -> str:
     want = json.loads(key)
     names = sorted(n for n in have.keys() | want.keys() if have.get(n) != want.get(n))
     return f"it belongs to another {', '.join(names)}"
-
-
-def _write(path: Path, key: str, arrays: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, key=key, checksum=_checksum(key, arrays), **arrays)  # type: ignore
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, mesh_files
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.density_fluid import DensityFluidPlant
 from hypemarl.coupling.flow import FlowPlant
@@ -17,7 +17,7 @@ from hypemarl.coupling.shape_unsteady import UnsteadyShapePlant
 from hypemarl.envs.external import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
-from hypemarl.mpi import world
+from hypemarl.mpi import on_root, world
 
 
 def _density(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
@@ -49,7 +49,8 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
     """The environment of ``config`` on ``comm`` (default: the world). Collective.
 
     A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array
-    calls and no plant.
+    calls and no plant. Raises ConfigError where the files of the mesh are not those that ``config``
+    was bound to (:mod:`hypemarl.config.mesh_files`).
 
     Example:
         >>> from hypemarl import config, envs
@@ -58,4 +59,6 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
     """
     if config.system == "external":
         return ExternalEnv(config, comm or world())
-    return PDEEnv(SYSTEMS[config.system](config, comm or world()), config)
+    comm = comm or world()
+    on_root(comm, lambda: mesh_files.check(config))
+    return PDEEnv(SYSTEMS[config.system](config, comm), config)

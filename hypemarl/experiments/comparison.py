@@ -13,7 +13,8 @@ import numpy as np
 
 from hypemarl.experiments import pattern
 from hypemarl.experiments.pattern import Plan, Row
-from hypemarl.experiments.results import Entry, validation_costs, write_text
+from hypemarl.experiments.results import Entry, validation_costs
+from hypemarl.files import write_text
 from hypemarl.visualisation.curves import draw_groups, read_validation
 
 SCENARIO = "density-vacuum"

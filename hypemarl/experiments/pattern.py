@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import ConfigError
-from hypemarl.experiments.results import Entry, jobs_of, train_missing, write_text
+from hypemarl.experiments.results import Entry, jobs_of, train_missing
+from hypemarl.files import write_text
 from hypemarl.training import summary
 from hypemarl.training.records import read_metrics, write_json
 from hypemarl.visualisation.table import format_table

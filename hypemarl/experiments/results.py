@@ -17,10 +17,10 @@ from typing import Any
 from hypemarl import config as configuration
 from hypemarl.experiments import optima
 from hypemarl.experiments.pictures import draw_curves
+from hypemarl.files import write_text
 from hypemarl.training import summary
-from hypemarl.training.checkpoint import write_atomically
 from hypemarl.training.jobs import Job, continue_flags, run_jobs
-from hypemarl.training.records import RunFolder, read_metrics, write_json
+from hypemarl.training.records import RunError, RunFolder, read_metrics, write_json
 from hypemarl.training.table import columns, flat, summarise
 from hypemarl.visualisation.table import format_table
 
@@ -208,11 +208,11 @@ def validation_costs(run_dirs: Sequence[Path]) -> str:
     return stream.getvalue()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda stream: stream.write(text.encode()))
-
-
 def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    try:
+        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{path}: expected the numbers of this table's scenarios as a JSON object, got "
+            f"something else ({error}); restore it, or remove it to make every scenario anew"
+        ) from error

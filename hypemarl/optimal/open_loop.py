@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from hypemarl.config import EnvConfig, to_dict
-from hypemarl.coupling.state_cache import cache_folder
+from hypemarl import files
+from hypemarl.config import EnvConfig, mesh_files, to_dict
 from hypemarl.envs.parallel import PDEEnv
-from hypemarl.mpi import on_root, raise_together
+from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
@@ -75,14 +75,15 @@ class OpenLoop:
 
     Args:
         env: whose plant has an adjoint; folder: of stored optima, by default ``optima`` in the
-            cache folder (``$HYPEMARL_CACHE``).
+            cache folder (:func:`hypemarl.files.cache_folder`).
 
-    Collective, every method too.
+    What killed writers left in the folder is removed. Collective, every method too.
     """
 
     def __init__(self, env: PDEEnv, folder: Path | None = None) -> None:
         self.env, self.plant, self.comm = env, env.plant, env.comm
-        self.folder = folder or cache_folder() / "optima"
+        self.folder = folder or files.cache_folder(note) / "optima"
+        on_root(self.comm, lambda: files.remove_leftovers(self.folder) and None)
         self.shape = (env.control_steps, env.n_agents, env.action_size)
 
     @staticmethod
@@ -94,6 +95,10 @@ class OpenLoop:
     def episode(self) -> EpisodeAdjoint:
         """Gradients of whole episodes; the adjoint is built when first wanted."""
         return EpisodeAdjoint(adjoint_of(self.plant))
+
+    @cached_property
+    def _mesh_content(self) -> str | None:
+        return mesh_files.content(self.env.config)
 
     def solve(
         self,
@@ -113,10 +118,12 @@ class OpenLoop:
 
         Raises:
             SolverDiverged: on every rank, when zero control already leaves the trusted range.
+            OSError: on every rank, before the search, when its result could not be stored.
         """
         known = self.load(parameters)
         if known is not None and known.converged(tolerance) and not starts:
             return known
+        on_root(self.comm, lambda: files.check_writable(self.folder, files.CACHE_REMEDY))
         zero = np.zeros(self.shape)
         reference = _Search(self, parameters, 1.0, progress)
         uncontrolled, slope = reference.evaluate(zero)
@@ -133,8 +140,7 @@ class OpenLoop:
 
     def load(self, parameters: np.ndarray) -> Optimum | None:
         """The stored optimum, None where there is none or the discretisation has changed since."""
-        path = self.path(parameters)
-        stored = on_root(self.comm, lambda: _read(path))
+        stored = on_root(self.comm, lambda: _read(self.path(parameters)))
         if stored is None:
             return None
         try:
@@ -151,6 +157,9 @@ class OpenLoop:
             for name, value in differing(to_dict(self.env.config), to_dict(EnvConfig())).items()
             if name not in NOT_PHYSICS and not name.startswith("reward")
         }
+        if self._mesh_content is not None:  # whatever the files are called
+            mesh = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
+            env["mesh"] = mesh | {"files_sha256": self._mesh_content}
         facts = {"env": env, "parameters": [float(value) for value in parameters]}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode())
         return self.folder / f"optimum-{digest.hexdigest()[:32]}.npz"
@@ -159,10 +168,7 @@ class OpenLoop:
         with raise_together(self.comm):
             if self.comm.rank == 0:
                 path = self.path(optimum.parameters)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_suffix(".partial.npz")
-                np.savez_compressed(partial, **vars(optimum))
-                partial.replace(path)
+                files.write_arrays(path, vars(optimum), compress=True)
 
     @property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -259,14 +265,17 @@ def differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
 def _read(path: Path) -> Optimum | None:
     if not path.is_file():
         return None
-    names = [item.name for item in dataclasses.fields(Optimum)]
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            values: dict[str, Any] = {
-                name: stored[name] if stored[name].ndim else stored[name].item() for name in names
-            }
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise RuntimeError(f"{path}: not a stored optimum ({error}); delete the file") from error
+        stored, sealed = files.read_arrays(path)
+        values: dict[str, Any] = {
+            item.name: stored[item.name] if stored[item.name].ndim else stored[item.name].item()
+            for item in dataclasses.fields(Optimum)
+        }
+    except (files.DamagedError, OSError, KeyError) as error:
+        note(f"{path}: not a stored optimum that is whole ({error}); it counts as unknown")
+        return None
+    if not sealed:
+        note(f"{path.parent}: optima from before checksums, trusted where they cost what they say")
     return Optimum(**values)
 
 

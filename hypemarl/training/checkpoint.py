@@ -1,24 +1,27 @@
-"""Checkpoints: written atomically, loaded without executing pickled code.
+"""Checkpoints: written atomically, verified by a checksum, loaded without executing pickled code.
 
 A checkpoint is a dictionary of tensors, numbers, strings, lists and dictionaries with the header
 ``format``, ``version`` and ``config``. Everything that decides how training goes on is in it, so
-that a resumed run equals the uninterrupted one. All calls are local: rank 0 makes them.
+that a resumed run equals the uninterrupted one. From version 2 on its file is sealed
+(:mod:`hypemarl.files`); version 1, from before, loads with a note. All calls are local: rank 0
+makes them.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
-from hypemarl.config import Config, to_dict
+from hypemarl import files
+from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.mpi import note
 
 FORMAT = "hypemarl-checkpoint"
-VERSION = 1
+VERSION = 2
+BEFORE_CHECKSUMS = 1
 
 # What may differ between a run and its continuation without changing what was learned so far.
 FREE_KEYS = frozenset(
@@ -61,9 +64,20 @@ class CheckpointError(RuntimeError):
 
 
 def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
-    """Write ``state`` under the header; the old file stays whole until the new one is."""
+    """Write ``state`` under the header; the old file stays whole until the new one is.
+
+    Raises:
+        CheckpointError: the file system refused, as on a full disk.
+    """
+    path = Path(path)
     content = {"format": FORMAT, "version": VERSION, "config": to_dict(config), **state}
-    write_atomically(Path(path), lambda stream: torch.save(content, stream))
+    try:
+        files.write_sealed(path, lambda stream: torch.save(content, stream))
+    except files.WriteError as error:
+        whole = path.with_name("last.pt").exists()  # of best.pt too: training goes on from there
+        kept = "the last checkpoint is whole" if whole else "there is no checkpoint yet"
+        again = "--resume" if whole else "--overwrite"
+        raise CheckpointError(f"{error}; {kept}: then run the same command with {again}") from error
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -71,25 +85,32 @@ def load(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; train first, or name another run")
+    restore_it = "restore it from a copy, or train again with --overwrite"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).strip().splitlines()
+        with files.open_sealed(path) as (stream, sealed):
+            content = _read(path, stream)
+    except files.DamagedError as error:
+        raise CheckpointError(f"{error}; {restore_it}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {restore_it}") from error
+    _check_header(path, content)
+    if content["version"] == BEFORE_CHECKSUMS:
+        note(f"{path}: written before checkpoints had checksums, so that damage is not noticed")
+    elif not sealed:
+        raise CheckpointError(f"{path}: damaged: its checksum is missing; {restore_it}")
+    return dict(content)
+
+
+def _read(path: Path, stream: Any) -> Any:
+    try:
+        return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # anything: a damaged file of version 1, or none of ours
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path}: expected a {FORMAT} file, got {path.stat().st_size} bytes that do not load "
-            f"as plain tensors (truncated, foreign, or holding code: "
-            f"{reason[0] if reason else type(error).__name__}); "
+            f"as plain tensors (truncated, foreign, or holding code: {reason[:200]}); "
             "restore it from a copy, or train again with --overwrite"
         ) from error
-    _check_header(path, content)
-    return dict(content)
 
 
 def _check_header(path: Path, content: Any) -> None:
@@ -98,10 +119,35 @@ def _check_header(path: Path, content: Any) -> None:
         raise CheckpointError(
             f"{path}: expected format {FORMAT!r}, got {found!r}; it was not written by hypemarl"
         )
-    if content.get("version") != VERSION:
+    if content.get("version") not in (BEFORE_CHECKSUMS, VERSION):
         raise CheckpointError(
-            f"{path}: expected version {VERSION}, got {content.get('version')!r}; use the hypemarl "
-            "version that wrote it"
+            f"{path}: expected version {BEFORE_CHECKSUMS} or {VERSION}, got "
+            f"{content.get('version')!r}; use the hypemarl version that wrote it"
+        )
+
+
+def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
+    """What stands under nested names in a checkpoint. Raises :class:`CheckpointError`."""
+    value: Any = stored
+    for k, name in enumerate(names):
+        if not isinstance(value, Mapping) or name not in value:
+            raise CheckpointError(
+                f"{path}: lacks the entry {'.'.join(names[: k + 1])!r}; use the hypemarl version "
+                "that wrote it, or train again with --overwrite"
+            )
+        value = value[name]
+    return value
+
+
+def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterable[str]) -> None:
+    """Raise :class:`CheckpointError` where a whole state has other entries than ``expected``."""
+    wanted = {"format", "version", "config", *expected}
+    for name in sorted(wanted - stored.keys()):
+        entry(path, stored, name)
+    if unknown := sorted(map(str, stored.keys() - wanted)):
+        raise CheckpointError(
+            f"{path}: has entries that are unknown here: {', '.join(unknown)[:200]}; use the "
+            "hypemarl version that wrote it"
         )
 
 
@@ -111,12 +157,16 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
     A key that is younger than the checkpoint counts as its default there, and what the method of
     training does not read may differ.
     """
-    stored = _flat(to_dict(Config())) | _flat(content["config"])
+    settings = entry(path, content, "config")
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
+    stored = _flat(to_dict(Config())) | _flat(settings)
     wanted = _flat(to_dict(config))
+    same_files = _compare_files(config, stored, wanted)
     differing = [
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())
-        if name not in FREE_KEYS and stored.get(name) != wanted.get(name)
+        if name not in FREE_KEYS | same_files and stored.get(name) != wanted.get(name)
         if not _idle(name, wanted["training.method"])
     ]
     if differing:
@@ -124,6 +174,28 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
             f"{path}: written by another configuration: {'; '.join(differing)}. Take these "
             "settings back, or start a new run folder"
         )
+
+
+def _compare_files(
+    config: Config, stored: dict[str, Any], wanted: dict[str, Any]
+) -> frozenset[str]:
+    """Make what both say of mesh files comparable; returns the keys that need no comparison.
+
+    A file may have moved where its content is known to be the same.
+    """
+    names = frozenset(f"env.mesh.{name}" for name in mesh_files.NAMES)
+    for name in names:
+        for settings in (stored, wanted):
+            if settings[name] is not None:
+                settings[name] = str(Path(settings[name]).absolute())
+    if stored[mesh_files.HASH] is None:  # from before there were hashes, or without files
+        return frozenset({mesh_files.HASH})
+    if wanted[mesh_files.HASH] is None:
+        try:
+            wanted[mesh_files.HASH] = mesh_files.content(config.env)
+        except ConfigError:  # gone: it differs from what is stored
+            return frozenset()
+    return names
 
 
 def _idle(name: str, method: str) -> bool:
@@ -140,9 +212,11 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
     for name, (loader, state) in parts.items():
         try:
             loader(state)
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            missing = isinstance(error, KeyError)
+            reason = f"it lacks {error}" if missing else " ".join(str(error).split())[:300]
             raise CheckpointError(
-                f"{path}: its {name} does not fit this run ({error}); evaluate or resume it with "
+                f"{path}: its {name} does not fit this run ({reason}); evaluate or resume it with "
                 "the configuration that wrote it"
             ) from error
 
@@ -157,17 +231,3 @@ def _items(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
             yield from _items(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, sync it, and put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

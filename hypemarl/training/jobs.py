@@ -18,7 +18,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hypemarl.config import Config, to_yaml
-from hypemarl.training.checkpoint import CheckpointError, check_config, load, write_atomically
+from hypemarl.files import write_text
+from hypemarl.training.checkpoint import CheckpointError, check_config, load
 from hypemarl.training.loop import TrainingError, is_finished
 from hypemarl.training.records import RunFolder
 
@@ -40,8 +41,7 @@ class Job:
     def command(self, flags: Sequence[str]) -> list[str]:
         """The child's command line; the configuration stands in ``job.yaml`` of the run folder."""
         file = self.run_dir / "job.yaml"
-        text = to_yaml(self.config).encode()
-        write_atomically(file, lambda stream: stream.write(text))
+        write_text(file, to_yaml(self.config))
         program = [sys.executable, "-m", "hypemarl", "train", str(file)]
         return [*program, "--run", str(self.run_dir), "--quiet", *flags]
 
@@ -64,11 +64,12 @@ def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
 def run_jobs(jobs: Sequence[tuple[Job, list[str]]], parallel: int, *, progress: bool) -> None:
     """Run all jobs with their flags, at most ``parallel`` at a time.
 
-    Raises RunError where a folder is occupied, before any job starts, and TrainingError where one
-    fails, with the end of its log; the others come to their ends. Ctrl-C reaches the children too:
-    they finish their episodes and save.
+    Raises RunError where a folder is occupied or locked, before any job starts, and TrainingError
+    where one fails, with the end of its log; the others come to their ends. Ctrl-C reaches the
+    children too: they finish their episodes and save.
     """
     for job, flags in jobs:
+        RunFolder(job.run_dir).check_unlocked()
         if not flags:
             RunFolder(job.run_dir).check_free()
     waiting, running, failed = list(jobs), dict[int, tuple[Job, subprocess.Popen]](), list[Job]()

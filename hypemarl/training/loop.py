@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 from hypemarl import mpi
-from hypemarl.config import Config
+from hypemarl.config import Config, mesh_files
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
 from hypemarl.training.progress import TrainingError
-from hypemarl.training.records import RunFolder
+from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
 from hypemarl.training.trainer import Trainer
 
@@ -46,48 +47,71 @@ def train(
     ``comm.size / ranks_per_env`` environments run at once and fill one replay; an error on some
     ranks only then ends the world with one message. The first Ctrl-C (or SIGTERM) lets the episode
     end, saves and returns; a second one stops at once, and ``resume`` then goes on from the last
-    checkpoint.
+    checkpoint. The folder is locked meanwhile; nothing in it changes before ``config`` and what is
+    stored were found to fit. Mesh files are bound to the run by path and content.
 
     Returns: episode, step, seconds, best_cost, best_episode, uncontrolled, failures, groups,
         interrupted.
-    Raises: ValueError (ranks do not split), RunError (folder occupied), CheckpointError (cannot
-        resume), TrainingError.
+    Raises: ValueError (ranks do not split), RunError (folder occupied or locked by a process that
+        runs), ConfigError (mesh file missing), CheckpointError (cannot resume), TrainingError.
     """
     comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
     stored: dict[str, Any] | None = None
-    with mpi.one_fate(comm):
-        split = Groups(comm, ranks_per_env)
-        with mpi.raise_together(comm):
-            if split.root:
-                stored = _open_run(folder, config, resume=resume, overwrite=overwrite)
-        env = make_env(config.env, comm=split.own)
-    try:
+    with ExitStack() as closing:
         with mpi.one_fate(comm):
-            trainer = Trainer(config, env, folder, split)
+            split = Groups(comm, ranks_per_env)
+            closing.callback(split.close)
+            bound = mpi.on_root(comm, lambda: mesh_files.bind(config))
+            with mpi.raise_together(comm):
+                if split.root:
+                    closing.callback(_claim(folder, resume, overwrite))
+                    stored = _stored(folder, bound) if resume else None
+            env = make_env(bound.env, comm=split.own)
+            closing.callback(env.close)
+        with mpi.one_fate(comm):
+            trainer = Trainer(bound, env, folder, split)
             with mpi.raise_together(comm):
                 trainer.start(stored)
+                if split.root:
+                    folder.begin(bound, resume=resume, overwrite=overwrite)
+                    trainer.open_records()
             # only ranks that hold an agent import torch
             limit = torch_threads(config.training.threads) if trainer.acts else nullcontext()
             with deferred_interrupt(split.root) as interrupted, limit:
                 return trainer.run(interrupted, progress=progress)
-    finally:
-        env.close()
-        split.close()
 
 
-def _open_run(
-    folder: RunFolder, config: Config, *, resume: bool, overwrite: bool
-) -> dict[str, Any] | None:
+def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], None]:
+    """Lock the folder where these flags allow to train into it; returns how to let go. Local."""
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
-    stored = None
-    if resume and folder.last.exists():
-        stored = checkpoint.load(folder.last)
-        checkpoint.check_config(folder.last, stored, config)
-    elif resume and not folder.exists():
+    if resume and not folder.exists():
         raise CheckpointError(f"{folder.path}: nothing to resume; train without --resume first")
-    folder.begin(config, resume=resume, overwrite=overwrite)
+    if not (resume or overwrite):
+        folder.check_free()
+    lock = folder.lock()
+    if lock.note is not None:
+        mpi.note(lock.note)
+    folder.remove_leftovers()
+    return lock.release
+
+
+def _stored(folder: RunFolder, config: Config) -> dict[str, Any] | None:
+    """The checkpoint that ``config`` goes on from, None where none was written yet. Local."""
+    if folder.metrics.is_file():
+        read_metrics(folder.metrics)
+    if not folder.last.exists():
+        mpi.note(f"{folder.last} is not there: training begins with the first episode")
+        return None
+    stored = checkpoint.load(folder.last)
+    checkpoint.check_config(folder.last, stored, config)
+    trained = checkpoint.entry(folder.last, stored, "progress", "episode")
+    if trained > config.training.episodes:
+        raise CheckpointError(
+            f"{folder.last}: {trained} episodes are trained already, training.episodes is "
+            f"{config.training.episodes}: name {trained} or more, or begin anew with --overwrite"
+        )
     return stored
 
 
@@ -97,6 +121,7 @@ def is_finished(run_dir: str | Path, config: Config) -> bool:
     try:
         stored = checkpoint.load(folder.last)
         checkpoint.check_config(folder.last, stored, config)
+        trained = checkpoint.entry(folder.last, stored, "progress", "episode")
     except CheckpointError:
         return False
-    return int(stored["progress"]["episode"]) == config.training.episodes
+    return bool(trained == config.training.episodes)

@@ -5,7 +5,7 @@
     runs/<name>/config.yaml        the resolved configuration
                metrics.jsonl      one object per line, see below
                tensorboard/       the same numbers as events
-               checkpoints/       last.pt, best.pt
+               checkpoints/       last.pt, best.pt, records.npz (a copy of config and metrics)
                evaluation.json    result of ``hypemarl evaluate``
                trajectory.npz     one recorded episode
                uncontrolled.npz   the same episode without control (flows)
@@ -14,13 +14,16 @@ Every line of ``metrics.jsonl`` has ``kind``, ``episode`` (from 1), ``step`` (co
 and ``seconds``. Kinds: ``episode`` (return_mean, cost, length, random), ``update`` (losses,
 averaged over an episode), ``validation`` (cost, cost_std, uncontrolled, failures), ``failure``
 (failure, length), ``diagnostic`` (see :mod:`hypemarl.agents.diagnostics`), ``warning`` (warning,
-text). Numbers that are not finite are written as null. Writing is for rank 0 only.
+text), ``gap`` (missing, first, last: episodes whose records were lost before a resume). Numbers
+that are not finite are written as null. Writing is for rank 0 only, and for one process at a time:
+while it trains, ``.lock`` in the folder says which.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,17 +33,17 @@ import numpy as np
 import yaml
 
 from hypemarl import config as configuration
+from hypemarl import files
 from hypemarl.config import Config
-from hypemarl.training.checkpoint import write_atomically
+from hypemarl.mpi import note
+from hypemarl.training import metrics, record_copy
+from hypemarl.training.metrics import Gap, Metric, RunError
+from hypemarl.training.record_copy import Records
 
-Metric = dict[str, Any]
+__all__ = ["Metric", "Recorder", "RunError", "RunFolder", "read_metrics", "read_trajectory"]
 
 MOVING = ("actions", "density", "velocity", "pressure", "vorticity")
 """What is kept for every frame of a trajectory, also where it happens not to change."""
-
-
-class RunError(RuntimeError):
-    """A run folder is missing, occupied or damaged."""
 
 
 class RunFolder:
@@ -53,6 +56,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
+        self.copy = self.path / "checkpoints" / "records.npz"
         self.evaluation = self.path / "evaluation.json"
         self.trajectory = self.path / "trajectory.npz"
         self.uncontrolled = self.path / "uncontrolled.npz"
@@ -69,15 +73,42 @@ class RunFolder:
                 "--overwrite, or name another folder"
             )
 
+    def lock(self) -> files.FolderLock:
+        """Hold the folder, which is made where it is missing, against other writers.
+
+        Raises:
+            RunError: another process trains into it; WriteError: it cannot be written.
+        """
+        try:
+            return files.FolderLock(self.path)
+        except files.LockedError as error:
+            raise RunError(self._occupied(error)) from error
+
+    def check_unlocked(self) -> None:
+        """Raise :class:`RunError` where a process trains into the folder; changes nothing."""
+        try:
+            files.check_unlocked(self.path)
+        except files.LockedError as error:
+            raise RunError(self._occupied(error)) from error
+
+    def _occupied(self, error: files.LockedError) -> str:
+        return (
+            f"{self.path}: another run writes there: {error}; let it end, stop it, or name another "
+            "folder by --run"
+        )
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed writers left."""
+        for folder in (self.path, self.last.parent):
+            files.remove_leftovers(folder)
+
     def begin(self, config: Config, *, resume: bool, overwrite: bool) -> None:
         """Claim the folder for ``config``. Raises :class:`RunError` where a run is in it."""
         if not (resume or overwrite):
             self.check_free()
         if overwrite and not resume:
             self._clear()
-        self.path.mkdir(parents=True, exist_ok=True)
-        text = configuration.to_yaml(config).encode()
-        write_atomically(self.config, lambda stream: stream.write(text))
+        files.write_text(self.config, configuration.to_yaml(config))
 
     def _clear(self) -> None:
         """Remove the files of a run and nothing else that may be in the folder."""
@@ -92,16 +123,28 @@ class RunFolder:
         """The resolved configuration of the run. Raises :class:`RunError` where there is none."""
         if not self.config.is_file():
             raise RunError(f"{self.path} is no run folder: it has no config.yaml")
-        return configuration.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        config = configuration.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        kept = record_copy.read(self.copy)
+        if kept is not None and kept.config != self.config.read_bytes():
+            note(f"{self.config} was changed since the last checkpoint; it is taken as it is now")
+        return config
 
 
 class Recorder:
-    """Appends metrics to a run folder, one flushed line each, and to TensorBoard."""
+    """Appends metrics to a run folder, one line at a time, and to TensorBoard.
+
+    Attributes:
+        gap: episodes of the part that is continued whose records are lost, or None.
+    """
 
     def __init__(self, folder: RunFolder, *, tensorboard: bool, after_episode: int = 0) -> None:
         """``after_episode``: later lines belong to a part of the run that is repeated: dropped."""
-        truncate_metrics(folder.metrics, after_episode)
-        self._stream = folder.metrics.open("a", encoding="utf-8")
+        self.folder = folder
+        self.gap = continue_metrics(folder, after_episode)
+        try:
+            self._stream = folder.metrics.open("ab", buffering=0)
+        except OSError as error:
+            raise files.write_error(folder.metrics, error) from error
         self._writer: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -109,15 +152,55 @@ class Recorder:
             self._writer = SummaryWriter(str(folder.tensorboard), purge_step=after_episode + 1)
 
     def write(self, kind: str, episode: int, step: int, seconds: float, **values: Any) -> None:
-        """Append one line; finite numbers also go to TensorBoard under ``kind/name``."""
+        """Append one line; finite numbers also go to TensorBoard under ``kind/name``.
+
+        Raises:
+            RunError: the file system refused, as on a full disk.
+        """
         head = {"kind": kind, "episode": episode, "step": step, "seconds": round(seconds, 3)}
-        self._stream.write(json.dumps(plain(head | values), allow_nan=False) + "\n")
-        self._stream.flush()
+        line = memoryview((json.dumps(plain(head | values), allow_nan=False) + "\n").encode())
+        try:
+            while line:
+                line = line[self._stream.write(line) :]
+            self._draw(kind, episode, values)
+        except OSError as error:
+            raise self._refused(files.write_error(self.folder.metrics, error)) from error
+
+    def _draw(self, kind: str, episode: int, values: Mapping[str, Any]) -> None:
         if self._writer is None:
             return
         for name, value in values.items():
             if isinstance(value, int | float) and math.isfinite(value):
                 self._writer.add_scalar(f"{kind}/{name}", value, episode)
+
+    def sync(self) -> None:
+        """Make the records so far last, and keep a copy of them beside the checkpoints.
+
+        Raises:
+            RunError: the file system refused, or the folder was removed or replaced meanwhile.
+        """
+        file = self.folder.metrics
+        try:
+            os.fsync(self._stream.fileno())
+            if not os.path.samestat(os.fstat(self._stream.fileno()), file.stat()):
+                raise FileNotFoundError
+            records = Records(self.folder.config.read_bytes(), file.read_bytes())
+            record_copy.write(self.folder.copy, records)
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{self.folder.path}: {file.name} or {self.folder.config.name} was removed or "
+                "replaced while training went on, so that nothing more is written there; put the "
+                "folder back and --resume, or train again with --overwrite"
+            ) from error
+        except files.WriteError as error:
+            raise self._refused(error) from error
+        except OSError as error:
+            raise self._refused(files.write_error(file, error)) from error
+
+    def _refused(self, error: files.WriteError) -> RunError:
+        if self.folder.last.exists():
+            return RunError(f"{error}; the last checkpoint is whole: then go on with --resume")
+        return RunError(f"{error}; there is no checkpoint yet: then start with --overwrite")
 
     def close(self) -> None:
         """Close the files."""
@@ -139,43 +222,66 @@ def plain(value: Any) -> Any:
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object atomically; non-finite numbers become null."""
-    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
-    write_atomically(Path(path), lambda stream: stream.write(text.encode()))
+    files.write_text(Path(path), json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
 def read_metrics(path: str | Path) -> list[Metric]:
     """All lines of a run (folder or file); a last line that was cut while written is left out.
 
-    Raises :class:`RunError` where the file is missing or an inner line is damaged.
+    Lines that were changed since they were written are told of.
+
+    Raises :class:`RunError` where the file is missing or a line is damaged or no record.
     """
     path = Path(path)
     file = RunFolder(path).metrics if path.is_dir() else path
     if not file.is_file():
         raise RunError(f"{file}: no metrics there; name the folder of a run")
-    lines = file.read_text(encoding="utf-8").splitlines()
-    metrics = []
-    for number, line in enumerate(lines, 1):
-        try:
-            metrics.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise RunError(f"{file}:{number}: not a JSON object: {line[:60]!r}") from error
-    return metrics
+    kept = record_copy.read(RunFolder(file.parent).copy) if path.is_dir() else None
+    content = file.read_bytes()  # after the copy, which must be a beginning of it
+    if kept is not None and not content.startswith(kept.metrics):
+        note(f"{file} was changed since it was written; it is taken as it is now")
+    return [line.record for line in metrics.parse(content, file)]
 
 
-def truncate_metrics(file: Path, after_episode: int) -> None:
-    """Keep the lines up to and including ``after_episode``; a missing file stays missing."""
-    if not file.is_file():
-        return
-    kept = [line for line in read_metrics(file) if line["episode"] <= after_episode]
-    text = "".join(json.dumps(line) + "\n" for line in kept)
-    write_atomically(file, lambda stream: stream.write(text.encode()))
+def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
+    """Keep the lines up to and including ``after_episode``, on which a checkpoint counts.
+
+    What is lost of them is given back from the copy beside the checkpoint; what is not there
+    either is the answer. Changed lines stay as they are. Both is told of.
+    """
+    file = folder.metrics
+    own = metrics.parse(file.read_bytes() if file.is_file() else b"", file)
+    kept = record_copy.read(folder.copy)
+    copied = metrics.until(metrics.parse(kept.metrics, folder.copy) if kept else [], after_episode)
+    lines = metrics.until(own, after_episode)
+    lost = metrics.gap(lines, after_episode)
+    if lost and copied and metrics.gap(copied, after_episode) is None:
+        note(f"{file}: {_spell(lost, after_episode)}; they are given back from {folder.copy}")
+        lines, lost = copied, None
+    elif lost:
+        note(f"{file}: {_spell(lost, after_episode)}; the gap is marked there")
+    elif copied and metrics.joined(lines) != metrics.joined(copied):
+        note(f"{file} was changed since the checkpoint; it is taken as it is now")
+    text = metrics.joined(lines)
+    if file.is_file() or text:
+        if kept is not None:  # first the copy: it stays a beginning of the file
+            config = folder.config.read_bytes() if folder.config.exists() else kept.config
+            record_copy.write(folder.copy, Records(config, text))
+        files.write_atomically(file, lambda stream: stream.write(text))
+    return lost
+
+
+def _spell(lost: Gap, after_episode: int) -> str:
+    return (
+        f"the records of {lost.missing} of the {after_episode} episodes before the checkpoint are "
+        f"lost, from episode {lost.first} on"
+    )
 
 
 def write_trajectory(path: str | Path, trajectory: Mapping[str, Any]) -> None:
     """Write one episode, atomically; keys and shapes are those of :func:`read_trajectory`."""
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in trajectory.items()}
-    write_atomically(Path(path), lambda stream: np.savez_compressed(stream, **arrays))
+    files.write_arrays(Path(path), arrays, compress=True)
 
 
 def stack_frames(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -233,10 +339,17 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
     if not file.is_file():
         raise RunError(f"{file}: no trajectory there; record one with hypemarl render or simulate")
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            content: dict[str, Any] = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError) as error:
+        arrays, sealed = files.read_arrays(file)
+    except (files.DamagedError, OSError) as error:
         raise RunError(f"{file}: not a trajectory that loads ({error}); record it again") from error
+    content: dict[str, Any] = dict(arrays)
+    if missing := sorted({"times", "points", "actions"} - content.keys()):
+        raise RunError(
+            f"{file}: not a trajectory: it lacks {', '.join(missing)}; record it again with "
+            "hypemarl render --index or simulate --output"
+        )
+    if not sealed:
+        note(f"{file}: written before records had checksums, so that damage is not noticed")
     content["scheme"] = str(content.get("scheme", ""))
     content["kind"] = str(content.get("kind", kind_of(content)))
     return content

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl import mpi
+from hypemarl import files, mpi
 from hypemarl.config import Config, ConfigError, to_dict
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
@@ -28,13 +28,30 @@ def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tu
     agent: Any = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
-            file = folder.best if folder.best.exists() else folder.last
-            stored = checkpoint.load(file)
+            file, stored = best_checkpoint(folder)
             checkpoint.check_config(file, stored, config)
             agent = make_agent(config, spec_of(env))
-            checkpoint.restore(file, {"agent": (agent.load_state_dict, stored["agent"])})
+            state = checkpoint.entry(file, stored, "agent")
+            checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
+
+
+def best_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint of the best validation, or the last one, and its content. Local.
+
+    Where the best one was written and is gone, that is told of. Raises CheckpointError.
+    """
+    if folder.best.exists():
+        return folder.best, checkpoint.load(folder.best)
+    stored = checkpoint.load(folder.last)
+    if best := checkpoint.entry(folder.last, stored, "progress", "best_episode"):
+        last = checkpoint.entry(folder.last, stored, "progress", "episode")
+        mpi.note(
+            f"{folder.best} is missing: in place of the best policy, of episode {best}, the last "
+            f"one is taken, of episode {last}"
+        )
+    return folder.last, stored
 
 
 def evaluate_run(
@@ -72,6 +89,9 @@ def evaluate_runs(
     """
     comm = mpi.world() if comm is None else comm
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
+    read_only = [folder.path for folder in folders if not files.may_write(folder.path)]
+    for path in read_only:
+        mpi.note(f"{path} is read-only: its evaluation.json is not written")
     configs = [folder.read_config() for folder in folders]
     rows: dict[int, Row] = {}
     for members in _by_problem(configs):
@@ -92,7 +112,8 @@ def evaluate_runs(
     with mpi.raise_together(comm):
         if comm.rank == 0:
             for k, row in rows.items():
-                write_json(folders[k].evaluation, row)
+                if folders[k].path not in read_only:
+                    write_json(folders[k].evaluation, row)
     return [rows[k] for k in range(len(folders))]
 
 

@@ -18,7 +18,7 @@ from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
-from hypemarl.training.summary import trained_policy
+from hypemarl.training.summary import best_checkpoint, trained_policy
 
 if TYPE_CHECKING:
     from hypemarl.agents.world_model import WorldModel
@@ -82,8 +82,8 @@ def _world_model(folder: RunFolder, config: Config, env: Any, local: Any) -> Wor
 
     from hypemarl.agents.world_model import WorldModel
 
-    file = folder.best if folder.best.exists() else folder.last
+    file, stored = best_checkpoint(folder)
     model = WorldModel(local, spec_of(env), config.agent, config.seed, torch.device("cpu"))
-    state = checkpoint.load(file)["agent"]["model"]
+    state = checkpoint.entry(file, stored, "agent", "model")
     checkpoint.restore(file, {"surrogate": (model.load_state_dict, state)})
     return model

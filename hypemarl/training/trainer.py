@@ -45,17 +45,24 @@ class Trainer:
         self.recorder: Recorder
 
     def start(self, stored: dict[str, Any] | None) -> None:
-        """Build what learns, and on rank 0 continue what is ``stored``. Local."""
+        """Build what learns, and on rank 0 continue what is ``stored``. Local, writes nothing.
+
+        Raises:
+            CheckpointError: what is stored does not fit.
+        """
         self.method.start()
-        if not self.root:
-            return
-        if stored is not None:
+        if self.root and stored is not None:
             self._load(stored)
+
+    def open_records(self) -> None:
+        """Go on with the records of the episodes so far. Local, on rank 0."""
         self.recorder = Recorder(
             self.folder,
             tensorboard=self.settings.tensorboard,
             after_episode=self.progress.episode,
         )
+        if self.recorder.gap is not None:
+            self._record("gap", **self.recorder.gap._asdict())
 
     def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> dict[str, Any]:
         """Train to the last episode or the interrupt; returns the summary. Collective."""
@@ -199,6 +206,7 @@ class Trainer:
         with mpi.raise_together(self.comm):
             if not self.root:
                 return
+            self.recorder.sync()  # a checkpoint counts on the records before it
             state = {
                 "progress": vars(self.progress).copy(),
                 "parameters": seeding.generator_state(self.parameters),
@@ -208,23 +216,29 @@ class Trainer:
             checkpoint.save(path, state, self.config)
 
     def _load(self, stored: dict[str, Any]) -> None:
+        file = self.folder.last
+        own = ("progress", "parameters", *self.method.state_dict(whole=True))
+        checkpoint.check_entries(file, {"groups": 1} | stored, (*own, "groups"))
         checkpoint.restore(
-            self.folder.last,
+            file,
             {
                 "agent": (self.method.load_state_dict, stored),
                 "parameters": (
                     lambda state: seeding.set_generator_state(self.parameters, state),
                     stored["parameters"],
                 ),
+                "progress": (self._count_from, stored["progress"]),
             },
         )
-        self.progress = Progress(**stored["progress"])
         if (trained := stored.get("groups", 1)) != self.split.count:
             print(
                 f"note: {trained} environments at once so far, {self.split.count} from here on: "
                 "sound, but no longer what an uninterrupted run would give",
                 file=sys.stderr,
             )
+
+    def _count_from(self, progress: dict[str, Any]) -> None:
+        self.progress = Progress(**progress)
 
     def _summary(self, *, interrupted: bool) -> dict[str, Any]:
         return {

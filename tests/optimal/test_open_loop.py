@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,43 @@ def test_an_optimum_of_another_discretisation_does_not_count(loop: OpenLoop) -> 
     loop._save(replace(best, cost=best.cost * 1.01))
     assert path.exists()
     assert loop.load(PARAMETERS) is None
-    path.write_bytes(b"nothing")
-    with pytest.raises(RuntimeError, match="not a stored optimum"):
-        loop.load(PARAMETERS)
+
+
+def test_a_damaged_optimum_is_told_of_and_searched_again(
+    loop: OpenLoop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = loop.solve(PARAMETERS, tolerance=1e-2)
+    path = loop.path(PARAMETERS)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    for damaged in (bytes(content), b"nothing"):
+        path.write_bytes(damaged)
+        assert loop.load(PARAMETERS) is None
+        assert loop.solve(PARAMETERS, tolerance=1e-2).cost == best.cost
+        assert loop.load(PARAMETERS) is not None
+    assert "not a stored optimum that is whole" in capsys.readouterr().err
+    np.savez(path, **vars(best))  # as before checksums
+    assert loop.load(PARAMETERS) is not None
+    assert "optima from before checksums" in capsys.readouterr().err
+
+
+def test_an_unwritable_cache_is_refused_before_the_search(env: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    loop = OpenLoop(env, tmp_path / "file" / "optima")
+    loop.__dict__["episode"] = None  # any gradient would fail otherwise
+    with pytest.raises(OSError, match="cannot be written .*set HYPEMARL_CACHE"):
+        loop.solve(PARAMETERS)
+
+
+def test_an_optimum_belongs_to_the_content_of_a_mesh_file(env: Any, tmp_path: Path) -> None:
+    def path(name: str, content: str) -> Path:
+        (tmp_path / name).write_text(content)
+        loop = OpenLoop(env, tmp_path)
+        mesh = replace(env.config.mesh, file=str(tmp_path / name))
+        loop.env = SimpleNamespace(config=replace(env.config, mesh=mesh))  # type: ignore
+        return loop.path(PARAMETERS)
+
+    assert path("a.msh", "one") == path("b.msh", "one") != path("a.msh", "two")
 
 
 def test_what_agents_see_makes_no_other_problem_but_weights_do(env: Any, tmp_path: Path) -> None:

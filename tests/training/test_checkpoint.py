@@ -41,7 +41,7 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
     content = whole.read_bytes()
     for size in (*range(0, len(content), 50), len(content) - 1):
         file.write_bytes(content[:size])
-        with pytest.raises(CheckpointError, match=rf"last\.pt: expected .*got {size} bytes"):
+        with pytest.raises(CheckpointError, match=rf"got {size} bytes|checksum is missing"):
             checkpoint.load(file)
 
 
@@ -75,7 +75,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="got 'list'"):
         checkpoint.load(file)
     torch.save({"format": checkpoint.FORMAT, "version": 99}, file)
-    with pytest.raises(CheckpointError, match="expected version 1, got 99"):
+    with pytest.raises(CheckpointError, match="expected version 1 or 2, got 99"):
         checkpoint.load(file)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         checkpoint.load(tmp_path / "none.pt")

@@ -45,7 +45,7 @@ def test_a_damaged_inner_line_is_named(tmp_path: Path) -> None:
     folder = write(tmp_path, range(1, 4))
     lines = folder.metrics.read_text().splitlines()
     folder.metrics.write_text("\n".join([lines[0], lines[1][:10], lines[2]]))
-    with pytest.raises(RunError, match=r"metrics\.jsonl:2: not a JSON object"):
+    with pytest.raises(RunError, match=r"metrics\.jsonl:2: expected a JSON object"):
         records.read_metrics(tmp_path)
 
 

@@ -1,0 +1,74 @@
+"""Mesh files bound to a run: by absolute path, and by the hash of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypemarl import files
+from hypemarl.config.errors import ConfigError
+from hypemarl.config.schema import Config, EnvConfig
+
+HASH = "env.mesh.files_sha256"
+NAMES = ("file", "obstacle_file")
+"""Keys of ``env.mesh`` that name a file; in :func:`used` those that the mesh is made from."""
+
+
+def used(env: EnvConfig) -> dict[str, Path]:
+    """The files that the mesh is made from, by their key in ``env.mesh``."""
+    mesh = env.mesh
+    if env.system == "external":
+        return {}
+    if mesh.file is not None:
+        return {"file": Path(mesh.file)}
+    if mesh.obstacle == "points" and mesh.obstacle_file is not None:
+        return {"obstacle_file": Path(mesh.obstacle_file)}
+    return {}
+
+
+def content(env: EnvConfig) -> str | None:
+    """SHA-256 of the files' contents, None where the mesh needs no file. Local.
+
+    Raises:
+        ConfigError: a file is missing or cannot be read.
+    """
+    digests = []
+    for name, path in used(env).items():
+        try:
+            digests.append(files.content_hash(path))
+        except OSError as error:
+            raise ConfigError(
+                f"env.mesh.{name}: {path} cannot be read ({error.strerror}; the working folder is "
+                f"{Path.cwd()}); put the file back, or name where it is now: --set env.mesh."
+                f"{name}=FILE, for a run that is evaluated in its config.yaml"
+            ) from error
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
+
+
+def bind(config: Config) -> Config:
+    """``config`` with absolute paths of its mesh files and the hash of their contents. Local.
+
+    Raises:
+        ConfigError: a file is missing, or holds something else than the hash in ``config`` says.
+    """
+    check(config.env)
+    found: dict[str, Any] = {n: str(path.absolute()) for n, path in used(config.env).items()}
+    mesh = replace(config.env.mesh, **found, files_sha256=content(config.env))
+    return replace(config, env=replace(config.env, mesh=mesh))
+
+
+def check(env: EnvConfig) -> None:
+    """Raise :class:`ConfigError` where mesh files are not those of ``env``'s hash. Local."""
+    bound = env.mesh.files_sha256
+    if bound is None or not used(env):
+        return
+    found = content(env)
+    if found != bound:
+        named = ", ".join(f"env.mesh.{name} = {path}" for name, path in used(env).items())
+        raise ConfigError(
+            f"{named}: another mesh under this name: {HASH} is {bound[:12]}... where the run was "
+            f"trained, {str(found)[:12]}... here. Put the old file back; for a new problem leave "
+            f"{HASH} null and train a new run"
+        )

@@ -1,0 +1,92 @@
+"""Lines of ``metrics.jsonl``: read, checked, and made to fit the checkpoint that counts on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Metric = dict[str, Any]
+
+HEAD = ("kind", "episode", "step", "seconds")
+"""Keys of every record."""
+
+
+class RunError(RuntimeError):
+    """A run folder is missing, occupied or damaged."""
+
+
+class Line(NamedTuple):
+    """A record and the bytes that it was read from, with the end of the line."""
+
+    text: bytes
+    record: Metric
+
+
+class Gap(NamedTuple):
+    """Episodes whose records are lost: how many, the first and the last of them."""
+
+    missing: int
+    first: int
+    last: int
+
+
+def parse(content: bytes, where: Path) -> list[Line]:
+    """The records of a file's content; a last line that was cut while written is left out.
+
+    Raises:
+        RunError: an inner line is damaged, or a line is JSON but no record.
+    """
+    texts = content.split(b"\n")
+    lines = []
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except ValueError as error:  # not JSON, or no UTF-8
+            if number == len(texts):
+                break
+            raise RunError(_refusal(where, number, "a JSON object", text)) from error
+        if not _is_record(record):
+            raise RunError(_refusal(where, number, f"a record with {', '.join(HEAD)}", text))
+        lines.append(Line(text + b"\n", record))
+    return lines
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.keys() >= set(HEAD)
+        and isinstance(record["kind"], str)
+        and isinstance(record["episode"], int)
+        and not isinstance(record["episode"], bool)
+    )
+
+
+def _refusal(where: Path, number: int, expected: str, text: bytes) -> str:
+    shown = text[:60].decode(errors="replace")
+    return f"{where}:{number}: expected {expected}, got {shown!r}; mend or remove that line"
+
+
+def until(lines: Sequence[Line], episode: int) -> list[Line]:
+    """The lines up to and including ``episode``."""
+    return [line for line in lines if line.record["episode"] <= episode]
+
+
+def joined(lines: Sequence[Line]) -> bytes:
+    """The content of a file of these lines."""
+    return b"".join(line.text for line in lines)
+
+
+def gap(lines: Sequence[Line], episode: int) -> Gap | None:
+    """Episodes up to ``episode`` that ``lines`` have no record of, None where all are there."""
+    there: set[int] = set()
+    for _, record in lines:
+        if record["kind"] in ("episode", "failure"):
+            there.add(record["episode"])
+        elif record["kind"] == "gap":  # marked already
+            there.update(range(int(record["first"]), int(record["last"]) + 1))
+    missing = [number for number in range(1, episode + 1) if number not in there]
+    return Gap(len(missing), missing[0], missing[-1]) if missing else None
