@@ -179,7 +179,7 @@ def _judge(ended: Sequence[Running], asked: bool) -> list[str]:
     fine = (0, EXIT_VAIN, *stopped)
     failed = [_explain(*entry) for entry in ended if entry[1].returncode not in fine]
     if failed:
-        raise TrainingError("\n".join(failed))
+        raise TrainingError("\n".join(failed + useless))
     if asked:
         raise KeyboardInterrupt
     return useless
@@ -207,4 +207,5 @@ def _explain(job: Job, process: subprocess.Popen[Any]) -> str:
         log = _log(job).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except FileNotFoundError:
         log = ""
-    return f"{job.run_dir}: {reason_of(process.returncode, log)} (log: {_log(job)})"
+    reason = reason_of(process.returncode, log).removeprefix(f"{job.run_dir}: ")
+    return f"{job.run_dir}: {reason} (log: {_log(job)})"
