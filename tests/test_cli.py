@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hypemarl import cli, config
+from hypemarl.training import checkpoint
 from hypemarl.training.jobs import Job, continue_flags
 from hypemarl.training.records import RunFolder, read_metrics, read_trajectory
 
@@ -106,6 +110,14 @@ def test_simulate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert trajectory["scheme"] == "constant"
 
 
+def test_a_simulation_that_fails_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """Twin: :func:`test_simulate`."""
+    out = run(capsys, "simulate", "density-1d", "--set", "env.viscosity=1e4", status=3)
+    assert "density-1d, uncontrolled: the episode failed: control step 0" in out
+    assert "the viscosity is 10000" in out
+    assert "J =" not in out
+
+
 def test_evaluate_prints_a_table_and_writes_flat_json(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +190,51 @@ def test_seeds_train_in_processes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "already holds a run" in capsys.readouterr().err
 
 
+def test_a_stopped_parent_has_stopped_its_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM once two children have trained for a while; they save, and --resume goes on."""
+    given = ["train", "density-1d", *SETTINGS, "--quiet", "--run", str(tmp_path)]
+    given += ["--seeds", "1", "2", "--jobs", "2", "--set"]
+    runs = [RunFolder(tmp_path / f"seed{seed}") for seed in (1, 2)]
+
+    def stop_when_begun() -> None:
+        end = time.monotonic() + 120.0
+        while time.monotonic() < end and not all(run.last.exists() for run in runs):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=stop_when_begun)
+    watcher.start()
+    assert cli.main([*given, "training.episodes=100000"]) == 130
+    watcher.join()
+    assert "with --resume goes on from" in capsys.readouterr().err
+    done = [read_metrics(run.path)[-1]["episode"] for run in runs]
+    for run, episode in zip(runs, done, strict=True):
+        assert checkpoint.load(run.last)["progress"]["episode"] == episode
+    more = max(done) + 1
+    given[given.index("--jobs") + 1] = "1"  # cheaper
+    assert cli.main([*given, f"training.episodes={more}", "--resume"]) == 0
+    assert [read_metrics(run.path)[-1]["episode"] for run in runs] == [more, more]
+
+
+@pytest.mark.slow
+def test_a_failed_job_is_named_with_reason_and_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its folder for checkpoints is a file; the other one is whole."""
+    (tmp_path / "seed2").mkdir()
+    (tmp_path / "seed2" / "checkpoints").write_text("no folder")
+    given = ["train", "density-1d", *SETTINGS, "--quiet", "--run", str(tmp_path)]
+    assert cli.main([*given, "--seeds", "1", "2", "--jobs", "2"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert f"{tmp_path}/seed2: " in lines[0]
+    assert f"'{tmp_path}/seed2/checkpoints'" in lines[0]
+    assert lines[0].endswith(f"(log: {tmp_path}/seed2/train.log)")
+    assert read_metrics(tmp_path / "seed1")[-1]["episode"] == 3
+
+
 def test_jobs_continue_what_is_there(runs: Path, tmp_path: Path) -> None:
     done = RunFolder(runs / "hypemarl-seed0").read_config()
     assert continue_flags(done, runs / "hypemarl-seed0") is None
@@ -216,7 +273,7 @@ def test_demo_keeps_finished_runs_compares_and_draws(
         (["render", "nowhere"], "nowhere is no run folder"),
         (["validate", "nothing"], "no case 'nothing'"),
         (["bench", "nothing"], "no benchmark 'nothing'"),
-        (["mesh", "--element-size", "-1"], "element_size"),
+        (["mesh", "--element-size", "1e9"], "element_size"),
         (["mesh", "density-1d", "--set", "env.mesh.file=none.msh"], "none.msh"),
     ],
 )

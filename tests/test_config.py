@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hypemarl import config
-from hypemarl.config import Config, ConfigError, from_dict, load, to_dict, to_yaml
+from hypemarl.config import Config, ConfigError, from_dict, load, override, to_dict, to_yaml
 
 
 @pytest.mark.parametrize("name", config.scenarios())
@@ -77,7 +77,10 @@ def test_a_file_holds_differences_from_a_scenario(tmp_path: Path) -> None:
         ("env.target_high=[1.5]", r"leaves the domain \[-1\.0, 1\.0\]"),
         ("env.mesh.upper=-1", r"lower \(-1\.0\) must be below upper"),
         ("env.mesh.element_size=0.3", r"exceeds an agent's patch \(0\.2\)"),
-        ("agent.batch_steps=9", r"batch_steps \(9\) exceeds env\.control_steps \(8\)"),
+        (
+            "agent.batch_steps=9",
+            r"batch_steps \(9\) exceeds env\.control_steps \(8\).* set agent\.batch_steps=8 or",
+        ),
         ("agent.replay_episodes=2", "exceeds agent.replay_episodes"),
         ("training.episodes=25", r"random_episodes \(25\) must be smaller"),
         ("agent.credit_radius=0", "has no near agents"),
@@ -87,6 +90,23 @@ def test_a_file_holds_differences_from_a_scenario(tmp_path: Path) -> None:
 def test_bad_settings_are_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load("density-1d", [override])
+
+
+def test_short_episodes_are_refused_only_where_batches_are_cut_from_them() -> None:
+    short = ["env.control_steps=4", "env.horizon=0.4"]
+    with pytest.raises(ConfigError, match=r"control_steps \(4\).*set agent\.batch_steps=4 or less"):
+        load("flow-cylinder", short)
+    assert load("flow-cylinder", [*short, "agent.batch_steps=4"]).env.control_steps == 4
+    gradients = [*short, "training.method=apg", "agent.apg_window=0"]
+    assert load("flow-cylinder", gradients).env.control_steps == 4
+
+
+def test_a_configuration_takes_overrides() -> None:
+    config = load("density-1d", ["agent.gamma=0.7"])
+    assert override(config, []) == config
+    assert override(config, ["seed=3"]) == load("density-1d", ["agent.gamma=0.7", "seed=3"])
+    with pytest.raises(ConfigError, match="did you mean 'agent.gamma'"):
+        override(config, ["agent.gama=1"])
 
 
 @pytest.mark.parametrize(

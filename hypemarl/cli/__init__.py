@@ -1,6 +1,7 @@
 """The ``hypemarl`` command. Handlers only parse, call the rooms and print; rank 0 alone prints.
 
-Exit status: 0 done, 1 a check failed, 2 bad input, 130 interrupted.
+Exit status: 0 done, 1 a check failed, 2 bad input or an error, 3 every episode of a run failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Sequence
 
 from hypemarl.cli.output import say, world_size
 from hypemarl.cli.parser import make_parser
+from hypemarl.training.children import EXIT_INTERRUPTED, follow_parent
 
 __all__ = ["main", "make_parser"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    follow_parent()
     parsed = make_parser().parse_args(arguments)
     try:
         from hypemarl import mpi
@@ -25,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.handler(parsed) or 0)
     except KeyboardInterrupt:
         say("hypemarl: interrupted", error=True)
-        return 130
+        return EXIT_INTERRUPTED
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         if parsed.debug:
             raise

@@ -15,7 +15,9 @@ from typing import Any
 from hypemarl import config as configuration
 from hypemarl import experiments
 from hypemarl.cli.output import say, table_text, world_size, write_json
+from hypemarl.cli.values import named_seeds
 from hypemarl.config import Config, ConfigError
+from hypemarl.training.children import EXIT_VAIN
 
 Arguments = argparse.Namespace
 
@@ -75,8 +77,8 @@ def _morphed(mesh: Any, given: Arguments, seed: int) -> Any:
     return moving.tagged
 
 
-def do_simulate(given: Arguments) -> None:
-    """Run one episode of a simple policy."""
+def do_simulate(given: Arguments) -> int:
+    """Run one episode of a simple policy; exit status 3 where it fails."""
     from hypemarl import envs
     from hypemarl.training import evaluation
 
@@ -87,69 +89,18 @@ def do_simulate(given: Arguments) -> None:
     policies = evaluation.BASELINES | {"random": lambda env: evaluation.random(env, config.seed)}
     parameters = evaluation.fixed_set(env, 1, "held-out")
     result = evaluation.evaluate_policy(env, policies[given.policy](env), parameters)
-    say(f"{config.scenario}, {given.policy}: cost J = {result.cost:.6g}")
-    for name, value in (result.terms | result.metrics).items():
-        say(f"{name:>20}  {value[0]:.6g}")
+    if result.failure is not None:
+        say(f"{config.scenario}, {given.policy}: the episode failed: {result.failure}", error=True)
+    else:
+        say(f"{config.scenario}, {given.policy}: cost J = {result.cost:.6g}")
+        for name, value in (result.terms | result.metrics).items():
+            say(f"{name:>20}  {value[0]:.6g}")
     if given.output is not None:
         path = Path(given.output) / "trajectory.npz"
         policy = policies[given.policy](env)
         evaluation.record_trajectory(env, policy, parameters[0], path, given.policy)
         say(f"written to {path}")
-
-
-def do_train(given: Arguments) -> int:
-    """Train one run, or one per seed."""
-    from hypemarl.training.jobs import run_jobs
-
-    base = _load(given)
-    seeds = given.seeds or [base.seed]
-    jobs = [_job(dataclasses.replace(base, seed=seed), given.run, len(seeds)) for seed in seeds]
-    if given.jobs > 1 and world_size() > 1:
-        raise ConfigError("--jobs starts processes itself: leave it out under mpirun")
-    if given.jobs > 1 and given.ranks_per_env is not None:
-        raise ConfigError("--ranks-per-env splits the ranks of mpirun, --jobs starts none")
-    if given.jobs > 1 and len(jobs) > 1:
-        flags = [f"--{name}" for name in ("resume", "overwrite") if getattr(given, name)]
-        run_jobs([(job, flags) for job in jobs], given.jobs, progress=not given.quiet)
-        say("\n".join(f"trained {job.run_dir}" for job in jobs))
-        return 0
-    return max(_train_one(job, given) for job in jobs)
-
-
-def _job(config: Config, run: str | None, count: int) -> Any:
-    from hypemarl.training.jobs import Job
-    from hypemarl.training.methods import label
-
-    seed = f"seed{config.seed}"
-    if run is None:
-        what = config.scenario
-        if what == "external":
-            what = config.env.external.source.replace(":", "-").replace("|", "-")
-        path = Path("runs") / f"{what}-{config.agent.scheme}-{label(config)}-{seed}"
-    else:
-        path = Path(run) / seed if count > 1 else Path(run)
-    return Job(config, path)
-
-
-def _train_one(job: Any, given: Arguments) -> int:
-    from hypemarl.training.loop import train
-
-    summary = train(
-        job.config,
-        job.run_dir,
-        resume=given.resume,
-        overwrite=given.overwrite,
-        ranks_per_env=given.ranks_per_env,
-        progress=not given.quiet,
-    )
-    say(
-        f"{job.run_dir}: {summary['episode']} episodes in {summary['seconds']:.0f} s, "
-        f"validation cost {summary['best_cost']:.4g} at episode {summary['best_episode']} "
-        f"(uncontrolled {summary['uncontrolled']:.4g})"
-    )
-    if summary["interrupted"]:
-        say(f"interrupted; the same command with --resume goes on from {job.run_dir}", error=True)
-    return 130 if summary["interrupted"] else 0
+    return EXIT_VAIN if result.failure is not None else 0
 
 
 def do_optimum(given: Arguments) -> int:
@@ -197,7 +148,7 @@ def do_results(given: Arguments) -> None:
         runs=Path(given.runs),
         output=Path(given.output),
         parallel=given.jobs,
-        seeds=given.seeds,
+        seeds=named_seeds(given),
         scenarios=given.scenario,
         finished_only=given.finished_only,
         episodes=given.episodes,
@@ -219,7 +170,7 @@ def do_experiment(given: Arguments) -> None:
     scenario = given.scenario or experiment.SCENARIO
     plan = Plan(
         scenario,
-        seeds=given.seeds,
+        seeds=named_seeds(given) or [],
         jobs=given.jobs,
         folder=Path(given.runs or f"runs/{getattr(experiment, 'RUNS', given.name)}"),
         names=given.variants,
@@ -251,8 +202,8 @@ def do_map(given: Arguments) -> None:
     say(f"written {given.output}")
 
 
-def do_evaluate(given: Arguments) -> None:
-    """Evaluate runs on the held-out set."""
+def do_evaluate(given: Arguments) -> int:
+    """Evaluate runs on the held-out set; exit status 3 where every episode of a run fails."""
     from hypemarl.training import summary
     from hypemarl.training.table import columns, flat, summarise
 
@@ -263,29 +214,36 @@ def do_evaluate(given: Arguments) -> None:
     say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
     say(table_text(table, columns(table)))
     write_json(given.json, flat(rows))
+    for row in rows:
+        if row["failures"]:
+            say(
+                f"{row['run']}: {row['failures']} of {row['held_out']} episodes failed, the last "
+                f"one at {row['failure']}",
+                error=True,
+            )
+    return EXIT_VAIN if any(row["failures"] == row["held_out"] for row in rows) else 0
 
 
 def do_diagnose(given: Arguments) -> None:
     """How the agents of runs share."""
     from hypemarl.training.diagnosis import diagnose_run
 
-    if given.episodes < 1:
-        raise ConfigError(f"--episodes: expected 1 or more, got {given.episodes}")
     rows = [diagnose_run(run, episodes=given.episodes) for run in _expand(given.runs)]
     for row in rows:
         say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
     write_json(given.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
 
 
-def do_compare(given: Arguments) -> None:
-    """The table of evaluated runs, and their curves."""
-    do_evaluate(given)
+def do_compare(given: Arguments) -> int:
+    """The table of evaluated runs, and their curves; exit status as of evaluate."""
+    status = do_evaluate(given)
     from hypemarl import mpi
     from hypemarl.experiments.pictures import draw_curves
 
     with mpi.raise_together(mpi.world()):
         if mpi.world().rank == 0:
             print(f"written {draw_curves(_expand(given.runs), given.output)}")
+    return status
 
 
 def do_render(given: Arguments) -> None:
@@ -335,7 +293,7 @@ def do_demo(given: Arguments) -> None:
     if world_size() > 1:
         raise ConfigError("demo runs its processes itself: start it without mpirun")
     folder = Path(given.run)
-    jobs = demo.demo_jobs(folder, given.seeds, _overrides(given))
+    jobs = demo.demo_jobs(folder, named_seeds(given) or [], _overrides(given))
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {given.jobs} at a time")
     for run in demo.train_all(jobs, given.jobs, fresh=given.fresh, progress=not given.quiet):
@@ -380,11 +338,9 @@ def _overrides(given: Arguments) -> list[str]:
 
 def _expand(paths: Sequence[str]) -> list[Path]:
     """Run folders; a folder of runs stands for all of them."""
-    runs: list[Path] = []
-    for path in map(Path, paths):
-        inner = sorted(file.parent for file in path.glob("*/config.yaml"))
-        runs += [path] if (path / "config.yaml").is_file() or not inner else inner
-    return runs
+    from hypemarl.training.jobs import run_folders
+
+    return [run for path in paths for run in run_folders(Path(path))]
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import hypemarl
 from hypemarl import config as configuration
 from hypemarl import experiments
-from hypemarl.cli import handlers
+from hypemarl.cli import handlers, train
+from hypemarl.cli.values import integer, number
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -72,7 +73,9 @@ def _add_setup_commands(commands: Any) -> None:
     parser = _command(commands, handlers.do_mesh, text, "density-1d --output meshes/line.msh")
     _add_configuration(parser, **scenario, nargs="?", default="density-vacuum")
     parser.add_argument("--shape", choices=configuration.choices("env.mesh.shape"))
-    parser.add_argument("--element-size", type=float, metavar="H", help="target edge length")
+    parser.add_argument(
+        "--element-size", type=number(above=0.0), metavar="H", help="target edge length"
+    )
     parser.add_argument("--output", metavar="FILE", help=".msh, or what meshio writes")
     parser.add_argument("--picture", metavar="FILE", help="draw the (morphed) mesh: .png, .pdf")
     parser.add_argument(
@@ -80,10 +83,12 @@ def _add_setup_commands(commands: Any) -> None:
         choices=get_args(configuration.Displacement),
         help="move the obstacle by random amplitudes, see --set seed=1",
     )
-    parser.add_argument("--agents", type=int, default=16, help="agents that move it (default: 16)")
+    parser.add_argument(
+        "--agents", type=integer(), default=16, help="agents that move it (default: 16)"
+    )
     parser.add_argument(
         "--amplitudes",
-        type=float,
+        type=number(),
         nargs="+",
         metavar="A",
         help="shares of the largest amplitude, one per agent (free-form: two); default: random",
@@ -101,7 +106,7 @@ def _add_setup_commands(commands: Any) -> None:
 def _add_run_commands(commands: Any) -> None:
     parser = _command(
         commands,
-        handlers.do_train,
+        train.do_train,
         "Train agents; Ctrl-C saves the last whole episode",
         "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl",
     )
@@ -112,17 +117,21 @@ def _add_run_commands(commands: Any) -> None:
         "--train", choices=configuration.choices("training.method"), help="how to learn"
     )
     seed = parser.add_mutually_exclusive_group()
-    seed.add_argument("--seed", type=int, help="root seed of the run")
-    seed.add_argument("--seeds", type=int, nargs="+", help="one run per seed, in DIR/seed<N>")
-    parser.add_argument("--episodes", type=int, help="short for training.episodes")
+    seed.add_argument("--seed", type=integer(0), help="root seed of the run")
+    seed.add_argument(
+        "--seeds", type=integer(0), nargs="+", help="one run per seed, in DIR/seed<N>"
+    )
+    parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
     parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/<what it is>)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default 1)")
+    parser.add_argument(
+        "--jobs", type=integer(), default=1, help="seeds trained at a time (default 1)"
+    )
     parser.add_argument(
         "--ranks-per-env",
-        type=int,
+        type=integer(),
         metavar="R",
         help="under mpirun -n N: N/R environments at once, each on R ranks (default: one on all)",
     )
@@ -146,7 +155,7 @@ def _add_run_commands(commands: Any) -> None:
         commands, handlers.do_diagnose, text, "runs/hypemarl/seed0 --json diagnosis.json"
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
-    parser.add_argument("--episodes", type=int, default=4, help="run afresh (default 4)")
+    parser.add_argument("--episodes", type=integer(), default=4, help="run afresh (default 4)")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object per run")
 
     text = "Map the recovered share over two parameters, up to a fifth beyond the training range"
@@ -155,12 +164,14 @@ def _add_run_commands(commands: Any) -> None:
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="runs of one problem")
     parser.add_argument("--parameters", nargs=2, required=True, metavar="NAME")
-    parser.add_argument("--size", type=int, default=7, help="values per parameter (default 7)")
+    parser.add_argument(
+        "--size", type=integer(2), default=7, help="values per parameter (default 7)"
+    )
     parser.add_argument("--output", metavar="PNG", default="share-map.png")
     text = "Make film, stills and policy map of a run"
     parser = _command(commands, handlers.do_render, text, "runs/hypemarl/seed0 --index 3")
     parser.add_argument("run", metavar="RUN", help="a run folder, or one with a trajectory.npz")
-    parser.add_argument("--index", type=int, help="record this held-out parameter anew")
+    parser.add_argument("--index", type=integer(0), help="record this held-out parameter anew")
     parser.add_argument("--no-film", action="store_true", help="stills only")
 
 
@@ -172,17 +183,19 @@ def _add_optimum(commands: Any) -> None:
     )
     _add_configuration(parser, help="a scenario's name or a YAML file")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--mu", type=float, nargs="+", help="all parameters of the episode")
-    which.add_argument("--index", type=int, nargs="+", help="rows of the held-out set")
-    which.add_argument("--held-out", type=int, metavar="N", help="its first N rows (default: all)")
+    which.add_argument("--mu", type=number(), nargs="+", help="all parameters of the episode")
+    which.add_argument("--index", type=integer(0), nargs="+", help="rows of the held-out set")
+    which.add_argument(
+        "--held-out", type=integer(), metavar="N", help="its first N rows (default: all)"
+    )
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=number(above=0.0),
         default=1e-4,
         help="share of its value at zero control that the projected gradient must fall to "
         "(default 1e-4)",
     )
-    parser.add_argument("--max-evaluations", type=int, default=400, help="default 400")
+    parser.add_argument("--max-evaluations", type=integer(), default=400, help="default 400")
     parser.add_argument(
         "--start", metavar="RUN", help="search from the actions of this run's policy"
     )
@@ -193,7 +206,7 @@ def _add_optimum(commands: Any) -> None:
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
-    parser.add_argument("--episodes", type=int, help="size of the held-out set")
+    parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
@@ -215,12 +228,14 @@ def _add_check_commands(commands: Any) -> None:
     names = "density, flow, shape, unsteady, imitation or observed-flow"
     parser.add_argument("name", metavar="TABLE", help=names)
     parser.add_argument("--scenario", nargs="+", help="only these")
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: as in the docs")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
+    parser.add_argument(
+        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
+    )
     parser.add_argument(
         "--finished-only", action="store_true", help="tabulate what is there, train nothing"
     )
-    parser.add_argument("--episodes", type=int, help="size of the held-out set")
+    parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--runs", metavar="DIR", default="runs", help="default: runs")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -232,8 +247,12 @@ def _add_check_commands(commands: Any) -> None:
     parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help=text)
     _add_configuration(parser)
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument(
+        "--seeds", type=integer(0), nargs="+", default=[0, 1, 2], help="default: 0 1 2"
+    )
+    parser.add_argument(
+        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
+    )
     parser.add_argument("--runs", metavar="DIR", help="default: runs/NAME")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -246,9 +265,11 @@ def _add_check_commands(commands: Any) -> None:
         "--seeds 0 1 --run runs/demo",
     )
     _add_configuration(parser)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--episodes", type=int, help="short for training.episodes")
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
     parser.add_argument("--run", metavar="DIR", default="runs/demo", help="default: runs/demo")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument(
+        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
+    )
     parser.add_argument("--fresh", action="store_true", help="train again in any case")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -25,9 +25,10 @@ def check_combinations(config: Config) -> None:
     axes = 1 if env.system == "external" else len(env.agents)
     for fails, message in (
         (
-            agent.batch_steps > env.control_steps,
+            training.method not in ("apg", "imitate") and agent.batch_steps > env.control_steps,
             f"agent.batch_steps ({agent.batch_steps}) exceeds env.control_steps "
-            f"({env.control_steps}), the length of an episode",
+            f"({env.control_steps}), the length of an episode; set agent.batch_steps="
+            f"{env.control_steps} or less too, or 0 for whole episodes",
         ),
         (
             agent.credit == "adjoint" and not agent.cloning,

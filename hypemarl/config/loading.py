@@ -26,14 +26,22 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     ``scenario: density-1d`` and then holds differences only. ``overrides`` are like
     ``agent.gamma=0.95``, the value in YAML. Rank-local. Raises :class:`ConfigError`.
     """
-    settings = _read(source)
-    for override in overrides:
-        name, equals, text = override.partition("=")
+    return _with_overrides(_read(source), overrides)
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """``config`` with overrides as of :func:`load`. Rank-local. Raises :class:`ConfigError`."""
+    return _with_overrides(to_dict(config), overrides)
+
+
+def _with_overrides(settings: dict[str, Any], overrides: Sequence[str]) -> Config:
+    for entry in overrides:
+        name, equals, text = entry.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"override {override!r}: expected key=value, as in agent.gamma=0.95")
+            raise ConfigError(f"override {entry!r}: expected key=value, as in agent.gamma=0.95")
         if name.strip() == "scenario":
             raise ConfigError("override 'scenario': a scenario is chosen by its name, not by --set")
-        _put(settings, name.strip().split("."), _parse(text, f"override {override!r}"))
+        _put(settings, name.strip().split("."), _parse(text, f"override {entry!r}"))
     return from_dict(settings)
 
 

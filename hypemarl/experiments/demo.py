@@ -8,7 +8,7 @@ from typing import Any
 
 from hypemarl import config as configuration
 from hypemarl.training import summary, table
-from hypemarl.training.jobs import Job, continue_flags, run_jobs
+from hypemarl.training.jobs import Job, complete_jobs, continue_flags
 from hypemarl.training.records import write_json
 
 SCENARIO = "density-1d"
@@ -30,9 +30,7 @@ def demo_jobs(run_dir: Path, seeds: Sequence[int], overrides: Sequence[str]) -> 
 def train_all(jobs: Sequence[Job], parallel: int, *, fresh: bool, progress: bool) -> list[Path]:
     """Bring every job to its end; returns the folders of those that were finished before."""
     planned = [(job, ["--overwrite"] if fresh else continue_flags(*_parts(job))) for job in jobs]
-    run_jobs(
-        [(job, flags) for job, flags in planned if flags is not None], parallel, progress=progress
-    )
+    complete_jobs(planned, parallel, progress=progress)
     return [job.run_dir for job, flags in planned if flags is None]
 
 

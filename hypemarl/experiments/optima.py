@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from hypemarl.config import Config, ConfigError, to_yaml
 from hypemarl.envs import make
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
 from hypemarl.training import evaluation
-from hypemarl.training.jobs import THREAD_LIMITS, without_launcher
+from hypemarl.training.children import Children
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
 
@@ -143,27 +142,28 @@ def find_held_out(
     Raises:
         RuntimeError: a process failed; its last lines are in the message. A search that has not
             converged is no failure: its best actions count as what is known.
+        KeyboardInterrupt: a stop was asked for; optima found by then are stored.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"
         file.write_text(to_yaml(config), encoding="utf-8")
         command = [sys.executable, "-m", "hypemarl", "optimum", str(file)]
         command += [] if start is None else ["--start", str(start)]
-        environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
         shares = [range(first, count, parallel) for first in range(min(parallel, count))]
-        children = [
-            subprocess.Popen(
-                [*command, "--index", *map(str, share)]
-                + (["--quiet"] if not progress or k else []),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for k, share in enumerate(shares)
-        ]
-        outputs = [child.communicate()[0] for child in children]
-    for child, output in zip(children, outputs, strict=True):
-        if child.returncode not in (0, 1):
+        with Children() as children:
+            searches = [
+                children.start(
+                    [*command, "--index", *map(str, share)]
+                    + (["--quiet"] if not progress or k else []),
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                for k, share in enumerate(shares)
+            ]
+            outputs = [search.communicate()[0] for search in searches]
+    if children.asked:
+        raise KeyboardInterrupt
+    for search, output in zip(searches, outputs, strict=True):
+        if search.returncode not in (0, 1):
             last = " | ".join(output.strip().splitlines()[-3:])
             raise RuntimeError(f"the search for optima of {config.scenario} failed: {last}")

@@ -19,7 +19,7 @@ from hypemarl.experiments import optima
 from hypemarl.experiments.pictures import draw_curves
 from hypemarl.files import write_text
 from hypemarl.training import summary
-from hypemarl.training.jobs import Job, continue_flags, run_jobs
+from hypemarl.training.jobs import Job, complete_jobs, continue_flags
 from hypemarl.training.records import RunError, RunFolder, read_metrics, write_json
 from hypemarl.training.table import columns, flat, summarise
 from hypemarl.visualisation.table import format_table
@@ -179,9 +179,7 @@ def train_missing(jobs: Sequence[Job], parallel: int, *, progress: bool) -> None
         TrainingError: a run failed.
     """
     planned = [(job, continue_flags(job.config, job.run_dir)) for job in jobs]
-    run_jobs(
-        [(job, flags) for job, flags in planned if flags is not None], parallel, progress=progress
-    )
+    complete_jobs(planned, parallel, progress=progress)
 
 
 def _write(output: Path, stem: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:

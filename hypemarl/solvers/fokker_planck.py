@@ -110,9 +110,15 @@ class FokkerPlanck:
             SolverDiverged: on every rank, when a velocity is not finite.
         """
         self._velocity[:] = velocity
+        self._fastest = self._rates_under(self._velocity, self._rates)
+        if not np.isfinite(self._fastest):
+            raise SolverDiverged("velocity: expected finite nodal values, got NaN or infinity")
+
+    def _rates_under(self, velocity: np.ndarray, rates: np.ndarray) -> float:
+        """Fill ``rates``, see :attr:`rates`; returns the fastest decay of a node. Collective."""
         p = self.space
         local = edge_rates(
-            self._velocity,
+            velocity,
             p.indptr,
             p.indices,
             self.gradient,
@@ -120,13 +126,11 @@ class FokkerPlanck:
             self._diffusion,
             self.lumped_mass,
             THETA,
-            self._rates,
+            rates,
         )
         # max(0, nan) may hide a NaN, the sum does not
-        local = local if np.isfinite(self._velocity.sum()) else np.inf
-        self._fastest = p.comm.allreduce(local, MPI.MAX) if p.comm.size > 1 else local
-        if not np.isfinite(self._fastest):
-            raise SolverDiverged("velocity: expected finite nodal values, got NaN or infinity")
+        local = local if np.isfinite(velocity.sum()) else np.inf
+        return p.comm.allreduce(local, MPI.MAX) if p.comm.size > 1 else local
 
     def steps_needed(self, duration: float) -> int:
         """Time steps that ``duration`` takes under the present velocity. Local."""
@@ -153,8 +157,7 @@ class FokkerPlanck:
         if count > MAX_TIME_STEPS:
             raise SolverDiverged(
                 f"{count} time steps needed for {duration:g} time units (at most "
-                f"{MAX_TIME_STEPS}): the velocity reaches {np.abs(self._velocity).max():g}; "
-                f"bound it or coarsen the mesh"
+                f"{MAX_TIME_STEPS}): {self._most_demanding(duration, count)}"
             )
         dt = duration / count
         for n in range(count):
@@ -167,6 +170,25 @@ class FokkerPlanck:
         self.steps += count
         self._check_finite()
         return count
+
+    def _most_demanding(self, duration: float, count: int) -> str:
+        """What most of the ``count`` time steps are needed for, and what helps. Collective."""
+        still = self._rates_under(np.zeros_like(self._velocity), np.empty_like(self._rates))
+        diffusion, own = duration * still / SAFETY, duration * self._fastest / SAFETY
+        speed = np.abs(self._velocity).max(initial=0.0)
+        speed = self.space.comm.allreduce(speed, MPI.MAX)
+        if 2.0 * duration / self.max_time_step >= count:
+            return f"the time step may not exceed {self.max_time_step:g}; allow a larger one"
+        if 2.0 * diffusion >= count:
+            return (
+                f"diffusion alone needs {diffusion:.0f}, the viscosity is {self.viscosity:g}; "
+                "lower it or coarsen the mesh"
+            )
+        if 2.0 * own >= count:
+            return f"the velocity reaches {speed:g}; bound it or coarsen the mesh"
+        return (
+            "the largest velocity that controls may reach needs them; bound it or coarsen the mesh"
+        )
 
     def mass(self) -> float:
         """Integral of the density, the same on every rank. Collective."""

@@ -139,6 +139,7 @@ class Evaluation:
     terms: dict[str, Array]  # (E,) each, as the plant names them; they sum to the costs
     failures: int
     metrics: dict[str, Array]  # (E,) each, see METRICS; NaN where an episode failed
+    failure: str | None = None  # why the last of the failed episodes failed
 
     @property
     def cost(self) -> float:
@@ -159,7 +160,7 @@ class _Episode:
     total: float = 0.0
     terms: dict[str, float] = field(default_factory=dict)
     series: dict[str, list[Array]] = field(default_factory=dict)
-    failed: bool = False
+    failure: str | None = None
 
     def add(self, step: Any) -> None:
         self.cost += step.info["cost"]
@@ -177,6 +178,10 @@ class _Episode:
         found = metrics_of(self.joined())
         return dict.fromkeys(found, np.nan) if self.failed else found
 
+    @property
+    def failed(self) -> bool:
+        return self.failure is not None
+
 
 def evaluate_policy(env: Any, policy: Policy, parameters: Array) -> Evaluation:
     """Run one episode for each row of ``parameters`` (E, n_par). Collective."""
@@ -190,6 +195,7 @@ def evaluate_policy(env: Any, policy: Policy, parameters: Array) -> Evaluation:
             for name in _names([episode.terms for episode in episodes])
         },
         failures=sum(episode.failed for episode in episodes),
+        failure=next((e.failure for e in reversed(episodes) if e.failed), None),
         metrics={
             name: np.array([entry.get(name, np.nan) for entry in metrics])
             for name in _names(metrics)
@@ -217,8 +223,8 @@ def _run_episode(env: Any, policy: Policy, parameters: Array) -> _Episode:
     observations, done = episode.observations, False
     while not done:
         step = env.step_arrays(policy(observations, episode.mu))
-        if failure_of(step) is not None:
-            result.failed = True
+        result.failure = failure_of(step)
+        if result.failed:
             break
         result.add(step)
         observations, done = step.observations, step.terminated or step.truncated

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from hypemarl.config import Config, to_yaml
+from hypemarl.config import Config, override, to_yaml
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, load
+from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN, Children, reason_of
 from hypemarl.training.loop import TrainingError, is_finished
-from hypemarl.training.records import RunFolder
+from hypemarl.training.records import RunError, RunFolder
 
 _POLL_SECONDS = 0.5
 _TAIL_BYTES = 4096  # lines are far shorter
 _EPISODE = re.compile(rb'"episode": (\d+)')
-# A launcher's variables would make every child join the launcher's world.
-_LAUNCHER = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_")
-THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Job:
         return [*program, "--run", str(self.run_dir), "--quiet", *flags]
 
 
+Planned = tuple[Job, list[str]]  # with its flags
+Running = tuple[Job, subprocess.Popen[Any]]
+
+
 def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
     """What makes ``run_dir`` a whole run of ``config``: None where it is one already.
 
@@ -61,58 +65,125 @@ def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
     return ["--resume"]
 
 
-def run_jobs(jobs: Sequence[tuple[Job, list[str]]], parallel: int, *, progress: bool) -> None:
+def run_folders(path: Path) -> list[Path]:
+    """``path`` where it is a run folder or holds none, else the run folders in it, sorted."""
+    inner = sorted(file.parent for file in path.glob("*/config.yaml"))
+    return [path] if (path / "config.yaml").is_file() or not inner else inner
+
+
+def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str]) -> list[Job]:
+    """Jobs of the runs in a folder (itself, or those in it) as they are stored there.
+
+    Args:
+        path: the folder. seeds: take these in place of those that are there, with the settings of
+            the first. overrides: changed settings, ``key=value``.
+
+    Raises:
+        RunError: there is no run. ConfigError: an override is wrong.
+    """
+    folders = run_folders(path)
+    if not RunFolder(folders[0]).config.is_file():
+        raise RunError(
+            f"{path}: nothing to resume: expected a config.yaml there or in its folders; name a "
+            "scenario to begin a run"
+        )
+    found = [Job(override(RunFolder(run).read_config(), overrides), run) for run in folders]
+    if seeds is None:
+        return found
+    inside = folders != [path]
+    return [
+        Job(replace(found[0].config, seed=seed), path / f"seed{seed}" if inside else path)
+        for seed in seeds
+    ]
+
+
+def plan_jobs(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Planned]:
+    """Each job with the flags that it takes, checked before any of them costs anything.
+
+    With ``resume`` runs that have begun go on and the others begin. Local.
+
+    Raises:
+        RunError: a folder is occupied. CheckpointError: no run has begun, or one has with other
+            settings.
+    """
+    if overwrite:
+        return [(job, ["--overwrite"]) for job in jobs]
+    folders = [RunFolder(job.run_dir) for job in jobs]
+    if not resume:
+        for folder in folders:
+            folder.check_free()
+        return [(job, []) for job in jobs]
+    begun = [folder.exists() for folder in folders]
+    if not any(begun):
+        names = ", ".join(str(folder.path) for folder in folders)
+        raise CheckpointError(f"{names}: nothing to resume; train without --resume first")
+    if len(jobs) > 1:  # a single one is checked where it is opened
+        for job, folder in zip(jobs, folders, strict=True):
+            if folder.last.exists():
+                check_config(folder.last, load(folder.last), job.config)
+    return [(job, ["--resume"] if old else []) for job, old in zip(jobs, begun, strict=True)]
+
+
+def run_jobs(jobs: Sequence[Planned], parallel: int, *, progress: bool) -> list[str]:
     """Run all jobs with their flags, at most ``parallel`` at a time.
 
-    Raises RunError where a folder is occupied or locked, before any job starts, and TrainingError
-    where one fails, with the end of its log; the others come to their ends. Ctrl-C reaches the
-    children too: they finish their episodes and save.
+    Returns a sentence for each run that is whole but whose every episode failed. However this
+    process ends, the jobs end too (:class:`Children`). Not under mpirun.
+
+    Raises:
+        RunError: a folder is occupied or locked; before any job starts.
+        TrainingError: a job failed, with run, reason and log; the others come to their ends.
+        KeyboardInterrupt: a stop was asked for; the jobs have saved.
     """
     for job, flags in jobs:
         RunFolder(job.run_dir).check_unlocked()
         if not flags:
             RunFolder(job.run_dir).check_free()
-    waiting, running, failed = list(jobs), dict[int, tuple[Job, subprocess.Popen]](), list[Job]()
+    waiting, running, ended = list(jobs), list[Running](), list[Running]()
     total = sum(job.config.training.episodes for job, _ in jobs)
-    with tqdm(total=total, unit="episode", disable=not progress) as bar:
-        try:
-            while waiting or running:
-                while waiting and len(running) < parallel:
-                    job, flags = waiting.pop(0)
-                    process = _start(job, flags)
-                    running[process.pid] = (job, process)
-                time.sleep(_POLL_SECONDS)
-                bar.n = sum(_episodes_done(job) for job, _ in jobs)
-                bar.refresh()
-                ended = [pid for pid, (_, process) in running.items() if process.poll() is not None]
-                for pid in ended:
-                    job, process = running.pop(pid)
-                    if process.returncode:
-                        failed.append(job)
-        except KeyboardInterrupt:
-            for _, process in running.values():
-                process.wait()
-            raise
-    if failed:
-        raise TrainingError("\n".join(_explain(job) for job in failed))
+    with Children() as children, tqdm(total=total, unit="episode", disable=not progress) as bar:
+        while running or (waiting and not children.asked):
+            while waiting and len(running) < parallel and not children.asked:
+                job, flags = waiting.pop(0)
+                running.append((job, _start(children, job, flags)))
+            time.sleep(_POLL_SECONDS)
+            bar.n = sum(_episodes_done(job) for job, _ in jobs)
+            bar.refresh()
+            ended += [entry for entry in running if entry[1].poll() is not None]
+            running = [entry for entry in running if entry not in ended]
+        asked = bool(children.asked)
+    return _judge(ended, asked)
 
 
-def _start(job: Job, flags: Sequence[str]) -> subprocess.Popen:
+def complete_jobs(
+    planned: Sequence[tuple[Job, list[str] | None]], parallel: int, *, progress: bool
+) -> None:
+    """Bring jobs to their ends, as :func:`run_jobs`, but for those without flags, which are whole.
+
+    A run whose every episode failed is named on stderr; tables show its infinite costs.
+    """
+    missing = [(job, flags) for job, flags in planned if flags is not None]
+    for sentence in run_jobs(missing, parallel, progress=progress):
+        print(f"warning: {sentence}", file=sys.stderr)
+
+
+def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Popen[Any]:
     job.run_dir.mkdir(parents=True, exist_ok=True)
-    environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
-    with (job.run_dir / "train.log").open("wb") as log:
-        return subprocess.Popen(
-            job.command(flags),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+    with _log(job).open("wb") as log:
+        return children.start(job.command(flags), stdout=log, stderr=subprocess.STDOUT)
 
 
-def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a launcher of MPI put into it. Local."""
-    return {name: value for name, value in environment.items() if not name.startswith(_LAUNCHER)}
+def _judge(ended: Sequence[Running], asked: bool) -> list[str]:
+    """What the exit statuses say, see :func:`run_jobs`."""
+    stopped = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL) if asked else ()
+    useless = [_explain(job, process) for job, process in ended if process.returncode == EXIT_VAIN]
+    fine = (0, EXIT_VAIN, *stopped)
+    failed = [_explain(*entry) for entry in ended if entry[1].returncode not in fine]
+    if failed:
+        raise TrainingError("\n".join(failed + useless))
+    if asked:
+        raise KeyboardInterrupt
+    return useless
 
 
 def _episodes_done(job: Job) -> int:
@@ -127,6 +198,15 @@ def _episodes_done(job: Job) -> int:
     return int(numbers[-1]) if numbers else 0
 
 
-def _explain(job: Job) -> str:
-    log = (job.run_dir / "train.log").read_text(encoding="utf-8", errors="replace").strip()
-    return f"{job.run_dir}: training failed: {' | '.join(log.splitlines()[-3:])}"
+def _log(job: Job) -> Path:
+    return job.run_dir / "train.log"
+
+
+def _explain(job: Job, process: subprocess.Popen[Any]) -> str:
+    """Run, reason and log of a job that did not end well."""
+    try:
+        log = _log(job).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    except FileNotFoundError:
+        log = ""
+    reason = reason_of(process.returncode, log).removeprefix(f"{job.run_dir}: ")
+    return f"{job.run_dir}: {reason} (log: {_log(job)})"

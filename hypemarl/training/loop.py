@@ -45,13 +45,14 @@ def train(
 
     ``comm`` defaults to the world, ``ranks_per_env`` to all its ranks: one environment. With fewer,
     ``comm.size / ranks_per_env`` environments run at once and fill one replay; an error on some
-    ranks only then ends the world with one message. The first Ctrl-C (or SIGTERM) lets the episode
-    end, saves and returns; a second one stops at once, and ``resume`` then goes on from the last
-    checkpoint. The folder is locked meanwhile; nothing in it changes before ``config`` and what is
-    stored were found to fit. Mesh files are bound to the run by path and content.
+    ranks only then ends the world with one message. The first Ctrl-C (or SIGTERM, SIGHUP) lets the
+    episode end, saves and returns; a second one stops at once, and ``resume`` then goes on from the
+    last checkpoint. The folder is locked meanwhile; nothing in it changes before ``config`` and
+    what is stored were found to fit. Mesh files are bound to the run by path and content.
 
-    Returns: episode, step, seconds, best_cost, best_episode, uncontrolled, failures, groups,
-        interrupted.
+    Returns: episode, step, seconds, best_cost, best_episode, uncontrolled, failures, failure (why
+        the last of them failed), in_vain (every episode failed), groups, stop_asked (by a signal),
+        interrupted (before the last episode).
     Raises: ValueError (ranks do not split), RunError (folder occupied or locked by a process that
         runs), ConfigError (mesh file missing), CheckpointError (cannot resume), TrainingError.
     """

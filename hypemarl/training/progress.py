@@ -21,12 +21,18 @@ class Progress:
     step: int = 0
     updates: int = 0
     warm_step: int = 0  # control steps since updates were allowed
-    failures: int = 0
+    failures: int = 0  # failed episodes
+    failure: str = ""  # why the last of them failed
     seconds: float = 0.0
     best_cost: float = float("inf")
     best_episode: int = 0
     uncontrolled: float = float("nan")
     warned: list[str] = field(default_factory=list)  # names of warnings that were given
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether every episode so far failed: nothing was there to learn from."""
+        return 0 < self.episode == self.failures
 
 
 class Result(NamedTuple):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from hypemarl.training.jobs import THREAD_LIMITS, without_launcher
+from hypemarl.training.children import Children
 
 LIMIT_SECONDS = 300.0
 
@@ -22,23 +21,20 @@ def launch(ranks: int, module: str, *arguments: str) -> dict[str, Any]:
         RuntimeError: there is no mpirun, or the launch fails or takes longer than LIMIT_SECONDS.
     """
     command = [_launcher(), "-n", str(ranks), sys.executable, "-m", module, *arguments]
-    environment = without_launcher(os.environ) | dict.fromkeys(THREAD_LIMITS, "1")
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=LIMIT_SECONDS,
+    with Children() as children:
+        launcher = children.start(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr or error.stdout).strip().splitlines()[-4:]
-        raise RuntimeError(f"{' '.join(command)} failed: {' | '.join(last)}") from error
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"{' '.join(command)}: no end in {LIMIT_SECONDS:g} s") from error
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        try:
+            out, err = launcher.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"{' '.join(command)}: no end in {LIMIT_SECONDS:g} s") from error
+    if children.asked:
+        raise KeyboardInterrupt
+    if launcher.returncode:
+        last = (err or out).strip().splitlines()[-4:]
+        raise RuntimeError(f"{' '.join(command)} failed: {' | '.join(last)}")
+    answer: dict[str, Any] = json.loads(out.splitlines()[-1])
     return answer
 
 

@@ -78,7 +78,8 @@ def evaluate_runs(
     ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
 
     Keys: run, scenario, scheme (with its encoder and kind of hypernetwork, where they are not the
-    usual ones), credit (of other methods than TD3: the method), seed, held_out, failures, cost,
+    usual ones), credit (of other methods than TD3: the method), seed, held_out, failures (where
+    episodes failed, ``failure`` says why the last of them did), cost,
     cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
     :data:`evaluation.METRICS` it has; the same of each baseline with its name before it
     (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
@@ -148,6 +149,7 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "credit": label(config),
         "seed": config.seed,
         **_flatten(result, ""),
+        **({} if result.failure is None else {"failure": result.failure}),
         **shared,
         **_ratio_to(shared["uncontrolled"], result.cost, config),
     }

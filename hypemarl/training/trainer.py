@@ -69,7 +69,7 @@ class Trainer:
         self._share_progress()
         began = time.monotonic() - self.progress.seconds
         self._measure_uncontrolled()
-        episodes, stop = self.settings.episodes, False
+        episodes, stop = self.settings.episodes, self._agree(interrupted())
         bar = tqdm(
             total=episodes,
             initial=self.progress.episode,
@@ -91,7 +91,7 @@ class Trainer:
             if self.root:
                 self.recorder.close()
         self._share_progress()  # seconds are each rank's own so far
-        return self._summary(interrupted=stop)
+        return self._summary(stop_asked=stop or self._agree(interrupted()))
 
     def _round(self, began: float) -> float:
         """An episode in each group with updates, records and, where due, validation.
@@ -123,6 +123,7 @@ class Trainer:
             self.progress.step += result.length
             if result.failure is not None:
                 self.progress.failures += 1
+                self.progress.failure = result.failure
                 self._record("failure", failure=result.failure, length=result.length)
             else:
                 self._record(
@@ -135,6 +136,7 @@ class Trainer:
         if losses:
             self._record("update", **losses)
         self.watch.losses(losses)
+        self.watch.failures()
 
     def _look(self, before: int) -> None:
         """Diagnostics, where they are due, and signs of failure now and then. Local, on rank 0."""
@@ -240,7 +242,7 @@ class Trainer:
     def _count_from(self, progress: dict[str, Any]) -> None:
         self.progress = Progress(**progress)
 
-    def _summary(self, *, interrupted: bool) -> dict[str, Any]:
+    def _summary(self, *, stop_asked: bool) -> dict[str, Any]:
         return {
             "run": str(self.folder.path),
             "scheme": self.config.agent.scheme,
@@ -249,7 +251,9 @@ class Trainer:
             "seed": self.config.seed,
             **vars(self.progress),
             "groups": self.split.count,
-            "interrupted": interrupted and self.progress.episode < self.settings.episodes,
+            "in_vain": self.progress.in_vain,
+            "stop_asked": stop_asked,
+            "interrupted": stop_asked and self.progress.episode < self.settings.episodes,
         }
 
 

@@ -28,6 +28,9 @@ SURROGATE_GOOD = 0.1
 POLICY_WORSE = 1.2
 """A cost this many times the best one so far is worse, beyond the noise of validation sets."""
 
+VAIN_EPISODES = 10
+"""So many episodes that all failed at a run's beginning are no accident."""
+
 
 class Watch:
     """Looks at the numbers of a run and warns, each kind of failure once in its life.
@@ -62,6 +65,16 @@ class Watch:
                 f"allow values up to {bound:.3g} and fresh networks give {FRESH_VALUE:g}. Lower "
                 "agent.critic_rate or agent.tau, set agent.reward_clip, or choose "
                 "agent.reward_scale so that rewards are of order one",
+            )
+
+    def failures(self) -> None:
+        """The end of a round: warns where no episode of a run has come to its end."""
+        progress = self.progress()
+        if progress.in_vain and progress.episode >= VAIN_EPISODES:
+            self.warn(
+                "every-episode-fails",
+                f"all {progress.episode} episodes so far failed, and nothing can be learned. The "
+                f"last one: {progress.failure}",
             )
 
     def agents(self, found: Mapping[str, float]) -> None:

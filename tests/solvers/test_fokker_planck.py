@@ -105,12 +105,32 @@ def test_nan_is_refused(solver: FokkerPlanck) -> None:
         solver.advance(0.01)
 
 
-def test_runaway_velocity_is_refused(solver: FokkerPlanck) -> None:
-    solver.reset(bump(solver.space.points))
-    solver.set_velocity(1e9 * solver.space.points)
-    with pytest.raises(SolverDiverged, match="time steps needed"):
-        solver.advance(1.0)
-    solver.set_velocity(np.zeros_like(solver.space.points))
+@pytest.mark.parametrize(
+    ("viscosity", "max_time_step", "speed", "at_least", "reason"),
+    [
+        (1e-3, 0.01, 1e9, 1, "the velocity reaches 1e\\+09; bound it"),
+        (1e4, 0.01, 0.0, 1, "diffusion alone needs [0-9]+, the viscosity is 10000; lower it"),
+        (1e4, 0.01, 1.0, 1, "diffusion alone needs"),
+        (1e-3, 1e-7, 1.0, 1, "the time step may not exceed 1e-07; allow a larger one"),
+        (1e-3, 0.01, 1.0, 10**6, "the largest velocity that controls may reach needs them"),
+        (1e-3, 0.01, 1.0, 1, ""),  # sound
+    ],
+)
+def test_too_many_time_steps_are_refused_for_what_needs_them(
+    viscosity: float, max_time_step: float, speed: float, at_least: int, reason: str
+) -> None:
+    mesh = build(MeshConfig(element_size=0.3), world()).mesh
+    solver = FokkerPlanck(mesh, viscosity, max_time_step)
+    x = solver.space.points
+    solver.reset(bump(x))
+    solver.set_velocity(speed * x / np.abs(x).max())
+    if not reason:
+        assert solver.advance(1.0, at_least=at_least) >= 100
+        return
+    before = solver.rates.copy()
+    with pytest.raises(SolverDiverged, match="time steps needed for 1 time units.*: " + reason):
+        solver.advance(1.0, at_least=at_least)
+    assert np.array_equal(solver.rates, before)
 
 
 def test_square_integral_is_exact(solver: FokkerPlanck) -> None:

@@ -101,6 +101,15 @@ def test_values_are_held_against_what_rewards_allow(losses: dict, warns: bool) -
     assert (seen_by_watch(lambda watch: watch.losses(losses)) == ["critic-diverges"]) == warns
 
 
+@pytest.mark.parametrize(("failures", "warns"), [(9, False), (10, True), (0, False)])
+def test_a_beginning_in_vain_is_reported_once(failures: int, warns: bool) -> None:
+    progress, said = Progress(episode=10, failures=failures, failure="diverged"), []
+    watch = Watch(toy_config(), lambda: progress, lambda kind, **line: said.append(line["text"]))
+    watch.failures()
+    watch.failures()
+    assert [text.endswith("The last one: diverged") for text in said] == [True] * warns
+
+
 def seen_by_watch(show: Any, best: float = 1.0) -> list[str]:
     progress, recorded = Progress(best_cost=best), []
     watch = Watch(toy_config(), lambda: progress, lambda kind, **line: recorded.append(line))

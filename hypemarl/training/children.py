@@ -1,0 +1,148 @@
+"""Child processes that end with this one, in whatever way it ends.
+
+A child leads a process group of its own, so that Ctrl-C in a terminal reaches this process alone,
+and each child exactly once: passed on as SIGTERM. A child that is a ``hypemarl`` command holds an
+end of a pipe whose other end only this process has. The kernel closes that one even after a
+SIGKILL; the child then takes it for a SIGTERM. Imports nothing heavy: every command begins here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from types import FrameType
+from typing import Any
+
+from hypemarl.training.interrupt import handled_stops, tell
+
+PIPE = "HYPEMARL_PARENT_PIPE"  # the file descriptor of a child's end
+# A launcher's variables would make every child join the launcher's world.
+_LAUNCHER = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_")
+THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Exit statuses of ``hypemarl`` that its parent tells apart.
+EXIT_VAIN = 3  # every episode failed
+EXIT_INTERRUPTED = 130
+
+
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a launcher of MPI put into it. Local."""
+    return {name: value for name, value in environment.items() if not name.startswith(_LAUNCHER)}
+
+
+class Children:
+    """Processes that stop when this one is asked to. A context manager, local.
+
+    Inside the block Ctrl-C, SIGTERM and SIGHUP do not interrupt: they are counted in ``asked`` and
+    passed on. The first lets children finish what they would lose, the second stops them at once,
+    the third kills them. Ctrl-Z pauses them too. At the end of the block, also after an error, the
+    children that are left are asked to stop and waited for.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0  # times that a user or a scheduler wanted an end
+        self._running: list[subprocess.Popen[Any]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Children:
+        self._end, self._own_end = os.pipe()
+        self._stack.callback(os.close, self._own_end)
+        self._stack.callback(os.close, self._end)
+        self._stack.enter_context(handled_stops(self._pass_on))
+        if threading.current_thread() is threading.main_thread():
+            pausing = signal.signal(signal.SIGTSTP, self._pause)
+            self._stack.callback(signal.signal, signal.SIGTSTP, pausing)
+        self._stack.callback(self._end_all)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a process with one thread, outside the launcher's world and without a terminal.
+
+        Args:
+            command: program and arguments; ``hypemarl`` commands notice when this process dies.
+            options: of :class:`subprocess.Popen`.
+
+        Raises:
+            OSError: the program cannot be started. KeyboardInterrupt: a stop was asked for before.
+        """
+        if self.asked:
+            raise KeyboardInterrupt
+        limits = dict.fromkeys(THREAD_LIMITS, "1")
+        process = subprocess.Popen(
+            command,
+            env=without_launcher(os.environ) | limits | {PIPE: str(self._end)},
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            pass_fds=(self._end,),
+            **options,
+        )
+        self._running.append(process)
+        if self.asked:  # while it was started
+            process.terminate()
+        return process
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            tell("waiting until what runs is saved (again: stop at once, a third time: kill)")
+        for process in self._left():
+            if self.asked <= 2:
+                process.terminate()
+            else:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _pause(self, number: int, frame: FrameType | None) -> None:
+        for process in self._left():
+            process.send_signal(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when this process is continued
+        for process in self._left():
+            process.send_signal(signal.SIGCONT)
+
+    def _left(self) -> list[subprocess.Popen[Any]]:
+        return [process for process in self._running if process.poll() is None]
+
+    def _end_all(self) -> None:
+        left = self._left()
+        if not self.asked:
+            for process in left:
+                process.terminate()
+        for process in left:
+            process.wait()
+
+
+def follow_parent() -> None:
+    """Take the end of the process that started this one by :class:`Children` for a SIGTERM. Local.
+
+    Does nothing in other processes.
+    """
+    inherited = os.environ.pop(PIPE, None)
+    if inherited is None:
+        return
+    end = int(inherited)
+    os.set_inheritable(end, False)
+
+    def wait() -> None:
+        os.read(end, 1)  # nothing is ever written: returns when the other end is closed
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="follow-parent", daemon=True).start()
+
+
+def reason_of(status: int, log: str) -> str:
+    """Why a ``hypemarl`` command with this exit ``status`` and output ended, in a line."""
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = "; was memory short?" if -status == signal.SIGKILL else ""
+        return f"ended by {name}{hint}"
+    lines = [line for line in log.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("hypemarl: ")]
+    if own:
+        return own[-1].removeprefix("hypemarl: ").removeprefix("error: ")
+    return " | ".join(lines[-3:]) or f"exit status {status} and no output"
