@@ -58,4 +58,4 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
     """
     if config.system == "external":
         return ExternalEnv(config, comm or world())
-    return PDEEnv(SYSTEMS[config.system](config, comm or world()), config)
+    return PDEEnv(SYSTEMS[config.system](config, comm or world()), config, make)

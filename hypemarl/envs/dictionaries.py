@@ -1,0 +1,133 @@
+"""Between PettingZoo's dictionaries by agent and arrays (n_agents, ...): infos, options, actions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hypemarl.coupling.plant import ActionError, Plant, non_finite
+
+BOX_TOLERANCE = 1e-6
+"""Share of a bound by which a parameter may miss it: single precision rounds by less."""
+API_TEST = {"options": 1}
+"""What PettingZoo's parallel_api_test passes as options, to any environment."""
+
+
+class Infos:
+    """Infos by agent: the same keys, types and shapes at a reset, a step and a failure.
+
+    That is what wrappers of other libraries read from the first of them and expect ever after.
+    Values are Python's numbers and float64 arrays, which no two agents share.
+    """
+
+    def __init__(self, agents: Sequence[str], plant: Plant) -> None:
+        self.agents, self.positions = agents, plant.positions
+        self._types = {name: type(value) for name, value in plant.measured.items()}
+        self._rest = {
+            "cost": 0.0,
+            "local_costs": np.zeros(len(agents)),
+            "costs": dict.fromkeys(plant.cost_terms, 0.0),
+            **plant.measured,
+        }
+
+    def at_rest(self, mu: np.ndarray) -> dict[str, dict[str, Any]]:
+        """Of a state that nothing has been measured of yet, at the context mu (n_mu,)."""
+        return self.of(mu, self._rest)
+
+    def of(self, mu: np.ndarray, info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
+        n = len(self.agents)
+        common = {"cost": float(info["cost"])}
+        common |= {f"cost_{term}": float(value) for term, value in info["costs"].items()}
+        rows = {
+            "mu": np.tile(mu, (n, 1)),
+            "position": self.positions.copy(),
+            "local_cost": info["local_costs"].tolist(),
+        }
+        for name, kind in self._types.items():
+            if kind is np.ndarray:
+                rows[name] = np.tile(info[name], (n, 1))
+            else:
+                common[name] = kind(info[name])
+        common["failed"] = False
+        return {
+            agent: dict(zip(rows, row, strict=True)) | common
+            for agent, *row in zip(self.agents, *rows.values(), strict=True)
+        }
+
+
+def reset_parameters(
+    options: Mapping[str, Any] | None, names: Sequence[str], low: np.ndarray, high: np.ndarray
+) -> np.ndarray | None:
+    """The parameters (n,) that ``options`` of a reset fix, None where they fix none. Local.
+
+    Raises:
+        ValueError: an unknown option, or parameters that are not finite numbers in the box.
+    """
+    if not options or options == API_TEST:
+        return None
+    for name in options:
+        if name != "parameters":
+            near = difflib.get_close_matches(str(name), ["parameters"], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"reset options: expected parameters only, got {name!r}{hint}")
+    box = ", ".join(
+        f"{name} in [{a:g}, {b:g}]" for name, a, b in zip(names, low, high, strict=True)
+    )
+    expected = f"reset options, parameters: expected {len(names)} numbers, {box}"
+    try:
+        values = np.array(options["parameters"], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expected}; got no numbers ({error})") from error
+    if values.shape != low.shape:
+        raise ValueError(f"{expected}; got shape {values.shape}")
+    margin = BOX_TOLERANCE * np.maximum(np.abs(low), np.abs(high))
+    outside = np.flatnonzero(~((values >= low - margin) & (values <= high + margin)))  # NaN too
+    if len(outside):
+        found = ", ".join(f"{names[k]} = {values[k]:g}" for k in outside)
+        raise ValueError(f"{expected}; got {found}. reset_arrays takes parameters beyond the box")
+    return values
+
+
+def stacked_actions(actions: Any, agents: Sequence[str], size: int) -> np.ndarray:
+    """Actions (n, size) of all ``agents`` in their order. Local.
+
+    Raises:
+        ActionError: an agent is missing or unknown, or its action has a wrong shape or is not
+            finite.
+    """
+    if not isinstance(actions, Mapping):
+        raise ActionError(
+            f"actions: expected a dictionary from agent to array, got a {type(actions).__name__}; "
+            "step_arrays takes arrays"
+        )
+    if actions.keys() != set(agents):
+        missing = [agent for agent in agents if agent not in actions]
+        unknown = [agent for agent in actions if agent not in agents]
+        raise ActionError(f"actions: missing agents {missing}, unknown agents {unknown}")
+    try:
+        stacked = np.array([actions[agent] for agent in agents], dtype=np.float64)
+    except (TypeError, ValueError):  # of different lengths, or no numbers
+        stacked = np.zeros(0)
+    if stacked.shape != (len(agents), size):
+        raise ActionError(_misfit(actions, agents, size))
+    fault = non_finite(stacked, part="component", names=agents)
+    if fault:
+        raise ActionError(f"actions: {fault}")
+    return stacked
+
+
+def _misfit(actions: Mapping[str, Any], agents: Sequence[str], size: int) -> str:
+    """Which agent's action is no array of ``size`` numbers."""
+    for agent in agents:
+        try:
+            shape = np.array(actions[agent], dtype=np.float64).shape
+        except (TypeError, ValueError):
+            kind = type(actions[agent]).__name__
+            return f"actions: expected {size} numbers of each agent, got a {kind} from {agent!r}"
+        if shape != (size,):
+            break
+    return f"actions: expected shape ({size},) of each agent, got {shape} from agent {agent!r}"
