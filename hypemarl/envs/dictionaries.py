@@ -1,4 +1,4 @@
-"""Between PettingZoo's dictionaries by agent and arrays (n_agents, ...): infos, options, actions."""
+"""Between PettingZoo's dictionaries by agent and arrays (n, ...): infos, options, actions."""
 
 from __future__ import annotations
 
@@ -85,8 +85,9 @@ def reset_parameters(
     if values.shape != low.shape:
         raise ValueError(f"{expected}; got shape {values.shape}")
     margin = BOX_TOLERANCE * np.maximum(np.abs(low), np.abs(high))
-    outside = np.flatnonzero(~((values >= low - margin) & (values <= high + margin)))  # NaN too
-    if len(outside):
+    inside = (values >= low - margin) & (values <= high + margin)  # False for NaN
+    outside = np.flatnonzero(~inside).tolist()
+    if outside:
         found = ", ".join(f"{names[k]} = {values[k]:g}" for k in outside)
         raise ValueError(f"{expected}; got {found}. reset_arrays takes parameters beyond the box")
     return values

@@ -295,7 +295,9 @@ class PDEEnv(ParallelEnv):
 
     def _spaces(self) -> None:
         low, high = self.plant.observation_low, self.plant.observation_high
-        self.observation_spaces = {a: Box(low, high, dtype=np.float64) for a in self.possible_agents}
+        self.observation_spaces = {
+            a: Box(low, high, dtype=np.float64) for a in self.possible_agents
+        }
         self.action_spaces = {
             a: Box(self.action_low, self.action_high, dtype=np.float64)
             for a in self.possible_agents

@@ -148,7 +148,10 @@ def start(
         failure = evaluation.failure_at_start(episode)
         begun = Start(episode.observations, episode.mu, episode.targets, failure)
     starts = groups.gather(begun)[: len(parameters)]
-    return [Slot(g, random[g], *start[:3], failure=start.failure) for g, start in enumerate(starts)]
+    return [
+        Slot(g, random[g], begun.observations, begun.mu, begun.targets, failure=begun.failure)
+        for g, begun in enumerate(starts)
+    ]
 
 
 def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | None]:
