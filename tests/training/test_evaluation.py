@@ -105,7 +105,7 @@ def test_rewards_that_are_not_finite_are_failures() -> None:
     step = env.step_arrays(np.zeros((N, 1)))
     assert (
         evaluation.failure_of(step)
-        == "rewards: expected finite numbers, got nan from agent 0 (1 such in all)"
+        == "rewards: expected finite numbers, got nan from agent 0 (4 such in all)"
     )
 
 
