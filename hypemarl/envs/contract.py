@@ -16,6 +16,7 @@ from gymnasium.spaces import Box, Space, flatdim, flatten
 from pettingzoo import ParallelEnv
 
 from hypemarl.config import ConfigError
+from hypemarl.envs.dictionaries import described, numbers
 
 STEP = ("observations", "rewards", "terminations", "truncations", "infos")
 LONGEST = 300  # characters of a foreign error's message
@@ -66,7 +67,7 @@ class CheckedEnv:
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
             raise self._breach(
                 "reset(): expected (observations, infos), two dictionaries by agent, got "
-                f"{_kind(found)}"
+                f"{described(found)}"
             )
         if not self.live:
             raise self._breach("reset(): expected live agents in `agents`, got none")
@@ -82,7 +83,7 @@ class CheckedEnv:
         if not whole or not all(isinstance(part, Mapping) for part in found):
             raise self._breach(
                 f"step(): expected ({', '.join(STEP)}), five dictionaries by agent, got "
-                f"{_kind(found)}"
+                f"{described(found)}"
             )
         observations, rewards, terminations, truncations, _ = found
         earned = {name: self._reward(name, rewards) for name in actions}
@@ -104,7 +105,7 @@ class CheckedEnv:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._breach(
                 f"observation of agent {name!r}: expected an element of {_cut(str(space))}, got "
-                f"{_kind(value)}"
+                f"{described(value)}"
             ) from error
 
     def positions(self) -> np.ndarray | None:
@@ -114,7 +115,7 @@ class CheckedEnv:
             return None
         if not isinstance(places, Mapping):
             raise self._breach(
-                f"agent_positions: expected a dictionary by agent, got {_kind(places)}"
+                f"agent_positions: expected a dictionary by agent, got {described(places)}"
             )
         if missing := [name for name in self.names if name not in places]:
             raise self._breach(f"agent_positions: expected all agents, {_listed(missing)} missing")
@@ -129,7 +130,7 @@ class CheckedEnv:
     def _agents(self) -> tuple[Any, ...]:
         names = getattr(self.env, "possible_agents", None)
         if not isinstance(names, list | tuple) or not names:
-            found = "none" if names is None or names == [] else _kind(names)
+            found = "none" if names is None or names == [] else described(names)
             raise self._breach(
                 f"possible_agents: expected a list of one agent or more, got {found}"
             )
@@ -178,23 +179,23 @@ class CheckedEnv:
                 f"step(): expected a reward of agent {name!r}, which acted, got none"
             )
         value = rewards[name]
-        if not _is_numeric(value, ()):
+        if numbers(value, ()) is None:
             raise self._breach(
-                f"step(): reward of agent {name!r}: expected a number, got {_kind(value)}"
+                f"step(): reward of agent {name!r}: expected a number, got {described(value)}"
             )
         return float(value)
 
     def _require_array(self, name: Any, value: Any, space: Box) -> None:
-        if not _is_numeric(value, space.shape):
+        if numbers(value, space.shape) is None:
             raise self._breach(
                 f"observation of agent {name!r}: expected an array of numbers of shape "
-                f"{space.shape}, got {_kind(value)}"
+                f"{space.shape}, got {described(value)}"
             )
 
     def _place(self, name: Any, places: Mapping[Any, Any]) -> np.ndarray:
         first = np.shape(np.atleast_1d(places[self.names[0]]))
-        place = np.atleast_1d(places[name])
-        if place.ndim != 1 or not _is_numeric(place, first) or not np.isfinite(place).all():
+        place = numbers(np.atleast_1d(places[name]), first)
+        if place is None or place.ndim != 1 or not np.isfinite(place).all():
             raise self._breach(
                 f"agent_positions of agent {name!r}: expected finite coordinates, as many as those "
                 f"of the first agent {first}, got {_cut(str(places[name]))}"
@@ -217,27 +218,6 @@ class CheckedEnv:
 
     def _breach(self, text: str) -> ContractError:
         return ContractError(f"{self.source}: {text}")
-
-
-def _is_numeric(value: Any, shape: tuple[int, ...]) -> bool:
-    """Whether ``value`` is an array of real numbers of this shape."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):  # ragged
-        return False
-    return array.shape == shape and array.dtype.kind in "biuf"
-
-
-def _kind(value: Any) -> str:
-    """Type of a value and, where they tell more, its shape and element type or its length."""
-    kind = type(value).__name__
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape} and type {value.dtype}"
-    if isinstance(value, tuple):
-        return f"a tuple of {', '.join(type(part).__name__ for part in value)}"
-    if isinstance(value, list):
-        return f"a list of length {len(value)}"
-    return "None" if value is None else f"a {kind}"
 
 
 def _listed(names: Any) -> str:

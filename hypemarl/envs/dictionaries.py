@@ -102,33 +102,47 @@ def stacked_actions(actions: Any, agents: Sequence[str], size: int) -> np.ndarra
     """
     if not isinstance(actions, Mapping):
         raise ActionError(
-            f"actions: expected a dictionary from agent to array, got a {type(actions).__name__}; "
+            f"actions: expected a dictionary from agent to array, got {described(actions)}; "
             "step_arrays takes arrays"
         )
     if actions.keys() != set(agents):
         missing = [agent for agent in agents if agent not in actions]
         unknown = [agent for agent in actions if agent not in agents]
         raise ActionError(f"actions: missing agents {missing}, unknown agents {unknown}")
-    try:
-        stacked = np.array([actions[agent] for agent in agents], dtype=np.float64)
-    except (TypeError, ValueError):  # of different lengths, or no numbers
-        stacked = np.zeros(0)
-    if stacked.shape != (len(agents), size):
+    stacked = numbers([actions[agent] for agent in agents], (len(agents), size))
+    if stacked is None:
         raise ActionError(_misfit(actions, agents, size))
     fault = non_finite(stacked, part="component", names=agents)
     if fault:
         raise ActionError(f"actions: {fault}")
-    return stacked
+    return stacked.astype(np.float64, copy=False)
 
 
 def _misfit(actions: Mapping[str, Any], agents: Sequence[str], size: int) -> str:
     """Which agent's action is no array of ``size`` numbers."""
-    for agent in agents:
-        try:
-            shape = np.array(actions[agent], dtype=np.float64).shape
-        except (TypeError, ValueError):
-            kind = type(actions[agent]).__name__
-            return f"actions: expected {size} numbers of each agent, got a {kind} from {agent!r}"
-        if shape != (size,):
-            break
-    return f"actions: expected shape ({size},) of each agent, got {shape} from agent {agent!r}"
+    agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
+    return (
+        f"actions: expected numbers of shape ({size},) from each agent, got "
+        f"{described(actions[agent])} from agent {agent!r}"
+    )
+
+
+def numbers(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """``value`` as an array of this shape, None where it is none of real numbers. Local."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # ragged
+        return None
+    return array if array.shape == shape and array.dtype.kind in "biuf" else None
+
+
+def described(value: Any) -> str:
+    """What a message says of a value that is not what it should be: its type, shape or parts."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and type {value.dtype}"
+    if isinstance(value, tuple) and len(value) <= 8:
+        return f"a tuple of {', '.join(type(part).__name__ for part in value) or 'nothing'}"
+    size = f" of length {len(value)}" if isinstance(value, list | tuple) else ""
+    return f"a {type(value).__name__}{size}"

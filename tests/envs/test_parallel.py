@@ -140,7 +140,7 @@ def test_bad_actions_name_the_agent(env: PDEEnv) -> None:
     with pytest.raises(ActionError, match=r"missing agents \['agent_2'\]"):
         env.step({a: v for a, v in good.items() if a != "agent_2"})
     with pytest.raises(
-        ActionError, match=r"expected shape \(1,\).*got \(2,\) from agent 'agent_3'"
+        ActionError, match=r"shape \(1,\).*got an array of shape \(2,\).*from agent 'agent_3'"
     ):
         env.step(good | {"agent_3": np.zeros(2)})
     with pytest.raises(ActionError, match="got nan from agent 'agent_1', component 0"):
