@@ -33,6 +33,11 @@ def derived_seed(seed: int, name: str) -> int:
     return int(_sequence(seed, name).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def fresh_seed() -> int:
+    """A root seed out of the operating system's entropy, another one in every call."""
+    return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+
+
 def numpy_generator(seed: int, name: str) -> np.random.Generator:
     """The numpy generator of this ``name``.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from math import comb, pi, sqrt
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.actuators import BlendActuators
@@ -41,6 +43,19 @@ def bump(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """(10/pi)^(d/2) exp(-10 |x - c|^2) at points (m, d): density of unit mass. Local."""
     distance = ((points - centre) ** 2).sum(axis=1)
     return (SHARPNESS / np.pi) ** (points.shape[1] / 2) * np.exp(-SHARPNESS * distance)
+
+
+def mass_bound(gdim: int, edge: float) -> float:
+    """Upper bound of the mass of a bump's nodal values, wherever its centre is. Local.
+
+    ``edge``: the longest of the mesh. A P1 field has at a point at most the bump's largest value
+    within an edge of it, whose integral over the whole space is known.
+    """
+    ball = {1: 2.0, 2: pi, 3: 4.0 / 3.0 * pi}[gdim]
+    a = SHARPNESS
+    moments = (0.5 * sqrt(pi / a), 0.5 / a, 0.25 * sqrt(pi / a**3))  # of exp(-a s^2), s > 0
+    shell = sum(comb(gdim - 1, k) * moments[k] * edge ** (gdim - 1 - k) for k in range(gdim))
+    return float((a / pi) ** (gdim / 2) * ball * (edge**gdim + gdim * shell))
 
 
 class DensityPlant:
@@ -87,9 +102,13 @@ class DensityPlant:
         self.observation_size = seen * (2 if config.observe_target else 1)
         own = (seen // 2, seen + seen // 2)
         self.own_features: tuple[int, ...] = own if config.observe_target else own[:1]
+        self.observation_low = np.zeros(self.observation_size)
+        self.observation_high = np.full(self.observation_size, self._largest_mean())
         self.action_size = gdim
         self.action_low = np.full(gdim, -config.u_max)
         self.action_high = np.full(gdim, config.u_max)
+        self.cost_terms: tuple[str, ...] = TERMS
+        self.measured: dict[str, Any] = {"time_steps": 0}
         axes = "xyz"[:gdim]
         self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
         self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
@@ -100,6 +119,14 @@ class DensityPlant:
                 f"got {config.initial_low}, {config.initial_high}, "
                 f"{config.target_low}, {config.target_high}"
             )
+
+    def _largest_mean(self) -> float:
+        """Bound of every patch mean: the density is not negative and keeps its mass. Collective."""
+        space = self.space
+        corners = space.points[space.cells]
+        edges = np.linalg.norm(corners[:, :, None] - corners[:, None], axis=-1)
+        longest = self.comm.allreduce(float(edges.max(initial=0.0)), MPI.MAX)
+        return mass_bound(space.gdim, longest) / float(self.sensors.measures.min())
 
     @property
     def targets(self) -> np.ndarray:

@@ -37,6 +37,8 @@ class DensityFluidPlant(DensityPlant):
         if config.observe_flow:
             self.observation_size = size + 2
             self.own_features = (*self.own_features, size, size + 1)
+            self.observation_low = np.append(self.observation_low, (-np.inf, -np.inf))
+            self.observation_high = np.append(self.observation_high, (np.inf, np.inf))
         self.parameter_names = (*self.parameter_names, "speed", "angle")
         self.parameter_low = np.append(self.parameter_low, (flow.speed_low, flow.angle_low))
         self.parameter_high = np.append(self.parameter_high, (flow.speed_high, flow.angle_high))

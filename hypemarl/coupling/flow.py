@@ -112,6 +112,9 @@ class FlowPlant:
         nearest = int(np.argmin(flow.probe_distances))
         own = features * config.observation_radius
         amplitudes = range(own + 3 * probes, own + features)
+        unit = np.arange(self.observation_size) % features >= 3 * probes  # amplitudes / u_max
+        self.observation_high = np.where(unit, 1.0, np.inf)
+        self.observation_low = -self.observation_high
         self.own_features: tuple[int, ...] = (own + nearest, *amplitudes)
         self.parameter_names: tuple[str, ...] = ("reynolds", "angle")
         self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
@@ -119,6 +122,14 @@ class FlowPlant:
         #: (K, 2) parameters that training episodes draw from: their states are in memory
         self.parameter_bank: np.ndarray | None = self._bank()
         self._steps = round(config.control_interval / flow.time_step)
+        self.cost_terms: tuple[str, ...] = self.cost.names
+        series = np.zeros(self._steps)
+        self.measured: dict[str, Any] = {
+            "drag": series,
+            "lift": series,
+            "dissipation": 0.0,
+            "time_steps": 0,
+        }
         self._amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
         self._baseline = np.zeros(self.n_agents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ class Plant(Protocol):
     comm: MPI.Intracomm
     n_agents: int
     observation_size: int
+    observation_low: np.ndarray  # (observation_size,), -inf where no bound is known
+    observation_high: np.ndarray  # (observation_size,), inf likewise
     action_size: int
     action_low: np.ndarray  # (action_size,)
     action_high: np.ndarray  # (action_size,)
@@ -33,6 +36,8 @@ class Plant(Protocol):
     parameter_names: tuple[str, ...]
     parameter_low: np.ndarray  # (n_parameters,)
     parameter_high: np.ndarray  # (n_parameters,)
+    cost_terms: tuple[str, ...]  # names of the terms of StepCosts
+    measured: dict[str, Any]  # numbers and arrays in a step's info beside its costs, as zeros
 
     @property
     def targets(self) -> np.ndarray:
@@ -100,11 +105,26 @@ def agree_on_actions(
 def _action_fault(actions: np.ndarray, shape: tuple[int, int]) -> str:
     if actions.shape != shape:
         return f"actions: expected shape {shape} (agents, components), got {actions.shape}"
-    bad = np.argwhere(~np.isfinite(actions))
-    if len(bad):
-        agent, component = bad[0].tolist()
-        return (
-            f"actions: expected finite numbers, got {actions[agent, component]} "
-            f"from agent {agent}, component {component} ({len(bad)} such entries)"
-        )
-    return ""
+    fault = non_finite(actions, part="component")
+    return f"actions: {fault}" if fault else ""
+
+
+def non_finite(
+    values: np.ndarray, *, part: str = "entry", names: Sequence[Any] | None = None
+) -> str:
+    """Where the first NaN or infinity of all agents' values (n, ...) stands; empty if none. Local.
+
+    Args:
+        part: what the entries of an agent are called; names: of the agents, their numbers if None.
+    """
+    finite = np.isfinite(values)
+    if finite.all():
+        return ""
+    bad = np.argwhere(~finite)
+    agent, *entry = bad[0].tolist()
+    who = f"agent {agent}" if names is None else f"agent {names[agent]!r}"
+    where = "".join(f", {part} {k}" for k in entry)
+    return (
+        f"expected finite numbers, got {values[tuple(bad[0])]} from {who}{where} "
+        f"({len(bad)} such in all)"
+    )

@@ -90,6 +90,15 @@ class ShapePlant:
         parametrisation = self.moving.feasible.space.parametrisation
         self.diameter = 2.0 * parametrisation.outline.radius
         self.cost = ShapeCost(config, self.layout.edges, self.n_agents, self.diameter)
+        self.cost_terms: tuple[str, ...] = self.cost.names
+        self.measured: dict[str, Any] = {
+            "drag": np.zeros(1),
+            "lift": np.zeros(1),
+            "dissipation": 0.0,
+            "curvature": 0.0,
+            "limited": False,
+            "remeshed": False,
+        }
         self.sensed = _sensed(self.moving, self.layout.directions) / self._bound
         #: costs and force coefficients of the last control interval
         self.interval: ShapeCosts | None = None
@@ -112,6 +121,10 @@ class ShapePlant:
         self._seen = layout.stencil(config.observation_radius)
         features = 2 + 2 * self.action_size
         self.observation_size = features * self._seen.shape[1]
+        place = np.arange(self.observation_size) % features
+        unit = (place >= 2) & (place < 2 + self.action_size)  # amplitudes
+        self.observation_high = np.where(unit, 1.0, np.inf)
+        self.observation_low = -self.observation_high
         own = features * (self._seen.shape[1] // 2)
         self.own_features: tuple[int, ...] = tuple(range(own, own + 2 + self.action_size))
         self.parameter_names: tuple[str, ...] = ("reynolds", "angle")
@@ -203,7 +216,8 @@ class ShapePlant:
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
         with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients at the end, (1,)),
         ``dissipation`` (1/2 ||grad v||^2), ``curvature`` (the outline's largest, times R),
-        ``limit`` (the bound that the shape met, or None) and ``remeshed``. Collective.
+        ``limit`` (the bound that the shape met, or None), ``limited`` (whether it met one) and
+        ``remeshed``. Collective.
 
         Raises:
             ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or no
@@ -229,6 +243,7 @@ class ShapePlant:
             "dissipation": float(self._dissipation.sum()),
             "curvature": self._curvature(shape),
             "limit": shape.limit,
+            "limited": shape.limit is not None,
             "remeshed": remeshed,
         }
         return self._observe(), -self.interval.costs.shares, info

@@ -1,7 +1,7 @@
 """Environments: a plant as a PettingZoo ``ParallelEnv``, those of others, and their registry."""
 
 from hypemarl.envs.external import ExternalEnv
-from hypemarl.envs.parallel import Episode, PDEEnv, Step
+from hypemarl.envs.parallel import Episode, EpisodeError, PDEEnv, Step
 from hypemarl.envs.registry import make
 
-__all__ = ["Episode", "ExternalEnv", "PDEEnv", "Step", "make"]
+__all__ = ["Episode", "EpisodeError", "ExternalEnv", "PDEEnv", "Step", "make"]

@@ -7,21 +7,31 @@ leave early are padded and marked. ``docs/homes.md`` explains each choice.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.spaces import Box, Space, flatdim, flatten
+from gymnasium.spaces import Box
 from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
 from hypemarl.config import ConfigError, EnvConfig
-from hypemarl.coupling.plant import agree_on_actions
-from hypemarl.envs.parallel import Episode, Step
+from hypemarl.coupling.plant import agree_on_actions, non_finite
+from hypemarl.envs.contract import CheckedEnv, ContractError
+from hypemarl.envs.parallel import Episode, EpisodeError, Step
 from hypemarl.envs.sources import open_source
 from hypemarl.seeding import numpy_generator
 
+PETTINGZOO = {name for name in dir(ParallelEnv) if not name.startswith("_")} | {
+    "agents",
+    "possible_agents",
+    "observation_spaces",
+    "action_spaces",
+}
+"""What a PettingZoo ``ParallelEnv`` has and an :class:`ExternalEnv` has not."""
 FIRST_SEED = {"validation": 1, "held-out": 1000, "scaling": 500_000, "training": 1_000_000}
 """Episodes of the fixed sets have consecutive seeds from here; training draws from its own on."""
 LAST_SEED = 2**31 - 1
@@ -33,7 +43,7 @@ SCALED_CLIP = 10.0
 class Facts:
     """What every rank knows of the environment that rank 0 holds; n agents."""
 
-    names: tuple[str, ...]
+    names: tuple[Any, ...]
     observation_sizes: np.ndarray  # (n,) without the flag
     action_sizes: np.ndarray  # (n,)
     idle: np.ndarray  # (n, m) unit actions that are zero in the environment's own units
@@ -57,16 +67,19 @@ class ExternalEnv:
     is 1 while the agent takes part. Actions (n, m) are in units of half the agents' own ranges,
     -1 to 1; components beyond an agent's own number are not passed on.
 
+    It is no PettingZoo environment itself; :attr:`parallel_env` is. NaN or infinity in what that
+    gives fails an episode, as a diverged solver does.
+
     Raises:
-        ConfigError: on every rank, for an environment that cannot be opened or has actions other
-            than a bounded ``Box``.
+        ContractError: on every rank, for an environment that cannot be opened, or that breaks
+            PettingZoo's interface: in a trial here, later in a reset or a step.
     """
 
     grid = None
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
-        self._env: ParallelEnv
+        self._checked: CheckedEnv  # on rank 0
         facts = mpi.on_root(comm, self._open)
         self.names, self.n_agents = facts.names, len(facts.names)
         self._observation_sizes, self._action_sizes = facts.observation_sizes, facts.action_sizes
@@ -84,9 +97,29 @@ class ExternalEnv:
         self.parameter_low = np.array([float(FIRST_SEED["training"])])
         self.parameter_high = np.array([float(LAST_SEED)])
         self._count = 0
+        self._running = self._closed = False
+        self._observations = np.zeros((self.n_agents, self.observation_size))
         self._middle = np.zeros((self.n_agents, self.observation_size - 1))
         self._scale = np.ones_like(self._middle)
-        mpi.on_root(comm, self._measure_scale)
+        mpi.on_root(comm, self._measure_scale if config.external.scaling_episodes else self._try)
+
+    @property
+    def parallel_env(self) -> ParallelEnv:
+        """The PettingZoo environment, on rank 0 alone."""
+        return self._checked.env
+
+    def __getattr__(self, name: str) -> Any:
+        """Say where to find what a PettingZoo environment would have here."""
+        if name in PETTINGZOO:
+            raise AttributeError(
+                f"an ExternalEnv has no {name!r}: it has the array calls of training, reset_arrays "
+                "and step_arrays; the PettingZoo environment that it holds is its parallel_env"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        """What it holds."""
+        return f"ExternalEnv({self.config.external.source}, {self.n_agents} agents)"
 
     # --- episodes --------------------------------------------------------------------------------
 
@@ -99,11 +132,17 @@ class ExternalEnv:
         return np.arange(FIRST_SEED[name], FIRST_SEED[name] + size, dtype=np.float64)[:, None]
 
     def reset_arrays(self, parameters: np.ndarray) -> Episode:
-        """Start the episode of the seed ``parameters`` (1,); it has no context mu. Collective."""
+        """Start the episode of the seed ``parameters`` (1,); it has no context mu. Collective.
+
+        One whose first observations are not finite has a ``failure``.
+        """
         seed = int(np.asarray(parameters).item())
-        self._count = 0
+        self._count, self._running = 0, False
         observations = mpi.on_root(self.comm, lambda: self._reset(seed))
-        return Episode(observations, np.zeros(0), np.zeros((self.n_agents, 0)))
+        fault = non_finite(observations, names=self.names)
+        self._observations, self._running = observations, not fault
+        failure = f"first observations: {fault}" if fault else None
+        return Episode(observations.copy(), np.zeros(0), np.zeros((self.n_agents, 0)), failure)
 
     def step_arrays(self, actions: np.ndarray) -> Step:
         """One control step under ``actions`` (n, m); rank 0's win. Collective.
@@ -111,11 +150,15 @@ class ExternalEnv:
         It is ``env.external.repeat`` steps of the environment, whose rewards are summed.
         ``terminated`` says that every agent has. One that goes alone is absorbed: from then on it
         sees zeros, flag included, and earns nothing. The truncation of one agent ends the
-        episode for all as truncated, as its future is unknown, not empty.
+        episode for all as truncated, as its future is unknown, not empty. Observations or rewards
+        that are not finite terminate it with ``info["failure"]``, and the last good observations.
 
         Raises:
             ActionError: on every rank, for a wrong shape or NaN.
+            EpisodeError: no episode is running.
         """
+        if not self._running:
+            raise EpisodeError("step: no episode is running; call reset_arrays first")
         actions = agree_on_actions(
             self.comm, actions, self.action_low, self.action_high, self.n_agents
         )
@@ -123,11 +166,21 @@ class ExternalEnv:
         observations, rewards, taking_part, cut = mpi.on_root(
             self.comm, lambda: self._step(actions)
         )
+        for what, values in (("observations", observations), ("rewards", rewards)):
+            if fault := non_finite(values, names=self.names):
+                return self._failed(f"control step {self._count}, {what}: {fault}")
         terminated = not taking_part.any()
         truncated = not terminated and (cut or self._count >= self.control_steps)
+        self._running = not (terminated or truncated)
+        self._observations = observations
         cost = -float(rewards.sum())
         info = {"cost": cost, "local_costs": -rewards, "costs": {}}
-        return Step(observations, rewards, terminated, truncated, info)
+        return Step(observations.copy(), rewards, terminated, truncated, info)
+
+    def _failed(self, reason: str) -> Step:
+        self._running = False
+        observations, rewards = self._observations.copy(), np.zeros(self.n_agents)
+        return Step(observations, rewards, True, False, {"failure": reason})
 
     # --- places ----------------------------------------------------------------------------------
 
@@ -162,31 +215,32 @@ class ExternalEnv:
         )
 
     def close(self) -> None:
-        """Close the environment on rank 0."""
-        if self.comm.rank == 0:
-            self._env.close()
+        """Close the environment on rank 0; again is fine."""
+        if self.comm.rank == 0 and not self._closed:
+            self._closed = True
+            self._checked.close()
 
     # --- on rank 0 -------------------------------------------------------------------------------
 
     def _open(self) -> Facts:
-        self._env = env = open_source(self.config.external)
-        names = tuple(env.possible_agents)
-        self._observation_spaces = [env.observation_space(name) for name in names]
-        self._boxes = [_checked_box(name, env.action_space(name)) for name in names]
-        sizes = np.array([flatdim(space) for space in self._observation_spaces])
-        components = np.array([box.low.size for box in self._boxes])
-        idle = np.zeros((len(names), components.max()))
-        for agent, box in enumerate(self._boxes):
+        external = self.config.external
+        self._checked = env = CheckedEnv(external.source, lambda: open_source(external))
+        components = np.array([box.low.size for box in env.boxes])
+        idle = np.zeros((len(env.names), components.max()))
+        for agent, box in enumerate(env.boxes):
             middle, half = _middle_and_half(box)
             idle[agent, : box.low.size] = np.clip(-middle / half, -1.0, 1.0)
-        places = getattr(env, "agent_positions", None)
-        if places is not None:
-            places = np.array([np.atleast_1d(places[name]) for name in names], dtype=np.float64)
-        return Facts(names, sizes, components, idle, places)
+        return Facts(env.names, env.sizes, components, idle, env.positions())
+
+    def _try(self) -> None:
+        """A reset and a step, so that a breach of the interface is found before anything is run."""
+        if np.isfinite(self._reset(FIRST_SEED["scaling"])).all():
+            self._step_once(self.idle_actions)
 
     def _reset(self, seed: int) -> np.ndarray:
-        observations, _ = self._env.reset(seed=seed)
-        return self._padded(observations, [name in self._env.agents for name in self.names])
+        observations = self._checked.reset(seed)
+        live = self._checked.live
+        return self._padded(observations, [name in live for name in self.names])
 
     def _step(self, actions: np.ndarray) -> Outcome:
         """The actions held for ``env.external.repeat`` steps, or until the episode ends."""
@@ -199,33 +253,35 @@ class ExternalEnv:
         return outcome
 
     def _step_once(self, actions: np.ndarray) -> Outcome:
-        present = set(self._env.agents)
+        env = self._checked
+        present = env.live
         chosen = {
-            name: _in_bounds(self._boxes[i], actions[i])
+            name: _in_bounds(env.boxes[i], actions[i])
             for i, name in enumerate(self.names)
             if name in present
         }
-        observations, rewards, terminations, truncations, _ = self._env.step(chosen)
-        going_on, cut_off = set(self._env.agents), {a for a, cut in truncations.items() if cut}
+        observations, rewards, terminations, truncations = env.step(chosen)
+        going_on, cut_off = env.live, {a for a, cut in truncations.items() if cut}
         taking_part = [
             (name in going_on or name in cut_off) and not terminations.get(name, False)
             for name in self.names
         ]
-        earned = np.array([float(rewards.get(name, 0.0)) for name in self.names])
+        earned = np.array([rewards.get(name, 0.0) for name in self.names])
         cut = any(
             part and name in cut_off for name, part in zip(self.names, taking_part, strict=True)
         )
         return Outcome(self._padded(observations, taking_part), earned, np.array(taking_part), cut)
 
-    def _padded(self, observations: dict[str, Any], taking_part: list[bool]) -> np.ndarray:
+    def _padded(self, observations: Mapping[Any, Any], taking_part: list[bool]) -> np.ndarray:
         padded = np.zeros((self.n_agents, self.observation_size))
-        for i, name in enumerate(self.names):
-            if not taking_part[i]:
-                continue
+        for i in np.flatnonzero(taking_part).tolist():
             size = self._observation_sizes[i]
-            own = np.asarray(flatten(self._observation_spaces[i], observations[name]), float)
-            own = (own - self._middle[i, :size]) / self._scale[i, :size]
-            padded[i, :size] = own if self._unscaled else np.clip(own, -SCALED_CLIP, SCALED_CLIP)
+            own = self._checked.flat(i, observations)
+            if not self._unscaled:  # infinity stays, so that it is seen
+                scaled = (own - self._middle[i, :size]) / self._scale[i, :size]
+                clipped = np.clip(scaled, -SCALED_CLIP, SCALED_CLIP)
+                own = np.where(np.isfinite(own), clipped, own)
+            padded[i, :size] = own
             padded[i, -1] = 1.0
         return padded
 
@@ -234,38 +290,44 @@ class ExternalEnv:
         return self.config.external.scaling_episodes == 0
 
     def _measure_scale(self) -> None:
-        """Mean and deviation of each agent's observations under random actions of fixed seeds."""
+        """Mean and deviation of each agent's observations under random actions of fixed seeds.
+
+        Episodes in which something is not finite are left out, with a warning.
+
+        Raises:
+            ContractError: all of them are.
+        """
         generator = numpy_generator(0, "external-scaling")
-        seen, present = [], []
-        for k in range(self.config.external.scaling_episodes):
-            observations, going_on = self._reset(FIRST_SEED["scaling"] + k), True
-            for _ in range(self.control_steps):
-                seen.append(observations[:, :-1])
-                present.append(observations[:, -1])
-                if not going_on:
-                    break
-                actions = generator.uniform(-1.0, 1.0, (self.n_agents, self.action_size))
-                observations, _, taking_part, cut = self._step(actions)
-                going_on = bool(taking_part.any()) and not cut
-        if not seen:
-            return
-        weights, values = np.array(present)[..., None], np.array(seen)
-        count = np.maximum(weights.sum(axis=0), 1.0)
-        self._middle = (weights * values).sum(axis=0) / count
-        spread = np.sqrt((weights * (values - self._middle) ** 2).sum(axis=0) / count)
+        count, source = self.config.external.scaling_episodes, self.config.external.source
+        seen: list[np.ndarray] = []
+        faults: list[str] = []
+        for seed in range(FIRST_SEED["scaling"], FIRST_SEED["scaling"] + count):
+            episode = self._seen_at_random(seed, generator)
+            fault = non_finite(episode[-1], names=self.names)
+            faults += [fault] if fault else []
+            seen += [] if fault else episode
+        if faults:
+            text = f"{source}: {len(faults)} of {count} scaling episodes failed: {faults[0]}"
+            if not seen:
+                raise ContractError(f"{text}; without a sound one there is no scale")
+            warnings.warn(f"{text}; they are left out", stacklevel=2)
+        values, weights = np.split(np.array(seen), [-1], axis=2)
+        total = np.maximum(weights.sum(axis=0), 1.0)
+        self._middle = (weights * values).sum(axis=0) / total
+        spread = np.sqrt((weights * (values - self._middle) ** 2).sum(axis=0) / total)
         self._scale = np.where(spread > 1e-6, spread, 1.0)
 
-
-def _checked_box(name: str, space: Space) -> Box:
-    if not isinstance(space, Box) or not np.issubdtype(space.dtype, np.floating):
-        raise ConfigError(
-            f"agent {name!r} has actions {space}, expected a Box of floats: the agents here act "
-            "continuously; many environments take continuous_actions=True in env.external.options"
-        )
-    bounded = np.isfinite(space.low).all() and np.isfinite(space.high).all()
-    if not bounded or not (space.low < space.high).all():
-        raise ConfigError(f"agent {name!r} has actions {space}, expected finite bounds, low < high")
-    return space
+    def _seen_at_random(self, seed: int, generator: np.random.Generator) -> list[np.ndarray]:
+        """Observations (n, k) of an episode under random actions, to the first not finite."""
+        observations, going_on, seen = self._reset(seed), True, []
+        for _ in range(self.control_steps):
+            seen.append(observations)
+            if not going_on or not np.isfinite(observations).all():
+                break
+            actions = generator.uniform(-1.0, 1.0, (self.n_agents, self.action_size))
+            observations, _, taking_part, cut = self._step(actions)
+            going_on = bool(taking_part.any()) and not cut
+        return seen
 
 
 def _middle_and_half(box: Box) -> tuple[np.ndarray, np.ndarray]:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
+from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
+from hypemarl import mpi
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.plant import ActionError, Plant
-from hypemarl.seeding import numpy_generator
+from hypemarl.coupling.plant import Plant
+from hypemarl.envs.dictionaries import Infos, reset_parameters, stacked_actions
+from hypemarl.seeding import fresh_seed, numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
+
+Remake = Callable[[EnvConfig, MPI.Intracomm], "PDEEnv"]
+
+
+class EpisodeError(RuntimeError):
+    """A step without a running episode. Raised on every rank."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """The start of an episode: observations (n, k), context mu (n_mu,), reference (n, q)."""
+    """The start of an episode: observations (n, k), context mu (n_mu,), reference (n, q).
+
+    With a ``failure`` there is none: the observations mean nothing, and no step may follow.
+    """
 
     observations: np.ndarray
     mu: np.ndarray
     targets: np.ndarray
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,17 @@ class Step:
     info: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Instant:
+    """An instant of an episode, see :meth:`PDEEnv.snapshot`: of the plant, and where it stands."""
+
+    plant: Any
+    count: int
+    mu: np.ndarray
+    ended: str
+    failure: str | None
+
+
 class PDEEnv(ParallelEnv):
     """Agents on a controlled PDE. Every rank of the plant's communicator makes every call.
 
@@ -42,11 +67,23 @@ class PDEEnv(ParallelEnv):
     with arrays of shape (n_agents, ...). The horizon truncates an episode; a diverged solver or a
     cost per interval above ``divergence_limit`` terminates it with ``info["failure"]`` saying why,
     and such a step must not be learned from: its observations are the last good ones.
+
+    Copies, by pickle too, are made anew from the configuration: they have no running episode and
+    seeds of their own. :meth:`snapshot` keeps an episode.
+
+    Args:
+        plant: the controlled system. config: its settings.
+        remake: makes the environment of a configuration on a communicator, for copies.
+
+    Attributes:
+        agents: those that act next, all or, where no episode is running, none.
+        failure: why the last episode failed, None where it did not.
     """
 
-    def __init__(self, plant: Plant, config: EnvConfig) -> None:
+    def __init__(self, plant: Plant, config: EnvConfig, remake: Remake | None = None) -> None:
         self.plant = plant
         self.config = config
+        self._remake = remake
         self.metadata = {"name": f"{config.system}_v0", "render_modes": []}
         self.render_mode = None
         self.comm = plant.comm
@@ -62,11 +99,15 @@ class PDEEnv(ParallelEnv):
         self.mu_low = plant.parameter_low[self._context]
         self.mu_high = plant.parameter_high[self._context]
         self._near = plant.stencil(config.reward_radius)
-        self._generator = numpy_generator(0, "environment")
+        self._generator: np.random.Generator | None = None  # on rank 0, once something is drawn
         self._count = 0
+        self._mu = np.zeros(len(self._context))
         self._observations = np.zeros((plant.n_agents, plant.observation_size))
         self.possible_agents = [f"agent_{i}" for i in range(plant.n_agents)]
         self.agents: list[str] = []
+        self.failure: str | None = None
+        self._ended = "none was started"  # why no episode is running; empty while one is
+        self._infos = Infos(self.possible_agents, plant)
         self._spaces()
 
     # --- arrays ----------------------------------------------------------------------------------
@@ -79,18 +120,31 @@ class PDEEnv(ParallelEnv):
         return generator.uniform(self.parameter_low, self.parameter_high)
 
     def reset_arrays(self, parameters: np.ndarray) -> Episode:
-        """Start an episode at ``parameters`` (n_parameters,). Collective."""
-        self._count = 0
-        self._observations = self.plant.reset(parameters)
-        mu = np.asarray(parameters, dtype=np.float64)[self._context]
-        return Episode(self._observations, mu, self.plant.targets)
+        """Start an episode at ``parameters`` (n_parameters,), which may lie outside the box.
+
+        Where the plant has no state to start from, the episode says so (``failure``). Collective.
+
+        Raises:
+            ValueError: on every rank, for a wrong number of parameters or NaN.
+        """
+        self._count, self.failure = 0, None
+        try:
+            self._observations = self.plant.reset(parameters)
+        except SolverDiverged as error:
+            return self._not_started(f"no state to start from: {error}")
+        self._mu = np.asarray(parameters, dtype=np.float64)[self._context]
+        self._run("")
+        return Episode(self._observations.copy(), self._mu.copy(), self.plant.targets.copy())
 
     def step_arrays(self, actions: np.ndarray) -> Step:
         """One control interval under ``actions`` (n, m); rank 0's win. Collective.
 
         Raises:
             ActionError: on every rank, for a wrong shape or NaN.
+            EpisodeError: no episode is running.
         """
+        if self._ended:
+            raise EpisodeError(f"step: no episode is running ({self._ended}); call reset first")
         try:
             observations, rewards, plant_info = self.plant.step(actions)
         except SolverDiverged as error:
@@ -104,17 +158,20 @@ class PDEEnv(ParallelEnv):
         info = {"cost": costs.total, "local_costs": costs.shares, **plant_info}
         info["costs"] = costs.terms
         truncated = self._count >= self.control_steps
-        return Step(observations, self.shape_rewards(rewards), False, truncated, info)
+        if truncated:
+            self._run(f"the last one ended after its {self.control_steps} control steps")
+        return Step(observations.copy(), self.shape_rewards(rewards), False, truncated, info)
 
-    def snapshot(self) -> tuple[Any, int]:
-        """The episode's whole state. Local."""
-        return self.plant.snapshot(), self._count
+    def snapshot(self) -> Instant:
+        """The episode's whole state, also of one that has ended. Local."""
+        return Instant(self.plant.snapshot(), self._count, self._mu, self._ended, self.failure)
 
-    def restore(self, state: tuple[Any, int]) -> np.ndarray:
+    def restore(self, state: Instant) -> np.ndarray:
         """Return to a snapshot; returns its observations (n, k). Collective."""
-        self._count = state[1]
-        self._observations = self.plant.restore(state[0])
-        return self._observations
+        self._count, self._mu, self.failure = state.count, state.mu, state.failure
+        self._observations = self.plant.restore(state.plant)
+        self._run(state.ended)
+        return self._observations.copy()
 
     def record(self) -> dict[str, Any] | None:
         """Fields for pictures on rank 0 (see Plant.fields, with positions and time). Collective."""
@@ -126,7 +183,7 @@ class PDEEnv(ParallelEnv):
     # --- PettingZoo ------------------------------------------------------------------------------
 
     def observation_space(self, agent: str) -> Box:
-        """Box of shape (observation_size,): patch means, non-negative where they are densities."""
+        """Box of shape (observation_size,), with the bounds that the plant knows of."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> Box:
@@ -136,39 +193,68 @@ class PDEEnv(ParallelEnv):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
-        """Start an episode; ``options={"parameters": array}`` fixes them, else they are drawn."""
-        if seed is not None:
-            self._generator = numpy_generator(seed, "environment")
-        given = (options or {}).get("parameters")
-        parameters = self.sample_parameters(self._generator) if given is None else given
-        episode = self.reset_arrays(np.asarray(parameters, dtype=np.float64))
-        self.agents = list(self.possible_agents)
-        infos = {
-            a: {"mu": episode.mu, "position": p}
-            for a, p in zip(self.agents, self.positions, strict=True)
-        }
-        return self._by_agent(episode.observations), infos
+        """Start an episode; ``options={"parameters": array}`` fixes them, else they are drawn.
 
-    def step(self, actions: dict[str, np.ndarray]) -> tuple[dict, dict, dict, dict, dict]:
-        """PettingZoo's step; every agent in ``agents`` must act.
+        ``seed`` decides all draws from here on. Without one they follow the last seed or, where
+        none was ever named, come from the operating system's entropy: no two environments then
+        have the same episodes. Rank 0's arguments win.
+
+        Returns observations and infos by agent. Infos have the same keys, types and shapes here
+        and in every step: ``mu`` (n_mu,), ``position`` (gdim,), ``cost`` of the interval, the
+        agent's ``local_cost``, ``cost_<term>``, what the plant measures (``drag``, ...; see
+        docs/environments.md) and ``failed``; zeros where nothing was measured yet. Collective.
 
         Raises:
-            ActionError: an agent is missing, unknown, or its action has a wrong shape or NaN.
+            ValueError: on every rank, for unknown options, parameters outside the box, or a
+                negative seed.
+            SolverDiverged: on every rank: the plant has no state to start from.
         """
-        if set(actions) != set(self.agents):
-            missing = sorted(set(self.agents) - set(actions))
-            unknown = sorted(set(actions) - set(self.agents))
-            raise ActionError(f"actions: missing agents {missing}, unknown agents {unknown}")
-        step = self.step_arrays(_stack([actions[a] for a in self.agents], self.action_size))
-        agents = self.agents
-        if step.terminated or step.truncated:
-            self.agents = []
+        parameters = mpi.on_root(self.comm, lambda: self._chosen(seed, options))
+        episode = self.reset_arrays(parameters)
+        if episode.failure is not None:
+            raise SolverDiverged(f"reset at parameters {parameters.tolist()}: {episode.failure}")
+        infos = self._infos.at_rest(episode.mu)
+        return dict(zip(self.agents, episode.observations, strict=True)), infos
+
+    def step(self, actions: Mapping[str, np.ndarray]) -> tuple[dict, dict, dict, dict, dict]:
+        """PettingZoo's step; every agent in ``agents`` must act. Rank 0's actions win. Collective.
+
+        Infos have the keys that :meth:`reset` names. Where an episode fails they are those of an
+        episode's start but ``failed``, and :attr:`failure` says why.
+
+        Raises:
+            ActionError: on every rank: an agent is missing, unknown, or its action has a wrong
+                shape or NaN.
+            EpisodeError: no episode is running.
+        """
+        names = self.possible_agents
+        chosen = np.zeros((self.n_agents, self.action_size))
+        with mpi.raise_together(self.comm):
+            if self.comm.rank == 0 and self.agents:
+                chosen = stacked_actions(actions, names, self.action_size)
+        step = self.step_arrays(chosen)
+        failed = "failure" in step.info
+        infos = self._infos.at_rest(self._mu) if failed else self._infos.of(self._mu, step.info)
+        if failed:
+            for info in infos.values():
+                info["failed"] = True
         return (
-            {a: o.copy() for a, o in zip(agents, step.observations, strict=True)},
-            {a: float(r) for a, r in zip(agents, step.rewards, strict=True)},
-            dict.fromkeys(agents, step.terminated),
-            dict.fromkeys(agents, step.truncated),
-            {a: dict(step.info) for a in agents},
+            dict(zip(names, step.observations, strict=True)),
+            dict(zip(names, step.rewards.tolist(), strict=True)),
+            dict.fromkeys(names, step.terminated),
+            dict.fromkeys(names, step.truncated),
+            infos,
+        )
+
+    def render(self) -> None:
+        """There are no live pictures.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "a PDEEnv draws nothing while it runs (its render_modes are empty): record() gives the "
+            "fields of an instant as arrays, and `hypemarl render` draws a trained run"
         )
 
     def state(self) -> np.ndarray:
@@ -176,22 +262,60 @@ class PDEEnv(ParallelEnv):
         return self._observations.ravel().copy()
 
     def close(self) -> None:
-        """Nothing to release: PETSc is not used, arrays go with the object."""
+        """Nothing to release, however often: PETSc is not used, arrays go with the object."""
+
+    # --- copies ----------------------------------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its configuration; made anew on one rank where it is loaded.
+
+        Raises:
+            TypeError: its ranks are several, or it was made from a plant rather than by ``make``.
+        """
+        if self.comm.size > 1:
+            raise TypeError(
+                f"an environment on {self.comm.size} ranks cannot be sent to one process; pickle "
+                "env.config, and call hypemarl.envs.make(config, comm) there"
+            )
+        return _made_on_one_rank, (self._remaker(), self.config)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PDEEnv:
+        """An environment of the same configuration on the same ranks. Collective."""
+        return self._remaker()(self.config, self.comm)
+
+    def _remaker(self) -> Remake:
+        if self._remake is None:
+            raise TypeError(
+                "this PDEEnv was made from a plant, which cannot be copied; environments of "
+                "hypemarl.envs.make(config) can"
+            )
+        return self._remake
 
     # --- parts -----------------------------------------------------------------------------------
 
     def _spaces(self) -> None:
-        shape = (self.observation_size,)
+        low, high = self.plant.observation_low, self.plant.observation_high
         self.observation_spaces = {
-            a: Box(-np.inf, np.inf, shape, np.float64) for a in self.possible_agents
+            a: Box(low, high, dtype=np.float64) for a in self.possible_agents
         }
         self.action_spaces = {
             a: Box(self.action_low, self.action_high, dtype=np.float64)
             for a in self.possible_agents
         }
 
-    def _by_agent(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        return {a: v.copy() for a, v in zip(self.possible_agents, values, strict=True)}
+    def _run(self, ended: str) -> None:
+        """Let an episode run, or be over for the reason ``ended``."""
+        self._ended = ended
+        self.agents = [] if ended else list(self.possible_agents)
+
+    def _chosen(self, seed: int | None, options: Mapping[str, Any] | None) -> np.ndarray:
+        """Parameters of the next episode. Local, on rank 0."""
+        plant, box = self.plant, (self.parameter_low, self.parameter_high)
+        fixed = reset_parameters(options, plant.parameter_names, *box)
+        if seed is not None or self._generator is None:
+            root = fresh_seed() if seed is None else seed
+            self._generator = numpy_generator(root, "environment")
+        return self.sample_parameters(self._generator) if fixed is None else fixed
 
     def shape_rewards(self, local: np.ndarray) -> np.ndarray:
         """Rewards (n,) of the configured kind from minus the local costs (n,). Local."""
@@ -210,8 +334,16 @@ class PDEEnv(ParallelEnv):
     def _failed(self, reason: str) -> Step:
         rewards = np.full(self.n_agents, -self.config.divergence_limit / self.n_agents)
         time = self._count * self.config.control_interval
-        info = {"failure": f"control step {self._count}, time {time:g}: {reason}"}
-        return Step(self._observations, rewards, True, False, info)
+        self.failure = f"control step {self._count}, time {time:g}: {reason}"
+        self._run(f"the last one failed: {self.failure}")
+        return Step(self._observations.copy(), rewards, True, False, {"failure": self.failure})
+
+    def _not_started(self, reason: str) -> Episode:
+        self.failure = reason
+        self._run(f"the last one failed: {reason}")
+        nothing = np.zeros((self.n_agents, self.observation_size))
+        targets = np.zeros_like(self.plant.targets)
+        return Episode(nothing, np.zeros(len(self._context)), targets, reason)
 
 
 def _context_columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> np.ndarray:
@@ -223,12 +355,5 @@ def _context_columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> np.ndarr
     return np.array([k for k, name in enumerate(names) if name.rsplit("_", 1)[0] in kinds], int)
 
 
-def _stack(actions: list[np.ndarray], size: int) -> np.ndarray:
-    """Actions of all agents (n, size); a wrong shape is reported with the agent's index."""
-    for agent, action in enumerate(actions):
-        if np.shape(action) != (size,):
-            raise ActionError(
-                f"actions: expected shape ({size},) of each agent, got {np.shape(action)} "
-                f"from agent {agent}"
-            )
-    return np.array(actions, dtype=np.float64)
+def _made_on_one_rank(remake: Remake, config: EnvConfig) -> PDEEnv:
+    return remake(config, MPI.COMM_SELF)

@@ -61,4 +61,4 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
         return ExternalEnv(config, comm or world())
     comm = comm or world()
     on_root(comm, lambda: mesh_files.check(config))
-    return PDEEnv(SYSTEMS[config.system](config, comm), config)
+    return PDEEnv(SYSTEMS[config.system](config, comm), config, make)

@@ -114,7 +114,8 @@ def _played(env: Any, policy: evaluation.Policy, parameters: np.ndarray) -> np.n
     """The actions (steps, n, m) of one episode, zero after a failure. Collective."""
     episode, actions = env.reset_arrays(parameters), []
     observations = episode.observations
-    for _ in range(env.control_steps):
+    steps = 0 if evaluation.failure_at_start(episode) else env.control_steps
+    for _ in range(steps):
         action = mpi.bcast_array(env.comm, np.asarray(policy(observations, episode.mu)))
         step = env.step_arrays(action)
         if evaluation.failure_of(step) is not None:

@@ -18,6 +18,7 @@ from hypemarl.config import Config
 from hypemarl.optimal.adjoint import adjoint_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
@@ -96,7 +97,7 @@ class AdjointGradient:
                 losses += self._learn([w for w in windows if w is not None], progress)
             self._share_networks()
         rollouts = [r for r in self.split.gather(rollout) if r is not None]
-        self._seen = rollouts
+        self._seen = [rollout for rollout in rollouts if rollout.costs]
         with mpi.raise_together(self.split.comm):
             if self.window < self.steps:
                 losses += self._learn_value(rollouts)
@@ -108,7 +109,8 @@ class AdjointGradient:
         if not self.split.leads:
             return None
         noise = self.agent.noise(number)
-        return Rollout(episode.mu, noise, [np.array(episode.observations)])
+        failure = evaluation.failure_at_start(episode)
+        return Rollout(episode.mu, noise, [np.array(episode.observations)], failure=failure)
 
     def _window(self, rollout: Rollout | None, first: int) -> Window | None:
         """Run a window and differentiate its loss. Collective in the group."""

@@ -169,9 +169,12 @@ def _by_adjoint(
     for row in parameters:
         episode = env.reset_arrays(row)
         first, mu = np.array(episode.observations), episode.mu
+        failed = evaluation.failure_at_start(episode) is not None
 
-        def run(first: Array = first, mu: Array = mu) -> _Exact | None:
+        def run(first: Array = first, mu: Array = mu, failed: bool = failed) -> _Exact | None:
             assert agent is not None
+            if failed:
+                return None
             try:
                 return _differentiate(taped, agent.policy(mu), first, mu, config)
             except SolverDiverged:

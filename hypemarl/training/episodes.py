@@ -31,6 +31,9 @@ def collect(
     costs = []
     for row in parameters:
         episode, done, cost = env.reset_arrays(row), False, 0.0
+        if evaluation.failure_at_start(episode) is not None:
+            costs.append(np.inf)
+            continue
         observations, shares = episode.observations, []
         if replay is not None:
             replay.begin(episode.mu, episode.targets, observations)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from hypemarl import seeding
+from hypemarl.coupling.plant import non_finite
 from hypemarl.training.records import stack_frames, write_trajectory
 
 Array = NDArray[np.float64]
@@ -213,14 +214,24 @@ def failure_of(step: Any) -> str | None:
     if "failure" in step.info:
         return str(step.info["failure"])
     for name, values in (("observations", step.observations), ("rewards", step.rewards)):
-        if not np.isfinite(values).all():
-            return f"{name} are not finite"
+        if fault := non_finite(np.asarray(values)):
+            return f"{name}: {fault}"
     return None
 
 
+def failure_at_start(episode: Any) -> str | None:
+    """Why no step of the episode may be made, or None where it can begin."""
+    failure = getattr(episode, "failure", None)
+    if failure is not None:
+        return str(failure)
+    fault = non_finite(np.asarray(episode.observations))
+    return f"first observations: {fault}" if fault else None
+
+
 def _run_episode(env: Any, policy: Policy, parameters: Array) -> _Episode:
-    episode, result = env.reset_arrays(parameters), _Episode()
-    observations, done = episode.observations, False
+    episode = env.reset_arrays(parameters)
+    result = _Episode(failed=failure_at_start(episode) is not None)
+    observations, done = episode.observations, result.failed
     while not done:
         step = env.step_arrays(policy(observations, episode.mu))
         result.failure = failure_of(step)
@@ -238,8 +249,13 @@ def record_trajectory(
 
     Returns the trajectory (keys as in :func:`hypemarl.training.records.read_trajectory`) on
     rank 0 and a dictionary without the field arrays elsewhere. An episode that fails ends there.
+
+    Raises:
+        RuntimeError: on every rank: the episode cannot begin.
     """
     episode, sums = env.reset_arrays(parameters), _Episode()
+    if failure := failure_at_start(episode):
+        raise RuntimeError(f"the episode at {np.asarray(parameters).tolist()} failed: {failure}")
     observations = episode.observations
     frames, actions = [env.record()], [np.zeros((env.n_agents, env.action_size))]
     costs, done = [0.0], False

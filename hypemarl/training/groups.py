@@ -58,11 +58,12 @@ class Groups:
 
 
 class Start(NamedTuple):
-    """What a group tells of the start of its episode: (n, k), (n_mu,), (n, q)."""
+    """What a group tells of the start of its episode: (n, k), (n_mu,), (n, q), or why it failed."""
 
     observations: Array
     mu: Array
     targets: Array
+    failure: str | None
 
 
 class Outcome(NamedTuple):
@@ -95,6 +96,7 @@ class Slot:
 
     def __post_init__(self) -> None:
         self.first = self.observations
+        self.done = self.failure is not None  # one that failed at its start
 
     def take(self, actions: Array, outcome: Outcome | None) -> None:
         """Append a control step; one that failed ends the episode and is dropped."""
@@ -123,7 +125,9 @@ class Slot:
         self, replay: Replay, gains: Array | None = None, *, keep_costs: bool = False
     ) -> None:
         """Write the episode into the replay, with the gains (steps, n, m) of its actions, and if
-        wanted with the agents' shares of its cost."""
+        wanted with the agents' shares of its cost. One without a step leaves nothing."""
+        if not self.steps:
+            return
         replay.begin(self.mu, self.targets, self.first)
         for step in self.steps:
             replay.add(*step)
@@ -135,14 +139,19 @@ def start(
 ) -> list[Slot]:
     """Start an episode of ``parameters[g]`` in group g; groups beyond their number stay idle.
 
+    One that fails at its start has a slot that is done, with the reason, as after a failed step.
     Returns the slots on rank 0, an empty list elsewhere. Collective.
     """
     begun = None
     if groups.index < len(parameters):
         episode = env.reset_arrays(parameters[groups.index])
-        begun = Start(episode.observations, episode.mu, episode.targets)
+        failure = evaluation.failure_at_start(episode)
+        begun = Start(episode.observations, episode.mu, episode.targets, failure)
     starts = groups.gather(begun)[: len(parameters)]
-    return [Slot(g, random[g], *begun) for g, begun in enumerate(starts)]
+    return [
+        Slot(g, random[g], begun.observations, begun.mu, begun.targets, failure=begun.failure)
+        for g, begun in enumerate(starts)
+    ]
 
 
 def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | None]:

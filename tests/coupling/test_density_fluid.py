@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from infos_form import check_interface
 
 from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
 from hypemarl.coupling.carrier_flow import CarrierFlow
@@ -216,6 +217,9 @@ def test_scenario_builds_an_environment() -> None:
     assert episode.observations.shape == (64, 9)
     assert len(episode.mu) == 4  # where the target lies, speed, angle
     assert env.step_arrays(np.zeros((64, 2))).info["cost"] > 0.0
+    check_interface(env)
+    bounded = np.isfinite(env.observation_space("agent_0").high)
+    assert bounded.tolist() == [True] * 9
 
 
 @pytest.mark.mpi

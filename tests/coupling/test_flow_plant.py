@@ -8,6 +8,7 @@ import pytest
 import ufl
 from dolfinx import fem
 from flow_case import PARAMETERS, flow_config, flow_plant
+from infos_form import check_interface
 
 from hypemarl.config import ConfigError, EnvConfig, MeshConfig, load
 from hypemarl.coupling.flow import FlowPlant
@@ -236,6 +237,10 @@ def test_training_parameters_come_from_the_bank(cache: Path) -> None:
     info = env.step_arrays(np.zeros((6, 1))).info
     assert info["drag"].shape == (4,)
     assert info["cost"] == pytest.approx(sum(info["costs"].values()))
+    infos = check_interface(env)
+    assert infos["agent_0"]["drag"].shape == (4,)
+    bounded = np.isfinite(env.observation_space("agent_0").high).reshape(-1, 10)
+    assert bounded.tolist() == [[False] * 9 + [True]] * 3  # amplitudes, of 3 agents
 
 
 def test_a_box_that_is_a_point_has_one_state(plant: FlowPlant) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem
+from infos_form import check_interface
 from shape_case import MESH, PARAMETERS, shape_config, shape_plant
 
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
 from hypemarl.coupling.shape import ShapePlant
-from hypemarl.envs import make
+from hypemarl.envs import PDEEnv, make
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.distribute import distribute
 from hypemarl.meshing.morphing import KINDS, remesh
@@ -56,6 +57,15 @@ def test_sizes_and_names(plant: ShapePlant) -> None:
     np.testing.assert_array_equal(plant.stencil(1)[0], [7, 0, 1])
     # counted anticlockwise from the direction of x
     np.testing.assert_allclose(plant.positions[[0, 2]], [[1.2, 1.0], [1.0, 1.2]], atol=1e-3)
+
+
+def test_interface_of_the_environment(plant: ShapePlant) -> None:
+    env = PDEEnv(plant, shape_config())
+    infos = check_interface(env)
+    assert infos["agent_0"]["drag"].shape == (1,)
+    assert type(infos["agent_0"]["limited"]) is type(infos["agent_0"]["remeshed"]) is bool
+    bounded = np.isfinite(env.observation_space("agent_0").high).reshape(-1, 4)
+    assert bounded.tolist() == [[False, False, True, False]] * 3  # amplitudes, of 3 agents
 
 
 def test_shares_of_drag_are_the_force_on_the_body(plant: ShapePlant) -> None:

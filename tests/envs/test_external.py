@@ -35,7 +35,9 @@ def uneven(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Uneven]]
     def build(repeat: int = 1, **ends: tuple[str, str]) -> tuple[Any, Uneven]:
         inner = Uneven({int(step[1:]): names for step, names in ends.items()})
         monkeypatch.setattr(external, "open_source", lambda config: inner)
-        return make("Uneven", repeat=repeat), inner
+        env = make("Uneven", repeat=repeat)
+        inner.received.clear()  # of the trial
+        return env, inner
 
     return build
 
@@ -209,6 +211,8 @@ def test_observations_are_scaled_once_by_random_episodes_of_fixed_seeds() -> Non
         ]
     assert np.abs(np.mean(seen, axis=0)).max() < 0.5
     assert np.std(seen, axis=0) == pytest.approx(np.ones(4), abs=0.4)
+    env.control_steps = 300
+    env.reset_arrays(np.array([1.0]))
     far = [env.step_arrays(np.ones((4, 1))).observations[0, 0] for _ in range(200)][-1]
     assert far == 10.0
 
@@ -276,7 +280,7 @@ def test_rank_0_alone_holds_the_environment(mpirun: Any) -> None:
             envs.make(config.load("external", [source + "Boundless"]).env)
         except config.ConfigError:
             numbers.append("refused")
-        every = env.comm.gather((numbers, hasattr(env, "_env")))
+        every = env.comm.gather((numbers, hasattr(env, "_checked")))
         if env.comm.rank == 0:
             print(every[0][0] == every[1][0], [held for _, held in every], numbers[4], numbers[-1])
         """,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pettingzoo.test import parallel_api_test
+from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from hypemarl import config as settings
 from hypemarl.config import EnvConfig, MeshConfig
@@ -36,6 +36,12 @@ def test_pettingzoo_api(scenario: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         parallel_api_test(make(settings.load(scenario).env), num_cycles=30)
+
+
+@pytest.mark.parametrize("scenario", ["density-1d", "density-vacuum"])
+def test_pettingzoo_seeds(scenario: str) -> None:
+    """Its seed test, which compares infos too."""
+    parallel_seed_test(lambda: make(settings.load(scenario).env), num_cycles=1)
 
 
 def test_sizes_of_the_registered_scenarios() -> None:
@@ -133,9 +139,11 @@ def test_bad_actions_name_the_agent(env: PDEEnv) -> None:
     good = {a: np.zeros(1) for a in env.agents}
     with pytest.raises(ActionError, match=r"missing agents \['agent_2'\]"):
         env.step({a: v for a, v in good.items() if a != "agent_2"})
-    with pytest.raises(ActionError, match=r"expected shape \(1,\).*got \(2,\) from agent 3"):
+    with pytest.raises(
+        ActionError, match=r"shape \(1,\).*got an array of shape \(2,\).*from agent 'agent_3'"
+    ):
         env.step(good | {"agent_3": np.zeros(2)})
-    with pytest.raises(ActionError, match="got nan from agent 1"):
+    with pytest.raises(ActionError, match="got nan from agent 'agent_1', component 0"):
         env.step(good | {"agent_1": np.array([np.nan])})
 
 

@@ -33,6 +33,14 @@ class Env(ToyEnv):
         self.fail_at = lambda episode, step: self.target == SIXTH and step == 3
         return super().step_arrays(actions)
 
+class Blind(ToyEnv):
+    # what its third agent sees first in the sixth training episode is not finite
+    def reset_arrays(self, parameters):
+        episode = super().reset_arrays(parameters)
+        if self.target == SIXTH:
+            episode.observations[2, 1] = float("nan")
+        return episode
+
 def train(name, make_env=Env, ranks_per_env=1, resume=False, **options):
     return loop.train(
         toy_config(**options), f"{{folder}}/{{name}}", make_env=make_env, progress=False,
@@ -62,6 +70,8 @@ train("again", episodes=12)
 train("parts", episodes=6)
 train("parts", episodes=12, resume=True)
 train("seven", episodes=7, validation_every=3)
+summary = train("blind", Blind, episodes=8)
+assert (summary["episode"], summary["failures"]) == (8, 1), summary
 
 def interrupt(env, episode, step):
     if comm.rank == 1 and env.episodes == 9 and step == 2:
@@ -161,6 +171,18 @@ def test_records_come_in_the_order_of_the_groups(two: Any) -> None:
     assert [line["episode"] for line in lines if line["kind"] == "validation"] == [2, *updates]
     # the sixth episode had been sent a third action when its update was made
     assert checkpoint.load(RunFolder(two[0] / "whole").last)["progress"]["updates"] == 48
+
+
+@pytest.mark.mpi
+def test_an_episode_that_fails_at_its_start_is_recorded_and_not_learned_from(two: Any) -> None:
+    lines = read_metrics(two[0] / "blind")
+    ended = [line for line in lines if line["kind"] in ("episode", "failure")]
+    assert [line["kind"] == "failure" for line in ended] == [n == 6 for n in range(1, 9)]
+    where = "expected finite numbers, got nan from agent 2, entry 1 (1 such in all)"
+    assert (ended[5]["failure"], ended[5]["length"]) == (f"first observations: {where}", 0)
+    replay = checkpoint.load(RunFolder(two[0] / "blind").last)["replay"]
+    assert [int(length) for length in replay["lengths"] if length] == [5] * 7
+    assert bool(replay["observations"].isfinite().all())
 
 
 @pytest.mark.mpi

@@ -1,0 +1,228 @@
+"""What a PettingZoo ``ParallelEnv`` of someone else must do, and one sentence for each breach.
+
+Nothing here is collective: the rank that holds the environment raises, :mod:`hypemarl.mpi` relays.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Space, flatdim, flatten
+from pettingzoo import ParallelEnv
+
+from hypemarl.config import ConfigError
+from hypemarl.envs.dictionaries import described, numbers
+
+STEP = ("observations", "rewards", "terminations", "truncations", "infos")
+LONGEST = 300  # characters of a foreign error's message
+
+
+class ContractError(ConfigError):
+    """An environment from elsewhere does not keep to PettingZoo's interface."""
+
+
+class CheckedEnv:
+    """A ``ParallelEnv`` whose answers are checked, so that a breach is named where it is made.
+
+    NaN and infinity are no breach: an episode may diverge, which callers find in the values.
+
+    Args:
+        source: what messages call the environment. make: makes it.
+
+    Attributes:
+        env: the environment. names: its agents (n). observation_spaces, boxes: theirs, in order.
+
+    Raises:
+        ContractError: it cannot be made, or has no agents, no spaces that can be flattened, no
+            bounded ``Box`` of actions, or a ``reset`` that takes no seed.
+    """
+
+    def __init__(self, source: str, make: Callable[[], ParallelEnv]) -> None:
+        self.source = source
+        self.env = self._call("making it", make)
+        self.names = self._agents()
+        self.observation_spaces = [self._observation_space(name) for name in self.names]
+        self.sizes = np.array([flatdim(space) for space in self.observation_spaces])
+        self.boxes = [self._action_box(name) for name in self.names]
+        self._require_seed()
+
+    @property
+    def live(self) -> set[Hashable]:
+        """The agents that act next."""
+        live = set(getattr(self.env, "agents", ()))
+        if unknown := live.difference(self.names):
+            raise self._breach(
+                f"agents: expected some of its possible_agents, got {_listed(unknown)} too"
+            )
+        return live
+
+    def reset(self, seed: int) -> Mapping[Any, Any]:
+        """Start an episode; returns the observations of the live agents, unchecked."""
+        found = self._call("reset()", lambda: self.env.reset(seed=seed))
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
+            raise self._breach(
+                "reset(): expected (observations, infos), two dictionaries by agent, got "
+                f"{described(found)}"
+            )
+        if not self.live:
+            raise self._breach("reset(): expected live agents in `agents`, got none")
+        return found[0]
+
+    def step(self, actions: Mapping[Any, np.ndarray]) -> tuple[Mapping[Any, Any], ...]:
+        """One step; returns observations (unchecked), rewards (floats), terminations, truncations.
+
+        Every agent that acted must get a reward.
+        """
+        found = self._call("step()", lambda: self.env.step(actions))
+        whole = isinstance(found, tuple) and len(found) == len(STEP)
+        if not whole or not all(isinstance(part, Mapping) for part in found):
+            raise self._breach(
+                f"step(): expected ({', '.join(STEP)}), five dictionaries by agent, got "
+                f"{described(found)}"
+            )
+        observations, rewards, terminations, truncations, _ = found
+        earned = {name: self._reward(name, rewards) for name in actions}
+        return observations, earned, terminations, truncations
+
+    def flat(self, index: int, observations: Mapping[Any, Any]) -> np.ndarray:
+        """The flattened observation (sizes[index],) of a live agent."""
+        name, space = self.names[index], self.observation_spaces[index]
+        if name not in observations:
+            raise self._breach(
+                f"expected an observation of the live agent {name!r}, got those of "
+                f"{_listed(observations)}"
+            )
+        value = observations[name]
+        if isinstance(space, Box):
+            self._require_array(name, value, space)
+        try:
+            return np.asarray(flatten(space, value), dtype=np.float64)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise self._breach(
+                f"observation of agent {name!r}: expected an element of {_cut(str(space))}, got "
+                f"{described(value)}"
+            ) from error
+
+    def positions(self) -> np.ndarray | None:
+        """``agent_positions`` (n, gdim) of the environment, None where it offers none."""
+        places = getattr(self.env, "agent_positions", None)
+        if places is None:
+            return None
+        if not isinstance(places, Mapping):
+            raise self._breach(
+                f"agent_positions: expected a dictionary by agent, got {described(places)}"
+            )
+        if missing := [name for name in self.names if name not in places]:
+            raise self._breach(f"agent_positions: expected all agents, {_listed(missing)} missing")
+        return np.array([self._place(name, places) for name in self.names])
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._call("close()", self.env.close)
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _agents(self) -> tuple[Any, ...]:
+        names = getattr(self.env, "possible_agents", None)
+        if not isinstance(names, list | tuple) or not names:
+            found = "none" if names is None or names == [] else described(names)
+            raise self._breach(
+                f"possible_agents: expected a list of one agent or more, got {found}"
+            )
+        if len(set(names)) < len(names):
+            raise self._breach(f"possible_agents: expected different names, got {_listed(names)}")
+        return tuple(names)
+
+    def _observation_space(self, name: Any) -> Space:
+        space = self._call("observation_space()", lambda: self.env.observation_space(name))
+        if not isinstance(space, Space) or not space.is_np_flattenable:
+            raise self._breach(
+                f"observation_space of agent {name!r}: expected a space that flattens to numbers, "
+                f"got {_cut(str(space))}"
+            )
+        return space
+
+    def _action_box(self, name: Any) -> Box:
+        space = self._call("action_space()", lambda: self.env.action_space(name))
+        if not isinstance(space, Box) or not np.issubdtype(space.dtype, np.floating):
+            raise self._breach(
+                f"agent {name!r} has actions {_cut(str(space))}, expected a Box of floats: the "
+                "agents here act continuously; many environments take continuous_actions=True in "
+                "env.external.options"
+            )
+        bounded = np.isfinite(space.low).all() and np.isfinite(space.high).all()
+        if not bounded or not (space.low < space.high).all():
+            raise self._breach(
+                f"agent {name!r} has actions {_cut(str(space))}, expected finite bounds, low < high"
+            )
+        return space
+
+    def _require_seed(self) -> None:
+        try:
+            inspect.signature(self.env.reset).bind(seed=0)
+        except TypeError as error:
+            raise self._breach(
+                "reset(): expected reset(seed=None, options=None), as an episode here is a seed, "
+                f"got reset{inspect.signature(self.env.reset)}"
+            ) from error
+        except ValueError:  # compiled, its arguments unknown: reset(seed=...) itself will tell
+            return
+
+    def _reward(self, name: Any, rewards: Mapping[Any, Any]) -> float:
+        if name not in rewards:
+            raise self._breach(
+                f"step(): expected a reward of agent {name!r}, which acted, got none"
+            )
+        value = rewards[name]
+        if numbers(value, ()) is None:
+            raise self._breach(
+                f"step(): reward of agent {name!r}: expected a number, got {described(value)}"
+            )
+        return float(value)
+
+    def _require_array(self, name: Any, value: Any, space: Box) -> None:
+        if numbers(value, space.shape) is None:
+            raise self._breach(
+                f"observation of agent {name!r}: expected an array of numbers of shape "
+                f"{space.shape}, got {described(value)}"
+            )
+
+    def _place(self, name: Any, places: Mapping[Any, Any]) -> np.ndarray:
+        first = np.shape(np.atleast_1d(places[self.names[0]]))
+        place = numbers(np.atleast_1d(places[name]), first)
+        if place is None or place.ndim != 1 or not np.isfinite(place).all():
+            raise self._breach(
+                f"agent_positions of agent {name!r}: expected finite coordinates, as many as those "
+                f"of the first agent {first}, got {_cut(str(places[name]))}"
+            )
+        return place.astype(np.float64)
+
+    def _call[T](self, what: str, function: Callable[[], T]) -> T:
+        """Call foreign code; its errors get the environment's name and the place in its file."""
+        try:
+            return function()
+        except ConfigError:
+            raise
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            text = _cut(" ".join(str(error).split()))
+            raise self._breach(
+                f"{what} raised {type(error).__name__}: {text} "
+                f"({Path(frame.filename).name}, line {frame.lineno})"
+            ) from error
+
+    def _breach(self, text: str) -> ContractError:
+        return ContractError(f"{self.source}: {text}")
+
+
+def _listed(names: Any) -> str:
+    return _cut(str(sorted(map(str, names))))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
