@@ -26,8 +26,9 @@ from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
-VERSION = 1
-"""Of the way from rest to a developed state; the solver's own code is hashed beside it."""
+VERSION = 2
+"""Of the boundary conditions and the way from rest to a developed state; the solver's own code is
+hashed beside it."""
 CONTINUATION = 1.0 / 3.0
 """Time from the base state to a state at another mu, in units of develop_time."""
 ONSET = 0.1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 
 from hypemarl.visualisation.style import (
     CONTROL_COLOUR,
@@ -18,6 +18,7 @@ from hypemarl.visualisation.style import (
     save,
 )
 
+NO_FACETS = np.empty((0, 2, 2))
 MARGIN = 0.25
 """Room around the obstacle, in units of its largest extent."""
 
@@ -31,6 +32,7 @@ class MeshPanel:
         points, cells: (N, 2), (M, 3). quality: (M,) of each cell, its colour.
         outlines: closed curves (k, 2) with their labels: the first dashed, the second dotted.
         agents: (n, 2) places of the agents; may be empty.
+        marked: (m, 2, 2) ends of facets that are drawn on top, faults of the boundary.
     """
 
     title: str
@@ -39,6 +41,7 @@ class MeshPanel:
     quality: np.ndarray
     outlines: dict[str, np.ndarray]
     agents: np.ndarray
+    marked: np.ndarray = NO_FACETS
 
 
 def draw_meshes(
@@ -86,6 +89,12 @@ def _draw(axes: Axes, panel: MeshPanel) -> PolyCollection:
     for (label, curve), (colour, style) in zip(panel.outlines.items(), styles, strict=False):
         closed = np.concatenate([curve, curve[:1]])
         axes.plot(*closed.T, style, color=colour, linewidth=1.4, label=label)
+    if len(panel.marked):
+        lines = LineCollection(
+            list(panel.marked), colors=CONTROL_COLOUR, linewidths=3.0, capstyle="round"
+        )
+        lines.set_label(f"{len(panel.marked)} facets that do not fit")
+        axes.add_collection(lines)
     if len(panel.agents):
         axes.plot(*panel.agents.T, "o", color="black", markersize=4, label="agents")
     return cells
