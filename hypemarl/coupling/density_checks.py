@@ -107,32 +107,23 @@ def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
     keys = f"env.{name}_low {low.tolist()} .. env.{name}_high {high.tolist()}"
     axes = [np.unique(np.linspace(a, b, SAMPLES)) for a, b in zip(low, high, strict=True)]
     centres = np.array(list(product(*axes)))
-    outside = centres[~contains(raw, centres)]
-    if len(outside):
-        lower, upper = (describe_place(f(raw.points, axis=0)) for f in (np.min, np.max))
-        return (
-            f"{keys}: {len(outside)} of {len(centres)} centres in this box lie outside the mesh or "
-            f"in a hole of it, the first one at {describe_place(outside[0])}; the mesh reaches "
-            f"from {lower} to {upper}: move the box into it",
-            "",
-        )
     masses = mass_of_bumps(raw, centres)
     worst = int(np.abs(masses - 1.0).argmax())
+    centre, mass = centres[worst], masses[worst]
+    lower, upper = (describe_place(end(raw.points, axis=0)) for end in (np.min, np.max))
+    inside = "inside" if contains(raw, centre[None])[0] else "outside"
     size = float(np.median(measures(raw.points, raw.cells)) ** (1.0 / raw.tdim))
     found = (
-        f"{keys}: the density at {describe_place(centres[worst])} has mass {masses[worst]:.3g} in "
-        f"the mesh, expected 1: its standard deviation is {WIDTH:g}, cells are about {size:.3g} "
-        "wide"
+        f"{keys}: the density around {describe_place(centre)}, {inside} the mesh, has mass "
+        f"{mass:.3g} in it, expected 1 (standard deviation {WIDTH:g}, cells about {size:.3g} wide, "
+        f"mesh from {lower} to {upper})"
     )
-    if not LEAST_MASS <= masses[worst] <= MOST_MASS:
-        return (
-            f"{found}; move the box away from walls, refine the mesh, or scale it where its "
-            "lengths are in other units",
-            "",
-        )
-    return "", f"{found}; walls cut it off or cells are coarse" if abs(
-        masses[worst] - 1
-    ) > TOLD else ""
+    if not LEAST_MASS <= mass <= MOST_MASS:
+        hint = "move the box into the mesh and away from holes, or scale a mesh in other units"
+        return f"{found}; {hint}", ""
+    if abs(mass - 1.0) > TOLD:
+        return "", f"{found}; walls or holes cut it off, or cells are too coarse for it"
+    return "", ""
 
 
 def mass_of_bumps(raw: RawMesh, centres: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ class DevelopedStates:
         bar = tqdm(
             range(1, count + 1),
             f"developing the flow at {where}",
-            disable=solver.comm.rank > 0,
+            disable=True if solver.comm.rank > 0 else None,  # None: where stderr is no terminal
             delay=SHOW_AFTER,
             leave=False,
             mininterval=1.0,
