@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from hypemarl.visualisation.style import (
     save,
 )
 
-NO_FACETS = np.empty((0, 2, 2))
 MARGIN = 0.25
 """Room around the obstacle, in units of its largest extent."""
 
@@ -41,7 +40,7 @@ class MeshPanel:
     quality: np.ndarray
     outlines: dict[str, np.ndarray]
     agents: np.ndarray
-    marked: np.ndarray = NO_FACETS
+    marked: np.ndarray = field(default_factory=lambda: np.empty((0, 2, 2)))
 
 
 def draw_meshes(

@@ -190,9 +190,8 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
     wide = build(replace(CONFIG.mesh, disc_radius=0.6, element_size=0.2), world())
     with pytest.raises(MeshError, match=r"lie outside the mesh.*drop_agents_outside"):
         DensityFluidPlant(replace(CONFIG, agents=(8, 8)), wide)
-    thin = replace(CONFIG.flow, viscosity=0.005)
+    thin, plant = replace(CONFIG.flow, viscosity=0.005), DensityPlant(CONFIG, tagged)
     with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise flow\.viscosity"):
-        plant = DensityPlant(CONFIG, tagged)
         CarrierFlow(tagged, plant.space, thin, plant.boundary)
 
 

@@ -211,6 +211,8 @@ def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
         "training.episodes": 3,
         "training.random_episodes": 1,
         "training.validation_size": 1,
+        "training.validation_every": 0,
+        "training.held_out_size": 1,
         "training.tensorboard": "false",
         "training.device": "cpu",
     }

@@ -1,4 +1,4 @@
-"""Boundaries against a problem's roles: what fits has the right conditions, what does not is named."""
+"""Boundaries against a problem's roles: conditions of what fits, and names of what does not."""
 
 from __future__ import annotations
 
