@@ -13,6 +13,7 @@ from hypemarl.config import EnvConfig
 from hypemarl.coupling.shape import ShapePlant
 from hypemarl.coupling.shape_flow import FAR, ShapeFlow
 from hypemarl.meshing import distribute
+from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, follow, remesh
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.taylor_hood import TaylorHood
@@ -53,7 +54,7 @@ def morph_step() -> dict[str, float]:
         "factorisations": float(np.mean([s.factorisations for s in steps[1:]])),
         "chord_steps": float(np.mean([s.chord_steps for s in steps[1:]])),
     }
-    times |= _rebuilt(plant.moving.motion, plant.moving.shape.q, viscosity, env)
+    times |= _rebuilt(plant.moving.motion, plant.moving.shape.q, viscosity, env, plant.boundary)
     moved = _transfer(plant.moving.motion, plant.moving.shape.q)
     renewed = times["ms_mesh"] + times["ms_extension"] + times["ms_solver"]
     rebuilt = renewed + times["ms_from_rest"]
@@ -71,14 +72,14 @@ def morph_step() -> dict[str, float]:
 
 
 def _rebuilt(
-    motion: MeshMotion, q: np.ndarray, viscosity: float, env: EnvConfig
+    motion: MeshMotion, q: np.ndarray, viscosity: float, env: EnvConfig, boundary: Boundary
 ) -> dict[str, float]:
     """The parts of a flow around a shape on a mesh that gmsh makes for it."""
     new = remesh(motion, q)
     extension = median_ms(lambda: follow(new.raw, motion.space, motion.tag, origin=q), 5)
 
     def build() -> ShapeFlow:
-        return ShapeFlow(distribute(new.raw, MPI.COMM_SELF), new, env.flow)
+        return ShapeFlow(distribute(new.raw, MPI.COMM_SELF), new, env.flow, boundary)
 
     solver = median_ms(build, 5)
     both = median_ms(lambda: build().solve(q, viscosity, ANGLE, None), 5)

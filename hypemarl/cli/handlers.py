@@ -41,28 +41,41 @@ def do_list(given: Arguments) -> None:
 
 
 def do_mesh(given: Arguments) -> None:
-    """Build a mesh, morph it where asked, print its summary, write and draw it."""
+    """Build a mesh, morph it where asked, print its summary, write and draw it.
+
+    Raises MeshError at the end where the scenario would refuse its mesh; one that options change is
+    not compared with the scenario.
+    """
     from hypemarl import meshing, mpi
+    from hypemarl.coupling import validation
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
     config = configuration.load(given.scenario, given.set)
     _needs_pde(config, "mesh")
     # not by --set: the agents need not fit the shape
-    mesh = dataclasses.replace(config.env.mesh, **changes)
+    mesh, found = dataclasses.replace(config.env.mesh, **changes), None
     if given.morph is not None:
         tagged = _morphed(mesh, given, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
+        found = None if changes else validation.find(config.env, tagged)
         if given.picture is not None:
             from hypemarl.experiments.mesh_pictures import draw_mesh
 
-            say(f"drawn in {draw_mesh(tagged, Path(given.picture))}")
+            faults = () if found is None else found.faults
+            say(f"drawn in {draw_mesh(tagged, Path(given.picture), faults)}")
     for name, value in meshing.mesh_summary(tagged).items():
         say(f"{name:>16}  {value}")
     if given.output is not None:
         meshing.write(tagged, given.output)
         say(f"written to {given.output}")
+    if found is not None:
+        for note in found.notes:
+            say(f"note: {note}")
+        if found.faults:
+            raise meshing.MeshError(f"{config.scenario} refuses this mesh: {found.message}")
+        say(f"the mesh fits {config.scenario}")
 
 
 def _morphed(mesh: Any, given: Arguments, seed: int) -> Any:

@@ -152,6 +152,9 @@ class EnvConfig:
     agents: tuple[int, ...] = key(
         (8, 8), "agents per axis of their grid over the domain; flow: one number, on the arc", low=1
     )
+    drop_agents_outside: bool = key(
+        False, "density: leave out agents whose boxes of the grid lie outside the domain"
+    )
     viscosity: float = key(1e-3, "nu, the diffusion coefficient of the density", above=0)
     horizon: float = key(2.0, "T, length of an episode", above=0)
     control_steps: int = key(20, "control intervals in an episode; external: at most", low=1)

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from hypemarl.coupling.layout import LayoutError
+
+REACH = 1e-6
+"""Smallest sum of the blends of the agents that are left, where some were left out."""
+
 
 class BlendActuators:
     """A smooth partition of unity over a grid of agents: sum_i psi_i = 1, psi_i(p_i) = 1.
@@ -19,10 +24,21 @@ class BlendActuators:
         points: (n_points, gdim) where the field is wanted.
         grid: agents per axis, C order.
         positions: (n, gdim) agent positions on that grid.
+        places: the agents that there are, by default all. The blends of the others are spread over
+            these in proportion, so that they still sum to one.
+
+    Raises:
+        LayoutError: a point is beyond the reach of all agents.
     """
 
-    def __init__(self, points: np.ndarray, grid: Sequence[int], positions: np.ndarray) -> None:
-        self.n_agents = len(positions)
+    def __init__(
+        self,
+        points: np.ndarray,
+        grid: Sequence[int],
+        positions: np.ndarray,
+        places: np.ndarray | None = None,
+    ) -> None:
+        self.n_agents = len(positions) if places is None else len(places)
         self.n_components = points.shape[1]
         table = positions.reshape(*grid, -1)
         psi = np.ones((len(points), 1))
@@ -30,6 +46,8 @@ class BlendActuators:
             first = tuple(slice(None) if a == axis else 0 for a in range(len(grid)))
             blend = axis_blend(points[:, axis], table[(*first, axis)])
             psi = (psi[:, :, None] * blend[:, None, :]).reshape(len(points), -1)
+        if places is not None and len(places) < psi.shape[1]:
+            psi = _spread(psi[:, places], points)
         self.matrix = sparse.csr_array(psi)
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
@@ -39,6 +57,18 @@ class BlendActuators:
     def transposed(self, sensitivities: np.ndarray) -> np.ndarray:
         """B^T times nodal sensitivities (n_points, components): (n, components). Local."""
         return self.matrix.T @ sensitivities
+
+
+def _spread(psi: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Blends (m, n) with rows that sum to one."""
+    sums = psi.sum(axis=1, keepdims=True)
+    far = np.flatnonzero(sums[:, 0] < REACH)
+    if len(far):
+        raise LayoutError(
+            f"{len(far)} nodes, the first one at {points[far[0]].round(4).tolist()}, are beyond "
+            "the reach of the agents that are left; take more agents per axis or smaller cells"
+        )
+    return psi / sums
 
 
 def smoothstep(t: np.ndarray | float) -> np.ndarray:

@@ -9,7 +9,8 @@ import numpy as np
 from mpi4py import MPI
 
 from hypemarl.config import FlowConfig
-from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.meshing import TaggedMesh
+from hypemarl.meshing.boundary import Boundary
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import Anchor
 from hypemarl.solvers.p1 import P1Space
@@ -26,7 +27,9 @@ class CarrierFlow:
     """Flow from below through (lower, upper)^2 minus a disc, at any speed and angle.
 
     On the bottom v = speed (s sin(angle), cos(angle)), s the parabola of height one that vanishes
-    at the ends; no slip on the disc, free slip at the sides, free outflow at the top.
+    at the ends; no slip on the disc and on further bodies, free slip at the sides, free outflow at
+    the top. In a mesh that is turned, ``bottom`` is where fluid enters, along its inward normal,
+    and a positive angle turns the stream to its right.
 
     Every flow is computed from the same anchor, the one in the middle of the parameters' box, so
     that it is a function of its parameters, whatever was asked for before: chord steps with the
@@ -34,25 +37,28 @@ class CarrierFlow:
 
     Args:
         tagged: mesh with the tags left, right, bottom, top, disc; target: nodes where the velocity
-            is wanted; config: viscosity, box of speeds and angles, linear solver.
+            is wanted; config: viscosity, box of speeds and angles, linear solver; boundary:
+            conditions on the mesh, by :func:`hypemarl.coupling.validation.examine`.
 
     Raises:
-        MeshError: a tag is missing; SolverDiverged: there is no steady flow at the box's middle.
+        SolverDiverged: there is no steady flow at the box's middle.
 
     Collective, every method too.
     """
 
-    def __init__(self, tagged: TaggedMesh, target: P1Space, config: FlowConfig) -> None:
-        require_tags(tagged, dict.fromkeys(("left", "right", "bottom", "top", "disc"), 1))
+    def __init__(
+        self, tagged: TaggedMesh, target: P1Space, config: FlowConfig, boundary: Boundary
+    ) -> None:
         self.config = config
         self.flow = SteadyFlow(
-            tagged,
-            dirichlet={"bottom": (0, 1), "disc": (0, 1), "left": (0,), "right": (0,)},
-            linear_solver=config.linear_solver,
+            tagged, dirichlet=boundary.dirichlet, linear_solver=config.linear_solver
         )
         self._at_vertices = VertexValues(self.flow.space, target)
         self._inflow_nodes = self.flow.space.nodes("bottom")
-        self._profile = self._parabola(self.flow.space.velocity_points[self._inflow_nodes, 0])
+        self._along = np.array(boundary.stream)
+        self._right = np.array([self._along[1], -self._along[0]])
+        entrance = self.flow.space.velocity_points[self._inflow_nodes]
+        self._profile = self._parabola(entrance @ self._right)
         self._warn()
         self._known: dict[tuple[float, float], np.ndarray] = {}
         self._anchor: Anchor | None = None
@@ -98,8 +104,8 @@ class CarrierFlow:
 
     def _solve(self, speed: float, angle: float) -> np.ndarray:
         boundary = np.zeros((2, self.flow.space.n_velocity_local))
-        boundary[0, self._inflow_nodes] = speed * np.sin(angle) * self._profile
-        boundary[1, self._inflow_nodes] = speed * np.cos(angle)
+        across = self._right[:, None] * (speed * np.sin(angle) * self._profile)
+        boundary[:, self._inflow_nodes] = self._along[:, None] * (speed * np.cos(angle)) + across
         start: Anchor | Literal["rest"] = self._anchor or "rest"
         try:
             solution = self.flow.solve(self.config.viscosity, boundary, start)

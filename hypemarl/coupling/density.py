@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from math import comb, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,14 @@ from mpi4py import MPI
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.actuators import BlendActuators
+from hypemarl.coupling.bump import bump, mass_bound
 from hypemarl.coupling.layout import grid_layout
 from hypemarl.coupling.plant import StepCosts, agree_on_actions
 from hypemarl.coupling.rewards import TERMS, DensityCost
 from hypemarl.coupling.sensors import PatchMeans
-from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.coupling.validation import validate
+from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
-
-SHARPNESS = 10.0  # of the bump exp(-10 |x - c|^2)
 
 
 @dataclass(frozen=True)
@@ -39,25 +38,6 @@ class DensitySnapshot:
     carrier: np.ndarray | None = None
 
 
-def bump(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(10/pi)^(d/2) exp(-10 |x - c|^2) at points (m, d): density of unit mass. Local."""
-    distance = ((points - centre) ** 2).sum(axis=1)
-    return (SHARPNESS / np.pi) ** (points.shape[1] / 2) * np.exp(-SHARPNESS * distance)
-
-
-def mass_bound(gdim: int, edge: float) -> float:
-    """Upper bound of the mass of a bump's nodal values, wherever its centre is. Local.
-
-    ``edge``: the longest of the mesh. A P1 field has at a point at most the bump's largest value
-    within an edge of it, whose integral over the whole space is known.
-    """
-    ball = {1: 2.0, 2: pi, 3: 4.0 / 3.0 * pi}[gdim]
-    a = SHARPNESS
-    moments = (0.5 * sqrt(pi / a), 0.5 / a, 0.25 * sqrt(pi / a**3))  # of exp(-a s^2), s > 0
-    shell = sum(comb(gdim - 1, k) * moments[k] * edge ** (gdim - 1 - k) for k in range(gdim))
-    return float((a / pi) ** (gdim / 2) * ball * (edge**gdim + gdim * shell))
-
-
 class DensityPlant:
     """Fokker-Planck plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
 
@@ -72,15 +52,16 @@ class DensityPlant:
     """
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
-        require_tags(tagged, {"domain": tagged.mesh.topology.dim})
-        self.config = config
+        checked = validate(config, tagged)
+        self.config, self.boundary = config, checked.boundary
         self.solver = FokkerPlanck(tagged.mesh, config.viscosity, config.max_time_step)
         self.space = space = self.solver.space
         self.comm = space.comm
         box = space.mesh.geometry.x[:, : space.gdim]
         lower, upper = _bounding_box(self.comm, box)
-        self.layout = grid_layout(space, config.agents, lower, upper)
-        self.actuators = BlendActuators(space.points, self.layout.grid, self.layout.positions)
+        self.layout = layout = grid_layout(space, config.agents, lower, upper, checked.kept)
+        blends = (layout.lattice, layout.centres, layout.places)
+        self.actuators = BlendActuators(space.points, *blends)
         self.sensors = PatchMeans(space, self.layout, config.observation_radius)
         weights = (config.boundary_weight, config.beta, config.beta_g)
         self.cost = DensityCost(space, self.layout, *weights)
@@ -113,12 +94,6 @@ class DensityPlant:
         self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
         self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
         self.parameter_high = np.array(config.initial_high + config.target_high, dtype=np.float64)
-        if len(self.parameter_low) != 2 * gdim or len(self.parameter_high) != 2 * gdim:
-            raise ValueError(
-                f"initial_low/high, target_low/high: expected {gdim} numbers each on this mesh, "
-                f"got {config.initial_low}, {config.initial_high}, "
-                f"{config.target_low}, {config.target_high}"
-            )
 
     def _largest_mean(self) -> float:
         """Bound of every patch mean: the density is not negative and keeps its mass. Collective."""

@@ -28,7 +28,7 @@ class DensityFluidPlant(DensityPlant):
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
         super().__init__(config, tagged)
-        self.flow = CarrierFlow(tagged, self.space, config.flow)
+        self.flow = CarrierFlow(tagged, self.space, config.flow, self.boundary)
         self._carry(np.zeros_like(self.space.points))
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:

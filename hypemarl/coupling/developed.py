@@ -26,8 +26,9 @@ from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
-VERSION = 1
-"""Of the way from rest to a developed state; the solver's own code is hashed beside it."""
+VERSION = 2
+"""Of the boundary conditions and the way from rest to a developed state; the solver's own code is
+hashed beside it."""
 CONTINUATION = 1.0 / 3.0
 """Time from the base state to a state at another mu, in units of develop_time."""
 ONSET = 0.1
@@ -149,7 +150,7 @@ class DevelopedStates:
         bar = tqdm(
             range(1, count + 1),
             f"developing the flow at {where}",
-            disable=solver.comm.rank > 0,
+            disable=True if solver.comm.rank > 0 else None,  # None: where stderr is no terminal
             delay=SHOW_AFTER,
             leave=False,
             mininterval=1.0,

@@ -21,7 +21,8 @@ from hypemarl.coupling.flow_fields import FlowFields
 from hypemarl.coupling.inflow import InflowProfile, require_mass_balance
 from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.probes import PointProbes
-from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.coupling.validation import validate
+from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
@@ -55,7 +56,9 @@ class FlowPlant:
 
     Args:
         config: the environment's settings; tagged: the mesh with the tags domain, inflow, bottom,
-            top, disc and, unless its exit is untagged, outflow; cache: folder of developed states.
+            top, disc and outflow, which way ever it lies (fluid enters along the inward normal of
+            the inflow, drag counts in that direction); closed curves with further tags are bodies
+            without slip. cache: folder of developed states.
 
     Raises:
         ValueError: (MeshError, LayoutError, MassBalanceError) on every rank, naming what does not
@@ -66,13 +69,11 @@ class FlowPlant:
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh, cache: Path | None = None) -> None:
         flow = config.flow
-        require_tags(tagged, {"domain": 2, "inflow": 1, "bottom": 1, "top": 1, "disc": 1})
+        boundary = validate(config, tagged).boundary
         self.config, self.comm = config, tagged.mesh.comm
-        walls = (0, 1) if flow.walls == "no-slip" else (1,)
-        given = {"inflow": (0, 1), "disc": (0, 1), "bottom": walls, "top": walls}
         self.solver = UnsteadyFlow(
             tagged,
-            dirichlet=given,
+            dirichlet=boundary.dirichlet,
             time_step=flow.time_step,
             bodies=("disc",),
             linear_solver=flow.linear_solver,
@@ -83,9 +84,10 @@ class FlowPlant:
         self.actuators = ArcActuators(space, self.layout, COMPONENTS[flow.action])
         self.probes = _probes(space, self.layout, flow.probe_distances)
         self.functionals = FlowFunctionals(space)
-        self.cost = FlowCost(self.solver, self.functionals, self.layout, config)
-        self.inflow = InflowProfile(space, flow.inflow, flow.speed)
-        self._require_balance(tuple(given))
+        self.inflow = InflowProfile(space, flow.inflow, flow.speed, boundary.stream)
+        axes = self.inflow.axes
+        self.cost = FlowCost(self.solver, self.functionals, self.layout, config, axes)
+        self._require_balance(tuple(boundary.dirichlet))
         disc = (self.layout.disc, self.layout.nodes)
         self.states = DevelopedStates(self.solver, self.inflow, disc, flow, cache)
         self._pictures = FlowFields(space, self.functionals)

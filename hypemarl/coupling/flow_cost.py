@@ -40,7 +40,8 @@ class FlowCost:
     """Accumulates the terms of J per agent over one control interval.
 
     Args:
-        solver: of the flow; functionals: of its space; layout: who owns what; config: weights.
+        solver: of the flow; functionals: of its space; layout: who owns what; config: weights;
+            axes: (2, 2) unit vectors of drag and lift.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class FlowCost:
         functionals: FlowFunctionals,
         layout: ArcLayout,
         config: EnvConfig,
+        axes: np.ndarray,
     ) -> None:
         self.solver, self.functionals, self.layout = solver, functionals, layout
-        self.config = config
+        self.config, self.axes = config, axes
         self.names = (*OBJECTIVES[config.flow.objective], "control", "control_gradient")
         self._arc_cost = ArcCost(layout)
         self.coefficient = 2.0 / (config.flow.speed**2 * 2.0 * layout.disc.radius)
@@ -80,7 +82,7 @@ class FlowCost:
         layout = self.layout
         forces = self.solver.traction()[:, layout.nodes]
         parts = [np.bincount(layout.node_owners, f, layout.n_agents) for f in forces]
-        return self.coefficient * np.stack(parts)
+        return self.axes @ (self.coefficient * np.stack(parts))
 
     def finish(self) -> IntervalCosts:
         """The interval's costs, identical on every rank. Collective."""

@@ -23,10 +23,12 @@ class InflowProfile:
     """Velocities at the P2 nodes of the boundary tag ``inflow``; s runs from 0 to H along it.
 
     ``parabolic``: (6 U s (H - s) / H^2, 0), mean velocity U; ``oblique``: (U cos a,
-    4 U s (H - s) / H^2 sin a), angle a in rad.
+    4 U s (H - s) / H^2 sin a), angle a in rad. First components are along the stream, second ones
+    to its left, the direction in which s grows.
 
     Args:
-        space: of the flow; kind: which profile; speed: U.
+        space: of the flow; kind: which profile; speed: U; stream: unit vector along which fluid
+            enters, the inward normal of the inflow.
 
     Attributes:
         nodes: (k,) local P2 nodes, ghosts included; height: H.
@@ -34,10 +36,18 @@ class InflowProfile:
     Collective.
     """
 
-    def __init__(self, space: TaylorHood, kind: Inflow, speed: float) -> None:
+    def __init__(
+        self,
+        space: TaylorHood,
+        kind: Inflow,
+        speed: float,
+        stream: tuple[float, float] = (1.0, 0.0),
+    ) -> None:
         self.kind, self.speed = kind, speed
         self.nodes = space.nodes("inflow")
-        y = space.velocity_points[self.nodes, 1]
+        #: rows: along the stream and to its left
+        self.axes = np.array([stream, (-stream[1], stream[0])])
+        y = space.velocity_points[self.nodes] @ self.axes[1]
         low = space.comm.allreduce(float(y.min(initial=np.inf)), op=MPI.MIN)
         high = space.comm.allreduce(float(y.max(initial=-np.inf)), op=MPI.MAX)
         self.height = high - low
@@ -47,9 +57,11 @@ class InflowProfile:
     def values(self, angle: float = 0.0) -> np.ndarray:
         """Velocities (2, k) for an angle in rad, which only ``oblique`` heeds. Local."""
         if self.kind == "parabolic":
-            return self.speed * np.stack([6.0 * self._bump, np.zeros_like(self._bump)])
-        across = 4.0 * self._bump * np.sin(angle)
-        return self.speed * np.stack([np.full_like(across, np.cos(angle)), across])
+            parts = np.stack([6.0 * self._bump, np.zeros_like(self._bump)])
+        else:
+            across = 4.0 * self._bump * np.sin(angle)
+            parts = np.stack([np.full_like(across, np.cos(angle)), across])
+        return self.axes.T @ (self.speed * parts)
 
 
 def require_mass_balance(

@@ -25,14 +25,23 @@ class AgentLayout:
     Attributes:
         positions: (n, gdim) agent positions, identical on every rank.
         owners: (n_cells,) agent of each cell of this rank.
-        grid: number of agents per axis; agents count in C order (last axis fastest).
+        lattice: number of boxes per axis; they count in C order (last axis fastest).
         spacing: distance between neighbouring agents (mean over the axes).
+        places: (n,) box of each agent, ascending; all of them unless some were left out.
+        centres: (number of boxes, gdim) of all boxes.
     """
 
     positions: np.ndarray
     owners: np.ndarray
-    grid: tuple[int, ...]
+    lattice: tuple[int, ...]
     spacing: float
+    places: np.ndarray
+    centres: np.ndarray
+
+    @property
+    def grid(self) -> tuple[int, ...] | None:
+        """Agents per axis, in C order; None where boxes were left out (see Plant.grid)."""
+        return self.lattice if len(self.places) == len(self.centres) else None
 
     @property
     def n_agents(self) -> int:
@@ -43,9 +52,12 @@ class AgentLayout:
         """Agents within ``radius`` grid steps along every axis, shape (n, (2 radius + 1)^axes).
 
         Columns are aligned by relative place, the middle one is the agent itself; -1 where the grid
-        ends. Local.
+        ends or a box was left out. Local.
         """
-        return grid_stencil(self.grid, radius)
+        near = grid_stencil(self.lattice, radius)[self.places]
+        agents = np.full(len(self.centres), -1, dtype=np.int64)
+        agents[self.places] = np.arange(self.n_agents)
+        return np.where(near >= 0, agents[near], -1)
 
 
 def grid_stencil(grid: Sequence[int], radius: int) -> np.ndarray:
@@ -60,38 +72,58 @@ def grid_stencil(grid: Sequence[int], radius: int) -> np.ndarray:
     return np.where(inside, index, -1).astype(np.int64)
 
 
+def axes_fault(grid: Sequence[int], gdim: int) -> str:
+    """Why a grid of agents does not fit a mesh of ``gdim`` dimensions, or nothing."""
+    if len(grid) == gdim:
+        return ""
+    return f"agents: expected one number per axis of the {gdim}D mesh, got {tuple(grid)}"
+
+
+def boxes_of(
+    points: np.ndarray, grid: Sequence[int], lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """The box of a grid between two corners that each point (m, gdim) lies in, in C order: (m,).
+
+    The outermost boxes reach to infinity, so that rounding at the boundary leaves no gap. Local.
+    """
+    widths = (np.asarray(upper) - lower) / np.array(grid)
+    steps = np.floor((points - lower) / widths).astype(np.int64)
+    return np.ravel_multi_index(tuple(steps.T), tuple(grid), mode="clip")
+
+
 def grid_layout(
-    space: P1Space, grid: Sequence[int], lower: np.ndarray, upper: np.ndarray
+    space: P1Space,
+    grid: Sequence[int],
+    lower: np.ndarray,
+    upper: np.ndarray,
+    kept: Sequence[int] | None = None,
 ) -> AgentLayout:
     """Agents at the centres of a grid of equal boxes; a cell belongs to the box of its midpoint.
 
-    ``lower`` and ``upper``, shape (gdim,), are the corners of the domain's bounding box.
-    Collective.
+    ``lower`` and ``upper``, shape (gdim,), are the corners of the domain's bounding box; ``kept``
+    the boxes that have an agent, by default all. Collective.
 
     Raises:
         LayoutError: see :func:`own_cells`.
     """
-    if len(grid) != space.gdim:
-        raise LayoutError(
-            f"agents: expected one number per axis of the {space.gdim}D mesh, got {tuple(grid)}"
-        )
-    shape = np.array(grid)
-    widths = (np.asarray(upper) - lower) / shape
-    places = np.array(list(np.ndindex(*grid)))
-    positions = lower + (places + 0.5) * widths
+    if wrong := axes_fault(grid, space.gdim):
+        raise LayoutError(wrong)
+    widths = (np.asarray(upper) - lower) / np.array(grid)
+    centres = lower + (np.array(list(np.ndindex(*grid))) + 0.5) * widths
+    places = np.arange(len(centres)) if kept is None else np.sort(np.array(kept, dtype=np.int64))
 
-    def in_box(place: np.ndarray) -> Indicator:
-        first, last = place == 0, place == shape - 1
+    def in_box(place: int) -> Indicator:
+        return lambda x: boxes_of(x, grid, lower, upper) == place
 
-        def indicator(x: np.ndarray) -> np.ndarray:
-            step = np.floor((x - lower) / widths)
-            # outermost boxes reach to infinity, so that rounding at the boundary leaves no gap
-            return np.all((step == place) | (first & (step < 0)) | (last & (step >= shape)), axis=1)
-
-        return indicator
-
-    owners = own_cells(space, [in_box(place) for place in places])
-    return AgentLayout(positions, owners, tuple(int(k) for k in grid), float(widths.mean()))
+    owners = own_cells(space, [in_box(place) for place in places.tolist()])
+    return AgentLayout(
+        centres[places],
+        owners,
+        tuple(int(k) for k in grid),
+        float(widths.mean()),
+        places,
+        centres,
+    )
 
 
 def own_cells(space: P1Space, indicators: Sequence[Indicator]) -> np.ndarray:

@@ -13,6 +13,7 @@ from hypemarl.config import EnvConfig
 from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.shape_cost import ShapeCost, ShapeCosts
 from hypemarl.coupling.shape_flow import ShapeFlow
+from hypemarl.coupling.validation import validate
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.morphing import FeasibleShape, MovingMesh, chosen_bounds
 from hypemarl.solvers.errors import SolverDiverged
@@ -43,8 +44,9 @@ class ShapePlant:
     """Plant of a morphing obstacle (see :class:`~hypemarl.coupling.plant.Plant`).
 
     Parameters of an episode: the Reynolds number U D / nu, D = 2 R the diameter of the circle of
-    the reference's area, and the angle of the stream in rad. An action is the amplitude that an
-    agent wants, in units of its bound; amplitudes follow with a lag,
+    the reference's area, and the angle of the stream in rad, from the inflow's inward normal (+x in
+    the shipped channel). Closed curves with further tags are bodies at rest. An action is the
+    amplitude that an agent wants, in units of its bound; amplitudes follow with a lag,
 
         a_(k+1) = a_k + lag (wanted - a_k),
 
@@ -83,6 +85,7 @@ class ShapePlant:
             bounds=lambda default: chosen_bounds(default, shape),
             remeshes=shape.remesh,
         )
+        self.boundary = validate(config, self.moving.tagged).boundary
         self.present = self._flow_on_mesh()
         self._first = self.present
         self._bound = self.moving.feasible.bounds.amplitude
@@ -139,7 +142,8 @@ class ShapePlant:
 
     def _flow_on_mesh(self) -> ShapeFlow:
         """A flow solver on the present mesh. Collective."""
-        return ShapeFlow(self.moving.tagged, self.moving.motion, self.config.flow)
+        moving = self.moving
+        return ShapeFlow(moving.tagged, moving.motion, self.config.flow, self.boundary)
 
     def _begin(self) -> None:
         """The flow in the middle of the parameters' box, from which all others are found."""
@@ -186,6 +190,10 @@ class ShapePlant:
         """Near agents on the outline, or control points; see :meth:`ShapeLayout.stencil`."""
         return self.layout.stencil(radius)
 
+    def stream_angle(self, parameters: np.ndarray) -> float:
+        """Angle of the stream from the x axis; an episode's counts from where fluid enters."""
+        return float(parameters[1]) + self.boundary.angle
+
     def viscosity(self, reynolds: float) -> float:
         """U D / Re."""
         return self.config.flow.speed * self.diameter / reynolds
@@ -206,7 +214,7 @@ class ShapePlant:
             )
         self._take(self._first)
         flow, nothing = self._reference_flow(values), np.zeros((self.n_agents, self.action_size))
-        baseline = self._costs(flow, nothing, float(values[1])).costs.shares
+        baseline = self._costs(flow, nothing, self.stream_angle(values)).costs.shares
         self._state = ShapeState(self._first, self._rest, flow, nothing, values, 0, baseline)
         return self._observe()
 
@@ -232,7 +240,7 @@ class ShapePlant:
         except SolverDiverged:
             self._take(old.present)
             raise
-        self.interval = self._costs(flow, amplitudes, float(old.parameters[1]))
+        self.interval = self._costs(flow, amplitudes, self.stream_angle(old.parameters))
         self._state = ShapeState(
             self.present, shape, flow, amplitudes, old.parameters, old.count + 1, old.baseline
         )
@@ -282,7 +290,8 @@ class ShapePlant:
             if len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
             viscosity = self.viscosity(key[0])
-            self._known[key] = self._first.solve(self._rest.q, viscosity, key[1], self._middle)
+            angle = self.stream_angle(parameters)
+            self._known[key] = self._first.solve(self._rest.q, viscosity, angle, self._middle)
         return self._known[key]
 
     def _morph(self, amplitudes: np.ndarray) -> tuple[FeasibleShape, FlowSolution, bool]:
@@ -297,7 +306,10 @@ class ShapePlant:
         if remeshed:
             self.present = self._flow_on_mesh()
             start = None
-        viscosity, angle = self.viscosity(float(old.parameters[0])), float(old.parameters[1])
+        viscosity, angle = (
+            self.viscosity(float(old.parameters[0])),
+            self.stream_angle(old.parameters),
+        )
         flow = self.present.solve(self.moving.shape.q, viscosity, angle, start)
         return self.moving.shape, flow, remeshed
 

@@ -10,7 +10,8 @@ from dolfinx import fem, la
 
 from hypemarl.config import FlowConfig
 from hypemarl.coupling.shape_layout import shape_layout
-from hypemarl.meshing import TaggedMesh, require_tags
+from hypemarl.meshing import TaggedMesh
+from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, place
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
@@ -23,31 +24,29 @@ FAR = ("inflow", "bottom", "top")
 class ShapeFlow:
     """Steady flows around the shapes of one mesh.
 
-    The velocity is U (cos a, sin a) on inflow and side walls, zero on the obstacle; the outflow is
-    free. A flow of either sign of the angle a enters through one side and leaves through the other.
-    Forms, sparsity and numbering are built once, whatever shape follows.
+    The velocity is U (cos a, sin a) on inflow and side walls, a counted from the x axis, zero on
+    the obstacle and on further bodies; the outflow is free. A flow of either sign of the angle a
+    enters through one side and leaves through the other. Forms, sparsity and numbering are built
+    once, whatever shape follows.
 
     Args:
         tagged: mesh with the tags domain, inflow, bottom, top and that of the obstacle; its
             coordinates are those of ``motion.raw``, and move with the shapes that are solved for.
-        motion: of that mesh. flow: speed and linear solver.
+        motion: of that mesh. flow: speed and linear solver. boundary: conditions on the mesh, by
+            :func:`hypemarl.coupling.validation.examine`.
 
     Attributes:
         solver, space, layout, motion, tagged.
 
-    Raises:
-        MeshError: on every rank: a tag is missing.
-
     Collective.
     """
 
-    def __init__(self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig) -> None:
-        require_tags(tagged, {"domain": 2, **dict.fromkeys((*FAR, motion.tag), 1)})
+    def __init__(
+        self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig, boundary: Boundary
+    ) -> None:
         self.tagged, self.motion, self.comm = tagged, motion, tagged.mesh.comm
         self.solver = SteadyFlow(
-            tagged,
-            dirichlet=dict.fromkeys((*FAR, motion.tag), (0, 1)),
-            linear_solver=flow.linear_solver,
+            tagged, dirichlet=boundary.dirichlet, linear_solver=flow.linear_solver
         )
         self.space = self.solver.space
         self.layout = shape_layout(self.space, motion)

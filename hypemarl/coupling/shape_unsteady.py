@@ -11,8 +11,9 @@ from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.plant import StepCosts
 from hypemarl.coupling.shape import ShapePlant
 from hypemarl.coupling.shape_cost import ShapeCosts
-from hypemarl.coupling.shape_flow import FAR, ShapeFlow
+from hypemarl.coupling.shape_flow import ShapeFlow
 from hypemarl.meshing import TaggedMesh
+from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
 from hypemarl.mpi import on_root, sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
@@ -41,11 +42,13 @@ class MovingSolution(FlowSolution):
 class MovingShapeFlow(ShapeFlow):
     """A :class:`ShapeFlow` that also marches in time while the shape moves. Collective."""
 
-    def __init__(self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig) -> None:
-        super().__init__(tagged, motion, flow)
+    def __init__(
+        self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig, boundary: Boundary
+    ) -> None:
+        super().__init__(tagged, motion, flow, boundary)
         self.march = MovingFlow(
             tagged,
-            dirichlet=dict.fromkeys((*FAR, motion.tag), (0, 1)),
+            dirichlet=boundary.dirichlet,
             moving=(motion.tag,),
             bodies=(motion.tag,),
             time_step=flow.time_step,
@@ -130,7 +133,8 @@ class UnsteadyShapePlant(ShapePlant):
     steady = False
 
     def _flow_on_mesh(self) -> MovingShapeFlow:
-        return MovingShapeFlow(self.moving.tagged, self.moving.motion, self.config.flow)
+        moving = self.moving
+        return MovingShapeFlow(moving.tagged, moving.motion, self.config.flow, self.boundary)
 
     def _morph(self, amplitudes: np.ndarray) -> tuple[FeasibleShape, FlowSolution, bool]:
         old = self._state

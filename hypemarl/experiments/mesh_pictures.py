@@ -9,6 +9,7 @@ import numpy as np
 
 from hypemarl.config import Displacement, MeshConfig
 from hypemarl.meshing import MeshError, TaggedMesh, gather
+from hypemarl.meshing.boundary import Fault
 from hypemarl.meshing.morphing import MovingMesh, anticlockwise, radius_ratios
 from hypemarl.mpi import on_root, world
 from hypemarl.seeding import numpy_generator
@@ -59,8 +60,8 @@ def describe(moving: MovingMesh) -> dict[str, str]:
     }
 
 
-def draw_mesh(tagged: TaggedMesh, path: Path) -> Path:
-    """A whole triangle mesh, coloured by quality. Collective."""
+def draw_mesh(tagged: TaggedMesh, path: Path, faults: Sequence[Fault] = ()) -> Path:
+    """A whole triangle mesh, coloured by quality, the facets of ``faults`` on top. Collective."""
     raw = gather(tagged)
 
     def draw() -> Path:
@@ -68,7 +69,10 @@ def draw_mesh(tagged: TaggedMesh, path: Path) -> Path:
             raise MeshError("--picture: expected a mesh of triangles")
         cells = anticlockwise(raw).cells
         quality = radius_ratios(raw.points, cells)
-        return draw_meshes([MeshPanel("", raw.points, cells, quality, {}, NONE)], path)
+        marked = [raw.points[fault.facets] for fault in faults if fault.facets is not None]
+        lines = np.unique(np.concatenate([np.empty((0, 2, 2)), *marked]), axis=0)
+        panel = MeshPanel("", raw.points, cells, quality, {}, NONE, lines)
+        return draw_meshes([panel], path)
 
     return on_root(tagged.mesh.comm, draw)
 

@@ -73,13 +73,21 @@ def require_tags(tagged: TaggedMesh, needed: dict[str, int]) -> None:
     Raises:
         MeshError: names the missing tags, those that the mesh has and those that it needs.
     """
-    have = {name: dim for name, (dim, _) in tagged.tags.items()}
+    lacking = missing_tags(tagged.tags, needed)
+    if lacking:
+        raise MeshError(lacking)
+
+
+def missing_tags(tags: dict[str, tuple[int, int]], needed: dict[str, int]) -> str:
+    """Which of the ``needed`` tags (name -> dimension) there are not, as a sentence; else empty."""
+    have = {name: dim for name, (dim, _) in tags.items()}
     missing = {name: dim for name, dim in needed.items() if have.get(name) != dim}
-    if missing:
-        raise MeshError(
-            f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
-            f"{describe_tags(needed)}. Name physical groups accordingly and write the mesh again"
-        )
+    if not missing:
+        return ""
+    return (
+        f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
+        f"{describe_tags(needed)}. Name physical groups accordingly and write the mesh again"
+    )
 
 
 def distribute(

@@ -62,7 +62,7 @@ class FlowCostAdjoint:
             factors = 0.5 * weight * of_shares[layout.cell_owners]
             self.plant.functionals.pull_gradient_squares(factors, velocity, state_bar.velocity)
             return
-        nodal = self.cost.coefficient * of_forces[:, layout.node_owners]
+        nodal = self.cost.coefficient * (self.cost.axes.T @ of_forces)[:, layout.node_owners]
         self._forces_bar[layout.nodes] = nodal.T
         targets = (state_bar.rate, state_bar.velocity, state_bar.pressure)
         self.plant.solver.walls.pull(self._forces_bar, velocity, viscosity, targets)

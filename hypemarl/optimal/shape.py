@@ -106,7 +106,9 @@ class ShapeAdjoint:
         cost = self.plant.cost
         if not cost.uses_drag:
             return np.zeros((self.plant.n_agents, 2))
-        return cost.pull_forces(tape.coefficients, shares_bar, float(tape.state.parameters[1]))
+        return cost.pull_forces(
+            tape.coefficients, shares_bar, self.plant.stream_angle(tape.state.parameters)
+        )
 
     def _pull_observations(self, observations_bar: np.ndarray) -> np.ndarray:
         """Cotangent (n, 2 + 2 m) of what each agent shows, tractions as of the forces in them."""

@@ -91,7 +91,7 @@ def mass(steps: int = 1000) -> Report:
     solver = square_solver(size, nu)
     space, one = solver.space, np.ones(2)
     layout = grid_layout(space, (8, 8), -one, one)
-    actuators = BlendActuators(space.points, layout.grid, layout.positions)
+    actuators = BlendActuators(space.points, layout.lattice, layout.positions)
     generator = np.random.default_rng(0)
     solver.reset(gaussian(space.points, np.array([-0.3, 0.1]), 0.05))
     start, drift, lowest = solver.mass(), 0.0, np.inf

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 
 from hypemarl.visualisation.style import (
     CONTROL_COLOUR,
@@ -31,6 +31,7 @@ class MeshPanel:
         points, cells: (N, 2), (M, 3). quality: (M,) of each cell, its colour.
         outlines: closed curves (k, 2) with their labels: the first dashed, the second dotted.
         agents: (n, 2) places of the agents; may be empty.
+        marked: (m, 2, 2) ends of facets that are drawn on top, faults of the boundary.
     """
 
     title: str
@@ -39,6 +40,7 @@ class MeshPanel:
     quality: np.ndarray
     outlines: dict[str, np.ndarray]
     agents: np.ndarray
+    marked: np.ndarray = field(default_factory=lambda: np.empty((0, 2, 2)))
 
 
 def draw_meshes(
@@ -86,6 +88,12 @@ def _draw(axes: Axes, panel: MeshPanel) -> PolyCollection:
     for (label, curve), (colour, style) in zip(panel.outlines.items(), styles, strict=False):
         closed = np.concatenate([curve, curve[:1]])
         axes.plot(*closed.T, style, color=colour, linewidth=1.4, label=label)
+    if len(panel.marked):
+        lines = LineCollection(
+            list(panel.marked), colors=CONTROL_COLOUR, linewidths=3.0, capstyle="round"
+        )
+        lines.set_label(f"{len(panel.marked)} facets that do not fit")
+        axes.add_collection(lines)
     if len(panel.agents):
         axes.plot(*panel.agents.T, "o", color="black", markersize=4, label="agents")
     return cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
 from hypemarl.coupling.flow import FlowPlant
-from hypemarl.meshing import build
+from hypemarl.meshing import RawMesh, build, distribute
+from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import world
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -52,6 +54,17 @@ def flow_plant(cache: Path, config: EnvConfig | None = None) -> FlowPlant:
     """A plant on the world."""
     config = config or flow_config()
     return FlowPlant(config, build(config.mesh, world()), cache)
+
+
+def turned(raw: RawMesh, degrees: float) -> RawMesh:
+    """The mesh turned anticlockwise around the origin."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return replace(raw, points=raw.points @ np.array([[cos, sin], [-sin, cos]]))
+
+
+def turned_plant(cache: Path, degrees: float, config: EnvConfig) -> FlowPlant:
+    """A plant on the world whose whole mesh is turned."""
+    return FlowPlant(config, distribute(turned(generate(config.mesh), degrees), world()), cache)
 
 
 def flow_space(mesh: MeshConfig = MESH) -> TaylorHood:

@@ -10,7 +10,6 @@ from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
 from hypemarl.coupling.carrier_flow import CarrierFlow
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.density_fluid import DensityFluidPlant
-from hypemarl.coupling.layout import LayoutError
 from hypemarl.envs import make
 from hypemarl.meshing import MeshError, TaggedMesh, build
 from hypemarl.mpi import world
@@ -190,11 +189,11 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
     with pytest.raises(MeshError, match="lacks disc"):
         DensityFluidPlant(CONFIG, square)
     wide = build(replace(CONFIG.mesh, disc_radius=0.6, element_size=0.2), world())
-    with pytest.raises(LayoutError, match="own no cell"):
+    with pytest.raises(MeshError, match=r"lie outside the mesh.*drop_agents_outside"):
         DensityFluidPlant(replace(CONFIG, agents=(8, 8)), wide)
-    thin = replace(CONFIG.flow, viscosity=0.005)
+    thin, plant = replace(CONFIG.flow, viscosity=0.005), DensityPlant(CONFIG, tagged)
     with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise flow\.viscosity"):
-        CarrierFlow(tagged, DensityPlant(CONFIG, tagged).space, thin)
+        CarrierFlow(tagged, plant.space, thin, plant.boundary)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from infos_form import signature
 from test_parallel import SMALL
 
-from hypemarl.coupling.density import bump, mass_bound
+from hypemarl.coupling.bump import bump, mass_bound
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs import EpisodeError, PDEEnv, make
 from hypemarl.solvers.errors import SolverDiverged

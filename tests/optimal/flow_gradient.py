@@ -9,7 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))
 
 from episode_functional import EpisodeFunctional
-from flow_case import PARAMETERS, flow_config, flow_plant
+from flow_case import PARAMETERS, flow_config, turned_plant
 
 from hypemarl.optimal.flow import FlowAdjoint
 
@@ -26,6 +26,7 @@ OBLIQUE: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "drag": {},
     "drag-tangential": BOTH,
+    "drag-upwards": {},
     "dissipation": OBLIQUE,
     "dissipation-tangential": OBLIQUE | BOTH,
 }
@@ -36,6 +37,7 @@ class Functional(EpisodeFunctional):
 
     def __init__(self, case: str, cache: Path, rtol: float = EXACT) -> None:
         agents = 6 if case.startswith("drag") else 4
-        plant = flow_plant(cache, flow_config(agents=agents, **CASES[case]))
+        degrees = 90.0 if case.endswith("upwards") else 0.0
+        plant = turned_plant(cache, degrees, flow_config(agents=agents, **CASES[case]))
         plant.solver.krylov.rtol = rtol
         super().__init__(plant, FlowAdjoint(plant, rtol), PARAMETERS, size=0.3, seen=1e-2)

@@ -1,0 +1,276 @@
+"""What a problem asks of the boundary of its mesh: every exterior facet has exactly one role.
+
+A facet that no condition covers is not refused by a finite-element method: the natural condition
+holds there, which to a flow is an open outlet. So each problem states the roles of its tags, and a
+mesh is compared with them before anything is solved. Serial, plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from hypemarl.meshing.distribute import missing_tags
+from hypemarl.meshing.raw import RawMesh, measures
+from hypemarl.meshing.topology import (
+    Facets,
+    components,
+    describe_place,
+    exterior_values,
+    facets_of,
+    find_rows,
+    interior_tagged,
+    outward_normals,
+    stray_facets,
+)
+
+Role = Literal["inflow", "outflow", "stream", "no-slip", "slip", "body"]
+"""Of a boundary part: inflow, stream, no-slip and body have given velocities, slip the normal
+component alone, outflow none."""
+
+ALIGNED = 1e-6
+"""Largest component of a unit normal along what it should be perpendicular to."""
+ROUNDING = 1e-9
+"""Components of the stream's direction below this are zero."""
+
+
+@dataclass(frozen=True)
+class BoundaryRoles:
+    """Which condition a problem has on which tag.
+
+    Attributes:
+        problem: how messages call it.
+        tags: tag -> role. Without any, one natural condition holds on the whole boundary.
+        profiled: whether a profile is laid along the inflow, which must then be one straight line.
+    """
+
+    problem: str
+    tags: Mapping[str, Role] = field(default_factory=dict)
+    profiled: bool = False
+
+    def named(self, *roles: Role) -> tuple[str, ...]:
+        """The tags of some roles."""
+        return tuple(tag for tag, role in self.tags.items() if role in roles)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a mesh does not fit, in a sentence, and which facets (k, tdim), as points, do not."""
+
+    text: str
+    facets: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The conditions on one mesh.
+
+    Attributes:
+        dirichlet: tag -> components of the velocity that are given on its facets.
+        bodies: tags of closed curves that the problem does not name: no-slip walls.
+        stream: (2,) unit vector along which fluid enters: the inflow's inward normal.
+    """
+
+    dirichlet: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    bodies: tuple[str, ...] = ()
+    stream: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def angle(self) -> float:
+        """Of the stream from the x axis, in rad."""
+        return float(np.arctan2(self.stream[1], self.stream[0]))
+
+
+def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list[Fault]]:
+    """The conditions that ``roles`` mean on a mesh, and all that does not fit.
+
+    Raises:
+        MeshError: three or more cells share a facet.
+    """
+    facets = facets_of(raw)
+    faults = [*_strays(raw, facets), *_parts(raw, facets)]
+    if not roles.tags:
+        return Boundary(), faults
+    needed = dict.fromkeys((tag for tag, role in roles.tags.items() if role != "outflow"), 1)
+    lacking = missing_tags(raw.tags, {"domain": raw.tdim} | needed)
+    faults += [Fault(lacking)] if lacking else []
+    faults += [*_interior(raw, facets, roles), *_uncovered(raw, facets, roles)]
+    faults += _open_bodies(raw, roles)
+    stream, more = _stream(raw, facets, roles)
+    faults += more
+    if roles.named("slip"):
+        faults += _slanted(raw, facets, roles, stream)
+    across = int(np.argmin(np.abs(stream)))
+    given: dict[str, tuple[int, ...]] = {
+        tag: (across,) if role == "slip" else (0, 1) for tag, role in roles.tags.items()
+    }
+    bodies = _further(raw, roles)
+    for tag in roles.named("outflow"):
+        del given[tag]
+    given |= dict.fromkeys(bodies, (0, 1))
+    return Boundary(given, bodies, (float(stream[0]), float(stream[1]))), faults
+
+
+def interior_tags(raw: RawMesh) -> dict[str, int]:
+    """Tags of facets that have a cell on both sides: name -> how many such facets."""
+    inside = raw.facet_values[interior_tagged(raw, facets_of(raw))]
+    names = {tag: value for tag, (dim, value) in raw.tags.items() if dim == raw.tdim - 1}
+    return {tag: int(np.sum(inside == v)) for tag, v in names.items() if np.any(inside == v)}
+
+
+def _where(raw: RawMesh, facets: np.ndarray) -> str:
+    return f"the first one at {describe_place(raw.points[facets[0]].mean(axis=0))}"
+
+
+def _strays(raw: RawMesh, facets: Facets) -> Iterator[Fault]:
+    stray = raw.facets[stray_facets(raw, facets)]
+    if len(stray):
+        yield Fault(
+            f"{len(stray)} of {len(raw.facets)} tagged facets are no facets of cells, "
+            f"{_where(raw, stray)}: conditions on them would be lost; make lines and cells in one "
+            "mesh, so that they share their nodes",
+            stray,
+        )
+
+
+def _parts(raw: RawMesh, facets: Facets) -> Iterator[Fault]:
+    part = components(raw, facets)
+    sizes = np.bincount(part)
+    if len(sizes) > 1:
+        small = part != sizes.argmax()
+        cut = facets.exterior[small[facets.cells[facets.exterior, 0]]]
+        place = describe_place(raw.points[raw.cells[small][0]].mean(axis=0))
+        yield Fault(
+            f"the mesh falls into {len(sizes)} parts that share no facet, of "
+            f"{', '.join(map(str, sorted(sizes.tolist(), reverse=True)[:4]))} cells (one of them "
+            f"at {place}): nothing passes between them; merge coincident nodes, or mesh one domain",
+            facets.points[cut],
+        )
+
+
+def _further(raw: RawMesh, roles: BoundaryRoles) -> tuple[str, ...]:
+    """Tags of facets that the problem does not name."""
+    dims = {tag: dim for tag, (dim, _) in raw.tags.items()}
+    names = (tag for tag in sorted(dims) if dims[tag] == raw.tdim - 1 and tag not in roles.tags)
+    return tuple(tag for tag in names if len(raw.members(tag)))
+
+
+def _interior(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fault]:
+    inside = interior_tagged(raw, facets)
+    for tag, count in interior_tags(raw).items():
+        mine = raw.facets[inside[raw.facet_values[inside] == raw.tags[tag][1]]]
+        yield Fault(
+            f"{count} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both sides, "
+            f"{_where(raw, mine)}: {roles.problem} has boundary conditions on tagged facets; leave "
+            "the cells inside a body out of the mesh, or take the tag off a line that is no wall",
+            mine,
+        )
+
+
+def _uncovered(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fault]:
+    exterior, values = facets.points[facets.exterior], exterior_values(raw, facets)
+    known = [value for dim, value in raw.tags.values() if dim == raw.tdim - 1]
+    bare = exterior[~np.isin(values, known)]
+    if not len(bare):
+        return
+    near = np.unique(raw.facet_values[np.isin(raw.facets, bare).any(axis=1)])
+    touched = [t for t, (dim, v) in raw.tags.items() if dim == raw.tdim - 1 and v in near]
+    beside = f", beside {', '.join(sorted(touched))}" if touched else ""
+    yield Fault(
+        f"{len(bare)} of {len(exterior)} exterior facets have no tag, {_where(raw, bare)}{beside}: "
+        f"no boundary condition of {roles.problem} covers them and fluid would pass freely; tag "
+        f"them as one of {', '.join(roles.tags)}, or the closed curve of a further body by any "
+        "other name",
+        bare,
+    )
+
+
+def _open_bodies(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
+    """Bodies, named and further ones, must be closed curves."""
+    groups = [(tag,) for tag in roles.named("body") if tag in raw.tags]
+    for tags in [*groups, _further(raw, roles)]:
+        lines = [raw.members(tag) for tag in tags]
+        nodes, degrees = np.unique(
+            np.concatenate([*lines, np.empty((0, raw.tdim), int)]), return_counts=True
+        )
+        ends = nodes[degrees != 2]
+        for tag, line in zip(tags, lines, strict=True):
+            mine = np.intersect1d(line, ends)
+            if len(mine):
+                place = describe_place(raw.points[mine[0]])
+                named = tag in roles.tags
+                what = "a body" if named else f"no part that {roles.problem} knows, nor a body"
+                rest = (
+                    "tag all of its outline"
+                    if named
+                    else f"or tag it as one of {', '.join(roles.tags)}"
+                )
+                yield Fault(
+                    f"tag {tag!r} is {what}: expected a closed curve, got {len(line)} facets that "
+                    f"end or fork at {place} ({len(mine)} such nodes); {rest}",
+                    line,
+                )
+
+
+def _stream(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> tuple[np.ndarray, list[Fault]]:
+    """Unit vector along which fluid enters, and what is wrong with the inflow."""
+    (tag,) = roles.named("inflow")
+    lines = raw.members(tag) if tag in raw.tags else np.empty((0, raw.tdim), dtype=np.int64)
+    places = find_rows(lines, facets.points)
+    lines, places = lines[places >= 0], places[places >= 0]
+    fallback = np.eye(raw.points.shape[1])[0]
+    if not len(lines):
+        return fallback, []
+    inward = -outward_normals(raw, facets, places)
+    lengths = measures(raw.points, lines)
+    mean = lengths @ inward / lengths.sum()
+    size = float(np.linalg.norm(mean))
+    if size < ALIGNED:
+        text = f"tag {tag!r} turns all around: its facets have no common direction to enter along"
+        return fallback, [Fault(f"{text}; tag as {tag!r} only where fluid enters", lines)]
+    mean = np.where(np.abs(mean) < ROUNDING * size, 0.0, mean)
+    stream = mean / np.linalg.norm(mean)
+    return stream, list(_crooked(raw, tag, lines, inward @ stream)) if roles.profiled else []
+
+
+def _crooked(raw: RawMesh, tag: str, lines: np.ndarray, along: np.ndarray) -> Iterator[Fault]:
+    """An inflow that a profile cannot be laid along."""
+    off = lines[along < 1.0 - ALIGNED]
+    nodes, degrees = np.unique(lines, return_counts=True)
+    ends = nodes[degrees == 1]
+    if len(off) or len(ends) != 2:
+        got = (
+            f"{len(off)} of {len(lines)} facets in other directions, {_where(raw, off)}"
+            if len(off)
+            else f"{len(ends) // 2} pieces, with ends at "
+            + ", ".join(describe_place(place) for place in raw.points[ends][:4])
+        )
+        yield Fault(
+            f"tag {tag!r}: the inflow's profile is laid along one straight line, got {got}; give "
+            "the rest another tag",
+            lines,
+        )
+
+
+def _slanted(
+    raw: RawMesh, facets: Facets, roles: BoundaryRoles, stream: np.ndarray
+) -> Iterator[Fault]:
+    """Free slip sets one component of the velocity: its walls lie along an axis and the stream."""
+    wanted = np.zeros(len(stream))
+    wanted[np.argmin(np.abs(stream))] = 1.0
+    for tag in roles.named("slip"):
+        lines = raw.members(tag) if tag in raw.tags else np.empty((0, raw.tdim), dtype=np.int64)
+        places = find_rows(lines, facets.points)
+        lines, places = lines[places >= 0], places[places >= 0]
+        normals = outward_normals(raw, facets, places) if len(places) else np.empty((0, 2))
+        off = lines[np.abs(normals @ wanted) < 1.0 - ALIGNED]
+        if len(off):
+            yield Fault(
+                f"tag {tag!r}: the fluid slips along it, which needs a wall along the x or y axis "
+                f"and the stream ({stream[0]:.4g}, {stream[1]:.4g}); {len(off)} of {len(lines)} "
+                f"facets are not, {_where(raw, off)}; turn the mesh, or take no-slip walls",
+                off,
+            )
