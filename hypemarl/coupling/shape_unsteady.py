@@ -128,6 +128,7 @@ class UnsteadyShapePlant(ShapePlant):
 
     present: MovingShapeFlow
     steady = False
+    settings = ("env.flow.time_step", "env.shape.amplitude", "env.shape.lag", "env.flow.ramp")
 
     def _flow_on_mesh(self) -> MovingShapeFlow:
         return MovingShapeFlow(self.moving.tagged, self.moving.motion, self.config.flow)
