@@ -208,15 +208,15 @@ def _intervals(
     """The arcs (n, 2) in rad, ascending from the first one."""
     if n_agents < 2:
         raise LayoutError(
-            f"agents: expected 2 or more on the disc, got {n_agents}: a single one could only "
+            f"env.agents: expected 2 or more on the disc, got {n_agents}: a single one could only "
             "blow or suck, which mass conservation forbids"
         )
     if arcs is None:
         span = high - low
         if not 0.0 < span <= 360.0 + 1e-9:
             raise LayoutError(
-                f"arc_low {low:g}, arc_high {high:g}: expected arc_high above arc_low by at most "
-                f"360 degrees, or arcs overlap; got a span of {span:g}"
+                f"env.flow.arc_low={low:g}, env.flow.arc_high={high:g}: expected the last angle "
+                f"above the first by at most 360 degrees, or arcs overlap; got a span of {span:g}"
             )
         ends = np.radians(low) + np.radians(span) * np.arange(n_agents + 1) / n_agents
         return np.stack([ends[:-1], ends[1:]], axis=1)
@@ -263,5 +263,5 @@ def _refuse_empty(space: TaylorHood, intervals: np.ndarray, owners: np.ndarray) 
         where = np.degrees(intervals[empty[0]]).round(3).tolist()
         raise LayoutError(
             f"arcs of agents {empty} miss the boundary: agent {empty[0]} on {where} degrees holds "
-            "no facet of the disc; lower mesh.disc_element_size or use fewer agents"
+            "no facet of the disc; lower env.mesh.disc_element_size or use fewer agents"
         )

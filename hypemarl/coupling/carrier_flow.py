@@ -9,6 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hypemarl.config import FlowConfig
+from hypemarl.coupling.recent import Recent
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.solvers.errors import SolverDiverged
@@ -19,8 +20,8 @@ from hypemarl.solvers.transfer import VertexValues
 
 ONSET_OF_SHEDDING = 45.0
 """Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
-REMEMBERED = 1024
-"""Flows kept in memory; the oldest go first."""
+REMEMBERED = 40
+"""Flows kept in memory: of a validation set and of the 25 episodes between two validations."""
 
 
 class CarrierFlow:
@@ -60,7 +61,7 @@ class CarrierFlow:
         entrance = self.flow.space.velocity_points[self._inflow_nodes]
         self._profile = self._parabola(entrance @ self._right)
         self._warn()
-        self._known: dict[tuple[float, float], np.ndarray] = {}
+        self._known: Recent[tuple[float, float], np.ndarray] = Recent(REMEMBERED)
         self._anchor: Anchor | None = None
         speed = 0.5 * (config.speed_low + config.speed_high)
         self._solve(speed, 0.5 * (config.angle_low + config.angle_high))
@@ -73,12 +74,7 @@ class CarrierFlow:
             SolverDiverged: on every rank, when no steady flow was found.
         """
         key = (float(speed), float(angle))
-        if key not in self._known:
-            if len(self._known) >= REMEMBERED:
-                del self._known[next(iter(self._known))]
-            self._known[key] = self._solve(*key)
-            self._known[key].flags.writeable = False
-        return self._known[key]
+        return self._known.get(key, lambda: self._solve(*key))
 
     def _warn(self) -> None:
         """Beyond the onset of vortex shedding a steady flow is not what a fluid does."""
@@ -86,9 +82,9 @@ class CarrierFlow:
         reynolds = self.config.speed_high * (disc[1] - disc[0]) / self.config.viscosity
         if reynolds > ONSET_OF_SHEDDING and self.flow.comm.rank == 0:
             warnings.warn(
-                f"density-fluid: Reynolds number up to {reynolds:.3g} (flow.speed_high times the "
-                f"disc's diameter / flow.viscosity); above {ONSET_OF_SHEDDING:g} the steady flow "
-                "is unstable and the solver may not find it; raise flow.viscosity",
+                f"density-fluid: Reynolds number up to {reynolds:.3g} (env.flow.speed_high times "
+                f"the disc's diameter / env.flow.viscosity); above {ONSET_OF_SHEDDING:g} the "
+                "steady flow is unstable and the solver may not find it; raise env.flow.viscosity",
                 stacklevel=2,
             )
 
@@ -110,5 +106,10 @@ class CarrierFlow:
         try:
             solution = self.flow.solve(self.config.viscosity, boundary, start)
         except SolverDiverged as error:
-            raise SolverDiverged(f"flow at speed {speed:g}, angle {angle:g}: {error}") from error
-        return self._at_vertices(solution.velocity)
+            raise SolverDiverged(
+                f"flow at speed {speed:g}, angle {angle:g}: {error} (env.flow.speed_high, "
+                "env.flow.viscosity, env.mesh.element_size)"
+            ) from error
+        velocity = self._at_vertices(solution.velocity)
+        velocity.flags.writeable = False
+        return velocity

@@ -21,6 +21,7 @@ from hypemarl.config import FlowConfig
 from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.arcs import Disc
 from hypemarl.coupling.inflow import InflowProfile
+from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.state_cache import StateCache
 from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.errors import SolverDiverged
@@ -49,6 +50,9 @@ MATTERS = (
     "develop_time",
 )
 """Settings of the flow that a developed state depends on."""
+BESIDES = 48
+"""States kept in memory beside those that training starts from: a validation and a held-out set.
+Others are on disk."""
 SHOW_AFTER = 2.0  # seconds of marching before a progress bar appears
 
 
@@ -74,7 +78,7 @@ class DevelopedStates:
         self.solver, self.inflow, self.config = solver, inflow, config
         self.disc, self._nodes = disc
         self.cache = StateCache(solver, _facts(solver, config), folder)
-        self._known: dict[tuple[float, ...], FlowState] = {}
+        self._known: Recent[tuple[float, ...], FlowState] = Recent(config.states + BESIDES)
         angles = self.disc.angles(solver.space.velocity_points[self._nodes])
         self._turning = PULSE * config.speed * np.stack([-np.sin(angles), np.cos(angles)])
         low, high = (config.reynolds_low, config.angle_low), (config.reynolds_high,)
@@ -93,9 +97,7 @@ class DevelopedStates:
             SolverDiverged: the march left the trusted range.
         """
         name = tuple(float(value) for value in parameters)
-        if name not in self._known:
-            self._known[name] = self._find(np.array(name))
-        return self._known[name]
+        return self._known.get(name, lambda: self._find(np.array(name)))
 
     def _find(self, parameters: np.ndarray) -> FlowState:
         stored = self.cache.load(parameters)
@@ -162,7 +164,9 @@ class DevelopedStates:
                 write(step * solver.dt)
                 solver.step()
         except SolverDiverged as error:
-            raise SolverDiverged(f"developing the flow at {where}: {error}") from error
+            raise SolverDiverged(
+                f"developing the flow at {where}: {error} (env.flow.time_step, env.flow.speed)"
+            ) from error
         finally:
             bar.close()
             solver.imbalance_limit = limit

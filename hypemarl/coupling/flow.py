@@ -23,12 +23,15 @@ from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh
+from hypemarl.solvers.errors import CourantExceeded, SolverDiverged
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
 VALIDATED = (1.0, 200.0)
 """Reynolds numbers that the solver was validated for: flows past a disc become three-dimensional
 at about 190, and below 1 the pressure correction's splitting error is no longer small."""
+FINEST = 8
+"""Parts, at most, that a time step is divided into where its Courant number would be too large."""
 COMPONENTS = {"normal": 1, "normal-tangential": 2}
 
 
@@ -53,6 +56,10 @@ class FlowPlant:
     What an agent sees of itself and of the agents within ``observation_radius`` places (zeros
     beyond the ends of an arc), each: pressure at its probes / U^2, normal velocities / U,
     tangential velocities / U, its amplitudes / u_max. Probes lie outwards along its normal.
+
+    A control interval in which the Courant number passes its limit is computed again from its
+    beginning with time steps of half the length, if need be of a FINEST-th; all others are as if
+    there were no limit.
 
     Args:
         config: the environment's settings; tagged: the mesh with the tags domain, inflow, bottom,
@@ -189,43 +196,74 @@ class FlowPlant:
         """One control interval towards amplitudes (n, m).
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
-        with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients after every time step),
-        ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps``. Collective.
+        with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients after every
+        ``flow.time_step``), ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
+        than usual where they were shorter). Collective.
 
         Raises:
             ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
         bounds = (self.action_low, self.action_high)
         wanted = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
-        self.interval = interval = self._march(self._amplitudes, wanted)
+        try:
+            self.interval = interval = self._march(self._amplitudes, wanted)
+        except SolverDiverged as error:
+            raise SolverDiverged(f"{error} (env.flow.time_step, env.u_max)") from error
         self._amplitudes = wanted
+        count = len(interval.drag) - 1
+        levels = slice(count // self._steps, None, count // self._steps)
         info = {
             "costs": interval.costs,
-            "drag": interval.drag[1:],
-            "lift": interval.lift[1:],
+            "drag": interval.drag[levels],
+            "lift": interval.lift[levels],
             "dissipation": self.functionals.dissipation(self.solver.velocity, 0.5),
-            "time_steps": self._steps,
+            "time_steps": count,
         }
         return self._observe(), -interval.costs.shares, info
 
-    def ramp(self) -> np.ndarray:
-        """Share of the new amplitudes at the end of each time step of an interval (steps,)."""
-        steps = np.arange(1, self._steps + 1)
-        return smoothstep(steps / (self.config.flow.ramp * self._steps))
+    def ramp(self, parts: int = 1) -> np.ndarray:
+        """Share of the new amplitudes at the end of each time step of an interval (steps,).
+
+        ``parts``: that every time step is divided into.
+        """
+        count = self._steps * parts
+        return smoothstep(np.arange(1, count + 1) / (self.config.flow.ramp * count))
 
     def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
+        """One control interval, with time steps as short as the Courant number needs them."""
+        solver, parts = self.solver, 1
+        start, time_step = solver.snapshot(), solver.dt
+        while True:
+            try:
+                return self._attempt(before, after, parts)
+            except CourantExceeded:
+                if parts == FINEST:
+                    raise
+                solver.restore(start)
+                parts *= 2
+            finally:
+                solver.dt = time_step
+
+    def _attempt(self, before: np.ndarray, after: np.ndarray, parts: int) -> IntervalCosts:
         """The solver's steps of one control interval, amplitudes ramped from old to new ones."""
-        solver, count, dt = self.solver, self._steps, self.solver.dt
+        solver, count, whole = self.solver, self._steps * parts, self.solver.dt
+        dt = whole / parts
+        if parts > 1:
+            solver.refine(dt)
         fields = [self.actuators.field(amplitudes) for amplitudes in (before, after)]
         self.cost.begin()
         self.cost.add(fields[0], 0.5 * dt)
-        for step, share in enumerate(self.ramp(), start=1):
+        for step, share in enumerate(self.ramp(parts), start=1):
             control = fields[0] + share * (fields[1] - fields[0])
+            if parts > 1 and step == count - parts + 1:
+                earlier = solver.snapshot()
             solver.boundary[:, self.layout.nodes] = control
             solver.step()
             if self.record is not None:
                 self.record()
             self.cost.add(control, dt if step < count else 0.5 * dt)
+        if parts > 1:
+            solver.coarsen(whole, earlier)
         return self.cost.finish()
 
     def snapshot(self) -> FlowSnapshot:

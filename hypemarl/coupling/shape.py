@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from mpi4py import MPI
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.plant import agree_on_actions
+from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.shape_cost import ShapeCost, ShapeCosts
 from hypemarl.coupling.shape_flow import ShapeFlow
 from hypemarl.coupling.validation import validate
@@ -21,8 +24,9 @@ from hypemarl.solvers.flow_solution import FlowSolution
 
 ONSET_OF_SHEDDING = 45.0
 """Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
-REMEMBERED = 256
-"""Flows around the reference kept in memory; the oldest go first."""
+REMEMBERED = 40
+"""Flows around the reference kept in memory: of a validation set and of the 25 episodes between two
+validations. One takes 0.1 MB, of an unsteady flow 1 MB."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ class ShapePlant:
 
     #: whether a step jumps to the next steady flow
     steady = True
+    #: what bears on whether there is a flow
+    settings: tuple[str, ...] = (
+        "env.flow.reynolds_high",
+        "env.shape.amplitude",
+        "env.mesh.disc_element_size",
+    )
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         shape = config.shape
@@ -105,7 +115,7 @@ class ShapePlant:
         self.sensed = _sensed(self.moving, self.layout.directions) / self._bound
         #: costs and force coefficients of the last control interval
         self.interval: ShapeCosts | None = None
-        self._known: dict[tuple[float, float], FlowSolution] = {}
+        self._known: Recent[tuple[float, float], FlowSolution] = Recent(REMEMBERED)
         self._begin()
 
     def _describe(self) -> None:
@@ -236,7 +246,8 @@ class ShapePlant:
         old = self._state
         amplitudes = old.amplitudes + self.config.shape.lag * (wanted - old.amplitudes)
         try:
-            shape, flow, remeshed = self._morph(amplitudes)
+            with self._explained(old.parameters):
+                shape, flow, remeshed = self._morph(amplitudes)
         except SolverDiverged:
             self._take(old.present)
             raise
@@ -284,23 +295,33 @@ class ShapePlant:
 
     def _reference_flow(self, parameters: np.ndarray) -> FlowSolution:
         """The flow around the reference, from memory where it is known. Collective."""
-        key = (float(parameters[0]), float(parameters[1]))
+        reynolds, angle = (float(value) for value in parameters)
         self._first.place(self._rest.q)
-        if key not in self._known:
-            if len(self._known) >= REMEMBERED:
-                del self._known[next(iter(self._known))]
-            viscosity = self.viscosity(key[0])
-            angle = self.stream_angle(parameters)
-            self._known[key] = self._first.solve(self._rest.q, viscosity, angle, self._middle)
-        return self._known[key]
+        rest, viscosity = self._rest.q, self.viscosity(reynolds)
+        stream = self.stream_angle(parameters)
+        with self._explained(parameters):
+            return self._known.get(
+                (reynolds, angle), lambda: self._first.solve(rest, viscosity, stream, self._middle)
+            )
+
+    @contextmanager
+    def _explained(self, parameters: np.ndarray) -> Iterator[None]:
+        """Any failure as SolverDiverged that says where it was and which settings bear on it."""
+        where = f"shape at Re {parameters[0]:g}, angle {parameters[1]:g}"
+        try:
+            yield
+        except MeshError as error:
+            raise SolverDiverged(
+                f"{where}: no mesh of the shape: {error} (env.shape.amplitude, "
+                "env.shape.max_curvature, env.shape.min_quality, env.mesh.disc_element_size)"
+            ) from error
+        except SolverDiverged as error:
+            raise SolverDiverged(f"{where}: {error} ({', '.join(self.settings)})") from error
 
     def _morph(self, amplitudes: np.ndarray) -> tuple[FeasibleShape, FlowSolution, bool]:
         """Shape, its flow, and whether the mesh was made anew. Collective."""
         old = self._state
-        try:
-            remeshed = self.moving.move(self._bound * amplitudes)
-        except MeshError as error:
-            raise SolverDiverged(f"shape: no mesh of the shape: {error}") from error
+        remeshed = self.moving.move(self._bound * amplitudes)
         assert self.moving.shape is not None
         start: FlowSolution | None = old.flow
         if remeshed:

@@ -131,6 +131,7 @@ class UnsteadyShapePlant(ShapePlant):
 
     present: MovingShapeFlow
     steady = False
+    settings = ("env.flow.time_step", "env.shape.amplitude", "env.shape.lag", "env.flow.ramp")
 
     def _flow_on_mesh(self) -> MovingShapeFlow:
         moving = self.moving

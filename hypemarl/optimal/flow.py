@@ -23,12 +23,14 @@ class FlowTape:
     """Forward run of an interval.
 
     Velocities (n_velocity_local, 2) one step before it, at its beginning, and after every step;
-    viscosity; whether the first step was of first order; amplitudes (n, m) before and after; shares
-    of the force coefficients (levels, 2, n); which actions (n, m) count.
+    viscosity; parts that time steps were divided into; whether the first step was of first order;
+    amplitudes (n, m) before and after; shares of the force coefficients (levels, 2, n); which
+    actions (n, m) count.
     """
 
     velocities: list[np.ndarray]
     viscosity: float
+    parts: int
     first: bool
     before: np.ndarray
     after: np.ndarray
@@ -68,16 +70,20 @@ class FlowAdjoint:
         plant, solver = self.plant, self.plant.solver
         start, before = solver.snapshot(), plant.amplitudes.copy()
         size = plant.space.n_velocity_local
-        velocities = [start.old_velocity[:size], start.velocity[:size]]
+        velocities: list[np.ndarray] = []
         plant.record = lambda: velocities.append(solver.velocity.T.copy())
         try:
             observations, rewards, info = plant.step(actions)
         finally:
             plant.record = None
         assert plant.interval is not None
+        count = len(plant.interval.forces) - 1  # attempts with longer time steps came before
+        parts = count // len(plant.ramp())
+        old, now = start.old_velocity[:size], start.velocity[:size]
         tape = FlowTape(
-            velocities,
+            [old + (1.0 - 1.0 / parts) * (now - old), now, *velocities[-count:]],
             solver.viscosity,
+            parts,
             start.history == 0,
             before,
             plant.amplitudes.copy(),
@@ -124,15 +130,19 @@ class FlowAdjoint:
         Returns this rank's part of the cotangents of the fields (2, k) on the disc that belong to
         the old and to the new amplitudes.
         """
-        plant, bar, ramp = self.plant, self._bar, self.plant.ramp()
-        count, dt = len(ramp), plant.solver.dt
+        plant, bar, ramp = self.plant, self._bar, self.plant.ramp(tape.parts)
+        count, dt = len(ramp), plant.solver.dt / tape.parts
         fields = [plant.actuators.field(amplitudes) for amplitudes in (tape.before, tape.after)]
-        force_bars = self._cost.force_bars(tape.forces, shares_bar)
-        weights = self._cost.weights(count)
+        weights = np.full(count + 1, dt)  # of the trapezoidal rule
+        weights[[0, -1]] *= 0.5
+        force_bars = self._cost.force_bars(tape.forces, weights, shares_bar)
         old_bar, new_bar = np.zeros_like(fields[0]), np.zeros_like(fields[0])
         nodes = plant.layout.nodes
         owned = nodes < plant.space.n_velocity
+        earlier = bar.pull_coarsened() if tape.parts > 1 else None
         for level in reversed(range(count + 1)):
+            if earlier is not None and level == count - tape.parts:
+                bar.add_earlier(earlier)
             share = ramp[level - 1] if level else 0.0
             control = fields[0] + share * (fields[1] - fields[0])
             control_bar = weights[level] * self._cost.pull_control(control, shares_bar)
@@ -150,5 +160,7 @@ class FlowAdjoint:
                 control_bar[:, owned] += given[nodes[owned]].T
             old_bar += (1.0 - share) * control_bar
             new_bar += share * control_bar
+        if tape.parts > 1:
+            bar.pull_refined(1.0 / tape.parts)
         bar.collect()
         return old_bar, new_bar

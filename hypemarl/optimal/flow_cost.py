@@ -21,19 +21,17 @@ class FlowCostAdjoint:
         self._forces_bar = np.zeros((plant.space.n_velocity_local, 2))
         self._place = np.searchsorted(plant.layout.nodes, plant.layout.facets.nodes)
 
-    def weights(self, count: int) -> np.ndarray:
-        """Of the trapezoidal rule at the levels of ``count`` time steps, (count + 1,). Local."""
-        weights = np.full(count + 1, self.plant.solver.dt)
-        weights[[0, -1]] *= 0.5
-        return weights
-
-    def force_bars(self, forces: np.ndarray, shares_bar: np.ndarray) -> np.ndarray:
+    def force_bars(
+        self, forces: np.ndarray, weights: np.ndarray, shares_bar: np.ndarray
+    ) -> np.ndarray:
         """Cotangents (levels, 2, n) of the agents' shares ``forces`` of drag and lift. Local.
+
+        ``weights`` (levels,) of the time levels in the cost.
 
         A share of C_L^2 is C_L times the share of C_L: everybody's share of the lift enters
         everybody's cost.
         """
-        flow, weights = self.plant.config.flow, self.weights(len(forces) - 1)
+        flow = self.plant.config.flow
         if flow.objective != "drag":
             return np.zeros_like(forces)
         lift = forces[:, 1]

@@ -28,7 +28,7 @@ from hypemarl.config.schema import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels
-from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.errors import CourantExceeded, SolverDiverged
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
 from hypemarl.solvers.pressure import PressureCorrection
@@ -167,8 +167,9 @@ class UnsteadyFlow:
         """Advance by ``dt`` to the values in ``boundary``. Collective.
 
         Raises:
-            SolverDiverged: on every rank, when the Courant number passes its limit, a linear solve
-                fails, or the kinetic energy runs away.
+            CourantExceeded: on every rank, when the Courant number passes its limit.
+            SolverDiverged: on every rank, when a linear solve fails or the kinetic energy runs
+                away.
         """
         inertia = self._extrapolate()
         self._check_courant(self.momentum.assemble(self._w, inertia, self.viscosity))
@@ -231,9 +232,11 @@ class UnsteadyFlow:
             fastest = self.comm.allreduce(fastest, MPI.MAX)
         self.courant = 2.0 * self.dt * fastest
         if not self.courant <= self.cfl_limit:
+            too_long = CourantExceeded if np.isfinite(self.courant) else SolverDiverged
             self._diverged(
                 f"Courant number {self.courant:.3g} above the limit {self.cfl_limit:g}, beyond "
-                "which the scheme drifts without warning"
+                "which the scheme drifts without warning",
+                too_long,
             )
 
     def _check_energy(self, inertia: float) -> None:
@@ -270,10 +273,10 @@ class UnsteadyFlow:
         multiply(indptr, indices, values, self._ones, v, own, self._right, self._sums)
         return float(sum_over_ranks(self.comm, self._sums[0]).sum())
 
-    def _diverged(self, what: str) -> None:
-        raise SolverDiverged(
+    def _diverged(self, what: str, error: type[SolverDiverged] = SolverDiverged) -> None:
+        raise error(
             f"{what}, at time {self.time:g} (step {self.steps}); take a smaller time step than "
-            f"{self.dt:g}, or weaker actions"
+            f"{self.dt:g}, or slower boundary values"
         )
 
     # --- states ----------------------------------------------------------------------------------
@@ -284,7 +287,30 @@ class UnsteadyFlow:
 
     def set_time_step(self, time_step: float) -> None:
         """Change dt; nothing is factorised again, the next step is of first order. Local."""
-        self.dt, self._history = time_step, 0
+        self.dt, self._history, self._splitting = time_step, 0, 0.0
+
+    def refine(self, time_step: float) -> None:
+        """Go on with a shorter dt and no step of first order.
+
+        The velocity that long ago is interpolated, the pressure goes on at its rate. Local.
+        """
+        share, self.dt = time_step / self.dt, time_step
+        self._old_v[:] = self._v + share * (self._old_v - self._v)
+        self._increment *= share
+        self._forget_older()
+
+    def coarsen(self, time_step: float, earlier: FlowState) -> None:
+        """Go on with a longer dt, likewise; ``earlier``: the state that long ago. Local."""
+        self.dt = time_step
+        self._old_v[:] = earlier.velocity
+        self._increment[:] = self.pressure - earlier.pressure
+        self._forget_older()
+
+    def _forget_older(self) -> None:
+        """Let what is older continue the last change, and the energy balance begin anew."""
+        self._older_v[:] = 2.0 * self._old_v - self._v  # no more than a guess depends on it
+        self._old_increment[:] = self._increment
+        self._splitting = 0.0
 
     def reset(self, velocity: np.ndarray, pressure: np.ndarray | None = None) -> None:
         """Start at time zero from nodal values; the first step is then of first order in time.

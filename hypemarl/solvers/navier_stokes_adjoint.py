@@ -79,6 +79,31 @@ class FlowCotangent:
             for vector in (self._vectors[0], self._vectors[2], self._pressure):
                 collect(vector)
 
+    def pull_refined(self, share: float) -> None:
+        """From after :meth:`UnsteadyFlow.refine` to ``share`` of the time step to before. Local."""
+        self.velocity[: self._n] += (1.0 - share) * self.old_velocity[: self._n]
+        self.old_velocity *= share
+        self.increment[:] = share * (self.increment + self.old_increment)
+        self.old_increment[:] = 0.0
+
+    def pull_coarsened(self) -> tuple[np.ndarray, np.ndarray]:
+        """From after :meth:`UnsteadyFlow.coarsen` to before.
+
+        Returns what the earlier state's velocity (n_velocity, 2) and pressure (n_pressure,) get,
+        for :meth:`add_earlier` when the steps since then are pulled. Local.
+        """
+        change = (self.increment + self.old_increment)[: self._m]
+        earlier = self.old_velocity[: self._n].copy(), -change
+        self.pressure[: self._m] += change
+        for gone in (self.old_velocity, self.increment, self.old_increment):
+            gone[:] = 0.0
+        return earlier
+
+    def add_earlier(self, earlier: tuple[np.ndarray, np.ndarray]) -> None:
+        """Add what :meth:`pull_coarsened` returned. Local."""
+        self.velocity[: self._n] += earlier[0]
+        self.pressure[: self._m] += earlier[1]
+
     def flat(self) -> np.ndarray:
         """The owned parts in one array (size,), a copy. Local."""
         return np.concatenate([part.ravel() for part in self._owned()])

@@ -228,7 +228,12 @@ class SteadyFlow:
         self._factors = None
         self.mixed.convection.value = 0.0
         if not self._iterate(COARSE_TOLERANCE, tried, "Stokes flow"):
-            self._give_up(viscosity, tried)
+            self._give_up(
+                viscosity,
+                tried,
+                "the Stokes flow is linear, so that no other viscosity helps: look for flat cells "
+                "and for parts of the mesh that no boundary condition holds",
+            )
         share, step = 0.0, 1.0
         while share < 1.0:
             state, goal = self._state.array.copy(), min(1.0, share + step)
@@ -241,13 +246,18 @@ class SteadyFlow:
             self._factors = None
             step /= 2
             if step < SMALLEST_SHARE:
-                self._give_up(viscosity, tried)
+                self._give_up(
+                    viscosity,
+                    tried,
+                    f"the solver got as far as {share:.3g} of the Reynolds number: lower it, "
+                    "refine the mesh, or use the unsteady solver",
+                )
 
-    def _give_up(self, viscosity: float, tried: list[str]) -> None:
+    def _give_up(self, viscosity: float, tried: list[str], advice: str) -> None:
         self._started = False
         raise SolverDiverged(
             f"steady flow at viscosity {viscosity:g}: no solution found ({'; '.join(tried)}); "
-            "lower the Reynolds number, refine the mesh, or use the unsteady solver"
+            f"{advice}"
         )
 
     def _iterate(self, tolerance: float, tried: list[str], what: str) -> bool:

@@ -10,6 +10,7 @@ from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
 from hypemarl.coupling.carrier_flow import CarrierFlow
 from hypemarl.coupling.density import DensityPlant
 from hypemarl.coupling.density_fluid import DensityFluidPlant
+from hypemarl.coupling.recent import Recent
 from hypemarl.envs import make
 from hypemarl.meshing import MeshError, TaggedMesh, build
 from hypemarl.mpi import world
@@ -177,11 +178,11 @@ def test_a_known_flow_is_not_solved_again(plant: DensityFluidPlant) -> None:
 def test_memory_of_flows_is_bounded(
     plant: DensityFluidPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hypemarl.coupling.carrier_flow.REMEMBERED", 2)
-    monkeypatch.setattr(plant.flow, "_known", {})
-    for angle in (0.0, 0.1, 0.2):
+    monkeypatch.setattr(plant.flow, "_known", Recent(2))
+    for angle in (0.0, 0.1, 0.0, 0.2):
         plant.flow.velocity(0.5, angle)
-    assert list(plant.flow._known) == [(0.5, 0.1), (0.5, 0.2)]
+    known = [angle for angle in (0.0, 0.1, 0.2) if (0.5, angle) in plant.flow._known]
+    assert known == [0.0, 0.2]
 
 
 def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
@@ -192,7 +193,7 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
     with pytest.raises(MeshError, match=r"lie outside the mesh.*drop_agents_outside"):
         DensityFluidPlant(replace(CONFIG, agents=(8, 8)), wide)
     thin, plant = replace(CONFIG.flow, viscosity=0.005), DensityPlant(CONFIG, tagged)
-    with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise flow\.viscosity"):
+    with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise env\.flow\.viscosity"):
         CarrierFlow(tagged, plant.space, thin, plant.boundary)
 
 

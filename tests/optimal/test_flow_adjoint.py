@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from flow_gradient import CASES, PARAMETERS, Functional
 
-from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.errors import CourantExceeded, SolverDiverged
 
 HERE = str(Path(__file__).parent)
 
@@ -28,6 +29,29 @@ def test_taylor(case: str, cache: Path) -> None:
     """Costs and observations: the remainder of first order falls with the square of the step."""
     functional = Functional(case, cache)
     slope, difference, orders = functional.taylor()
+    assert slope == pytest.approx(difference, rel=1e-4)
+    assert orders.min() >= 1.95
+
+
+@pytest.mark.parametrize("case", ["drag", "dissipation-tangential"])
+@pytest.mark.parametrize("parts", [2, 4])
+def test_taylor_where_time_steps_are_divided(case: str, parts: int, cache: Path) -> None:
+    """Into an interval of shorter time steps, through it and out of it, the gradient is exact."""
+    functional = Functional(case, cache)
+    plant, wanted = functional.plant, [1, parts, 1]
+    ended: list[int] = []
+    attempt = plant._attempt
+
+    def planned(before: np.ndarray, after: np.ndarray, tried: int) -> Any:
+        """As if the Courant number had asked for ``wanted``, whatever the perturbation."""
+        if tried < wanted[len(ended) % 3]:
+            raise CourantExceeded("planned")
+        ended.append(tried)
+        return attempt(before, after, tried)
+
+    plant._attempt = planned
+    slope, difference, orders = functional.taylor()
+    assert [info["time_steps"] for info in functional.infos] == [4, 4 * parts, 4]
     assert slope == pytest.approx(difference, rel=1e-4)
     assert orders.min() >= 1.95
 
