@@ -230,7 +230,7 @@ def failure_at_start(episode: Any) -> str | None:
 
 def _run_episode(env: Any, policy: Policy, parameters: Array) -> _Episode:
     episode = env.reset_arrays(parameters)
-    result = _Episode(failed=failure_at_start(episode) is not None)
+    result = _Episode(failure=failure_at_start(episode))
     observations, done = episode.observations, result.failed
     while not done:
         step = env.step_arrays(policy(observations, episode.mu))
