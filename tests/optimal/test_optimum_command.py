@@ -50,11 +50,20 @@ def test_a_search_cut_short_says_so(capsys: Any) -> None:
     assert cli.main(given) == 0
 
 
+#: one set of parameters is all there is
+POINT = [
+    entry
+    for key, value in (("initial", -0.3), ("target", 0.3))
+    for end in ("low", "high")
+    for entry in ("--set", f"env.{key}_{end}=[{value}]")
+]
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
         (["--mu", "0.1"], "expected 2 numbers ('initial_x', 'target_x')"),
-        (["--index", "-1"], "expected 0 to"),
+        (["--index", "1", *POINT], "--index: expected 0 to 0, got [1]"),
     ],
 )
 def test_wrong_parameters_are_named(extra: list[str], message: str, capsys: Any) -> None:
