@@ -23,7 +23,7 @@ from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh
-from hypemarl.solvers.errors import CourantExceeded, SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 
@@ -31,7 +31,7 @@ VALIDATED = (1.0, 200.0)
 """Reynolds numbers that the solver was validated for: flows past a disc become three-dimensional
 at about 190, and below 1 the pressure correction's splitting error is no longer small."""
 FINEST = 8
-"""Parts, at most, that a time step is divided into where its Courant number would be too large."""
+"""Parts, at most, that a time step is divided into where it proves too long."""
 COMPONENTS = {"normal": 1, "normal-tangential": 2}
 
 
@@ -57,9 +57,9 @@ class FlowPlant:
     beyond the ends of an arc), each: pressure at its probes / U^2, normal velocities / U,
     tangential velocities / U, its amplitudes / u_max. Probes lie outwards along its normal.
 
-    A control interval in which the Courant number passes its limit is computed again from its
-    beginning with time steps of half the length, if need be of a FINEST-th; all others are as if
-    there were no limit.
+    A control interval in which time steps prove too long (by the Courant number or the energy
+    balance) is computed again from its beginning with half of them, down to a FINEST-th; all others
+    are as if there were no limits.
 
     Args:
         config: the environment's settings; tagged: the mesh with the tags domain, inflow, bottom,
@@ -230,13 +230,13 @@ class FlowPlant:
         return smoothstep(np.arange(1, count + 1) / (self.config.flow.ramp * count))
 
     def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
-        """One control interval, with time steps as short as the Courant number needs them."""
+        """One control interval, with time steps as short as the flow needs them."""
         solver, parts = self.solver, 1
         start, time_step = solver.snapshot(), solver.dt
         while True:
             try:
                 return self._attempt(before, after, parts)
-            except CourantExceeded:
+            except TimeStepTooLong:
                 if parts == FINEST:
                     raise
                 solver.restore(start)

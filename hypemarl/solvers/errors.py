@@ -7,5 +7,5 @@ class SolverDiverged(RuntimeError):
     """The solution left the trusted range. Raised on every rank."""
 
 
-class CourantExceeded(SolverDiverged):
-    """A time step is too long for the velocity it meets; shorter ones may do. On every rank."""
+class TimeStepTooLong(SolverDiverged):
+    """The time step is too long for the flow; shorter ones may do. Raised on every rank."""

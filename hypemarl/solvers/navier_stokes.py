@@ -28,7 +28,7 @@ from hypemarl.config.schema import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels
-from hypemarl.solvers.errors import CourantExceeded, SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
 from hypemarl.solvers.pressure import PressureCorrection
@@ -167,9 +167,9 @@ class UnsteadyFlow:
         """Advance by ``dt`` to the values in ``boundary``. Collective.
 
         Raises:
-            CourantExceeded: on every rank, when the Courant number passes its limit.
-            SolverDiverged: on every rank, when a linear solve fails or the kinetic energy runs
-                away.
+            TimeStepTooLong: on every rank, when the Courant number or what the splitting does to
+                the energy passes its limit.
+            SolverDiverged: on every rank, when a linear solve fails.
         """
         inertia = self._extrapolate()
         self._check_courant(self.momentum.assemble(self._w, inertia, self.viscosity))
@@ -232,11 +232,10 @@ class UnsteadyFlow:
             fastest = self.comm.allreduce(fastest, MPI.MAX)
         self.courant = 2.0 * self.dt * fastest
         if not self.courant <= self.cfl_limit:
-            too_long = CourantExceeded if np.isfinite(self.courant) else SolverDiverged
             self._diverged(
                 f"Courant number {self.courant:.3g} above the limit {self.cfl_limit:g}, beyond "
                 "which the scheme drifts without warning",
-                too_long,
+                TimeStepTooLong if np.isfinite(self.courant) else SolverDiverged,
             )
 
     def _check_energy(self, inertia: float) -> None:
@@ -259,7 +258,8 @@ class UnsteadyFlow:
         if self._suspect == CHECKS:
             self._diverged(
                 f"energy balance: the splitting exchanges {self.imbalance:.2g} of the dissipation, "
-                f"above the limit {self.imbalance_limit:g}"
+                f"above the limit {self.imbalance_limit:g}",
+                TimeStepTooLong,
             )
 
     def _dissipation(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flow_gradient import CASES, PARAMETERS, Functional
 
-from hypemarl.solvers.errors import CourantExceeded, SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 
 HERE = str(Path(__file__).parent)
 
@@ -45,7 +45,7 @@ def test_taylor_where_time_steps_are_divided(case: str, parts: int, cache: Path)
     def planned(before: np.ndarray, after: np.ndarray, tried: int) -> Any:
         """As if the Courant number had asked for ``wanted``, whatever the perturbation."""
         if tried < wanted[len(ended) % 3]:
-            raise CourantExceeded("planned")
+            raise TimeStepTooLong("planned")
         ended.append(tried)
         return attempt(before, after, tried)
 

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import spsolve
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import build
-from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals, strouhal
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
 
@@ -190,14 +190,14 @@ def test_pressure_solvers_agree(choice: str) -> None:
 
 def test_a_courant_number_above_the_limit_raises() -> None:
     flow = channel_flow(cfl_limit=0.5)
-    with pytest.raises(SolverDiverged, match=r"Courant number .* above the limit 0\.5.*step"):
+    with pytest.raises(TimeStepTooLong, match=r"Courant number .* above the limit 0\.5.*step"):
         march(flow, 20, speed=10.0)
 
 
 def test_a_broken_energy_balance_raises() -> None:
     """Without the Courant limit the wrong flow is bounded and plausible, but for its energy."""
     flow = channel_flow(time_step=0.01, viscosity=1e-3, cfl_limit=np.inf)
-    with pytest.raises(SolverDiverged, match="energy balance: the splitting exchanges"):
+    with pytest.raises(TimeStepTooLong, match="energy balance: the splitting exchanges"):
         march(flow, 400)
     assert np.abs(flow.velocity).max() < 10.0
 
