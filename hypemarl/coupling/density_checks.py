@@ -10,8 +10,7 @@ from hypemarl.config import EnvConfig
 from hypemarl.coupling.bump import bump
 from hypemarl.coupling.layout import axes_fault, boxes_of
 from hypemarl.meshing.boundary import Fault
-from hypemarl.meshing.raw import RawMesh, measures
-from hypemarl.meshing.topology import describe_place
+from hypemarl.meshing.raw import RawMesh, describe_place, measures
 
 LEAST_MASS, MOST_MASS = 0.4, 1.5
 """Of a bump in the mesh; one in the middle of a fine mesh has 1, one on a straight wall 0.5, less

@@ -14,17 +14,15 @@ from typing import Literal
 import numpy as np
 
 from hypemarl.meshing.distribute import missing_tags
-from hypemarl.meshing.raw import RawMesh, measures
+from hypemarl.meshing.raw import MeshError, RawMesh, describe_place, measures
 from hypemarl.meshing.topology import (
     Facets,
-    components,
-    describe_place,
     exterior_values,
     facets_of,
     find_rows,
     interior_tagged,
     outward_normals,
-    stray_facets,
+    require_sound,
 )
 
 Role = Literal["inflow", "outflow", "stream", "no-slip", "slip", "body"]
@@ -85,19 +83,19 @@ class Boundary:
 
 
 def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list[Fault]]:
-    """The conditions that ``roles`` mean on a mesh, and all that does not fit.
-
-    Raises:
-        MeshError: three or more cells share a facet.
-    """
-    facets = facets_of(raw)
-    faults = [*_strays(raw, facets), *_parts(raw, facets)]
-    if not roles.tags:
+    """The conditions that ``roles`` mean on a mesh, and all that does not fit."""
+    faults = _unsound(raw, roles.problem)
+    if not roles.tags or faults:
         return Boundary(), faults
+    facets = facets_of(raw)
     needed = dict.fromkeys((tag for tag, role in roles.tags.items() if role != "outflow"), 1)
     lacking = missing_tags(raw.tags, {"domain": raw.tdim} | needed)
     faults += [Fault(lacking)] if lacking else []
-    faults += [*_interior(raw, facets, roles), *_uncovered(raw, facets, roles)]
+    faults += [
+        *_shared(raw, roles),
+        *_interior(raw, facets, roles),
+        *_uncovered(raw, facets, roles),
+    ]
     faults += _open_bodies(raw, roles)
     stream, more = _stream(raw, facets, roles)
     faults += more
@@ -125,37 +123,33 @@ def _where(raw: RawMesh, facets: np.ndarray) -> str:
     return f"the first one at {describe_place(raw.points[facets[0]].mean(axis=0))}"
 
 
-def _strays(raw: RawMesh, facets: Facets) -> Iterator[Fault]:
-    stray = raw.facets[stray_facets(raw, facets)]
-    if len(stray):
-        yield Fault(
-            f"{len(stray)} of {len(raw.facets)} tagged facets are no facets of cells, "
-            f"{_where(raw, stray)}: conditions on them would be lost; make lines and cells in one "
-            "mesh, so that they share their nodes",
-            stray,
-        )
+def _unsound(raw: RawMesh, problem: str) -> list[Fault]:
+    """Cells that do not hang together, or tagged facets that are none of theirs."""
+    try:
+        require_sound(raw, problem)
+    except MeshError as error:
+        return [Fault(str(error))]
+    return []
 
 
-def _parts(raw: RawMesh, facets: Facets) -> Iterator[Fault]:
-    part = components(raw, facets)
-    sizes = np.bincount(part)
-    if len(sizes) > 1:
-        small = part != sizes.argmax()
-        cut = facets.exterior[small[facets.cells[facets.exterior, 0]]]
-        place = describe_place(raw.points[raw.cells[small][0]].mean(axis=0))
-        yield Fault(
-            f"the mesh falls into {len(sizes)} parts that share no facet, of "
-            f"{', '.join(map(str, sorted(sizes.tolist(), reverse=True)[:4]))} cells (one of them "
-            f"at {place}): nothing passes between them; merge coincident nodes, or mesh one domain",
-            facets.points[cut],
-        )
+def _shared(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
+    """Two tags may name the same facets only where the problem treats them alike."""
+    first: dict[tuple[int, int], str] = {}
+    for tag, role in roles.tags.items():
+        other = first.setdefault(raw.tags[tag], tag) if tag in raw.tags else tag
+        if role != roles.tags[other]:
+            yield Fault(
+                f"{other} and {tag} name the same facets, and {roles.problem} treats them "
+                f"differently ({roles.tags[other]}, {role}); give each its own group",
+                raw.members(tag),
+            )
 
 
 def _further(raw: RawMesh, roles: BoundaryRoles) -> tuple[str, ...]:
     """Tags of facets that the problem does not name."""
-    dims = {tag: dim for tag, (dim, _) in raw.tags.items()}
-    names = (tag for tag in sorted(dims) if dims[tag] == raw.tdim - 1 and tag not in roles.tags)
-    return tuple(tag for tag in names if len(raw.members(tag)))
+    known = {raw.tags[tag] for tag in roles.tags if tag in raw.tags}
+    others = (tag for tag, (dim, _) in sorted(raw.tags.items()) if dim == raw.tdim - 1)
+    return tuple(tag for tag in others if raw.tags[tag] not in known and len(raw.members(tag)))
 
 
 def _interior(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fault]:
@@ -211,7 +205,7 @@ def _open_bodies(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
                 yield Fault(
                     f"tag {tag!r} is {what}: expected a closed curve, got {len(line)} facets that "
                     f"end or fork at {place} ({len(mine)} such nodes); {rest}",
-                    line,
+                    line[np.isin(line, mine).any(axis=1)],
                 )
 
 

@@ -147,6 +147,11 @@ def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, sou
     tags[name] = (dim, tag)
 
 
+def describe_place(place: np.ndarray) -> str:
+    """Coordinates as text: ``(0.5, 1)``."""
+    return "(" + ", ".join(f"{value:.6g}" for value in place) + ")"
+
+
 def parse(read: Callable[[], RawMesh], source: str) -> RawMesh:
     """Run a reader; whatever a mesh library raises becomes a :class:`MeshError` with the file."""
     try:

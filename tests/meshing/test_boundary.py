@@ -134,7 +134,7 @@ def test_tagged_lines_that_are_no_edges_of_cells_are_refused(raw: RawMesh) -> No
     stray = raw.facets.copy()
     stray[0] = (raw.facets[0, 0], raw.cells[~np.isin(raw.cells, raw.facets[0]).any(axis=1)][-1, 0])
     found = texts(replace(raw, facets=stray))
-    assert f"1 of {len(stray)} tagged facets are no facets of cells, the first one at" in found
+    assert "1 tagged facets are no facets of a cell, the first one at" in found
 
 
 def test_parts_that_share_no_facet_are_refused(raw: RawMesh) -> None:
@@ -148,7 +148,16 @@ def test_parts_that_share_no_facet_are_refused(raw: RawMesh) -> None:
         facet_values=np.tile(raw.facet_values, 2),
     )
     for roles in (STICK, BoundaryRoles("a density")):
-        assert "the mesh falls into 2 parts that share no facet" in texts(twice, roles)
+        assert "the mesh has 2 parts that share no facets" in texts(twice, roles)
+
+
+def test_one_group_may_be_two_walls_and_not_wall_and_body(raw: RawMesh) -> None:
+    both = np.isin(raw.facet_values, [raw.tags[tag][1] for tag in ("bottom", "top")])
+    walls = retagged(raw, both, "bottom")
+    walls = replace(walls, tags=walls.tags | {"top": walls.tags["bottom"]})
+    assert examine_boundary(walls, SLIP)[1] == []
+    mixed = replace(walls, tags=walls.tags | {"outflow": walls.tags["bottom"]})
+    assert "outflow and bottom name the same facets" in texts(mixed)
 
 
 def test_a_profile_needs_one_straight_inflow(raw: RawMesh) -> None:
