@@ -201,7 +201,7 @@ def test_a_step_needs_a_running_episode(env: PDEEnv) -> None:
     [
         (
             np.zeros(2),
-            r"expected numbers of shape \(1,\) .*array of shape \(2,\).* from agent 'agent_3'",
+            r"of shape \(1,\) .*got an array of shape \(2,\).* from agent 'agent_3'",
         ),
         (np.array([np.inf]), "got inf from agent 'agent_3', component 0"),
         (None, "expected numbers of shape .*got None from agent 'agent_3'"),

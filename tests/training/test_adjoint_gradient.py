@@ -12,6 +12,7 @@ from test_loop import assert_equal, stored
 from hypemarl import config as configuration
 from hypemarl.config import Config
 from hypemarl.envs import make
+from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import checkpoint, loop, summary
 from hypemarl.training.methods import label
 from hypemarl.training.records import RunFolder, read_metrics
@@ -78,6 +79,28 @@ def test_an_episode_that_costs_too_much_is_recorded_and_not_learned_from(tmp_pat
     assert (result["failures"], result["updates"]) == (3, 0)
     failures = [line for line in read_metrics(tmp_path) if line["kind"] == "failure"]
     assert "above the limit 0.001" in failures[0]["failure"]
+
+
+def test_an_episode_without_a_first_state_is_recorded_and_not_learned_from(tmp_path: Path) -> None:
+    def second_reset_fails(config: Any, comm: Any) -> Any:
+        env, calls = make(config, comm), []
+        reset = env.plant.reset
+
+        def counted(parameters: np.ndarray) -> np.ndarray:
+            calls.append(parameters)
+            if len(calls) == 2:
+                raise SolverDiverged("no steady flow")
+            return reset(parameters)
+
+        env.plant.reset = counted
+        return env
+
+    config = tiny("training.episodes=4", "training.validation_every=0", *WINDOWS)
+    result = train(config, tmp_path, second_reset_fails)
+    assert (result["failures"], result["step"]) == (1, 12)
+    lines = [line for line in read_metrics(tmp_path) if line["kind"] in ("episode", "failure")]
+    assert [line["kind"] for line in lines] == ["episode", "failure", "episode", "episode"]
+    assert lines[1]["failure"] == "no state to start from: no steady flow"
 
 
 def test_a_run_is_evaluated_as_any_other(tmp_path: Path) -> None:
