@@ -1,0 +1,188 @@
+"""Facets, components and coincident points of a mesh of plain arrays. Serial, numpy only.
+
+Facets are rows of point indices in ascending order, and lists of them are sorted by row, so that
+two lists can be compared by :func:`find_rows`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from hypemarl.meshing.raw import MeshError, RawMesh
+
+COINCIDENT = 1e-9
+"""Points closer than this share of the mesh's extent are taken for one place."""
+
+
+@dataclass(frozen=True)
+class Facets:
+    """All facets of a mesh.
+
+    Attributes:
+        points: (F, tdim) point indices, ascending in each row, rows in lexicographic order.
+        cells: (F, 2) the cells on both sides; the second is -1 on the exterior.
+    """
+
+    points: np.ndarray
+    cells: np.ndarray
+
+    @property
+    def exterior(self) -> np.ndarray:
+        """Indices of the facets that bound one cell only: (E,)."""
+        return np.flatnonzero(self.cells[:, 1] < 0)
+
+
+def facets_of(raw: RawMesh) -> Facets:
+    """All facets of a mesh with the cells on both sides.
+
+    Raises:
+        MeshError: three or more cells share a facet, so that some of them overlap.
+    """
+    corners = np.sort(raw.cells, axis=1)
+    sides = range(raw.tdim + 1)
+    rows = np.concatenate([np.delete(corners, side, axis=1) for side in sides])
+    owner = np.tile(np.arange(len(raw.cells)), raw.tdim + 1)
+    order = np.lexsort(rows.T[::-1])
+    rows, owner = rows[order], owner[order]
+    first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
+    counts = np.diff(np.r_[first, len(rows)])
+    if counts.max(initial=0) > 2:
+        place = raw.points[rows[first[np.argmax(counts)]]].mean(axis=0)
+        raise MeshError(
+            f"{np.count_nonzero(counts > 2)} facets have three or more cells, the first one at "
+            f"{describe_place(place)}: cells overlap; a facet has a cell on one side or on both"
+        )
+    cells = np.full((len(first), 2), -1, dtype=np.int64)
+    cells[:, 0] = owner[first]
+    cells[counts == 2, 1] = owner[first[counts == 2] + 1]
+    return Facets(rows[first], cells)
+
+
+def components(raw: RawMesh, facets: Facets) -> np.ndarray:
+    """Component of every cell, 0 for the first: (M,). Cells hang together through facets."""
+    inner = facets.cells[facets.cells[:, 1] >= 0]
+    shape = (len(raw.cells), len(raw.cells))
+    links = coo_array((np.ones(len(inner), dtype=bool), inner.T), shape=shape)
+    return connected_components(links, directed=False)[1]
+
+
+def find_rows(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Index of each facet (k, d), in any order of its points, in ``among`` (n, d); -1 if absent.
+
+    Args:
+        rows: point indices of the facets that are looked for.
+        among: facets, ascending in each row and all different, as :class:`Facets` has them.
+    """
+    rows = np.sort(rows, axis=1)
+    both = np.concatenate([among, rows])
+    order = np.lexsort(both.T[::-1])  # stable: a row of `among` stands before its equals
+    ordered = both[order]
+    new = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)] if len(both) else np.empty(0, bool)
+    leader = order[np.maximum.accumulate(np.where(new, np.arange(len(both)), 0))]
+    found = np.empty(len(both), dtype=np.int64)
+    found[order] = np.where(leader < len(among), leader, -1)
+    return found[len(among) :]
+
+
+def tagged_places(raw: RawMesh, facets: Facets) -> np.ndarray:
+    """Index of every tagged facet among all facets: (K,); -1 where it is no facet of a cell."""
+    return find_rows(raw.facets, facets.points)
+
+
+def stray_facets(raw: RawMesh, facets: Facets) -> np.ndarray:
+    """Tagged facets that are no facets of cells: indices into ``raw.facets``, (k,)."""
+    return np.flatnonzero(tagged_places(raw, facets) < 0)
+
+
+def interior_tagged(raw: RawMesh, facets: Facets) -> np.ndarray:
+    """Tagged facets with a cell on both sides: indices into ``raw.facets``, (k,)."""
+    places = tagged_places(raw, facets)
+    return np.flatnonzero((places >= 0) & (facets.cells[places, 1] >= 0))
+
+
+def exterior_values(raw: RawMesh, facets: Facets) -> np.ndarray:
+    """Tag number of every exterior facet, in the order of ``facets.exterior``; 0 without: (E,)."""
+    values = np.zeros(len(facets.points), dtype=np.int32)
+    places = tagged_places(raw, facets)
+    values[places[places >= 0]] = raw.facet_values[places >= 0]
+    return values[facets.exterior]
+
+
+def outward_normals(raw: RawMesh, facets: Facets, which: np.ndarray) -> np.ndarray:
+    """Unit normals of facets that point out of their first cell: (k, tdim).
+
+    Args:
+        raw: the mesh; tdim equals its number of coordinates.
+        facets: all its facets.
+        which: indices of facets, (k,).
+    """
+    corners = raw.points[facets.points[which]]
+    cells = raw.cells[facets.cells[which, 0]]
+    centre = raw.points[cells].mean(axis=1)
+    if raw.tdim == 1:
+        normals = np.ones((len(which), 1))
+    elif raw.tdim == 2:
+        edge = corners[:, 1] - corners[:, 0]
+        normals = np.column_stack([edge[:, 1], -edge[:, 0]])
+    else:
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    inward = ((centre - corners[:, 0]) * normals).sum(axis=1) > 0.0
+    normals = np.where(inward[:, None], -normals, normals)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def representatives(points: np.ndarray, distance: float) -> np.ndarray:
+    """For every point the lowest index of those at its place: (N,).
+
+    Points are at one place when they are at most ``distance`` apart, or linked by such points.
+
+    Args:
+        points: (N, d) coordinates.
+        distance: in the units of the coordinates.
+    """
+    # Equal ones first: the pairs of many points at one place would grow with their square.
+    unique, inverse = np.unique(points, axis=0, return_inverse=True)
+    pairs = cKDTree(unique).query_pairs(distance, output_type="ndarray")
+    shape = (len(unique), len(unique))
+    links = coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=shape)
+    group = connected_components(links, directed=False)[1][inverse.reshape(-1)]
+    _, first = np.unique(group, return_index=True)
+    return first[group]
+
+
+def coincident_points(raw: RawMesh, distance: float | None = None) -> np.ndarray:
+    """Points at the place of an earlier point: (k,) indices.
+
+    Args:
+        raw: the mesh.
+        distance: largest distance, by default COINCIDENT of the mesh's extent.
+    """
+    lowest = representatives(raw.points, place_distance(raw) if distance is None else distance)
+    return np.flatnonzero(lowest != np.arange(len(lowest)))
+
+
+def place_distance(raw: RawMesh) -> float:
+    """Largest distance of points that are taken for one place, in the units of the mesh."""
+    return COINCIDENT * float(np.ptp(raw.points, axis=0).max())
+
+
+def coincident_facets(raw: RawMesh, facets: Facets) -> np.ndarray:
+    """Exterior facets that lie on another one without sharing its points: indices, (k,).
+
+    A cut through the mesh: both sides of it are exterior although they are at the same places.
+    """
+    lowest = representatives(raw.points, place_distance(raw))
+    exterior = facets.exterior
+    rows = np.sort(lowest[facets.points[exterior]], axis=1)
+    _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    return exterior[counts[inverse.reshape(-1)] > 1]
+
+
+def describe_place(place: np.ndarray) -> str:
+    """Coordinates as text: ``(0.5, 1)``."""
+    return "(" + ", ".join(f"{value:.6g}" for value in place) + ")"
