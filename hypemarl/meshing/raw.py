@@ -104,6 +104,10 @@ def checked(raw: RawMesh, source: str) -> RawMesh:
     return raw
 
 
+FLAT = 1e-9
+"""Largest departure of a flat mesh from its plane, as a share of its extent."""
+
+
 def compact(
     points: np.ndarray, cells: np.ndarray, facets: np.ndarray, source: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,24 +117,44 @@ def compact(
         points (N, tdim), cells (M, tdim + 1), facets (K, tdim) with renumbered indices.
 
     Raises:
-        MeshError: the mesh is curved in space, so that it has more coordinates than dimensions.
+        MeshError: the mesh is curved in space, or lies in another plane than that of its first
+            coordinates.
     """
-    tdim = cells.shape[1] - 1
     used, inverse = np.unique(cells, return_inverse=True)
-    points = points[used]
-    if points.shape[1] > tdim:
-        rest = points[:, tdim:]
-        if np.ptp(rest, axis=0).max(initial=0.0) > 1e-12 * max(1.0, float(np.ptp(points))):
-            raise MeshError(
-                f"{source}: cells of dimension {tdim} in {points.shape[1]}D space; only flat "
-                f"meshes are supported (coordinates after the first {tdim} constant)"
-            )
-        points = points[:, :tdim]
+    points = _flattened(points[used], cells.shape[1] - 1, source)
     missing = np.setdiff1d(facets, used)
     if missing.size:
         raise MeshError(f"{source}: tagged facets have {missing.size} points that no cell has")
     renumbered = np.searchsorted(used, facets).reshape(facets.shape)
     return np.ascontiguousarray(points), inverse.reshape(cells.shape), renumbered
+
+
+def _flattened(points: np.ndarray, tdim: int, source: str) -> np.ndarray:
+    """The first tdim coordinates (N, tdim); NaN and infinity pass, and :func:`checked` tells."""
+    given = points.shape[1]
+    if given < tdim:
+        raise MeshError(
+            f"{source}: cells of dimension {tdim} with {given} coordinates a point; expected {tdim}"
+        )
+    extents = np.ptp(points, axis=0)
+    if not (extents[tdim:] > FLAT * extents.max()).any():
+        return points[:, :tdim]
+    names = "xyz"[:given]
+    flat = [
+        name for name, extent in zip(names, extents, strict=True) if extent <= FLAT * extents.max()
+    ]
+    if len(flat) == given - tdim:
+        kept = "".join(name for name in names if name not in flat)
+        place = "-".join(kept) + (" plane" if tdim == 2 else " axis")
+        raise MeshError(
+            f"{source}: the mesh lies in the {place} ({' and '.join(flat)} constant); expected "
+            f"the {'x-y plane' if tdim == 2 else 'x axis'}: exchange the coordinates and write it "
+            f"again"
+        )
+    raise MeshError(
+        f"{source}: cells of dimension {tdim} in {given}D space; only flat meshes are supported "
+        f"(here {names[tdim]} varies by {extents[tdim]:.3g}, {FLAT:g} of the extent is allowed)"
+    )
 
 
 def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, source: str) -> None:
@@ -147,12 +171,23 @@ def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, sou
     tags[name] = (dim, tag)
 
 
+def describe_place(place: np.ndarray) -> str:
+    """Coordinates as text: ``(0.5, 1)``."""
+    return "(" + ", ".join(f"{value:.6g}" for value in place) + ")"
+
+
 def parse(read: Callable[[], RawMesh], source: str) -> RawMesh:
     """Run a reader; whatever a mesh library raises becomes a :class:`MeshError` with the file."""
     try:
         return checked(read(), source)
     except MeshError:
         raise
-    # Mesh libraries raise anything, bare Exception (gmsh) and SystemExit (meshio) included.
+    except MemoryError as error:
+        raise MeshError(
+            f"{source}: cannot be read as a mesh: its counts ask for more memory than its size "
+            f"explains; the file is damaged, write it again"
+        ) from error
+    # Mesh libraries raise anything, SystemExit (meshio) included.
     except (Exception, SystemExit) as error:
-        raise MeshError(f"{source}: cannot be read as a mesh: {error}") from error
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise MeshError(f"{source}: cannot be read as a mesh: {words}") from error

@@ -6,14 +6,14 @@ two lists can be compared by :func:`find_rows`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from hypemarl.meshing.raw import MeshError, RawMesh
+from hypemarl.meshing.raw import MeshError, RawMesh, describe_place
 
 COINCIDENT = 1e-9
 """Points closer than this share of the mesh's extent are taken for one place."""
@@ -183,6 +183,82 @@ def coincident_facets(raw: RawMesh, facets: Facets) -> np.ndarray:
     return exterior[counts[inverse.reshape(-1)] > 1]
 
 
-def describe_place(place: np.ndarray) -> str:
-    """Coordinates as text: ``(0.5, 1)``."""
-    return "(" + ", ".join(f"{value:.6g}" for value in place) + ")"
+def require_sound(raw: RawMesh, source: str) -> RawMesh:
+    """The mesh itself where its cells hang together and its tagged facets belong to them.
+
+    Both sides of a cut may be tagged: then it is a slit that the user wants.
+
+    Raises:
+        MeshError: overlapping cells, tagged facets that are no facets of cells, an untagged cut,
+            or several components; with the count, the first place and the remedy.
+    """
+    try:
+        facets = facets_of(raw)
+    except MeshError as error:
+        raise MeshError(f"{source}: {error}") from None
+    _require_members(raw, facets, source)
+    _require_no_cut(raw, facets, source)
+    _require_one_piece(raw, facets, source)
+    return raw
+
+
+def _require_members(raw: RawMesh, facets: Facets, source: str) -> None:
+    stray = stray_facets(raw, facets)
+    if stray.size:
+        names = {value: name for name, (dim, value) in raw.tags.items() if dim < raw.tdim}
+        values = np.unique(raw.facet_values[stray])
+        place = raw.points[raw.facets[stray[0]]].mean(axis=0)
+        raise MeshError(
+            f"{source}: {stray.size} tagged facets are no facets of a cell, the first one at "
+            f"{describe_place(place)} (tags {', '.join(names[value] for value in values)}); mesh "
+            f"the boundary and the domain together, and write both"
+        )
+
+
+def _require_no_cut(raw: RawMesh, facets: Facets, source: str) -> None:
+    cut = coincident_facets(raw, facets)
+    untagged = cut[~np.isin(cut, facets.exterior[exterior_values(raw, facets) != 0])]
+    if untagged.size:
+        place = raw.points[facets.points[untagged[0]]].mean(axis=0)
+        raise MeshError(
+            f"{source}: the domain is cut: {len(cut)} facets lie on another one without sharing "
+            f"its points, the first untagged one at {describe_place(place)}. {_REMEDY}; tag both "
+            f"sides where a slit is wanted"
+        )
+
+
+_REMEDY = (
+    "Mesh the parts as one (gmsh: Coherence or BooleanFragments) or merge points at the same "
+    "place by env.mesh.merge_distance=1e-9"
+)
+
+
+def _require_one_piece(raw: RawMesh, facets: Facets, source: str) -> None:
+    component = components(raw, facets)
+    sizes = np.bincount(component)
+    if len(sizes) > 1:
+        other = np.flatnonzero(component == np.argsort(sizes)[-2])
+        place = raw.points[raw.cells[other[0]]].mean(axis=0)
+        raise MeshError(
+            f"{source}: the mesh has {len(sizes)} parts that share no facets; the largest has "
+            f"{sizes.max()} of {len(raw.cells)} cells, another one of {len(other)} cells is at "
+            f"{describe_place(place)}. {_REMEDY}, or write one part"
+        )
+
+
+def merge_points(raw: RawMesh, distance: float) -> RawMesh:
+    """The mesh with points that are at most ``distance`` apart as one, the first of them.
+
+    Facets that become one are kept once where they have the same tag.
+    """
+    lowest = representatives(raw.points, distance)
+    kept, cells = np.unique(lowest[raw.cells], return_inverse=True)
+    rows = np.column_stack([np.sort(lowest[raw.facets], axis=1), raw.facet_values])
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return replace(
+        raw,
+        points=raw.points[kept],
+        cells=cells.reshape(raw.cells.shape),
+        facets=np.searchsorted(kept, lowest[raw.facets[first]]),
+        facet_values=raw.facet_values[first],
+    )
