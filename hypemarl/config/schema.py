@@ -38,6 +38,15 @@ class MeshConfig:
 
     shape: Shape = key("square", "parametric shape, ignored where `file` is given")
     file: str | None = key(None, "a mesh file with named tags (.msh, or what meshio reads)")
+    names: tuple[str, ...] = key(
+        (), "entries ours=theirs, theirs a group's name or number in file; [] keeps the file's"
+    )
+    facet_file: str | None = key(
+        None, "a second file with tagged facets, for a pair of XDMF (or other meshio) files"
+    )
+    merge_distance: float = key(
+        0.0, "points of file at most this far apart become one; 0 merges none", low=0
+    )
     element_size: float = key(0.05, "target edge length", above=0)
     lower: float = key(-1.0, "lower end of every coordinate")
     upper: float = key(1.0, "upper end of every coordinate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,12 +40,23 @@ class FileMesh:
         cells: (M, tdim + 1) point indices.
         facets: (K, tdim) point indices, in a group or not.
         groups: of cells and of facets.
+
+    Raises:
+        ValueError: cells or facets with points that do not exist.
     """
 
     points: np.ndarray
     cells: np.ndarray
     facets: np.ndarray
     groups: list[Group]
+
+    def __post_init__(self) -> None:
+        for rows in (self.cells, self.facets):
+            if rows.size and (rows.min() < 0 or rows.max() >= len(self.points)):
+                raise ValueError(
+                    f"elements name points beyond the {len(self.points)} that the file has; it is "
+                    f"damaged"
+                )
 
     @property
     def tdim(self) -> int:
@@ -138,6 +149,15 @@ def _find(mesh: FileMesh, name: str, theirs: str, source: str) -> list[int]:
             f"{' of cells' if name == DOMAIN else ''}{hint} it has {describe_groups(mesh)}"
         )
     return found
+
+
+def with_domain(mesh: FileMesh) -> FileMesh:
+    """The mesh with all cells as ``domain``, where it has groups of facets only."""
+    dims = {group.dim for group in mesh.groups}
+    if dims != {mesh.tdim - 1}:
+        return mesh
+    domain = Group(DOMAIN, mesh.tdim, 1, np.arange(len(mesh.cells)))
+    return replace(mesh, groups=[domain, *mesh.groups])
 
 
 def describe_groups(mesh: FileMesh) -> str:

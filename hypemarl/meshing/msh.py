@@ -116,8 +116,6 @@ def _read(
             read_elements_4(records, elements, version)
     elif name in ("Nodes", "NOD"):
         read_nodes_2(records, nodes)
-    elif format_.order is not None and name == "ParametricNodes":
-        raise ValueError(f"binary nodes with parameters of MSH 2 are not supported; {CONVERT}")
     elif name == "ParametricNodes":
         read_parametric_nodes_2(records, nodes)
     elif format_.order is None:

@@ -164,13 +164,12 @@ def read_nodes_4(records: Records, nodes: Nodes, version: float) -> None:
 
 
 def read_parametric_nodes_2(records: Records, nodes: Nodes) -> None:
-    """$ParametricNodes of MSH 2 in text: tag x y z dimension entity, and u, v on curves, faces."""
+    """$ParametricNodes of MSH 2: tag x y z dimension entity, and u, v on curves and surfaces."""
     tags, points = [], []
     for _ in range(records.count_line()):
-        row = records.floats(6)
-        tags.append(int(row[0]))
-        points.append(row[1:4])
-        records.floats({1.0: 1, 2.0: 2}.get(float(row[4]), 0))
+        tags.append(int(records.ints(1)[0]))
+        points.append(records.floats(3))
+        records.floats({1: 1, 2: 2}.get(int(records.ints(2)[0]), 0))
     nodes.tags.append(np.array(tags, dtype=np.int64))
     nodes.points.append(np.array(points).reshape(-1, 3))
 
