@@ -43,7 +43,8 @@ class CarrierFlow:
     """
 
     def __init__(self, tagged: TaggedMesh, target: P1Space, config: FlowConfig) -> None:
-        require_tags(tagged, dict.fromkeys(("left", "right", "bottom", "top", "disc"), 1))
+        needed = dict.fromkeys(("left", "right", "bottom", "top", "disc"), 1)
+        require_tags(tagged, needed, alike=("left", "right"))
         self.config = config
         self.flow = SteadyFlow(
             tagged,

@@ -66,7 +66,8 @@ class FlowPlant:
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh, cache: Path | None = None) -> None:
         flow = config.flow
-        require_tags(tagged, {"domain": 2, "inflow": 1, "bottom": 1, "top": 1, "disc": 1})
+        needed = {"domain": 2, "inflow": 1, "bottom": 1, "top": 1, "disc": 1}
+        require_tags(tagged, needed, alike=("bottom", "top"))
         self.config, self.comm = config, tagged.mesh.comm
         walls = (0, 1) if flow.walls == "no-slip" else (1,)
         given = {"inflow": (0, 1), "disc": (0, 1), "bottom": walls, "top": walls}

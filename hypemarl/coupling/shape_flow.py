@@ -42,7 +42,7 @@ class ShapeFlow:
     """
 
     def __init__(self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig) -> None:
-        require_tags(tagged, {"domain": 2, **dict.fromkeys((*FAR, motion.tag), 1)})
+        require_tags(tagged, {"domain": 2, **dict.fromkeys((*FAR, motion.tag), 1)}, alike=FAR)
         self.tagged, self.motion, self.comm = tagged, motion, tagged.mesh.comm
         self.solver = SteadyFlow(
             tagged,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import basix.ufl
@@ -63,23 +64,36 @@ def describe_tags(tags: dict[str, tuple[int, int]] | dict[str, int]) -> str:
     return ", ".join(f"{name} (dim {dim})" for name, dim in sorted(dims.items())) or "no tags"
 
 
-def require_tags(tagged: TaggedMesh, needed: dict[str, int]) -> None:
+def require_tags(tagged: TaggedMesh, needed: dict[str, int], alike: Sequence[str] = ()) -> None:
     """Refuse a mesh that lacks a named tag; no communication, the same answer on every rank.
 
     Args:
         tagged: the mesh.
         needed: name -> topological dimension.
+        alike: those of the names that may stand for the same facets (``env.mesh.names``), since
+            they are treated alike.
 
     Raises:
-        MeshError: names the missing tags, those that the mesh has and those that it needs.
+        MeshError: names the missing tags, those that the mesh has and those that it needs, or two
+            tags of the same facets that are treated differently.
     """
     have = {name: dim for name, (dim, _) in tagged.tags.items()}
     missing = {name: dim for name, dim in needed.items() if have.get(name) != dim}
     if missing:
         raise MeshError(
             f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
-            f"{describe_tags(needed)}. Name physical groups accordingly and write the mesh again"
+            f"{describe_tags(needed)}. Name physical groups accordingly, or map their names by "
+            f"env.mesh.names=[ours=theirs]"
         )
+    names = [name for name in needed if name not in alike[1:]]
+    entries = [tagged.tags[name] for name in names]
+    for name, entry in zip(names, entries, strict=True):
+        same = names[entries.index(entry)]
+        if same != name:
+            raise MeshError(
+                f"{same} and {name} name the same group of the mesh, and they are treated "
+                f"differently here; give each its own group"
+            )
 
 
 def distribute(

@@ -154,18 +154,26 @@ def _write_raw(raw: RawMesh, path: Path) -> None:
     (_write_gmsh if path.suffix == ".msh" else _write_meshio)(raw, path)
 
 
+def _groups(raw: RawMesh) -> dict[str, tuple[int, int]]:
+    """Tags with one name for each set of facets: ``bottom+top`` where two names stand for one."""
+    names: dict[tuple[int, int], list[str]] = {}
+    for name, entry in raw.tags.items():
+        names.setdefault(entry, []).append(name)
+    return {"+".join(found): entry for entry, found in names.items()}
+
+
 def _write_gmsh(raw: RawMesh, path: Path) -> None:
     """A discrete model: one entity and one physical group for every tag."""
     points = np.zeros((len(raw.points), 3))
     points[:, : raw.tdim] = raw.points
     with shapes.session() as model:
         first = True
-        for name, (dim, value) in sorted(raw.tags.items(), key=lambda item: -item[1][0]):
+        for name, (dim, value) in sorted(_groups(raw).items(), key=lambda item: -item[1][0]):
             entity = model.addDiscreteEntity(dim)
             if first:
                 model.mesh.addNodes(dim, entity, np.arange(1, len(points) + 1), points.ravel())
                 first = False
-            nodes = (raw.members(name) + 1).ravel()
+            nodes = (raw.members_of(dim, value) + 1).ravel()
             model.mesh.addElementsByType(entity, GMSH_TYPES[dim], [], nodes)
             model.addPhysicalGroup(dim, [entity], value, name)
         shapes.gmsh.write(str(path))
@@ -182,10 +190,10 @@ def _write_meshio(raw: RawMesh, path: Path) -> None:
         blocks.append((CELL_TYPES[raw.tdim - 1], raw.facets))
         values.append(raw.facet_values)
     cell_data, point_data = {PHYSICAL: values}, {}
-    for name, (dim, tag) in raw.tags.items():
+    for name, (dim, tag) in _groups(raw).items():
         if dim == 0:
             point_data[PREFIX + name] = np.zeros(len(points), dtype=np.int32)
-            point_data[PREFIX + name][raw.members(name).ravel()] = tag
+            point_data[PREFIX + name][raw.members_of(dim, tag).ravel()] = tag
         else:
             here = [np.where(v == tag, v, 0) * (dim == raw.tdim - i) for i, v in enumerate(values)]
             cell_data[PREFIX + name] = [part.astype(np.int32) for part in here]

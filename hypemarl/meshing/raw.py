@@ -13,6 +13,10 @@ UNTAGGED = 0
 """Value of a cell that belongs to no named tag."""
 
 
+LARGEST = 1e30
+"""Largest coordinate; volumes and their products stay finite."""
+
+
 class MeshError(ValueError):
     """A shape, a mesh file or a set of tags cannot be used. Raised on every rank alike."""
 
@@ -55,7 +59,10 @@ class RawMesh:
 
     def members(self, name: str) -> np.ndarray:
         """Simplices of a tag: (m, dim + 1) point indices."""
-        dim, value = self.tags[name]
+        return self.members_of(*self.tags[name])
+
+    def members_of(self, dim: int, value: int) -> np.ndarray:
+        """Simplices with a tag number: (m, dim + 1) point indices."""
         if dim == self.tdim:
             return self.cells[self.cell_values == value]
         return self.facets[self.facet_values == value]
@@ -86,6 +93,11 @@ def checked(raw: RawMesh, source: str) -> RawMesh:
         raise MeshError(f"{source}: the mesh has no cells")
     if not np.isfinite(raw.points).all():
         raise MeshError(f"{source}: some coordinates are NaN or infinite")
+    if np.abs(raw.points).max() > LARGEST:
+        raise MeshError(
+            f"{source}: coordinates up to {np.abs(raw.points).max():.3g}; expected at most "
+            f"{LARGEST:g}; the file is damaged or in an odd unit"
+        )
     extent = float(np.ptp(raw.points, axis=0).max())
     volumes = measures(raw.points, raw.cells)
     flat = np.flatnonzero(volumes <= 1e-14 * extent**raw.tdim)

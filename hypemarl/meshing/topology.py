@@ -222,15 +222,16 @@ def _require_no_cut(raw: RawMesh, facets: Facets, source: str) -> None:
         place = raw.points[facets.points[untagged[0]]].mean(axis=0)
         raise MeshError(
             f"{source}: the domain is cut: {len(cut)} facets lie on another one without sharing "
-            f"its points, the first untagged one at {describe_place(place)}. {_REMEDY}; tag both "
-            f"sides where a slit is wanted"
+            f"its points, the first untagged one at {describe_place(place)}. {_remedy(raw)}; tag "
+            f"both sides where a slit is wanted"
         )
 
 
-_REMEDY = (
-    "Mesh the parts as one (gmsh: Coherence or BooleanFragments) or merge points at the same "
-    "place by env.mesh.merge_distance=1e-9"
-)
+def _remedy(raw: RawMesh) -> str:
+    return (
+        f"Mesh the parts as one (gmsh: Coherence or BooleanFragments) or merge points at the same "
+        f"place by env.mesh.merge_distance={place_distance(raw):.0e}"
+    )
 
 
 def _require_one_piece(raw: RawMesh, facets: Facets, source: str) -> None:
@@ -242,7 +243,7 @@ def _require_one_piece(raw: RawMesh, facets: Facets, source: str) -> None:
         raise MeshError(
             f"{source}: the mesh has {len(sizes)} parts that share no facets; the largest has "
             f"{sizes.max()} of {len(raw.cells)} cells, another one of {len(other)} cells is at "
-            f"{describe_place(place)}. {_REMEDY}, or write one part"
+            f"{describe_place(place)}. {_remedy(raw)}, or write one part"
         )
 
 
