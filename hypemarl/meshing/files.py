@@ -15,6 +15,7 @@ from hypemarl.meshing.convert import CELL_TYPES, PHYSICAL, PREFIX, from_meshio
 from hypemarl.meshing.distribute import TaggedMesh, distribute, gather, require_tags
 from hypemarl.meshing.foreign import read_meshio, require_no_script
 from hypemarl.meshing.groups import FileMesh, assemble
+from hypemarl.meshing.limits import limited
 from hypemarl.meshing.med import read_med
 from hypemarl.meshing.msh import read_msh
 from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, checked, parse
@@ -112,7 +113,8 @@ def _content(path: Path, facets: Path | None) -> FileMesh:
             f"env.mesh.facet_file={facets} is for formats without facets of their own (.xdmf, "
             f".vtu); a {path.suffix} file holds both"
         )
-    return reader(path)
+    with limited(path.stat().st_size):
+        return reader(path)
 
 
 def write(

@@ -7,13 +7,17 @@ HDF5 files, Abaqus its INCLUDEs, HDF5 external links and external storage.
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
+import io
 import re
-import resource
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+from hypemarl.meshing.limits import limited
 
 # h5py cannot be imported any more once dolfinx.fem.petsc has loaded the HDF5 of its own wheel for
 # all to see; the other order works. Formats without HDF5 do without.
@@ -23,8 +27,6 @@ with contextlib.suppress(ImportError, ValueError):
 XML = (".xdmf", ".xmf", ".vtu", ".xml")
 SCRIPTS = (".geo", ".geo_unrolled", ".py", ".jou", ".brep", ".step", ".stp", ".iges", ".igs")
 HDF5 = b"\x89HDF\r\n\x1a\n"
-ROOM = 2**30
-"""Memory that a reader may take beyond a hundred times the size of its file, bytes."""
 INCLUDE = re.compile(r"^\s*\*include\s*,\s*input\s*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -37,19 +39,36 @@ def read_meshio(path: Path) -> Any:
     """
     import meshio
 
+    with limited(_require_closed(path)):
+        said, warned = io.StringIO(), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned):
+                mesh = meshio.read(path)
+        except SystemExit as error:  # meshio prints the reason and leaves
+            reasons = said.getvalue().split() or warned.getvalue().split()
+            raise ValueError(" ".join(reasons)) from error
+    for line in filter(None, map(str.strip, warned.getvalue().splitlines())):
+        warnings.warn(f"{path}: {line}", stacklevel=2)
+    return mesh
+
+
+def _require_closed(path: Path) -> int:
+    """Check what else a file makes its reader open; returns the bytes that may be read."""
     require_no_script(path)
-    data = path.read_bytes()
-    if path.suffix.lower() in XML:
+    data, suffix = path.read_bytes(), path.suffix.lower()
+    files = {path, *path.parent.glob(f"{glob.escape(path.stem)}.*")}
+    if suffix in XML:
         _require_plain_xml(data)
-    if path.suffix.lower() in (".xdmf", ".xmf"):
-        for name in _references(data):
-            _require_hdf5(_beside(path, name))
-    if path.suffix.lower() == ".inp":
-        _require_includes(path, set())
-    if data.startswith(HDF5):
-        _require_hdf5(path)
-    with bounded_memory(len(data)):
-        return meshio.read(path)
+    if suffix in (".xdmf", ".xmf"):
+        files |= {_beside(path, name) for name in _references(data)}
+    if suffix == ".inp":
+        _require_includes(path, files)
+    for file in sorted(files):
+        with file.open("rb") as opened:
+            hdf5 = opened.read(len(HDF5)) == HDF5
+        if hdf5 and (file == path or suffix in (".xdmf", ".xmf")):
+            _require_hdf5(file)
+    return sum(file.stat().st_size for file in files)
 
 
 def require_no_script(path: Path) -> None:
@@ -88,13 +107,14 @@ def _beside(path: Path, name: str) -> Path:
     return found
 
 
-def _require_includes(path: Path, seen: set[Path]) -> None:
-    seen.add(path)
+def _require_includes(path: Path, seen: set[Path], above: tuple[Path, ...] = ()) -> None:
+    """Check the files that an Abaqus file includes, and add them to those seen."""
     for name in INCLUDE.findall(path.read_text(encoding="utf-8", errors="replace")):
         found = _beside(path, name)
-        if found in seen:
+        if found in (path, *above):
             raise ValueError(f"*INCLUDE of {name!r} includes itself")
-        _require_includes(found, seen)
+        seen.add(found)
+        _require_includes(found, seen, (path, *above))
 
 
 def _require_hdf5(path: Path) -> None:
@@ -133,26 +153,3 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     with h5py.File(path, "r") as file:
         check(file)
         yield file
-
-
-@contextlib.contextmanager
-def bounded_memory(size: int) -> Iterator[None]:
-    """Let this process take ROOM and a hundred times ``size`` bytes more; MemoryError beyond.
-
-    A damaged count then ends in an error in place of a full machine. Systems without a count of
-    the memory in use (/proc) set no bound.
-    """
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except OSError:
-        yield
-        return
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    bound = pages * resource.getpagesize() + ROOM + 100 * size
-    if before[0] != resource.RLIM_INFINITY:
-        bound = min(bound, before[0])
-    resource.setrlimit(resource.RLIMIT_AS, (bound, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
