@@ -65,7 +65,8 @@ class MeshConfig:
         0.0, "anticlockwise turn of the obstacle in rad", low=-3.2, high=3.2
     )
     obstacle_file: str | None = key(
-        None, "points: x y per line around a closed curve, the first point again at the end"
+        None,
+        "points: x y per line around a closed curve, first point again at the end, or Lednicer",
     )
     length: float = key(2.2, "length of the channel (0, length) x (0, height)", above=0)
     height: float = key(0.41, "height of the channel", above=0)

@@ -256,7 +256,7 @@ def read_entities(records: Records, groups: Groups, version: float) -> None:
 
 
 def read_partitions(records: Records, groups: Groups, version: float) -> None:
-    """$PartitionedEntities: entities of partitions, with the groups of their parents.
+    """$PartitionedEntities: entities of partitions, with groups of their own.
 
     Ghost elements (a section of their own) are cells of another partition, and are skipped.
     """
@@ -264,12 +264,10 @@ def read_partitions(records: Records, groups: Groups, version: float) -> None:
     records.ints(2 * int(records.sizes(1)[0]))
     for dim, count in enumerate(records.sizes(4).tolist()):
         for _ in range(count):
-            tag, parent_dim, parent = (int(n) for n in records.ints(3))
+            tag = int(records.ints(3)[0])  # and its parent's dimension and tag
             records.ints(int(records.sizes(1)[0]))
             records.floats(3 if dim == 0 and version > 4.0 else 6)
-            own = _physical(records)
-            inherited = groups.get((dim, parent), []) if parent_dim == dim else []
-            groups[dim, tag] = own or inherited
+            groups[dim, tag] = _physical(records)
             if dim > 0:
                 records.ints(int(records.sizes(1)[0]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mesh_samples import lengths, msh22, square
 from mpi4py import MPI
@@ -12,6 +13,7 @@ from hypemarl.config import ConfigError, MeshConfig, load
 from hypemarl.meshing import MeshError, build, require_tags, write
 from hypemarl.meshing.files import read
 from hypemarl.meshing.raw import RawMesh
+from hypemarl.meshing.shapes import generate
 
 NAMES = '2 1 "Fluid"\n1 2 "Inlet"\n1 3 "Outlet"\n1 4 "Wall A"\n1 5 "Wall B"'
 
@@ -87,3 +89,24 @@ def gathered(config: MeshConfig) -> RawMesh:
     raw = gather(build(config, MPI.COMM_SELF))
     assert raw is not None
     return raw
+
+
+@pytest.mark.slow
+def test_flow_between_walls_of_one_group_is_the_same(tmp_path: Path) -> None:
+    from hypemarl import envs
+
+    shape = MeshConfig(shape="channel-with-disc", element_size=0.15, disc_radius=0.05)
+    path = msh22(tmp_path / "channel.msh", generate(shape))
+    names = ["domain=1", "inflow=2", "outflow=3", "disc=6"]
+    walls = ["bottom=4", "bottom=5", "top=4", "top=5"]
+    costs = []
+    for chosen in (["bottom=4", "top=5"], walls):
+        settings = [f"env.mesh.file={path}", f"env.mesh.names=[{', '.join(names + chosen)}]"]
+        settings += ["env.flow.develop_time=0.1", "env.flow.reynolds_low=20", "env.horizon=0.1"]
+        settings += ["env.flow.reynolds_high=20", "env.flow.time_step=0.0025"]
+        settings += ["env.control_steps=2", "agent.batch_steps=1"]
+        env = envs.make(load("flow-cylinder", settings).env)
+        env.reset_arrays(env.plant.parameter_low)
+        costs.append(env.step_arrays(np.zeros((env.plant.n_agents, 1)))[1].sum())
+    assert costs[0] == pytest.approx(costs[1], rel=1e-12)
+    assert costs[0] < 0.0
