@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.ranges import misordered
-from hypemarl.config.schema import Config, EnvConfig
+from hypemarl.config.schema import Config, EnvConfig, MeshConfig
 from hypemarl.config.shape_checks import check_shape
 
 
 def check_combinations(config: Config) -> None:
     """Settings that are fine one by one and cannot work together."""
+    _check_mesh_file(config.env.mesh)
     if config.env.system == "external":
         _check_external(config)
     elif config.env.system == "flow":
@@ -139,6 +140,18 @@ def _check_external(config: Config) -> None:
     ):
         if fails:
             raise ConfigError(message)
+
+
+def _check_mesh_file(mesh: MeshConfig) -> None:
+    for entry in mesh.names:
+        ours, equals, theirs = entry.partition("=")
+        if not (ours.strip() and equals and theirs.strip()):
+            raise ConfigError(
+                f"env.mesh.names: expected entries ours=theirs, as in [inflow=Inlet], got {entry!r}"
+            )
+    for name in ("names", "facet_file", "merge_distance"):
+        if getattr(mesh, name) and mesh.file is None:
+            raise ConfigError(f"env.mesh.{name} is for a mesh file; give env.mesh.file as well")
 
 
 def _check_geometry(env: EnvConfig) -> None:

@@ -41,6 +41,15 @@ class MeshConfig:
     files_sha256: str | None = key(
         None, "content that the mesh's files must have; a run stores it, null takes any"
     )
+    names: tuple[str, ...] = key(
+        (), "entries ours=theirs, theirs a group's name or number in file; [] keeps the file's"
+    )
+    facet_file: str | None = key(
+        None, "a second file with tagged facets, for a pair of XDMF (or other meshio) files"
+    )
+    merge_distance: float = key(
+        0.0, "points of file at most this far apart become one; 0 merges none", low=0
+    )
     element_size: float = key(0.05, "target edge length", above=0)
     lower: float = key(-1.0, "lower end of every coordinate")
     upper: float = key(1.0, "upper end of every coordinate")
@@ -59,7 +68,8 @@ class MeshConfig:
         0.0, "anticlockwise turn of the obstacle in rad", low=-3.2, high=3.2
     )
     obstacle_file: str | None = key(
-        None, "points: x y per line around a closed curve, the first point again at the end"
+        None,
+        "points: x y per line around a closed curve, first point again at the end, or Lednicer",
     )
     length: float = key(2.2, "length of the channel (0, length) x (0, height)", above=0)
     height: float = key(0.41, "height of the channel", above=0)

@@ -1,140 +1,168 @@
-"""meshio's mesh -> our arrays, from whichever of the usual forms of tags the file has."""
+"""meshio's mesh -> cells, facets and groups, from whichever of the usual forms of tags it has."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, add_tag, compact
-
-# meshio's XDMF needs h5py, and h5py cannot be imported any more once dolfinx.fem.petsc has loaded
-# the HDF5 of its own wheel for all to see; the other order works. Other formats do without.
-with contextlib.suppress(ImportError, ValueError):
-    importlib.import_module("h5py")
+from hypemarl.meshing.groups import FileMesh, Group, with_domain
+from hypemarl.meshing.raw import UNTAGGED, describe_place
+from hypemarl.meshing.topology import COINCIDENT
 
 CELL_TYPES = {0: "vertex", 1: "line", 2: "triangle", 3: "tetra"}
 PHYSICAL = "gmsh:physical"
+NUMBERS = (PHYSICAL, "medit:ref")
+"""Arrays over cells that hold numbers of groups, in the formats that have a name for them."""
 PREFIX = "tag:"
 """Formats without names for tags carry one array per tag, ``tag:<name>``: the tag's number on its
 members, 0 elsewhere; of points for the ends of a 1D mesh (meshio's XDMF loses single points)."""
 
-Tags = dict[str, tuple[int, int]]
 
+def from_meshio(mesh: Any, facets: Any = None) -> FileMesh:
+    """Convert a ``meshio.Mesh``, and one of its facets where they stand in a file of their own.
 
-def from_meshio(mesh: Any, source: str) -> RawMesh:
-    """Convert a ``meshio.Mesh``.
-
-    Tags are taken from arrays ``tag:<name>``, else from named cell sets (numbered in their
-    order), else from ``gmsh:physical`` with the names in ``field_data``.
+    Groups are taken from arrays ``tag:<name>``, else from named cell sets (numbered in their
+    order), else from the numbers of :data:`NUMBERS` with the names in ``field_data``, else from
+    the only array of whole numbers. Without groups of cells all cells are ``domain``.
 
     Raises:
-        MeshError: elements other than straight simplices, or sets that overlap.
+        ValueError: elements other than straight simplices, facets at other points than the cells.
     """
-    dims = _dimensions(mesh, source)
-    tdim = max(dims)
-    if any(name.startswith(PREFIX) for name in mesh.cell_data):
-        values, tags = _from_arrays(mesh, dims, source)
-    elif any(not name.startswith("gmsh:") for name in mesh.cell_sets):
-        values, tags = _from_sets(mesh, dims, source)
-    else:
-        values, tags = _from_numbers(mesh, dims, source)
-    cells, cell_values = _join(mesh, values, tdim)
-    facets, facet_values = _join(mesh, values, tdim - 1)
+    tdim = _dimension(mesh)
+    rows, starts = _rows(mesh, (tdim, tdim - 1))
+    groups = _groups(mesh, starts)
     if tdim == 1:
-        facets, facet_values = _add_points(mesh, facets, facet_values, tags, source)
-    named = facet_values != UNTAGGED
-    points, cells, facets = compact(mesh.points, cells, facets[named], source)
-    tags = {name: entry for name, entry in tags.items() if entry[0] >= tdim - 1}
-    return RawMesh(points, cells, cell_values, facets, facet_values[named], tags)
+        rows[0] = _add_points(mesh, rows[0], groups)
+    if facets is not None:
+        rows[tdim - 1], found = _second_file(mesh, facets, tdim)
+        groups = [group for group in groups if group.dim == tdim] + found
+    points = np.asarray(mesh.points, dtype=np.float64)
+    return with_domain(FileMesh(points, rows[tdim], rows[tdim - 1], groups))
 
 
-def _dimensions(mesh: Any, source: str) -> list[int]:
-    """Topological dimension of every block."""
+def _dimension(mesh: Any) -> int:
+    """Topological dimension of the cells."""
     dims = {kind: dim for dim, kind in CELL_TYPES.items()}
     unknown = sorted({block.type for block in mesh.cells} - set(dims))
     if unknown:
-        raise MeshError(
-            f"{source}: elements of type {', '.join(unknown)} are not supported; write straight "
+        raise ValueError(
+            f"elements of type {', '.join(unknown)} are not supported; write straight "
             f"(first-order) lines, triangles or tetrahedra"
         )
-    found = [dims[block.type] for block in mesh.cells]
-    if max(found, default=0) == 0:
-        raise MeshError(f"{source}: the file holds no mesh (no lines, triangles or tetrahedra)")
+    found = max((dims[block.type] for block in mesh.cells if len(block.data)), default=0)
+    if found == 0:
+        raise ValueError("the file holds no mesh (no lines, triangles or tetrahedra)")
     return found
 
 
-def _join(mesh: Any, values: list[np.ndarray], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """All blocks of one dimension as one: connectivity (m, dim + 1) and tag numbers (m,)."""
-    which = [i for i, block in enumerate(mesh.cells) if block.type == CELL_TYPES[dim]]
-    nodes = [np.empty((0, dim + 1), dtype=np.int64)] + [mesh.cells[i].data for i in which]
-    numbers = [np.empty(0, dtype=np.int32)] + [values[i] for i in which]
-    return np.concatenate(nodes).astype(np.int64), np.concatenate(numbers).astype(np.int32)
+Starts = list[tuple[int, int] | None]
+"""For each block its dimension and the index of its first element; None: of neither dimension."""
 
 
-def _zeros(mesh: Any) -> list[np.ndarray]:
-    return [np.zeros(len(block.data), dtype=np.int32) for block in mesh.cells]
+def _rows(mesh: Any, dims: tuple[int, ...]) -> tuple[dict[int, np.ndarray], Starts]:
+    """All blocks of each dimension as one: dimension -> connectivity (m, dim + 1)."""
+    rows = {dim: np.empty((0, dim + 1), dtype=np.int64) for dim in dims}
+    starts: Starts = []
+    for block in mesh.cells:
+        dim = next((dim for dim in dims if CELL_TYPES[dim] == block.type), None)
+        starts.append(None if dim is None else (dim, len(rows[dim])))
+        if dim is not None:
+            rows[dim] = np.concatenate([rows[dim], np.asarray(block.data, dtype=np.int64)])
+    return rows, starts
 
 
-def _assign(values: np.ndarray, members: np.ndarray, number: int, name: str, source: str) -> None:
-    if (values[members] != UNTAGGED).any():
-        raise MeshError(
-            f"{source}: tag {name!r} overlaps another; a cell or facet may have one tag"
-        )
-    values[members] = number
+def _groups(mesh: Any, starts: Starts) -> list[Group]:
+    """The groups of the blocks, by the first of the forms that the mesh has."""
+    arrays = [name for name in mesh.cell_data if name.startswith(PREFIX)]
+    if arrays:
+        return [
+            group
+            for name in arrays
+            for group in _numbered(mesh.cell_data[name], starts, {}, name.removeprefix(PREFIX))
+        ]
+    sets = [name for name in mesh.cell_sets if not name.startswith("gmsh:")]
+    if sets:
+        return [
+            group
+            for number, name in enumerate(sets, start=1)
+            for group in _set(name, number, mesh.cell_sets[name], starts)
+        ]
+    name = next((name for name in NUMBERS if name in mesh.cell_data), None) or _only(mesh)
+    if name is None:
+        return []
+    names = {(int(dim), int(tag)): text for text, (tag, dim) in mesh.field_data.items()}
+    return _numbered(mesh.cell_data[name], starts, names)
 
 
-def _from_arrays(mesh: Any, dims: list[int], source: str) -> tuple[list[np.ndarray], Tags]:
-    values, tags = _zeros(mesh), Tags()
-    for name, parts in mesh.cell_data.items():
-        if not name.startswith(PREFIX):
-            continue
-        name = name[len(PREFIX) :]
-        for block, part in enumerate(parts):
-            for number in np.setdiff1d(part, [UNTAGGED]).astype(int):
-                if tags.get(name) != (dims[block], number):
-                    add_tag(tags, name, dims[block], int(number), source)
-                _assign(values[block], np.flatnonzero(part == number), number, name, source)
-    return values, tags
+def _only(mesh: Any) -> str | None:
+    """The only array of whole numbers, as the usual recipes for pairs of XDMF files write it."""
+    found = [
+        name
+        for name, parts in mesh.cell_data.items()
+        if not name.startswith("gmsh:")
+        and all(np.ndim(p) == 1 and np.issubdtype(np.asarray(p).dtype, np.integer) for p in parts)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
-def _add_points(
-    mesh: Any, facets: np.ndarray, values: np.ndarray, tags: Tags, source: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _numbered(
+    parts: Any, starts: Starts, names: dict[tuple[int, int], str], name: str | None = None
+) -> list[Group]:
+    """Groups of an array over the cells; 0 is none, the sign does not count."""
+    members: dict[tuple[int, int], list[np.ndarray]] = {}
+    for part, start in zip(parts, starts, strict=True):
+        if start is not None:
+            values = np.abs(np.asarray(part).astype(np.int64))
+            for number in np.setdiff1d(values, [UNTAGGED]).tolist():
+                found = start[1] + np.flatnonzero(values == number)
+                members.setdefault((start[0], number), []).append(found)
+    return [
+        Group(name or names.get(key, str(key[1])), *key, np.concatenate(found))
+        for key, found in sorted(members.items())
+    ]
+
+
+def _set(name: str, number: int, parts: Any, starts: Starts) -> list[Group]:
+    """A named set: indices of each block."""
+    members: dict[int, list[np.ndarray]] = {}
+    for part, start in zip(parts, starts, strict=True):
+        if start is not None and part is not None and len(part):
+            found = start[1] + np.asarray(part, dtype=np.int64)
+            members.setdefault(start[0], []).append(found)
+    return [Group(name, dim, number, np.concatenate(found)) for dim, found in members.items()]
+
+
+def _add_points(mesh: Any, facets: np.ndarray, groups: list[Group]) -> np.ndarray:
     """Tagged ends of a 1D mesh, stored as arrays over its points."""
     for name, array in mesh.point_data.items():
-        if not name.startswith(PREFIX):
-            continue
-        for number in np.setdiff1d(array, [UNTAGGED]).astype(int):
-            add_tag(tags, name[len(PREFIX) :], 0, int(number), source)
-            members = np.flatnonzero(array == number)
-            facets = np.concatenate([facets, members[:, None]])
-            values = np.concatenate([values, np.full(len(members), number, dtype=np.int32)])
-    return facets, values
+        if name.startswith(PREFIX):
+            for number in np.setdiff1d(array, [UNTAGGED]).astype(int).tolist():
+                found = np.flatnonzero(array == number)
+                members = np.arange(len(facets), len(facets) + len(found))
+                groups.append(Group(name.removeprefix(PREFIX), 0, number, members))
+                facets = np.concatenate([facets, found[:, None]])
+    return facets
 
 
-def _from_sets(mesh: Any, dims: list[int], source: str) -> tuple[list[np.ndarray], Tags]:
-    values, tags = _zeros(mesh), Tags()
-    names = [name for name in mesh.cell_sets if not name.startswith("gmsh:")]
-    for number, name in enumerate(names, start=1):
-        for block, part in enumerate(mesh.cell_sets[name]):
-            members = np.asarray([] if part is None else part, dtype=np.int64)
-            if len(members) and tags.get(name) != (dims[block], number):
-                add_tag(tags, name, dims[block], number, source)
-            _assign(values[block], members, number, name, source)
-    return values, tags
-
-
-def _from_numbers(mesh: Any, dims: list[int], source: str) -> tuple[list[np.ndarray], Tags]:
-    numbers = mesh.cell_data.get(PHYSICAL)
-    tags = Tags()
-    if numbers is None:
-        return _zeros(mesh), tags
-    names = {(int(dim), int(tag)): name for name, (tag, dim) in mesh.field_data.items()}
-    for dim in sorted(set(dims)):
-        blocks = [part for part, d in zip(numbers, dims, strict=True) if d == dim]
-        for tag in np.setdiff1d(np.concatenate(blocks), [UNTAGGED]).astype(int):
-            add_tag(tags, names.get((dim, tag), str(tag)), dim, int(tag), source)
-    return [np.asarray(number, dtype=np.int32) for number in numbers], tags
+def _second_file(mesh: Any, facets: Any, tdim: int) -> tuple[np.ndarray, list[Group]]:
+    """Facets (K, tdim) of a file of their own at the points of the mesh, and their groups."""
+    rows, starts = _rows(facets, (tdim - 1,))
+    groups = _groups(facets, starts)
+    if not groups:
+        raise ValueError(
+            f"env.mesh.facet_file holds no numbers of facets of dimension {tdim - 1}; expected one "
+            f"array of whole numbers over its {CELL_TYPES[tdim - 1]}s"
+        )
+    width = min(mesh.points.shape[1], facets.points.shape[1])
+    used, inverse = np.unique(rows[tdim - 1], return_inverse=True)
+    distance, nearest = cKDTree(mesh.points[:, :width]).query(facets.points[used, :width])
+    away = distance > COINCIDENT * float(np.ptp(mesh.points, axis=0).max())
+    if away.any():
+        raise ValueError(
+            f"{np.count_nonzero(away)} points of env.mesh.facet_file are no points of the mesh, "
+            f"the first one is {describe_place(facets.points[used[away][0]])}; write both files "
+            f"from one mesh"
+        )
+    return nearest[inverse.reshape(-1)].reshape(rows[tdim - 1].shape), groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import basix.ufl
@@ -86,7 +87,8 @@ def missing_tags(tags: dict[str, tuple[int, int]], needed: dict[str, int]) -> st
         return ""
     return (
         f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
-        f"{describe_tags(needed)}. Name physical groups accordingly and write the mesh again"
+        f"{describe_tags(needed)}. Name physical groups accordingly, or map their names by "
+        f"env.mesh.names=[ours=theirs]"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from hypemarl.config import MeshConfig
 from hypemarl.meshing import shapes
 from hypemarl.meshing.convert import CELL_TYPES, PHYSICAL, PREFIX, from_meshio
 from hypemarl.meshing.distribute import TaggedMesh, distribute, gather, require_tags
-from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, parse
+from hypemarl.meshing.foreign import read_meshio, require_no_script
+from hypemarl.meshing.groups import FileMesh, assemble
+from hypemarl.meshing.limits import limited
+from hypemarl.meshing.med import read_med
+from hypemarl.meshing.msh import read_msh
+from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, checked, parse
+from hypemarl.meshing.su2 import read_su2
+from hypemarl.meshing.topology import merge_points, require_sound
 from hypemarl.mpi import raise_together
 
 GMSH_TYPES = {0: 15, 1: 1, 2: 2, 3: 4}
@@ -37,25 +45,76 @@ def build(
     raw = None
     with raise_together(comm):
         if comm.rank == 0:
-            raw = shapes.generate(config) if config.file is None else read(config.file)
+            raw = load(config)
     tagged = distribute(raw, comm, ghost_mode)
     require_tags(tagged, {"domain": tagged.mesh.topology.dim})
     return tagged
 
 
-def read(path: str | Path) -> RawMesh:
-    """Read a mesh file on this rank: .msh through gmsh, other formats through meshio.
+def load(config: MeshConfig) -> RawMesh:
+    """The mesh of a configuration on this rank: its file where it names one, else its shape.
 
     Raises:
-        MeshError: the file is missing, empty, unreadable, or holds no mesh of straight simplices.
+        MeshError: as :func:`read` and :func:`hypemarl.meshing.shapes.generate`.
     """
-    path = Path(path)
+    if config.file is None:
+        return shapes.generate(config)
+    return read(config.file, config.names, config.facet_file, config.merge_distance)
+
+
+def read(
+    path: str | Path,
+    names: Sequence[str] = (),
+    facet_file: str | Path | None = None,
+    merge_distance: float = 0.0,
+) -> RawMesh:
+    """Read a mesh file on this rank, as data: nothing in it is run.
+
+    .msh, .su2 and .med have readers here, other suffixes go through meshio.
+
+    Args:
+        path: the file.
+        names: entries ``ours=theirs``, see :func:`hypemarl.meshing.groups.assemble`.
+        facet_file: a second file that meshio reads, with the facets and their numbers.
+        merge_distance: points at most this far apart become one, in the units of the file; 0
+            merges none.
+
+    Raises:
+        MeshError: a file is missing, empty or damaged, it holds no mesh of straight simplices, its
+            cells do not hang together, or names fit none of its groups.
+    """
+    path, facets = Path(path), None if facet_file is None else Path(facet_file)
+    _require_file(path, "mesh.file")
+    if facets is not None:
+        _require_file(facets, "mesh.facet_file")
+
+    def make() -> RawMesh:
+        raw = assemble(_content(path, facets), str(path), names)
+        return merge_points(checked(raw, str(path)), merge_distance) if merge_distance else raw
+
+    return require_sound(parse(make, str(path)), str(path))
+
+
+def _require_file(path: Path, key: str) -> None:
     if not path.is_file():
-        raise MeshError(f"{path}: no such mesh file; check mesh.file (relative to {Path.cwd()})")
+        raise MeshError(f"{path}: no such mesh file; check {key} (relative to {Path.cwd()})")
     if path.stat().st_size == 0:
         raise MeshError(f"{path}: the mesh file is empty; write it again")
-    reader = _read_gmsh if path.suffix == ".msh" else _read_meshio
-    return parse(lambda: reader(path), str(path))
+
+
+def _content(path: Path, facets: Path | None) -> FileMesh:
+    require_no_script(path)
+    readers = {".msh": read_msh, ".su2": read_su2, ".med": read_med}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        return from_meshio(read_meshio(path), None if facets is None else read_meshio(facets))
+    if facets is not None:
+        raise ValueError(
+            f"env.mesh.facet_file={facets} is for formats without facets of their own (.xdmf, "
+            f".vtu); a {path.suffix} file holds both"
+        )
+    with limited(path.stat().st_size):
+        return reader(path)
 
 
 def write(
@@ -84,7 +143,7 @@ def write(
     with raise_together(ranks):
         if ranks.rank == 0:
             if isinstance(source, MeshConfig):
-                raw = read(source.file) if source.file else shapes.generate(source)
+                raw = load(source)
             if raw is not None:
                 _write_raw(raw, path)
     return path
@@ -97,16 +156,12 @@ def _write_raw(raw: RawMesh, path: Path) -> None:
     (_write_gmsh if path.suffix == ".msh" else _write_meshio)(raw, path)
 
 
-def _read_gmsh(path: Path) -> RawMesh:
-    with shapes.session() as model:
-        shapes.gmsh.merge(str(path))
-        return shapes.extract(model, str(path))
-
-
-def _read_meshio(path: Path) -> RawMesh:
-    import meshio
-
-    return from_meshio(meshio.read(path), str(path))
+def _groups(raw: RawMesh) -> dict[str, tuple[int, int]]:
+    """Tags with one name for each set of facets: ``bottom+top`` where two names stand for one."""
+    names: dict[tuple[int, int], list[str]] = {}
+    for name, entry in raw.tags.items():
+        names.setdefault(entry, []).append(name)
+    return {"+".join(found): entry for entry, found in names.items()}
 
 
 def _write_gmsh(raw: RawMesh, path: Path) -> None:
@@ -115,12 +170,12 @@ def _write_gmsh(raw: RawMesh, path: Path) -> None:
     points[:, : raw.tdim] = raw.points
     with shapes.session() as model:
         first = True
-        for name, (dim, value) in sorted(raw.tags.items(), key=lambda item: -item[1][0]):
+        for name, (dim, value) in sorted(_groups(raw).items(), key=lambda item: -item[1][0]):
             entity = model.addDiscreteEntity(dim)
             if first:
                 model.mesh.addNodes(dim, entity, np.arange(1, len(points) + 1), points.ravel())
                 first = False
-            nodes = (raw.members(name) + 1).ravel()
+            nodes = (raw.members_of(dim, value) + 1).ravel()
             model.mesh.addElementsByType(entity, GMSH_TYPES[dim], [], nodes)
             model.addPhysicalGroup(dim, [entity], value, name)
         shapes.gmsh.write(str(path))
@@ -137,10 +192,10 @@ def _write_meshio(raw: RawMesh, path: Path) -> None:
         blocks.append((CELL_TYPES[raw.tdim - 1], raw.facets))
         values.append(raw.facet_values)
     cell_data, point_data = {PHYSICAL: values}, {}
-    for name, (dim, tag) in raw.tags.items():
+    for name, (dim, tag) in _groups(raw).items():
         if dim == 0:
             point_data[PREFIX + name] = np.zeros(len(points), dtype=np.int32)
-            point_data[PREFIX + name][raw.members(name).ravel()] = tag
+            point_data[PREFIX + name][raw.members_of(dim, tag).ravel()] = tag
         else:
             here = [np.where(v == tag, v, 0) * (dim == raw.tdim - i) for i, v in enumerate(values)]
             cell_data[PREFIX + name] = [part.astype(np.int32) for part in here]

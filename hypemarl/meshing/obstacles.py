@@ -168,14 +168,16 @@ def _from_file(path: str | None, chord: float) -> Curve:
 def read_points(path: Path) -> np.ndarray:
     """The points of a curve file: (n + 1, 2), the last one equal to the first.
 
-    Lines that begin with ``#`` and a first line of text (a name) are skipped.
+    Lines that begin with ``#`` and a first line of text (a name) are skipped. Points run around
+    the curve (as in Selig's aerofoil files), or stand as in Lednicer's: a line with the numbers of
+    points, then those above and those below, each from the leading edge.
 
     Raises:
         MeshError: no such file, no numbers, fewer than 8 points, an open or self-crossing curve.
     """
     if not path.is_file():
         raise MeshError(f"{path}: no such curve file; check mesh.obstacle_file")
-    points = _numbers(path)
+    points = _around(_numbers(path), path)
     if len(points) < 8:
         raise MeshError(f"{path}: expected at least 8 points of a closed curve, got {len(points)}")
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -192,8 +194,44 @@ def read_points(path: Path) -> np.ndarray:
     return points
 
 
+def _around(points: np.ndarray, path: Path) -> np.ndarray:
+    """Points (n, 2) in order around the curve; Lednicer's halves are joined at the leading edge."""
+    counts = points[0] if len(points) else np.zeros(2)
+    whole = bool(((counts >= 2.0) & (counts == np.rint(counts))).all())
+    if not whole or np.array_equal(points[0], points[-1]):
+        return points
+    above, below = int(counts[0]), int(counts[1])
+    if above + below != len(points) - 1:
+        if _is_place(points):
+            return points
+        raise MeshError(
+            f"{path}: begins with the counts {above} and {below} of Lednicer's format, and "
+            f"{len(points) - 1} points follow; expected {above + below}"
+        )
+    upper, lower = points[1 : above + 1], points[above + 1 :]
+    if not np.array_equal(upper[0], lower[0]):
+        raise MeshError(
+            f"{path}: in Lednicer's format both halves begin at the leading edge, got "
+            f"{upper[0].tolist()} and {lower[0].tolist()}"
+        )
+    return np.concatenate([upper[::-1], lower[1:]])
+
+
+def _is_place(points: np.ndarray) -> bool:
+    """Whether the first row may be a point like the others: it is not far from all of them."""
+    rest = points[1:]
+    if not len(rest):
+        return True
+    low, high = rest.min(axis=0), rest.max(axis=0)
+    away = np.maximum(np.maximum(low - points[0], points[0] - high), 0.0)
+    return bool(np.linalg.norm(away) <= np.ptp(rest[:, 0]))
+
+
 def _numbers(path: Path) -> np.ndarray:
-    lines = [line.split("#")[0].split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line.split("#")[0].split()
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    ]
     rows: list[list[float]] = []
     for number, words in enumerate(lines, start=1):
         try:

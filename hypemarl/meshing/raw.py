@@ -13,6 +13,10 @@ UNTAGGED = 0
 """Value of a cell that belongs to no named tag."""
 
 
+LARGEST = 1e30
+"""Largest coordinate; volumes and their products stay finite."""
+
+
 class MeshError(ValueError):
     """A shape, a mesh file or a set of tags cannot be used. Raised on every rank alike."""
 
@@ -55,7 +59,10 @@ class RawMesh:
 
     def members(self, name: str) -> np.ndarray:
         """Simplices of a tag: (m, dim + 1) point indices."""
-        dim, value = self.tags[name]
+        return self.members_of(*self.tags[name])
+
+    def members_of(self, dim: int, value: int) -> np.ndarray:
+        """Simplices with a tag number: (m, dim + 1) point indices."""
         if dim == self.tdim:
             return self.cells[self.cell_values == value]
         return self.facets[self.facet_values == value]
@@ -86,6 +93,11 @@ def checked(raw: RawMesh, source: str) -> RawMesh:
         raise MeshError(f"{source}: the mesh has no cells")
     if not np.isfinite(raw.points).all():
         raise MeshError(f"{source}: some coordinates are NaN or infinite")
+    if np.abs(raw.points).max() > LARGEST:
+        raise MeshError(
+            f"{source}: coordinates up to {np.abs(raw.points).max():.3g}; expected at most "
+            f"{LARGEST:g}; the file is damaged or in an odd unit"
+        )
     extent = float(np.ptp(raw.points, axis=0).max())
     volumes = measures(raw.points, raw.cells)
     flat = np.flatnonzero(volumes <= 1e-14 * extent**raw.tdim)
@@ -104,6 +116,10 @@ def checked(raw: RawMesh, source: str) -> RawMesh:
     return raw
 
 
+FLAT = 1e-9
+"""Largest departure of a flat mesh from its plane, as a share of its extent."""
+
+
 def compact(
     points: np.ndarray, cells: np.ndarray, facets: np.ndarray, source: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,24 +129,44 @@ def compact(
         points (N, tdim), cells (M, tdim + 1), facets (K, tdim) with renumbered indices.
 
     Raises:
-        MeshError: the mesh is curved in space, so that it has more coordinates than dimensions.
+        MeshError: the mesh is curved in space, or lies in another plane than that of its first
+            coordinates.
     """
-    tdim = cells.shape[1] - 1
     used, inverse = np.unique(cells, return_inverse=True)
-    points = points[used]
-    if points.shape[1] > tdim:
-        rest = points[:, tdim:]
-        if np.ptp(rest, axis=0).max(initial=0.0) > 1e-12 * max(1.0, float(np.ptp(points))):
-            raise MeshError(
-                f"{source}: cells of dimension {tdim} in {points.shape[1]}D space; only flat "
-                f"meshes are supported (coordinates after the first {tdim} constant)"
-            )
-        points = points[:, :tdim]
+    points = _flattened(points[used], cells.shape[1] - 1, source)
     missing = np.setdiff1d(facets, used)
     if missing.size:
         raise MeshError(f"{source}: tagged facets have {missing.size} points that no cell has")
     renumbered = np.searchsorted(used, facets).reshape(facets.shape)
     return np.ascontiguousarray(points), inverse.reshape(cells.shape), renumbered
+
+
+def _flattened(points: np.ndarray, tdim: int, source: str) -> np.ndarray:
+    """The first tdim coordinates (N, tdim); NaN and infinity pass, and :func:`checked` tells."""
+    given = points.shape[1]
+    if given < tdim:
+        raise MeshError(
+            f"{source}: cells of dimension {tdim} with {given} coordinates a point; expected {tdim}"
+        )
+    extents = np.ptp(points, axis=0)
+    if not (extents[tdim:] > FLAT * extents.max()).any():
+        return points[:, :tdim]
+    names = "xyz"[:given]
+    flat = [
+        name for name, extent in zip(names, extents, strict=True) if extent <= FLAT * extents.max()
+    ]
+    if len(flat) == given - tdim:
+        kept = "".join(name for name in names if name not in flat)
+        place = "-".join(kept) + (" plane" if tdim == 2 else " axis")
+        raise MeshError(
+            f"{source}: the mesh lies in the {place} ({' and '.join(flat)} constant); expected "
+            f"the {'x-y plane' if tdim == 2 else 'x axis'}: exchange the coordinates and write it "
+            f"again"
+        )
+    raise MeshError(
+        f"{source}: cells of dimension {tdim} in {given}D space; only flat meshes are supported "
+        f"(here {names[tdim]} varies by {extents[tdim]:.3g}, {FLAT:g} of the extent is allowed)"
+    )
 
 
 def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, source: str) -> None:
@@ -158,6 +194,12 @@ def parse(read: Callable[[], RawMesh], source: str) -> RawMesh:
         return checked(read(), source)
     except MeshError:
         raise
-    # Mesh libraries raise anything, bare Exception (gmsh) and SystemExit (meshio) included.
+    except MemoryError as error:
+        raise MeshError(
+            f"{source}: cannot be read as a mesh: its counts ask for more memory than its size "
+            f"explains; the file is damaged, write it again"
+        ) from error
+    # Mesh libraries raise anything, SystemExit (meshio) included.
     except (Exception, SystemExit) as error:
-        raise MeshError(f"{source}: cannot be read as a mesh: {error}") from error
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise MeshError(f"{source}: cannot be read as a mesh: {words}") from error

@@ -147,7 +147,7 @@ def bad_mesh(kind: str) -> meshio.Mesh:
         ("nan", "NaN or infinite"),
         ("twice", "1 cells stand in more than one tag or are stored twice"),
         ("points", "holds no mesh"),
-        ("overlap", "tag 'hot' overlaps another"),
+        ("overlap", "tag 'hot' overlaps 'domain' on 1 cells"),
     ],
 )
 def test_unusable_meshes_are_refused(kind: str, message: str, tmp_path: Path) -> None:

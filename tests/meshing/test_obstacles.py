@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, build, exact_measures, mesh_summary
-from hypemarl.meshing.obstacles import curve, lay_out
+from hypemarl.meshing.obstacles import curve, lay_out, read_points
 from hypemarl.meshing.polygons import centroid, curvature, signed_area
 
 CHANNEL = MeshConfig(
@@ -144,3 +144,46 @@ def test_a_named_curve_file_of_either_direction(tmp_path: Path) -> None:
     turned = file.read_text().splitlines()
     file.write_text("\n".join([turned[0], *turned[:0:-1]]))
     assert exact_measures(config)["domain"] == pytest.approx(found[0], rel=1e-9)
+
+
+def lednicer(path: Path, counts: str = "30. 30.", shift: float = 0.0) -> Path:
+    """A circle of diameter 1 as two halves from its leading edge, with a name that is no UTF-8."""
+    angle = np.linspace(0.0, np.pi, 30)
+    above = np.column_stack([0.5 - 0.5 * np.cos(angle), 0.5 * np.sin(angle)])
+    above[0], above[-1] = (0.0, 0.0), (1.0, 0.0)
+    below = above * [1.0, -1.0] + [shift, 0.0]
+    halves = ["\n".join(f"{x:.8f} {y:.8f}" for x, y in half) for half in (above, below)]
+    text = "\n\n".join([f"G\xf6ttingen 0\n {counts}", *halves])
+    path.write_bytes((text + "\n").encode("latin-1"))
+    return path
+
+
+def test_lednicers_halves_are_one_curve(tmp_path: Path) -> None:
+    path = lednicer(tmp_path / "lednicer.dat")
+    points = read_points(path)
+    assert len(points) == 59
+    assert points[0].tolist() == points[-1].tolist() == [1.0, 0.0]
+    around = curve(MeshConfig(obstacle="points", obstacle_file=str(path), obstacle_length=2.0))
+    corners = around(np.arange(1000) / 1000)
+    assert signed_area(corners) == pytest.approx(np.pi, rel=1e-4)
+    np.testing.assert_allclose(np.ptp(corners, axis=0), 2.0, rtol=1e-4)
+
+
+def test_wrong_lednicer_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MeshError, match="counts 31 and 30 of Lednicer's format, and 60 points"):
+        read_points(lednicer(tmp_path / "count.dat", counts="31. 30."))
+    with pytest.raises(MeshError, match="both halves begin at the leading edge"):
+        read_points(lednicer(tmp_path / "shift.dat", shift=0.1))
+
+
+def test_whole_coordinates_are_no_counts(tmp_path: Path) -> None:
+    """A closed curve, and one in millimetres that begins with two whole numbers above 1."""
+    angle = 2.0 * np.pi * np.arange(41) / 40
+    points = np.round(np.column_stack([60 + 50 * np.cos(angle), 70 + 50 * np.sin(angle)]), 6)
+    points[-1] = points[0] = (110.0, 70.0)
+    path = tmp_path / "mm.dat"
+    np.savetxt(path, points)
+    assert read_points(path).tolist() == points.tolist()
+    np.savetxt(path, points[:-1])
+    with pytest.raises(MeshError, match="the curve is open"):
+        read_points(path)

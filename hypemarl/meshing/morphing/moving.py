@@ -9,14 +9,13 @@ from mpi4py import MPI
 
 from hypemarl.config import Displacement, MeshConfig
 from hypemarl.meshing.distribute import TaggedMesh, distribute
-from hypemarl.meshing.files import read
+from hypemarl.meshing.files import load
 from hypemarl.meshing.morphing.bounds import ShapeBounds, default_bounds
 from hypemarl.meshing.morphing.feasible import FeasibleMap, FeasibleShape
 from hypemarl.meshing.morphing.motion import follow, outline_of
 from hypemarl.meshing.morphing.parametrisation import Parametrisation
 from hypemarl.meshing.morphing.remesh import renewed
 from hypemarl.meshing.morphing.shape_space import ShapeSpace
-from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import on_root
 
 Bounds = Callable[[ShapeBounds], ShapeBounds]
@@ -55,7 +54,7 @@ class MovingMesh:
         tag: str = "obstacle",
     ) -> None:
         def make() -> FeasibleMap:
-            raw = generate(config) if config.file is None else read(config.file)
+            raw = load(config)
             side = round(np.sqrt(agents)) if kind == "free-form" else 0
             lattice = (side, agents // max(side, 1))
             parametrisation = Parametrisation(outline_of(raw, tag), kind, agents, lattice=lattice)

@@ -1,0 +1,82 @@
+"""MED meshes of Salome: groups of cells and facets are the tags.
+
+meshio fails where one type of element has no families, as Salome writes it.
+Source of the format: https://docs.salome-platform.org/latest/dev/MEDCoupling/developer/med-file.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypemarl.meshing.foreign import open_hdf5
+from hypemarl.meshing.groups import FileMesh, Group, with_domain
+
+SIMPLICES = {"PO1": 0, "SE2": 1, "TR3": 2, "TE4": 3}
+"""MED's geometrical type -> dimension, of straight simplices."""
+
+
+def read_med(path: Path) -> FileMesh:
+    """The simplices and groups of a MED file of one mesh. Local.
+
+    Raises:
+        ValueError: not a MED file, several meshes, or elements other than straight simplices.
+    """
+    with open_hdf5(path) as file:
+        if "ENS_MAA" not in file or len(file["ENS_MAA"]) != 1:
+            raise ValueError(
+                f"expected one mesh (ENS_MAA), got {sorted(file.get('ENS_MAA', []))}; write one"
+            )
+        (name, mesh), *_ = file["ENS_MAA"].items()
+        coordinates = int(mesh.attrs["ESP"])
+        if "NOE" not in mesh:  # one step of time in between
+            mesh = next(iter(mesh.values()))
+        points = mesh["NOE"]["COO"][()].reshape(coordinates, -1).T
+        return _build(points, mesh["MAI"], _families(file, name))
+
+
+def _families(file: Any, name: str) -> dict[int, list[str]]:
+    """Number of a family -> names of its groups."""
+    elements = file[f"FAS/{name}"].get("ELEME", {}) if f"FAS/{name}" in file else {}
+    families = {}
+    for family in elements.values():
+        names = family["GRO"]["NOM"][()] if "GRO" in family else []
+        families[int(family.attrs["NUM"])] = [
+            bytes(np.asarray(letters, dtype=np.uint8)).split(b"\0")[0].decode("utf-8", "replace")
+            for letters in names
+        ]
+    return families
+
+
+def _build(points: np.ndarray, types: Any, families: dict[int, list[str]]) -> FileMesh:
+    unknown = sorted(set(types) - set(SIMPLICES))
+    if unknown:
+        raise ValueError(
+            f"elements of type {', '.join(unknown)} are not supported; write straight "
+            f"(first-order) segments, triangles or tetrahedra"
+        )
+    tdim = max((SIMPLICES[kind] for kind in types), default=0)
+    if tdim == 0:
+        raise ValueError("the file holds no mesh (no segments, triangles or tetrahedra)")
+    rows, groups = {}, list[Group]()
+    for dim in (tdim, tdim - 1):
+        rows[dim] = np.empty((0, dim + 1), dtype=np.int64)
+        for kind in (kind for kind in types if SIMPLICES[kind] == dim):
+            rows[dim] = types[kind]["NOD"][()].astype(np.int64).reshape(dim + 1, -1).T - 1
+            if "FAM" in types[kind]:
+                groups += _groups(types[kind]["FAM"][()], families, dim, len(groups))
+    return with_domain(FileMesh(points, rows[tdim], rows[tdim - 1], groups))
+
+
+def _groups(of: np.ndarray, families: dict[int, list[str]], dim: int, before: int) -> list[Group]:
+    """Groups of the elements of one type; a family may stand for several."""
+    members: dict[str, list[np.ndarray]] = {}
+    for family in np.unique(of).tolist():
+        for name in families.get(family, []):
+            members.setdefault(name.strip(), []).append(np.flatnonzero(of == family))
+    return [
+        Group(name, dim, before + number, np.sort(np.concatenate(found)))
+        for number, (name, found) in enumerate(members.items(), start=1)
+    ]
