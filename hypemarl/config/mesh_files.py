@@ -12,7 +12,7 @@ from hypemarl.config.errors import ConfigError
 from hypemarl.config.schema import Config, EnvConfig
 
 HASH = "env.mesh.files_sha256"
-NAMES = ("file", "obstacle_file")
+NAMES = ("file", "facet_file", "obstacle_file")
 """Keys of ``env.mesh`` that name a file; in :func:`used` those that the mesh is made from."""
 
 
@@ -22,7 +22,8 @@ def used(env: EnvConfig) -> dict[str, Path]:
     if env.system == "external":
         return {}
     if mesh.file is not None:
-        return {"file": Path(mesh.file)}
+        named = {"file": mesh.file, "facet_file": mesh.facet_file}
+        return {name: Path(path) for name, path in named.items() if path is not None}
     if mesh.obstacle == "points" and mesh.obstacle_file is not None:
         return {"obstacle_file": Path(mesh.obstacle_file)}
     return {}
@@ -37,7 +38,7 @@ def content(env: EnvConfig) -> str | None:
     digests = []
     for name, path in used(env).items():
         try:
-            digests.append(files.content_hash(path))
+            digests += [files.content_hash(part) for part in _parts(path)]
         except OSError as error:
             raise ConfigError(
                 f"env.mesh.{name}: {path} cannot be read ({error.strerror}; the working folder is "
@@ -45,6 +46,12 @@ def content(env: EnvConfig) -> str | None:
                 f"{name}=FILE, for a run that is evaluated in its config.yaml"
             ) from error
     return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
+
+
+def _parts(path: Path) -> list[Path]:
+    """The file, and the arrays of an XDMF file where they stand in an HDF5 file beside it."""
+    arrays = path.with_suffix(".h5")
+    return [path, arrays] if path.suffix == ".xdmf" and arrays.is_file() else [path]
 
 
 def bind(config: Config) -> Config:
