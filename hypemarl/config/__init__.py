@@ -5,12 +5,13 @@ the defaults of :mod:`hypemarl.config.schema`; command-line overrides (``agent.g
 last. Unknown keys are fatal, and so are combinations that cannot work: :func:`load` names them.
 """
 
-from hypemarl.config.checks import ConfigError
+from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.loading import (
     choices,
     explain,
     from_dict,
     load,
+    load_file,
     scenario_of,
     scenarios,
     to_dict,
@@ -45,8 +46,10 @@ __all__ = [
     "explain",
     "from_dict",
     "load",
+    "load_file",
     "scenario_of",
     "scenarios",
+    "shown",
     "to_dict",
     "to_yaml",
     "yaml_value",

@@ -27,10 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-
 from hypemarl import config as configuration
-from hypemarl.config import Config
+from hypemarl.config import Config, ConfigError
 from hypemarl.training.checkpoint import write_atomically
 
 Metric = dict[str, Any]
@@ -89,10 +87,16 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
     def read_config(self) -> Config:
-        """The resolved configuration of the run. Raises :class:`RunError` where there is none."""
+        """The resolved configuration of the run. Raises :class:`RunError` where none loads."""
         if not self.config.is_file():
             raise RunError(f"{self.path} is no run folder: it has no config.yaml")
-        return configuration.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        try:
+            return configuration.load_file(self.config)
+        except ConfigError as error:
+            raise RunError(
+                f"{error}. Mend config.yaml, or train the run on with --resume and its settings, "
+                "which writes it anew"
+            ) from error
 
 
 class Recorder:
