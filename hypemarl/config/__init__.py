@@ -29,6 +29,7 @@ from hypemarl.config.schema import (
     TrainingConfig,
 )
 from hypemarl.config.shape import Displacement, ShapeConfig
+from hypemarl.config.sources import trusted
 
 __all__ = [
     "AgentConfig",
@@ -52,5 +53,6 @@ __all__ = [
     "shown",
     "to_dict",
     "to_yaml",
+    "trusted",
     "yaml_value",
 ]

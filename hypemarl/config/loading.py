@@ -252,9 +252,7 @@ def _convert_float(value: Any, name: str) -> float:
 
 
 def _unfit(name: str, expected: str, value: Any) -> ConfigError:
-    return ConfigError(
-        f"{name}: expected {expected}, got {shown(value)}", name.partition("[")[0]
-    )
+    return ConfigError(f"{name}: expected {expected}, got {shown(value)}", name.partition("[")[0])
 
 
 def _spell(hint: Any) -> str:

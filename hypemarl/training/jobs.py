@@ -18,6 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hypemarl.config import Config, to_yaml
+from hypemarl.config.sources import trust_flags
 from hypemarl.training.checkpoint import CheckpointError, check_config, load, write_atomically
 from hypemarl.training.loop import TrainingError, is_finished
 from hypemarl.training.records import RunFolder
@@ -38,12 +39,16 @@ class Job:
     run_dir: Path
 
     def command(self, flags: Sequence[str]) -> list[str]:
-        """The child's command line; the configuration stands in ``job.yaml`` of the run folder."""
+        """The child's command line; the configuration stands in ``job.yaml`` of the run folder.
+
+        The child trusts the external environment that this process trusts.
+        """
         file = self.run_dir / "job.yaml"
         text = to_yaml(self.config).encode()
         write_atomically(file, lambda stream: stream.write(text))
         program = [sys.executable, "-m", "hypemarl", "train", str(file)]
-        return [*program, "--run", str(self.run_dir), "--quiet", *flags]
+        trust = trust_flags(self.config.env.external)
+        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 
 def continue_flags(config: Config, run_dir: Path) -> list[str] | None:

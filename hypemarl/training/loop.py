@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypemarl import mpi
 from hypemarl.config import Config
+from hypemarl.config.sources import say_changed, stamped
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.groups import Groups
@@ -57,6 +59,9 @@ def train(
     folder = RunFolder(run_dir)
     stored: dict[str, Any] | None = None
     with mpi.one_fate(comm):
+        if config.env.system == "external":
+            external = mpi.on_root(comm, lambda: stamped(config.env.external))
+            config = replace(config, env=replace(config.env, external=external))
         split = Groups(comm, ranks_per_env)
         with mpi.raise_together(comm):
             if split.root:
@@ -85,6 +90,9 @@ def _open_run(
     if resume and folder.last.exists():
         stored = checkpoint.load(folder.last)
         checkpoint.check_config(folder.last, stored, config)
+        external = config.env.external
+        before = stored["config"]["env"].get("external", {}).get("sha256", "")
+        say_changed(external.source, before, external.sha256)
     elif resume and not folder.exists():
         raise CheckpointError(f"{folder.path}: nothing to resume; train without --resume first")
     folder.begin(config, resume=resume, overwrite=overwrite)

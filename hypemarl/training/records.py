@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from hypemarl import config as configuration
 from hypemarl.config import Config, ConfigError
 from hypemarl.training.checkpoint import write_atomically
