@@ -7,7 +7,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path, document = _read(source)
     settings, lines = document
+    overridden: set[str] = set()
     for override in overrides:
         name, equals, text = override.partition("=")
         where = f"override {shown(override)}"
@@ -39,8 +40,8 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         if name.strip() == "scenario":
             raise ConfigError("override 'scenario': a scenario is chosen by its name, not by --set")
         _put(settings, name.strip().split("."), read_text(text, where).content)
-        lines = {key: line for key, line in lines.items() if key != name.strip()}
-    return _located(settings, path, lines)
+        overridden.add(name.strip())
+    return _located(settings, path, lines, overridden)
 
 
 def load_file(path: str | Path) -> Config:
@@ -159,12 +160,19 @@ def _mapping(settings: Any, path: Path) -> dict[str, Any]:
     return settings
 
 
-def _located(settings: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Config:
+def _located(
+    settings: dict[str, Any],
+    path: Path,
+    lines: Mapping[str, int],
+    overridden: Collection[str] = (),
+) -> Config:
     """The configuration; an error about a key of the file says where it stands."""
     try:
         return from_dict(settings)
     except ConfigError as error:
         key = error.key or ""
+        if key in overridden:
+            raise
         while key and key not in lines:
             key = key.rpartition(".")[0]
         if not key:

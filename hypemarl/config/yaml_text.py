@@ -9,7 +9,7 @@ import yaml
 
 from hypemarl.config.errors import ConfigError, cut, shown
 
-LARGEST_BYTES = 1_000_000
+LARGEST_BYTES = 200_000
 LARGEST_EXPANSION = 100_000
 """Values that a text may stand for once its aliases (``*name``) are written out."""
 

@@ -178,7 +178,7 @@ def _where_searched(name: str, missing: str) -> str:
     """What else there is of a name near a missing module's."""
     above, _, last = missing.rpartition(".")
     try:
-        folders = importlib.import_module(above).__path__ if above else None
+        folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]
     except (AttributeError, ImportError):  # not a package
         folders = []
     near = get_close_matches(last, [m.name for m in pkgutil.iter_modules(folders)], 1)
