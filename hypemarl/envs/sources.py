@@ -266,12 +266,18 @@ def _options_inside(factory: Factory) -> list[str]:
         from hypemarl.envs.vmas_env import option_names
 
         return option_names(factory.args[0])
-    inner = getattr(inspect.unwrap(factory), "__closure__", None) or ()
-    for cell in inner:
-        raw = getattr(cell.cell_contents, "__globals__", {}).get("raw_env")
-        if isinstance(raw, type | types.FunctionType):
-            return [p.name for p in inspect.signature(raw).parameters.values()]
-    return []
+    made = _made_by(factory)
+    return list(inspect.signature(made).parameters) if made is not None else []
+
+
+def _made_by(function: Any, depth: int = 4) -> Any:
+    """The environment's class, or PettingZoo's customary ``raw_env``, that functions wrap."""
+    raw = getattr(function, "__globals__", {}).get("raw_env")
+    if isinstance(function, type) or raw is not None or depth == 0:
+        return function if isinstance(function, type) else raw
+    cells = getattr(function, "__closure__", None) or ()
+    inner = [cell.cell_contents for cell in cells if callable(cell.cell_contents)]
+    return next((made for f in inner if (made := _made_by(f, depth - 1)) is not None), None)
 
 
 def _wrong_option(text: str, name: str, known: Iterable[str]) -> str:

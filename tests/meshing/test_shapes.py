@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, build, exact_measures, gather, mesh_summary
-from hypemarl.meshing.shapes import TAGS, session
+from hypemarl.meshing.shapes import TAGS, generate, session
 
 INTERVAL = MeshConfig(shape="interval", element_size=0.1)
 SQUARE = MeshConfig(shape="square", element_size=0.1)
@@ -142,4 +142,4 @@ def test_gmsh_is_finalised_after_an_error() -> None:
 )
 def test_a_mesh_that_no_machine_holds_is_refused_at_once(wrong: MeshConfig) -> None:
     with pytest.raises(MeshError, match=r"about .*cells of this .* at most 1e\+08"):
-        shapes.generate(wrong)
+        generate(wrong)
