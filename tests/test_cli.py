@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hypemarl import cli, config
+from hypemarl.cli.errors import error_line
 from hypemarl.training import checkpoint
 from hypemarl.training.jobs import Job, continue_flags
 from hypemarl.training.records import RunFolder, read_metrics, read_trajectory
@@ -87,6 +88,40 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in out for name in config.scenarios())
     assert "hypemarl, marl, fups-id, nops" in out
     assert run(capsys, "list", "--keys").strip() == config.explain()
+
+
+def test_options_beside_a_set_of_the_same_key_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for given in (["--seeds", "3", "4"], ["--seed", "3"]):
+        out = run(capsys, "train", "density-1d", *given, "--set", "seed=9", status=2)
+        assert f"{given[0]} and --set seed=... exclude each other" in out
+
+
+def test_long_values_and_missing_packages_are_one_short_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for given in (["mesh", "x" * 5000], ["evaluate", "x" * 5000]):
+        out = run(capsys, *given, status=2)
+        assert "characters)" in out
+        assert len(out) < 600
+    with pytest.raises(SystemExit):
+        cli.main(["train", "density-1d", "--seed", "x" * 5000])
+    assert "x" * 300 not in capsys.readouterr().err
+    missing = ModuleNotFoundError("No module named 'vmas'", name="vmas")
+    assert error_line(missing).endswith("No module named 'vmas': pip install 'hypemarl[homes]'")
+    denied = PermissionError(13, "Permission denied", "runs/x")
+    assert error_line(denied) == "hypemarl: error: runs/x: Permission denied"
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    command = [sys.executable, "-m", "hypemarl", "list", "--keys"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
 
 
 def test_mesh_is_written_and_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

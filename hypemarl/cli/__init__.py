@@ -1,19 +1,25 @@
 """The ``hypemarl`` command. Handlers only parse, call the rooms and print; rank 0 alone prints.
 
 Exit status: 0 done, 1 a check failed, 2 bad input or an error, 3 every episode of a run failed,
-130 interrupted.
+130 interrupted, 141 nobody reads the output.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
+from hypemarl.cli.errors import error_line
 from hypemarl.cli.output import say, world_size
 from hypemarl.cli.parser import make_parser
+from hypemarl.cli.trust import named_sources
+from hypemarl.config import trusted
 from hypemarl.training.children import EXIT_INTERRUPTED, follow_parent
 
 __all__ = ["main", "make_parser"]
+
+_EXPECTED = (ValueError, RuntimeError, OSError, ImportError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,21 +31,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         mpi.world()
         mpi.install_excepthook()
-        return int(parsed.handler(parsed) or 0)
+        with trusted(*named_sources(parsed), everything=getattr(parsed, "trust", False)):
+            status = int(parsed.handler(parsed) or 0)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         say("hypemarl: interrupted", error=True)
         return EXIT_INTERRUPTED
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except BrokenPipeError:
+        return _no_reader()
+    except _EXPECTED as error:
         if parsed.debug:
             raise
-        return _fail(error)
+        return _fail(error_line(error))
 
 
-def _fail(error: Exception) -> int:
-    """One clean line for an error; errors from outside the package point to ``--debug``."""
-    own = type(error).__module__.partition(".")[0] == "hypemarl" or isinstance(error, OSError)
-    hint = "" if own else f" ({type(error).__name__}; --debug shows where)"
-    message = f"hypemarl: error: {str(error).strip() or type(error).__name__}{hint}"
+def _no_reader() -> int:
+    """End quietly where stdout was closed, as by ``hypemarl list --keys | head``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush goes there
+    return 141
+
+
+def _fail(message: str) -> int:
     if world_size() == 1:
         print(message, file=sys.stderr)
     else:

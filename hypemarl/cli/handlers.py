@@ -15,8 +15,10 @@ from typing import Any
 from hypemarl import config as configuration
 from hypemarl import experiments
 from hypemarl.cli.output import say, table_text, world_size, write_json
+from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
+from hypemarl.cli.trust import check_runs
 from hypemarl.cli.values import named_seeds
-from hypemarl.config import Config, ConfigError
+from hypemarl.config import ConfigError
 from hypemarl.training.children import EXIT_VAIN
 
 Arguments = argparse.Namespace
@@ -52,7 +54,7 @@ def do_mesh(given: Arguments) -> None:
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
     config = configuration.load(given.scenario, given.set)
-    _needs_pde(config, "mesh")
+    needs_pde(config, "mesh")
     # not by --set: the agents need not fit the shape
     mesh, found = dataclasses.replace(config.env.mesh, **changes), None
     if given.morph is not None:
@@ -95,9 +97,10 @@ def do_simulate(given: Arguments) -> int:
     from hypemarl import envs
     from hypemarl.training import evaluation
 
-    config = _load(given)
+    config = load_config(given)
     if given.output is not None:
-        _needs_pde(config, "simulate --output")
+        needs_pde(config, "simulate --output")
+    check_trust(config)
     env = envs.make(config.env)
     policies = evaluation.BASELINES | {"random": lambda env: evaluation.random(env, config.seed)}
     parameters = evaluation.fixed_set(env, 1, "held-out")
@@ -120,8 +123,8 @@ def do_optimum(given: Arguments) -> int:
     """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
     from hypemarl.experiments import optima
 
-    config = _load(given)
-    _needs_pde(config, "optimum")
+    config = load_config(given)
+    needs_pde(config, "optimum")
     size = given.held_out or config.training.held_out_size
     rows = optima.find_optima(
         config,
@@ -205,7 +208,7 @@ def do_map(given: Arguments) -> None:
         raise ConfigError("map is serial: start it without mpirun")
     runs = _expand(given.runs)
     for folder in map(RunFolder, runs):
-        _needs_pde(folder.read_config(), "map")
+        needs_pde(folder.read_config(), "map")
     found = generalisation.share_map(runs, Path(given.output), given.parameters, size=given.size)
     for run in map(str, runs):
         say(
@@ -221,6 +224,7 @@ def do_evaluate(given: Arguments) -> int:
     from hypemarl.training.table import columns, flat, summarise
 
     runs = _expand(given.runs)
+    check_runs(runs, given.env)
     summary.check_comparable(runs)
     rows = summary.evaluate_runs(runs, episodes=given.episodes)
     table = summarise(rows)
@@ -241,7 +245,9 @@ def do_diagnose(given: Arguments) -> None:
     """How the agents of runs share."""
     from hypemarl.training.diagnosis import diagnose_run
 
-    rows = [diagnose_run(run, episodes=given.episodes) for run in _expand(given.runs)]
+    runs = _expand(given.runs)
+    check_runs(runs, given.env)
+    rows = [diagnose_run(run, episodes=given.episodes) for run in runs]
     for row in rows:
         say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
     write_json(given.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
@@ -306,7 +312,7 @@ def do_demo(given: Arguments) -> None:
     if world_size() > 1:
         raise ConfigError("demo runs its processes itself: start it without mpirun")
     folder = Path(given.run)
-    jobs = demo.demo_jobs(folder, named_seeds(given) or [], _overrides(given))
+    jobs = demo.demo_jobs(folder, named_seeds(given) or [], overrides(given))
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {given.jobs} at a time")
     for run in demo.train_all(jobs, given.jobs, fresh=given.fresh, progress=not given.quiet):
@@ -316,37 +322,6 @@ def do_demo(given: Arguments) -> None:
     say(table_text(rows, columns(rows)))
     for path in demo.draw(folder, runs):
         say(f"written {path}")
-
-
-def _load(given: Arguments) -> Config:
-    scenario, source = given.scenario, getattr(given, "env", None)
-    if scenario is None:
-        if source is None:
-            raise ConfigError("name a scenario (hypemarl list), or an environment by --env SOURCE")
-        scenario = configuration.scenario_of(source)
-    return configuration.load(scenario, _overrides(given))
-
-
-def _needs_pde(config: Config, command: str) -> None:
-    if config.env.system == "external":
-        raise ConfigError(
-            f"{command} needs a PDE, with its mesh, fields or parameters; {config.scenario} is an "
-            f"external environment ({config.env.external.source or 'no source yet'})"
-        )
-
-
-def _overrides(given: Arguments) -> list[str]:
-    """``--set`` entries, after the options that are short for some of them."""
-    short = {
-        "env": "env.external.source",
-        "scheme": "agent.scheme",
-        "credit": "agent.credit",
-        "train": "training.method",
-        "seed": "seed",
-        "episodes": "training.episodes",
-    }
-    named = [(key, getattr(given, name, None)) for name, key in short.items()]
-    return [f"{key}={value}" for key, value in named if value is not None] + given.set
 
 
 def _expand(paths: Sequence[str]) -> list[Path]:

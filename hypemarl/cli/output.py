@@ -8,9 +8,11 @@ from typing import Any
 
 
 def world_size() -> int:
-    """Number of ranks that were started. Local."""
-    from hypemarl import mpi
-
+    """Number of ranks that were started; 1 where there is no mpi4py. Local."""
+    try:
+        from hypemarl import mpi
+    except ImportError:
+        return 1
     return int(mpi.MPI.COMM_WORLD.size)
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import hypemarl
 from hypemarl import config as configuration
 from hypemarl import experiments
 from hypemarl.cli import handlers, train
+from hypemarl.cli.errors import cut_words
+from hypemarl.cli.trust import add_trust
 from hypemarl.cli.values import integer, number
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As of the base, without the ends of long values."""
+        super().error(cut_words(message))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hypemarl",
         description="Many local agents control a parametric PDE; one hypernetwork makes them.",
         epilog="example: hypemarl train density-1d --set agent.gamma=0.95 --seed 1",
@@ -58,9 +66,11 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env",
         metavar="SOURCE",
-        help="an environment from elsewhere: pettingzoo:MODULE:FACTORY, vmas:SCENARIO or "
-        "mamujoco:ROBOT[:PARTITION]; without SCENARIO its own settings, or those of `external`",
+        help="an environment from elsewhere: pettingzoo:MODULE:FACTORY, "
+        "pettingzoo:FILE.py:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION]; without SCENARIO "
+        "its own settings, or those of `external`",
     )
+    add_trust(parser, env=False)
     _add_configuration(parser)
 
 
@@ -155,6 +165,7 @@ def _add_run_commands(commands: Any) -> None:
         commands, handlers.do_diagnose, text, "runs/hypemarl/seed0 --json diagnosis.json"
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
+    add_trust(parser)
     parser.add_argument("--episodes", type=integer(), default=4, help="run afresh (default 4)")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object per run")
 
@@ -206,6 +217,7 @@ def _add_optimum(commands: Any) -> None:
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
+    add_trust(parser)
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
@@ -246,6 +258,7 @@ def _add_check_commands(commands: Any) -> None:
     text = "default: what the experiment is about (docs/experiments.md)"
     parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help=text)
     _add_configuration(parser)
+    add_trust(parser)
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
     parser.add_argument(
         "--seeds", type=integer(0), nargs="+", default=[0, 1, 2], help="default: 0 1 2"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypemarl.cli.handlers import Arguments, _load, _overrides
 from hypemarl.cli.output import say, world_size
+from hypemarl.cli.settings import check_trust, folder_name, load_config, overrides
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import Config, ConfigError
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN
 
 if TYPE_CHECKING:
     from hypemarl.training.jobs import Job, Planned
+
+Arguments = argparse.Namespace
 
 
 def do_train(given: Arguments) -> int:
@@ -41,14 +44,15 @@ def _planned(given: Arguments) -> list[Planned]:
     from hypemarl.training.jobs import plan_jobs, stored_jobs
 
     seeds = named_seeds(given)
-    stored = given.resume and given.run is not None and given.scenario is None
-    if stored and given.env is None:
-        jobs = stored_jobs(Path(given.run), seeds, _overrides(given))
+    if given.resume and given.run is not None and given.scenario is None:
+        jobs = stored_jobs(Path(given.run), seeds, overrides(given))
     else:
-        base = _load(given)
+        base = load_config(given)
         seeds = seeds or [base.seed]
         configs = [dataclasses.replace(base, seed=seed) for seed in seeds]
         jobs = [_job(config, given.run, len(seeds)) for config in configs]
+    for job in jobs:
+        check_trust(job.config)
     return plan_jobs(jobs, resume=given.resume, overwrite=given.overwrite)
 
 
@@ -98,7 +102,7 @@ def _job(config: Config, run: str | None, count: int) -> Job:
     if run is None:
         what = config.scenario
         if what == "external":
-            what = config.env.external.source.replace(":", "-").replace("|", "-")
+            what = folder_name(config.env.external.source)
         path = Path("runs") / f"{what}-{config.agent.scheme}-{label(config)}-{seed}"
     else:
         path = Path(run) / seed if count > 1 else Path(run)

@@ -5,12 +5,13 @@ the defaults of :mod:`hypemarl.config.schema`; command-line overrides (``agent.g
 last. Unknown keys are fatal, and so are combinations that cannot work: :func:`load` names them.
 """
 
-from hypemarl.config.checks import ConfigError
+from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.loading import (
     choices,
     explain,
     from_dict,
     load,
+    load_file,
     override,
     scenario_of,
     scenarios,
@@ -29,6 +30,7 @@ from hypemarl.config.schema import (
     TrainingConfig,
 )
 from hypemarl.config.shape import Displacement, ShapeConfig
+from hypemarl.config.sources import trusted
 
 __all__ = [
     "AgentConfig",
@@ -46,10 +48,13 @@ __all__ = [
     "explain",
     "from_dict",
     "load",
+    "load_file",
     "override",
     "scenario_of",
     "scenarios",
+    "shown",
     "to_dict",
     "to_yaml",
+    "trusted",
     "yaml_value",
 ]

@@ -7,15 +7,18 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from hypemarl.config.checks import ConfigError, check_combinations
+from hypemarl.config.checks import check_combinations
+from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.schema import Config
+from hypemarl.config.yaml_text import Document, read_file, read_text
 
+LARGEST_INTEGER = 2**63 - 1  # of NumPy and torch
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 
 
@@ -26,23 +29,42 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     ``scenario: density-1d`` and then holds differences only. ``overrides`` are like
     ``agent.gamma=0.95``, the value in YAML. Rank-local. Raises :class:`ConfigError`.
     """
-    return _with_overrides(_read(source), overrides)
+    path, (settings, lines) = _read(source)
+    overridden = _apply(settings, overrides)
+    return _located(settings, path, lines, overridden)
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
     """``config`` with overrides as of :func:`load`. Rank-local. Raises :class:`ConfigError`."""
-    return _with_overrides(to_dict(config), overrides)
+    settings = to_dict(config)
+    _apply(settings, overrides)
+    return from_dict(settings)
 
 
-def _with_overrides(settings: dict[str, Any], overrides: Sequence[str]) -> Config:
+def _apply(settings: dict[str, Any], overrides: Sequence[str]) -> set[str]:
+    """Put overrides into ``settings``; returns their keys. Raises :class:`ConfigError`."""
+    overridden: set[str] = set()
     for entry in overrides:
         name, equals, text = entry.partition("=")
+        where = f"override {shown(entry)}"
         if not equals or not name.strip():
-            raise ConfigError(f"override {entry!r}: expected key=value, as in agent.gamma=0.95")
+            raise ConfigError(f"{where}: expected key=value, as in agent.gamma=0.95")
         if name.strip() == "scenario":
             raise ConfigError("override 'scenario': a scenario is chosen by its name, not by --set")
-        _put(settings, name.strip().split("."), _parse(text, f"override {entry!r}"))
-    return from_dict(settings)
+        _put(settings, name.strip().split("."), read_text(text, where).content)
+        overridden.add(name.strip())
+    return overridden
+
+
+def load_file(path: str | Path) -> Config:
+    """The configuration in a file that holds all of it, as a run's ``config.yaml``. Rank-local.
+
+    Raises:
+        ConfigError: names the file, the line where there is one, and what is wrong there.
+    """
+    path = Path(path)
+    settings, lines = read_file(path)
+    return _located(_mapping(settings, path), path, lines)
 
 
 def from_dict(settings: Mapping[str, Any]) -> Config:
@@ -75,7 +97,7 @@ def scenarios() -> list[str]:
 def scenario_of(source: str) -> str:
     """The scenario made for this ``env.external.source``, or the general one, ``external``."""
     for name in scenarios():
-        if _read(name).get("env", {}).get("external", {}).get("source") == source:
+        if _read(name)[1].content.get("env", {}).get("external", {}).get("source") == source:
             return name
     return "external"
 
@@ -111,33 +133,63 @@ def _keys(cls: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[
             yield prefix + item.name, item, hints[item.name]
 
 
-def _read(source: str | Path) -> dict[str, Any]:
-    if str(source) in scenarios():
-        path = SCENARIOS / f"{source}.yaml"
+def _read(source: str | Path) -> tuple[Path, Document]:
+    """The file of a scenario or of the user, its settings on top of their base, and its lines."""
+    name = str(source)
+    if name in scenarios():
+        path = SCENARIOS / f"{name}.yaml"
     else:
         path = Path(source)
-        if not path.is_file():
-            near = difflib.get_close_matches(str(source), scenarios(), 1)
+        if not _is_file(path):
+            near = difflib.get_close_matches(name, scenarios(), 1) if len(name) < 100 else []
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ConfigError(
-                f"no scenario or file {str(source)!r}{hint} Scenarios: {', '.join(scenarios())}"
+                f"no scenario or file {shown(name)}{hint} Scenarios: {', '.join(scenarios())}"
             )
-    settings = _parse(path.read_text(encoding="utf-8"), str(path)) or {}
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
+    document = read_file(path)
+    settings = _mapping(document.content, path)
     base = settings.get("scenario")
     if base is None or path.parent == SCENARIOS:
-        return settings
+        return path, document
     if base not in scenarios():
-        raise ConfigError(f"{path}: scenario {base!r} is none of {', '.join(scenarios())}")
-    return _merge(_read(base), settings)
+        raise ConfigError(
+            f"{path}:{document.lines['scenario']}: scenario {shown(base)} is none of "
+            f"{', '.join(scenarios())}"
+        )
+    return path, Document(_merge(_read(base)[1].content, settings), document.lines)
 
 
-def _parse(text: str, where: str) -> Any:
+def _is_file(path: Path) -> bool:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero character
+        return False
+
+
+def _mapping(settings: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
+    return settings
+
+
+def _located(
+    settings: dict[str, Any],
+    path: Path,
+    lines: Mapping[str, int],
+    overridden: Collection[str] = (),
+) -> Config:
+    """The configuration; an error about a key of the file says where it stands."""
+    try:
+        return from_dict(settings)
+    except ConfigError as error:
+        key = error.key or ""
+        if key in overridden:
+            raise
+        while key and key not in lines:
+            key = key.rpartition(".")[0]
+        if not key:
+            raise
+        raise ConfigError(f"{path}:{lines[key]}: {error}", error.key) from error
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,14 +212,15 @@ def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:
 
 def _build(cls: Any, settings: Any, prefix: str) -> Any:
     if not isinstance(settings, Mapping):
-        where = prefix.rstrip(".") or "configuration"
-        raise ConfigError(f"{where}: expected keys and values, got {settings!r}")
+        where = prefix.rstrip(".")
+        got = f"expected keys and values, got {shown(settings)}"
+        raise ConfigError(f"{where or 'configuration'}: {got}", where)
     items = {item.name: item for item in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for name, value in settings.items():
         if name not in items:
-            raise ConfigError(_unknown(prefix, str(name), list(items)))
+            raise ConfigError(_unknown(prefix, str(name), list(items)), f"{prefix}{name}")
         if dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{prefix}{name}.")
         else:
@@ -178,40 +231,48 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
 
 def _unknown(prefix: str, name: str, siblings: list[str]) -> str:
     known = [full for full, _, _ in _keys(Config)]
+    if len(name) > 100:  # no misspelling, and a slow search
+        return f"unknown key {shown(prefix + name)}; Keys here: {', '.join(siblings)}"
     near = [prefix + close for close in difflib.get_close_matches(name, siblings, 1)]
     near += [full for full in known if full.rsplit(".")[-1] == name]
     near += difflib.get_close_matches(prefix + name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown key {prefix + name!r}{hint} Keys here: {', '.join(siblings)}"
+    return f"unknown key {shown(prefix + name)}{hint} Keys here: {', '.join(siblings)}"
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in arguments:
-            raise ConfigError(f"{name}: expected one of {', '.join(arguments)}, got {value!r}")
+            raise _unfit(name, f"one of {', '.join(arguments)}", value)
         return value
     if origin is types.UnionType:
         return None if value is None else _convert(value, arguments[0], name)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{name}: expected a list, as in [1, 2], got {value!r}")
+            raise _unfit(name, "a list, as in [1, 2]", value)
         return tuple(_convert(entry, arguments[0], f"{name}[{i}]") for i, entry in enumerate(value))
     if hint is float and not isinstance(value, bool):
         return _convert_float(value, name)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{name}: expected {_spell(hint)}, got {value!r}")
+        raise _unfit(name, _spell(hint), value)
+    if hint is int and abs(value) > LARGEST_INTEGER:
+        raise _unfit(name, f"an integer of at most {LARGEST_INTEGER}", value)
     return value
 
 
 def _convert_float(value: Any, name: str) -> float:
     try:  # YAML 1.1 reads 1e-6 as text; it means a number here
         number = float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name}: expected a number, got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise _unfit(name, "a number", value) from None
     if not math.isfinite(number):
-        raise ConfigError(f"{name}: expected a finite number, got {value!r}")
+        raise _unfit(name, "a finite number", value)
     return number
+
+
+def _unfit(name: str, expected: str, value: Any) -> ConfigError:
+    return ConfigError(f"{name}: expected {expected}, got {shown(value)}", name.partition("[")[0])
 
 
 def _spell(hint: Any) -> str:
@@ -242,4 +303,4 @@ def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
             or (low is not None and not entry >= low)
             or (high is not None and not entry <= high)
         ):
-            raise ConfigError(f"{name}: expected a value{_range(item)}, got {entry!r}")
+            raise _unfit(name, f"a value{_range(item)}", entry)

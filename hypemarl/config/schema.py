@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import yaml
-
+from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.keys import key
 from hypemarl.config.shape import ShapeConfig
+from hypemarl.config.yaml_text import read_text
 
 System = Literal["density", "density-fluid", "flow", "shape", "external"]
 Shape = Literal[
@@ -132,18 +132,30 @@ class ExternalConfig:
     scaling_episodes: int = key(
         0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
     )
+    sha256: str = key(
+        "", "of the source's Python files when the run began; `train` fills it in (docs/homes.md)"
+    )
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The options by name. Raises ValueError where one is no ``name=value``."""
-        pairs = [option.partition("=") for option in self.options]
-        for name, equals, _ in pairs:
-            if not equals or not name.strip().isidentifier():
-                raise ValueError(f"expected name=value, as in n_agents=4, got {name + equals!r}")
-        try:
-            return {name.strip(): yaml.safe_load(text) for name, _, text in pairs}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{self.options}: not valid YAML: {error}") from error
+        """The options by name. Raises :class:`ConfigError` where one is no ``name=value``."""
+        found: dict[str, Any] = {}
+        for option in self.options:
+            name, equals, text = option.partition("=")
+            name = name.strip()
+            if not equals or not name.isidentifier():
+                raise ConfigError(
+                    f"env.external.options: expected name=value, as in n_agents=4, got "
+                    f"{shown(option)}",
+                    "env.external.options",
+                )
+            if name in found:
+                raise ConfigError(
+                    f"env.external.options: {shown(name)} stands there twice",
+                    "env.external.options",
+                )
+            found[name] = read_text(text, f"env.external.options: {shown(option)}").content
+        return found
 
 
 @dataclass(frozen=True)

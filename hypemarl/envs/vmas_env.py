@@ -5,12 +5,26 @@ VMAS computes in torch; numpy goes in and out here, so that nothing of torch is 
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import vmas
 from pettingzoo import ParallelEnv
+
+
+def scenario_names() -> list[str]:
+    """Names of VMAS's scenarios, those of MPE and for debugging included."""
+    return sorted({*vmas.scenarios, *vmas.mpe_scenarios, *vmas.debug_scenarios})
+
+
+def option_names(scenario: str) -> list[str]:
+    """Options that the scenario's file takes out of its ``kwargs``, in their order."""
+    file = next(Path(vmas.__path__[0], "scenarios").rglob(f"{scenario}.py"))
+    found = re.findall(r"kwargs\.(?:pop|get)\(\s*[\"'](\w+)", file.read_text(encoding="utf-8"))
+    return list(dict.fromkeys(found))
 
 
 class VmasEnv(ParallelEnv):

@@ -19,6 +19,9 @@ from hypemarl.config import MeshConfig
 from hypemarl.meshing import channel, obstacle_channel
 from hypemarl.meshing.raw import MeshError, RawMesh, add_tag, compact
 
+LARGEST_COUNT = 1e8
+"""Cells of a mesh; one of them takes about a kilobyte while it is made."""
+
 TAGS: dict[str, dict[str, tuple[int, int]]] = {
     "interval": {"domain": (1, 1), "left": (0, 2), "right": (0, 3)},
     "square": {
@@ -134,6 +137,7 @@ def generate(config: MeshConfig) -> RawMesh:
         MeshError: the numbers of the shape make no sense.
     """
     validate(config)
+    _check_count(config)
     with session() as model:
         curves = _entities(model, config)
         model.geo.synchronize()
@@ -141,6 +145,21 @@ def generate(config: MeshConfig) -> RawMesh:
             model.addPhysicalGroup(dim, curves[name], tag, name)
         model.mesh.generate(TAGS[config.shape]["domain"][0])
         return extract(model, config.shape)
+
+
+def _check_count(config: MeshConfig) -> None:
+    """Refuse a mesh that no machine holds, before gmsh tries."""
+    size, side = config.element_size, config.upper - config.lower
+    if config.shape == "interval":
+        cells = side / size
+    else:
+        lengths = (config.length, config.height) if config.shape in CHANNELS else (side, side)
+        cells = 2.0 * (lengths[0] / size) * (lengths[1] / size)
+    if cells > LARGEST_COUNT:
+        raise MeshError(
+            f"mesh.element_size={size:g} makes about {cells:.1g} cells of this {config.shape}, "
+            f"expected at most {LARGEST_COUNT:.0e}; take larger elements or a smaller domain"
+        )
 
 
 def _entities(model: Any, config: MeshConfig) -> dict[str, list[int]]:

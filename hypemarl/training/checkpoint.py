@@ -27,6 +27,7 @@ BEFORE_CHECKSUMS = 1
 FREE_KEYS = frozenset(
     {"description", "training.episodes", "training.device", "training.tensorboard"}
     | {"training.checkpoint_every", "training.held_out_size", "training.diagnose_every"}
+    | {"env.external.sha256"}  # a change of the source is said, see loop.train
 )
 
 OFF_POLICY_KEYS = frozenset(

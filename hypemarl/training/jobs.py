@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from hypemarl.config import Config, override, to_yaml
+from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, load
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN, Children, reason_of
@@ -39,11 +40,15 @@ class Job:
     run_dir: Path
 
     def command(self, flags: Sequence[str]) -> list[str]:
-        """The child's command line; the configuration stands in ``job.yaml`` of the run folder."""
+        """The child's command line; the configuration stands in ``job.yaml`` of the run folder.
+
+        The child trusts the external environment that this process trusts.
+        """
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [sys.executable, "-m", "hypemarl", "train", str(file)]
-        return [*program, "--run", str(self.run_dir), "--quiet", *flags]
+        trust = trust_flags(self.config.env.external)
+        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 
 Planned = tuple[Job, list[str]]  # with its flags

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypemarl import mpi
 from hypemarl.config import Config, mesh_files
+from hypemarl.config.sources import say_changed, stamped
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.groups import Groups
@@ -63,7 +65,7 @@ def train(
         with mpi.one_fate(comm):
             split = Groups(comm, ranks_per_env)
             closing.callback(split.close)
-            bound = mpi.on_root(comm, lambda: mesh_files.bind(config))
+            bound = mpi.on_root(comm, lambda: _bound(config))
             with mpi.raise_together(comm):
                 if split.root:
                     closing.callback(_claim(folder, resume, overwrite))
@@ -81,6 +83,14 @@ def train(
             limit = torch_threads(config.training.threads) if trainer.acts else nullcontext()
             with deferred_interrupt(split.root) as interrupted, limit:
                 return trainer.run(interrupted, progress=progress)
+
+
+def _bound(config: Config) -> Config:
+    """``config`` with the hashes of the files that it names: meshes, someone's environment."""
+    config = mesh_files.bind(config)
+    if config.env.system != "external":
+        return config
+    return replace(config, env=replace(config.env, external=stamped(config.env.external)))
 
 
 def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], None]:
@@ -107,6 +117,9 @@ def _stored(folder: RunFolder, config: Config) -> dict[str, Any] | None:
         return None
     stored = checkpoint.load(folder.last)
     checkpoint.check_config(folder.last, stored, config)
+    external = config.env.external
+    before = stored["config"]["env"].get("external", {}).get("sha256", "")
+    say_changed(external.source, before, external.sha256)
     trained = checkpoint.entry(folder.last, stored, "progress", "episode")
     if trained > config.training.episodes:
         raise CheckpointError(

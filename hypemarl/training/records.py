@@ -30,11 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from hypemarl import config as configuration
 from hypemarl import files
-from hypemarl.config import Config
+from hypemarl.config import Config, ConfigError
 from hypemarl.mpi import note
 from hypemarl.training import metrics, record_copy
 from hypemarl.training.metrics import Gap, Metric, RunError
@@ -120,10 +119,16 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
     def read_config(self) -> Config:
-        """The resolved configuration of the run. Raises :class:`RunError` where there is none."""
+        """The resolved configuration of the run. Raises :class:`RunError` where none loads."""
         if not self.config.is_file():
             raise RunError(f"{self.path} is no run folder: it has no config.yaml")
-        config = configuration.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        try:
+            config = configuration.load_file(self.config)
+        except ConfigError as error:
+            raise RunError(
+                f"{error}. Mend config.yaml, or train the run on with --resume and its settings, "
+                "which writes it anew"
+            ) from error
         kept = record_copy.read(self.copy)
         if kept is not None and kept.config != self.config.read_bytes():
             note(f"{self.config} was changed since the last checkpoint; it is taken as it is now")

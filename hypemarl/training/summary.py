@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,17 @@ def check_comparable(run_dirs: Sequence[str | Path]) -> None:
     first = RunFolder(run_dirs[0]).read_config()
     for run_dir in run_dirs[1:]:
         other = RunFolder(run_dir).read_config()
-        if _problem(other) != _problem(first):
+        if _problem(_unstamped(other)) != _problem(_unstamped(first)):
             raise ConfigError(
                 f"{run_dir} and {run_dirs[0]} differ in env or training.held_out_size, so that "
                 "their costs cannot stand in one table; evaluate them apart"
             )
+
+
+def _unstamped(config: Config) -> Config:
+    """Without the SHA-256 of an external environment, whose change is said when it is opened."""
+    external = replace(config.env.external, sha256="")
+    return replace(config, env=replace(config.env, external=external))
 
 
 def _problem(config: Config) -> dict[str, Any]:

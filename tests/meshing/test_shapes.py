@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, build, exact_measures, gather, mesh_summary
-from hypemarl.meshing.shapes import TAGS, session
+from hypemarl.meshing.shapes import TAGS, generate, session
 
 INTERVAL = MeshConfig(shape="interval", element_size=0.1)
 SQUARE = MeshConfig(shape="square", element_size=0.1)
@@ -130,3 +130,16 @@ def test_gmsh_is_finalised_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="inside"), session():
         raise RuntimeError("inside")
     assert not gmsh.isInitialized()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        MeshConfig(shape="interval", upper=1e9, element_size=0.01),
+        MeshConfig(shape="square", element_size=1e-9),
+        MeshConfig(shape="channel-with-disc", length=1e9),
+    ],
+)
+def test_a_mesh_that_no_machine_holds_is_refused_at_once(wrong: MeshConfig) -> None:
+    with pytest.raises(MeshError, match=r"about .*cells of this .* at most 1e\+08"):
+        generate(wrong)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import point_agents
 import pytest
 from point_agents import best_return
 
 from hypemarl import cli
-from hypemarl.config import Config, load
+from hypemarl.config import Config, load, trusted
 from hypemarl.training import evaluation, loop, summary
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.records import RunFolder, read_metrics
@@ -51,13 +54,24 @@ def command(*arguments: str) -> int:
     return cli.main(list(arguments))
 
 
+@pytest.fixture(autouse=True)
+def _trust(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As if every command named the points; the command line itself is left to say so."""
+    if "command_line" in request.node.name:
+        yield
+    else:
+        with trusted(SOURCE):
+            yield
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """HypeMARL and MARL, trained on the points."""
     folder = tmp_path_factory.mktemp("points")
     for scheme in ("hypemarl", "marl"):
         config = configured(agent_scheme=scheme)
-        loop.train(config, folder / scheme, progress=False)
+        with trusted(SOURCE):
+            loop.train(config, folder / scheme, progress=False)
     return folder
 
 
@@ -126,7 +140,7 @@ def test_from_the_command_line(
     assert read_metrics(run)[-1]["episode"] == 30
     capsys.readouterr()
 
-    assert command("evaluate", str(run), "--json", "out.json") == 0
+    assert command("evaluate", str(run), "--json", "out.json", "--env", SOURCE) == 0
     text = capsys.readouterr().out
     heading = text.splitlines()[1]
     assert "return" in heading
@@ -137,7 +151,7 @@ def test_from_the_command_line(
 
     assert command("simulate", "--env", SOURCE, "--policy", "random") == 0
     assert "cost J" in capsys.readouterr().out
-    assert command("compare", str(run)) == 0
+    assert command("compare", str(run), "--trust") == 0
     capsys.readouterr()
     for refused in (
         ["render", str(run)],
@@ -152,6 +166,61 @@ def test_from_the_command_line(
     assert "needs env.system=external" in capsys.readouterr().err
     assert command("train") != 0
     assert "name a scenario" in capsys.readouterr().err
+
+
+def test_a_change_of_the_source_is_said_and_not_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path("changing_points.py")
+    text = "from point_agents import PointAgents\n\n\nclass Mine(PointAgents):\n    pass\n"
+    own.write_text(text)
+    names = {"training_random_episodes": 2, "training_validation_every": 0}
+    given = [e for pair in settings(training_episodes=4, **names) for e in ("--set", pair)]
+    train = ["train", "--env", f"pettingzoo:{own}:Mine", *given, "--quiet", "--run", "run"]
+    assert command(*train) == 0
+    stored = RunFolder("run").read_config().env.external
+    assert stored.source == f"pettingzoo:{tmp_path / own}:Mine"
+    assert stored.sha256 == hashlib.sha256(hashlib.sha256(text.encode()).digest()).hexdigest()
+    monkeypatch.chdir(tmp_path / "run")
+    named = ["--env", f"pettingzoo:../{own}:Mine"]
+    assert command("evaluate", ".", "--episodes", "2") == 2
+    refusal = capsys.readouterr().err
+    assert "config.yaml: the configuration names" in refusal
+    assert "nothing of it was run" in refusal
+    assert command("evaluate", ".", "--episodes", "2", *named) == 0
+    assert "note" not in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    own.write_text(text + "# changed\n")
+    for again in (["evaluate", "run", "--trust", "--episodes", "2"], [*train, "--resume"]):
+        assert command(*again) == 0
+        assert "changed since the run began" in capsys.readouterr().err, again
+    moved = own.rename("moved_points.py")
+    named = ["--env", f"pettingzoo:{moved}:Mine"]
+    assert command("evaluate", "run", "--episodes", "2", *named) == 0
+    assert command("evaluate", "run", "--episodes", "2", "--env", SOURCE) == 2
+    assert "nothing of it was run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_children_of_jobs_trust_what_the_command_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_points.py").write_text(Path(point_agents.__file__).read_text())
+    file = Path("mine.yaml")
+    file.write_text(
+        "scenario: external\nenv: {external: {source: 'pettingzoo:own_points:Placed'}}\n"
+    )
+    names = {"training_random_episodes": 2, "training_validation_every": 0}
+    given = [e for pair in settings(training_episodes=4, **names) for e in ("--set", pair)]
+    seeds = ["--seeds", "1", "2", "--jobs", "2", "--quiet"]
+    assert command("train", str(file), *given, *seeds, "--run", "runs") == 2
+    assert "say --env 'pettingzoo:own_points:Placed' or --trust" in capsys.readouterr().err
+    assert not Path("runs").exists()
+    for run, trust in (("named", ["--env", "pettingzoo:own_points:Placed"]), ("all", ["--trust"])):
+        assert command("train", str(file), *given, *seeds, "--run", run, *trust) == 0
+        assert read_metrics(Path(run) / "seed2")[-1]["episode"] == 4
 
 
 def test_fixed_sets_of_plants_are_those_of_their_box() -> None:

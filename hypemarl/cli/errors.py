@@ -1,0 +1,41 @@
+"""Errors of commands as one line each."""
+
+from __future__ import annotations
+
+import re
+
+from hypemarl.config.errors import cut
+
+_EXTRAS = {
+    **dict.fromkeys(("basix", "dolfinx", "ffcx", "gmsh", "mpi4py", "petsc4py", "ufl"), "fem"),
+    **dict.fromkeys(("gymnasium_robotics", "mpe2", "mujoco", "vmas"), "homes"),
+}
+_LONG_WORD = re.compile(r"\S{250,}")
+_LONGEST_MESSAGE = 4000
+
+
+def error_line(error: BaseException) -> str:
+    """What a user is told of ``error``; errors from outside the package point to ``--debug``."""
+    if isinstance(error, MemoryError):
+        text = "the memory of this machine does not suffice; take a coarser mesh or fewer agents"
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, ModuleNotFoundError) and _extra(error):
+        text = f"{error}: pip install 'hypemarl[{_extra(error)}]'"
+    else:
+        own = type(error).__module__.partition(".")[0] == "hypemarl" or isinstance(error, OSError)
+        hint = "" if own else f" ({type(error).__name__}; --debug shows where)"
+        text = f"{str(error).strip() or type(error).__name__}{hint}"
+    return f"hypemarl: error: {cut_words(text)}"
+
+
+def cut_words(text: str) -> str:
+    """``text`` with the ends of very long words left out, and not longer than a page."""
+    text = _LONG_WORD.sub(lambda word: cut(word[0]), text)
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    return f"{text[:_LONGEST_MESSAGE]}... ({len(text)} characters)"
+
+
+def _extra(error: ModuleNotFoundError) -> str | None:
+    return _EXTRAS.get((error.name or "").partition(".")[0])

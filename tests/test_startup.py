@@ -1,0 +1,66 @@
+"""What the first import of hypemarl sets up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hypemarl import startup
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        check=False,
+    )
+
+
+def test_petsc_ahead_of_torch_is_refused_with_what_to_do() -> None:
+    bad = "from mpi4py import MPI; import dolfinx.fem.petsc; import hypemarl.agents"
+    done = python(f"import dolfinx_solver\n{bad}" if _is_wheel() else bad)
+    assert done.returncode == 1
+    assert "put `import torch` ahead of it" in done.stderr
+
+
+def test_an_unwritable_cache_falls_back_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(startup.tempfile, "tempdir", str(tmp_path))
+    for rank, said in (("0", True), ("1", False)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
+        monkeypatch.setenv("PMI_RANK", rank)
+        startup.use_writable_cache()
+        folder = Path(os.environ["XDG_CACHE_HOME"])
+        assert folder.parent == tmp_path
+        assert folder.stat().st_mode & 0o077 == 0
+        assert ("set XDG_CACHE_HOME to a folder that stays" in capsys.readouterr().err) == said
+    startup.use_writable_cache()  # it is writable now
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_of_someone_else_takes_no_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"hypemarl-cache-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr(startup.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    startup.use_writable_cache()
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / "file")
+    assert "that you may write" in capsys.readouterr().err
+
+
+def _is_wheel() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("dolfinx_solver") is not None
