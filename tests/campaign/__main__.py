@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from . import crafted, damage, disk, episodes, hostile, kills, plan, report, tiny, trials, trees
-from .plan import FULL, QUICK, Scale, Task
+from . import crafted, damage, disk, episodes, hostile, kills, plan, report, tiny, trees, trials
+from .plan import FULL, QUICK, SHORT, SHORT_KINDS, Scale, Task
 from .report import Result
 from .tiny import Work
 
@@ -38,10 +38,11 @@ def main() -> int:
     if not Path("/proc/self/task").is_dir():
         print("the campaign needs /proc (Linux): it finds orphans there", file=sys.stderr)
         return 2
-    began, kinds = time.monotonic(), given.only or list(KINDS)
+    began = time.monotonic()
+    kinds = given.only or list(SHORT_KINDS if given.short else KINDS)
     folder = Path(given.work or tempfile.mkdtemp(prefix="hypemarl-campaign-")).resolve()
     work = Work(folder / "campaign")
-    scale = QUICK if given.quick else FULL
+    scale = SHORT if given.short else QUICK if given.quick else FULL
     try:
         results = _campaign(work, scale, given.seed, kinds)
     finally:
@@ -54,6 +55,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few trials of each kind")
+    parser.add_argument("--short", action="store_true", help="what `make test` runs, in seconds")
     parser.add_argument("--only", nargs="+", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     parser.add_argument("--write", action="store_true", help=f"put the figures into {REPORT}")
@@ -65,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
 def _campaign(work: Work, scale: Scale, seed: int, kinds: list[str]) -> list[Result]:
     tiny.write_configurations(work)
     os.environ["OMP_NUM_THREADS"] = "1"
-    tiny.warm(work)
-    _prepare(work, kinds)
+    tiny.warm(work, scale.methods, scale.cached)
+    _prepare(work, scale, kinds)
     tasks = list(_tasks(work, scale, seed, kinds))
     print(f"{len(tasks)} tasks, {plan.PARALLEL} at a time", file=sys.stderr)
 
@@ -79,16 +81,16 @@ def _campaign(work: Work, scale: Scale, seed: int, kinds: list[str]) -> list[Res
     return plan.run_all(work, tasks, say)
 
 
-def _prepare(work: Work, kinds: list[str]) -> None:
+def _prepare(work: Work, scale: Scale, kinds: list[str]) -> None:
     """References, each in the pool; a reference that fails ends the campaign."""
-    calls = [partial(tiny.make_reference, work, name) for name in tiny.METHODS]
-    later = [partial(tiny.make_reference, work, name) for name in ("evaluate", "optimum")]
-    later += [partial(tiny.make_reference, work, "developed")]
+    calls = [partial(tiny.make_reference, work, name) for name in scale.methods]
+    later = [partial(tiny.make_reference, work, name) for name in scale.cached]
     if "trees" in kinds:
         calls.append(partial(trees.jobs_reference, work))
         for groups in (False, True):
             calls.append(partial(trees.ranks_reference, work, groups=groups))
-    later += [partial(KINDS[kind].prepare, work) for kind in kinds if hasattr(KINDS[kind], "prepare")]
+    modules = [KINDS[kind] for kind in kinds]
+    later += [partial(module.prepare, work) for module in modules if hasattr(module, "prepare")]
     for group in (calls, later):
         with plan.pool() as workers:
             problems = [future.result() for future in [workers.submit(call) for call in group]]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from . import tiny, trials, trees
+from . import tiny, trees, trials
 from .plan import Scale, Task
 from .report import Result
 from .tiny import Work
@@ -135,7 +135,12 @@ def cases() -> Iterator[tuple[str, str | None, Craft, list[list[str]]]]:
     render = [["render", "out", "--no-film"]]
     yield "npz", "developed", partial(_npz, "out/trajectory.npz"), render
     yield "npz-flow", "developed", partial(_npz, "cache"), [["simulate", "flow.yaml"]]
-    yield "npz-optimum", "optimum", partial(_npz, "cache/optima"), [["optimum", "tiny.yaml"]]
+    yield (
+        "npz-optimum",
+        "optimum",
+        partial(_npz, "cache/optima"),
+        [["optimum", "tiny.yaml", "--quiet"]],
+    )
     for tag, body in TAGS.items():
         for place in ("run/config.yaml", "scenario.yaml"):
             use = [tiny.EVALUATE] if place.startswith("run") else [["simulate", "scenario.yaml"]]
@@ -155,7 +160,9 @@ def cases() -> Iterator[tuple[str, str | None, Craft, list[list[str]]]]:
 
 def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
     """Each crafted file with each command that reads it."""
-    for name, like, craft, commands in cases():
+    there = {None, *scale.methods, *scale.cached}
+    possible = [case for case in cases() if case[1] in there]
+    for name, like, craft, commands in possible[:: scale.crafted]:
         for number, arguments in enumerate(commands):
             call = partial(opened, like=like, craft=craft, arguments=arguments)
             yield Task(KIND, f"{name}-{number}", call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,12 +63,13 @@ def _do(arguments: list[str], folder: Path) -> str:
 
 def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
     """Batches for loaders, single files for commands."""
-    for file in LOADED:
+    there = {*scale.methods, *scale.cached, "meshed"}
+    for file in (file for file, (reference, _) in LOADED.items() if reference in there):
         for k in range(0, scale.flips, BATCH):
             count, seed = min(BATCH, scale.flips - k), rng.random()
             call = partial(loaded, file=file, count=count, seed=seed)
             yield Task("damaged file, loaded", f"load-{Path(file).name}-{k}", call)
-    for file in READ:
+    for file in (file for file, (reference, _) in READ.items() if reference in there):
         for k in range(scale.damaged):
             call = partial(read_by_command, file=file, seed=rng.random())
             name = f"{READ[file][1]}-{file.replace('/', '-')}-{k}"

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from . import content, kills, tiny, trials, trees
+from . import content, kills, tiny, trees, trials
 from .plan import Scale, Task
 from .report import Result
 from .tiny import Work
 
+CACHES = ("HOME", "XDG_CACHE_HOME", "HYPEMARL_CACHE")
 NOWHERE = "/dev/null/nowhere"  # no one can make a folder there, root neither
 
 
@@ -33,7 +34,7 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
         yield Task("vanished folder", f"vanish-{k}", partial(vanished, share=rng.random()))
     for verb in ("train", "evaluate", "resume", "simulate", "optimum"):
         yield Task("read-only folder", f"read-only-{verb}", partial(read_only, verb=verb))
-    for name in ("HOME", "XDG_CACHE_HOME", "HYPEMARL_CACHE"):
+    for name in CACHES:
         for verb in ("train", "optimum", "simulate"):
             call = partial(no_cache, variable=name, verb=verb)
             yield Task("no place for caches", f"no-{name}-{verb}", call)
@@ -72,16 +73,12 @@ def full(work: Work, trial: str, *, size: int) -> Result:
         return _go_on(kind, work, trial, folder, first)
 
 
-def _go_on(
-    kind: str, work: Work, trial: str, folder: Path, first: trials.Outcome
-) -> Result:
+def _go_on(kind: str, work: Work, trial: str, folder: Path, first: trials.Outcome) -> Result:
     if first.status == 0:
         return kills.judge(kind, trial, [first], lambda: kills.compare(work, "td3", folder))
     run = partial(trials.command, folder=folder)
     after = kills.resume(run, tiny.train_arguments(work, "td3"), folder)
-    return kills.judge(
-        kind, trial, [first, after], lambda: kills.compare(work, "td3", folder)
-    )
+    return kills.judge(kind, trial, [first, after], lambda: kills.compare(work, "td3", folder))
 
 
 def cannot_grow(work: Work, trial: str, *, limit: int) -> Result:
@@ -167,4 +164,6 @@ def no_cache(work: Work, trial: str, *, variable: str, verb: str) -> Result:
     command = [*trees.HYPEMARL, *_arguments(work, verb)]
     outcome = trials.process(command, folder, environment=environment)
     verdict = outcome.verdict() or ("refused" if outcome.status else "did without")
+    if verdict == "refused" and not any(name in outcome.text for name in CACHES):
+        verdict = "unclear"  # it has to say which variable to set
     return Result("no place for caches", trial, verdict, outcome.brief())

@@ -95,12 +95,15 @@ def mutated_configuration(rng: random.Random) -> tuple[bytes, str, bool]:
     for _ in range(rng.choice((1, 1, 2, 3))):
         place = rng.choice(list(_places(settings)))
         value = rng.choice(VALUES)
-        how = rng.choice(("value", "value", "value", "value", "key", "gone", "section"))
+        how = rng.choice((*["scale"] * 5, *["value"] * 5, "key", "gone", "section"))
         holder = settings
         for name in place[:-1]:
             holder = holder[name]
         old = holder[place[-1]]
-        if how == "value":
+        if how == "scale" and isinstance(old, int | float):
+            # sound by its form: what it means is what is tried
+            value = type(old)(old * rng.choice((0.5, 2, 3, -1, 10)))
+        if how in ("value", "scale"):
             holder[place[-1]] = value
             greedy |= _greedy(value)
         elif how == "section":
@@ -202,7 +205,7 @@ def mutated_mesh(raw: bytes, rng: random.Random) -> tuple[str, bytes]:
 
 
 def mesh_fault(path: Path) -> str | None:
-    """What is wrong with accepted triangles: numbers, empty cells, or cells that are turned over."""
+    """What is wrong with accepted triangles: numbers, empty cells, or cells turned over."""
     import meshio
 
     read = meshio.read(path)

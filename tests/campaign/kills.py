@@ -17,16 +17,14 @@ from .report import Result
 from .tiny import Work
 from .trials import Outcome
 
-CACHED = {"evaluate": tiny.EVALUATE, "optimum": None, "developed": None}
-
 
 def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
     """Kills of every algorithm and of commands that write caches, in one process."""
-    for name in (*tiny.METHODS, *CACHED):
+    for name in (*scale.methods, *scale.cached):
         points = boundary_sample(work.boundaries(name), scale.points, rng)
         for at in points:
             yield Task("kill at a write", f"{name}-at-{at}", partial(injected, name=name, at=at))
-    for name in (*tiny.METHODS, *CACHED):
+    for name in (*scale.methods, *scale.cached):
         for k in range(scale.moments):
             share, number = rng.random(), rng.choice((9, 9, 9, 15, 2))
             call = partial(at_random, name=name, share=share, number=number)
@@ -83,20 +81,16 @@ def _arguments(work: Work, name: str) -> list[str]:
     return tiny.train_arguments(work, name)
 
 
-def _go_on(
-    kind: str, work: Work, trial: str, name: str, folder: Path, killed: Outcome
-) -> Result:
+def _go_on(kind: str, work: Work, trial: str, name: str, folder: Path, killed: Outcome) -> Result:
     """The same command again, with --resume where it trains; then compare."""
-    if name in CACHED:
+    if name not in tiny.METHODS:
         after = trials.command(_arguments(work, name), folder)
     else:
         after = resume(partial(trials.command, folder=folder), _arguments(work, name), folder)
     return judge(kind, trial, [killed, after], lambda: compare(work, name, folder))
 
 
-def resume(
-    run: Callable[[list[str]], Outcome], arguments: list[str], folder: Path
-) -> Outcome:
+def resume(run: Callable[[list[str]], Outcome], arguments: list[str], folder: Path) -> Outcome:
     """Go on with a run; where nothing had been written, a refusal is sound and it starts anew."""
     begun = any(folder.rglob("last.pt"))
     after = run([*arguments, "--resume"])

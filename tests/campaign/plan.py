@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
 from . import trials
 from .report import Result
-from .tiny import Work
+from .tiny import METHODS, Work
 
 PARALLEL = 2
 
@@ -30,10 +30,15 @@ class Scale:
     disks: int
     cheap_episodes: int
     flow_episodes: int
+    crafted: int = 1  # every so many of the crafted files
+    methods: tuple[str, ...] = METHODS
+    cached: tuple[str, ...] = ("evaluate", "optimum", "developed")  # commands that write caches
 
 
 FULL = Scale(20, 5, 9, 200, 16, 600, 120, 8, 200, 60)
 QUICK = Scale(3, 1, 2, 20, 2, 24, 12, 2, 40, 4)
+SHORT = Scale(3, 0, 0, 16, 1, 8, 6, 0, 0, 0, 9, ("td3",), ("evaluate",))
+SHORT_KINDS = ("kills", "damage", "hostile", "crafted")
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,3 @@ def _run(work: Work, task: Task) -> list[Result]:
     results = found if isinstance(found, list) else [found]
     share = (time.monotonic() - began) / max(1, len(results))
     return [replace(result, seconds=share) for result in results]
-
-
-def submit(workers: ProcessPoolExecutor, call: Callable[..., str], *given: Any) -> Future[str]:
-    """One preparation in the pool."""
-    return workers.submit(call, *given)

@@ -47,9 +47,7 @@ class Tally:
 
     def row(self) -> list[str]:
         """Cells of the table."""
-        sound = [
-            f"{name} {n}" for name, n in sorted(self.verdicts.items()) if name not in FAULTS
-        ]
+        sound = [f"{name} {n}" for name, n in sorted(self.verdicts.items()) if name not in FAULTS]
         faults = [str(self.verdicts[name]) for name in FAULTS]
         return [self.kind, str(self.tried), ", ".join(sound), *faults, f"{self.seconds:.0f}"]
 

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -148,7 +149,7 @@ def write_configurations(work: Work) -> None:
     work.flow.write_text(yaml.safe_dump(FLOW), encoding="utf-8")
 
 
-def warm(work: Work) -> None:
+def warm(work: Work, methods: Sequence[str], cached: Sequence[str]) -> None:
     """Import, compile and load once what every fork then has."""
     from hypemarl.cli import main
 
@@ -160,12 +161,14 @@ def warm(work: Work) -> None:
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            for method in METHODS:
+            for method in methods:
                 run = ["--train", method, "--run", method, "--quiet"]
                 status = main(["train", str(work.density), *run])
                 if status:
                     break
-            status = status or main(["evaluate", "td3"]) or main(["simulate", str(work.flow)])
+            status = status or main(["evaluate", "td3"])
+            if "developed" in cached:
+                status = status or main(["simulate", str(work.flow)])
     finally:
         os.chdir(before)
     if status:

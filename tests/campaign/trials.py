@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import os
 import re
 import signal
@@ -23,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOG = "trial.log"
+PATIENCE = float(os.environ.get("HYPEMARL_CAMPAIGN_PATIENCE", "1"))  # above 1 on a busy machine
 LIMIT = 120.0  # seconds until a trial counts as a hang; on an idle machine most take one
-GRACE = 8.0  # seconds in which descendants of a trial may end after it
+GRACE = 10.0  # seconds in which descendants of a trial may end after it
 LONGEST_LINE = 1500  # an error that is longer echoes what nobody reads
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _LAUNCHER = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", "SLURM_")
@@ -155,15 +155,15 @@ def _inside(work: Callable[[], int], folder: Path, log: int) -> None:
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
+            first = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if first else signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115  as long as the process lives
-        sys.stdout, sys.stderr = (
-            io.TextIOWrapper(open(number, "wb", 0, closefd=False), write_through=True)
-            for number in (1, 2)
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(number, mode, closefd=False) for number, mode in enumerate(("r", "w", "w"))
         )
+        sys.stderr.reconfigure(line_buffering=True, write_through=True)
         os.chdir(folder)
         os.environ["HYPEMARL_CACHE"] = str(folder / "cache")
         status = work()
@@ -188,7 +188,7 @@ def _watch(pid: int, log: Path, strike: Strike | None, limit: float) -> Outcome:
         if strike is not None and elapsed >= strike[0]:
             strike[1](pid)
             strike = None
-        if elapsed > limit:
+        if elapsed > limit * PATIENCE:
             hung = True
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
@@ -200,7 +200,7 @@ def _watch(pid: int, log: Path, strike: Strike | None, limit: float) -> Outcome:
 
 def _clear_descendants() -> int:
     """Wait for what a trial left, kill what stays; returns how many stayed."""
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + GRACE * PATIENCE
     while (left := list(descendants(os.getpid()))) and time.monotonic() < end:
         _reap()
         time.sleep(0.02)

@@ -25,44 +25,40 @@ def arm(folder: str, at: int, log: str = "") -> None:
 
     ``log``: file that gets a line for each boundary, with its operation and file.
     """
-    root, count = os.path.realpath(folder), 0
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if log else None
+    counter = _Counter(folder, at, log)
+    os.fsync, os.fdatasync = counter.wrap(os.fsync), counter.wrap(os.fdatasync)
+    sys.addaudithook(counter.hear)
 
-    def reached(operation: str, path: str) -> None:
-        nonlocal count
-        count += 1
-        if stream is not None:
-            os.write(stream, f"{operation} {os.path.relpath(path, root)}\n".encode())
-        if count == at:
+
+class _Counter:
+    """Counts boundaries under a folder."""
+
+    def __init__(self, folder: str, at: int, log: str) -> None:
+        self.root, self.at, self.count = os.path.realpath(folder), at, 0
+        self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if log else None
+
+    def reach(self, operation: str, path: Any) -> None:
+        name = _name(path)
+        if not f"{name}/".startswith(f"{self.root}/"):
+            return
+        self.count += 1
+        if self.log is not None:
+            os.write(self.log, f"{operation} {os.path.relpath(name, self.root)}\n".encode())
+        if self.count == self.at:
             os.kill(os.getpid(), 9)
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            if not (isinstance(flags, int) and flags & WRITING):
-                return
-        elif event in EVENTS or event.startswith("fcntl."):
-            path = arguments[0]
-        else:
-            return
-        name = _name(path)
-        if name.startswith(root + os.sep):
-            reached(event, name)
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if _changes(event, arguments):
+            self.reach(event, arguments[0])
 
-    def synced(original: Callable[[int], None]) -> Callable[[Any], None]:
-        def fsync(descriptor: Any) -> None:
-            name = _name(descriptor if isinstance(descriptor, int) else descriptor.fileno())
-            inside = name.startswith(root)
-            if inside:
-                reached("before fsync", name)
-            original(descriptor)
-            if inside:
-                reached("after fsync", name)
+    def wrap(self, sync: Callable[[int], None]) -> Callable[[Any], None]:
+        def synced(descriptor: Any) -> None:
+            number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+            self.reach("before fsync", number)
+            sync(number)
+            self.reach("after fsync", number)
 
-        return fsync
-
-    os.fsync, os.fdatasync = synced(os.fsync), synced(os.fdatasync)  # type: ignore[assignment]
-    sys.addaudithook(hook)
+        return synced
 
 
 def arm_from_environment() -> None:
@@ -78,6 +74,14 @@ def arm_from_environment() -> None:
     name, _, value = mark.partition("=")
     if os.environ.get(name) == value or mark in " ".join(sys.orig_argv):
         arm(folder, int(at))
+
+
+def _changes(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether an audit event comes before a change of a file."""
+    if event == "open":
+        flags = arguments[2]
+        return isinstance(flags, int) and bool(flags & WRITING)
+    return event in EVENTS or event.startswith("fcntl.")
 
 
 def _name(path: Any) -> str:
