@@ -113,7 +113,7 @@ def vanished(work: Work, trial: str, *, share: float) -> Result:
     def remove(pid: int) -> None:
         shutil.rmtree(folder / "run", ignore_errors=True)
 
-    strike = (share * work.seconds("td3"), remove)
+    strike = trials.Strike(share * work.seconds("td3"), remove)
     outcome = trials.command(tiny.train_arguments(work, "td3"), folder, strike=strike)
     if fault := outcome.verdict():
         return Result(kind, trial, fault, outcome.brief())

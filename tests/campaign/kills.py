@@ -59,7 +59,7 @@ def at_random(work: Work, trial: str, *, name: str, share: float, number: int) -
     """A signal after a share of the time that the whole takes."""
     folder = _start(work, trial, name)
     moment = share * work.seconds(name)
-    strike = (moment, lambda pid: os.kill(pid, number))
+    strike = trials.Strike(moment, lambda pid: os.kill(pid, number))
     killed = trials.command(_arguments(work, name), folder, strike=strike)
     return _go_on("kill at a moment", work, trial, name, folder, killed)
 

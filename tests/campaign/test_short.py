@@ -64,23 +64,25 @@ def test_faults_alone_fail() -> None:
     assert set(row[3:-1]) == {"0"}
 
 
+WRITER = """
+import os, sys, boundaries
+folder, at = sys.argv[1:]
+boundaries.arm(folder, int(at), os.path.dirname(folder) + "/log")
+with open(folder + "/new", "w") as stream:
+    stream.write("text")
+    stream.flush()
+    os.fsync(stream.fileno())
+os.replace(folder + "/new", folder + "/file")
+"""
+
+
 def written(folder: Path, at: int) -> int:
     """A file written atomically in a process that is armed; its exit status."""
-
-    def write() -> int:
-        boundaries.arm(str(folder), at, str(folder.parent / "log"))
-        with (folder / "new").open("w") as stream:
-            stream.write("text")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(folder / "new", folder / "file")
-        return 0
-
-    folder.mkdir(exist_ok=True)
-    pid = os.fork()
-    if pid == 0:
-        os._exit(write())
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    folder.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(boundaries.__file__).parent)}
+    command = [sys.executable, "-c", WRITER, str(folder), str(at)]
+    # the folder of the module holds a sitecustomize too, which does nothing unless it is asked to
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def test_every_boundary_of_a_write_can_kill(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from .trials import Outcome
 
 INJECTED = Path(boundaries.__file__).parent
 HYPEMARL = [sys.executable, "-m", "hypemarl"]
-SEEDS = ["--seeds", "0", "1", "--jobs", "2"]
+LONG = ["--episodes", "20"]  # most of a process's time is its start: training has to take some too
+SEEDS = [*LONG, "--seeds", "0", "1", "--jobs", "2"]
+START = 0.25  # share of the kills that hit processes while they start
 
 
 def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
@@ -29,7 +31,7 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
     for k in range(scale.trees):
         number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[k % 3]
         whom = ("parent", "child")[(k // 3) % 2] if number != signal.SIGINT else "group"
-        call = partial(jobs_killed, number=int(number), whom=whom, share=rng.uniform(0.2, 0.95))
+        call = partial(jobs_killed, number=int(number), whom=whom, share=rng.random())
         yield Task("kill of --jobs", f"jobs-{whom}-{number}-{k}", call)
     for k in range(scale.trees // 2):
         call = partial(jobs_injected, at=rng.randint(1, 40))
@@ -72,7 +74,7 @@ def jobs_killed(work: Work, trial: str, *, number: int, whom: str, share: float)
 
     folder = work.trial(trial)
     arguments = tiny.train_arguments(work, "apg", *SEEDS)
-    strike = (share * work.seconds("jobs"), hit)
+    strike = _strike(folder, share, work.seconds("jobs"), hit)
     killed = trials.process([*HYPEMARL, *arguments], folder, strike=strike)
     return _jobs_go_on(work, trial, folder, arguments, killed)
 
@@ -85,6 +87,16 @@ def jobs_injected(work: Work, trial: str, *, at: int) -> Result:
         [*HYPEMARL, *arguments], folder, environment=_injection(folder, at, "seed1")
     )
     return _jobs_go_on(work, trial, folder, arguments, killed)
+
+
+def _strike(
+    folder: Path, share: float, seconds: float, hit: Callable[[int], None]
+) -> trials.Strike:
+    """A moment while processes start, or within the second after the first checkpoint."""
+    if share < START:
+        return trials.Strike(share * seconds, hit)
+    late = (share - START) / (1.0 - START)
+    return trials.Strike(late, hit, lambda: any(folder.rglob("last.pt")))
 
 
 def _injection(folder: Path, at: int, mark: str) -> dict[str, str]:
@@ -117,7 +129,7 @@ def _ranks_command(work: Work, groups: bool) -> list[str]:
     launcher = str(Path(sys.executable).parent / "mpirun")
     split = ["--ranks-per-env", "1"] if groups else []
     # checkpoints end rounds, and a round of two groups has two episodes
-    return [launcher, "-n", "2", *HYPEMARL, *tiny.train_arguments(work, "td3", *split)]
+    return [launcher, "-n", "2", *HYPEMARL, *tiny.train_arguments(work, "td3", *LONG, *split)]
 
 
 def ranks_killed(
@@ -136,7 +148,7 @@ def ranks_killed(
         environment = _injection(folder, 5 + 7 * at, "PMI_RANK=0")
         killed = trials.process(command, folder, environment=environment)
     else:
-        strike = (share * work.seconds(name), hit)
+        strike = _strike(folder, share, work.seconds(name), hit)
         killed = trials.process(command, folder, strike=strike)
     after = kills.resume(partial(trials.process, folder=folder), command, folder)
 
@@ -182,7 +194,8 @@ def two_writers(work: Work, trial: str, *, flag: str) -> Result:
         status = os.waitstatus_to_exitcode(code)
         return Outcome(status, log.read_text(), time.monotonic() - began, False, 0)
 
-    first = trials.command(arguments, folder, strike=(0.4 * work.seconds("dyna"), second))
+    strike = trials.Strike(0.0, second, lambda: any(folder.rglob("last.pt")))
+    first = trials.command(arguments, folder, strike=strike)
     if not (answer / "status").is_file():
         return Result(kind, trial, "not reached")
     status, _, words = (answer / "status").read_text().partition("\n")

@@ -29,8 +29,14 @@ LONGEST_LINE = 1500  # an error that is longer echoes what nobody reads
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _LAUNCHER = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", "SLURM_")
 
-Strike = tuple[float, Callable[[int], None]]
-"""Seconds after the start, and what is then done to the process of this id."""
+
+@dataclass(frozen=True)
+class Strike:
+    """What is done to the process of a trial, so many seconds after it has come so far."""
+
+    seconds: float
+    act: Callable[[int], None]  # with the process's id
+    ready: Callable[[], bool] = lambda: True  # the seconds count from the first time this is so
 
 
 @dataclass(frozen=True)
@@ -179,14 +185,17 @@ def _inside(work: Callable[[], int], folder: Path, log: int) -> None:
 
 def _watch(pid: int, log: Path, strike: Strike | None, limit: float) -> Outcome:
     began, hung, status = time.monotonic(), False, None
+    ready: float | None = None
     while status is None:
         ended, code = os.waitpid(pid, os.WNOHANG)
         if ended:
             status = os.waitstatus_to_exitcode(code)
             break
         elapsed = time.monotonic() - began
-        if strike is not None and elapsed >= strike[0]:
-            strike[1](pid)
+        if strike is not None and ready is None and strike.ready():
+            ready = elapsed
+        if strike is not None and ready is not None and elapsed >= ready + strike.seconds:
+            strike.act(pid)
             strike = None
         if elapsed > limit * PATIENCE:
             hung = True
