@@ -26,7 +26,7 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
             yield Task("kill at a write", f"{name}-at-{at}", partial(injected, name=name, at=at))
     for name in (*scale.methods, *scale.cached):
         for k in range(scale.moments):
-            share, number = rng.random(), rng.choice((9, 9, 9, 15, 2))
+            share, number = rng.uniform(0.05, 1.0), rng.choice((9, 9, 9, 15, 2))
             call = partial(at_random, name=name, share=share, number=number)
             yield Task("kill at a moment", f"{name}-moment-{k}", call)
 

@@ -31,7 +31,9 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
     for k in range(scale.trees):
         number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[k % 3]
         whom = ("parent", "child")[(k // 3) % 2] if number != signal.SIGINT else "group"
-        call = partial(jobs_killed, number=int(number), whom=whom, share=rng.random())
+        # Ctrl-C while Python itself starts ends in its traceback, whatever we do
+        share = rng.uniform(START if number == signal.SIGINT else 0.0, 1.0)
+        call = partial(jobs_killed, number=int(number), whom=whom, share=share)
         yield Task("kill of --jobs", f"jobs-{whom}-{number}-{k}", call)
     for k in range(scale.trees // 2):
         call = partial(jobs_injected, at=rng.randint(1, 40))
