@@ -3,7 +3,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint bench validate results-density results-flow clean
+.PHONY: help env demo test test-all campaign lint bench validate results-density results-flow clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,6 +19,9 @@ test: env lint ## the fast tests with coverage
 
 test-all: env lint ## all tests
 	$(BIN)/python -m pytest --cov
+
+campaign: env ## kills, damaged files, hostile inputs, long days; writes docs/reliability.md (15 minutes)
+	$(BIN)/python -m tests.campaign --write
 
 lint: env ## style, types, and which room imports which
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Code that trials run inside the process that they kill."""
