@@ -18,6 +18,7 @@ from hypemarl.coupling.shape_cost import ShapeCost, ShapeCosts
 from hypemarl.coupling.shape_flow import ShapeFlow
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.morphing import FeasibleShape, MovingMesh, chosen_bounds
+from hypemarl.solvers.abandoned import Abandoned
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 
@@ -95,6 +96,7 @@ class ShapePlant:
         )
         self.present = self._flow_on_mesh()
         self._first = self.present
+        self._abandoned = Abandoned()
         self._bound = self.moving.feasible.bounds.amplitude
         self._describe()
         parametrisation = self.moving.feasible.space.parametrisation
@@ -301,7 +303,9 @@ class ShapePlant:
         assert self.moving.shape is not None
         start: FlowSolution | None = old.flow
         if remeshed:
+            self._abandoned.free()
             self.present = self._flow_on_mesh()
+            self._abandoned.watch(self.present.tagged, self.present)
             start = None
         viscosity, angle = self.viscosity(float(old.parameters[0])), float(old.parameters[1])
         flow = self.present.solve(self.moving.shape.q, viscosity, angle, start)
