@@ -98,7 +98,12 @@ class FlowConfig:
     speed_high: float = key(1.0, "density-fluid: highest entrance velocity", above=0)
     viscosity: float = key(0.01, "density-fluid: viscosity of the flow", above=0)
     time_step: float = key(0.002, "time step of the unsteady solver", above=0)
-    cfl_limit: float = key(2.0, "largest Courant number of a time step, beyond it raises", above=0)
+    cfl_limit: float = key(
+        2.0,
+        "largest Courant number of a time step; control intervals of a flow beyond it take shorter "
+        "ones, an eighth at least",
+        above=0,
+    )
     linear_solver: LinearSolver = key(
         "auto", "auto: PETSc's LU (a copy per rank), MUMPS on larger, iterative on large meshes"
     )

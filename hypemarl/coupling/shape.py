@@ -19,6 +19,7 @@ from hypemarl.coupling.shape_flow import ShapeFlow
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.morphing import FeasibleShape, MovingMesh, chosen_bounds
+from hypemarl.solvers.abandoned import Abandoned
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 
@@ -98,6 +99,7 @@ class ShapePlant:
         self.boundary = validate(config, self.moving.tagged).boundary
         self.present = self._flow_on_mesh()
         self._first = self.present
+        self._abandoned = Abandoned()
         self._bound = self.moving.feasible.bounds.amplitude
         self._describe()
         parametrisation = self.moving.feasible.space.parametrisation
@@ -325,7 +327,9 @@ class ShapePlant:
         assert self.moving.shape is not None
         start: FlowSolution | None = old.flow
         if remeshed:
+            self._abandoned.free()
             self.present = self._flow_on_mesh()
+            self._abandoned.watch(self.present.tagged, self.present)
             start = None
         viscosity, angle = (
             self.viscosity(float(old.parameters[0])),

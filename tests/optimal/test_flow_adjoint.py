@@ -110,9 +110,12 @@ def test_a_diverged_step_leaves_no_recorder(drag: Functional) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("case", ["drag-tangential", "dissipation"])
-def test_ranks_agree(mpirun, case: str, cache: Path) -> None:
-    """The serial gradient to solver tolerance, the same on every rank."""
+@pytest.mark.parametrize(("case", "limit"), [("drag-tangential", 0.6), ("dissipation", 2.0)])
+def test_ranks_agree(mpirun, case: str, limit: float, cache: Path) -> None:
+    """The serial gradient to solver tolerance, the same on every rank.
+
+    Under a Courant number of 0.6 every interval takes shorter time steps.
+    """
     code = """
         import sys
         sys.path.insert(0, sys.argv[1])
@@ -122,6 +125,8 @@ def test_ranks_agree(mpirun, case: str, cache: Path) -> None:
         from hypemarl.mpi import world
         comm = world()
         functional = Functional(sys.argv[2], Path(sys.argv[3]))
+        functional.plant.reset(functional.parameters)
+        functional.plant.solver.cfl_limit = float(sys.argv[4])
         actions = functional.actions if comm.rank == 0 else 0.0 * functional.actions
         gradient = functional.gradient(actions)
         assert all(np.array_equal(gradient, other) for other in comm.allgather(gradient))
@@ -130,6 +135,10 @@ def test_ranks_agree(mpirun, case: str, cache: Path) -> None:
                 print(f"{value:.15e}")
     """
     functional = Functional(case, cache)
+    functional.plant.reset(PARAMETERS)
+    functional.plant.solver.cfl_limit = limit
     serial = functional.gradient(functional.actions)
-    found = np.array(mpirun(2, code, HERE, case, str(cache)).split(), dtype=float)
+    functional.value(functional.actions)
+    assert {info["time_steps"] for info in functional.infos} == {8 if limit < 1.0 else 4}
+    found = np.array(mpirun(2, code, HERE, case, str(cache), str(limit)).split(), dtype=float)
     assert found == pytest.approx(serial.ravel(), rel=1e-8, abs=1e-10)
