@@ -55,6 +55,8 @@ def overrides(given: argparse.Namespace) -> list[str]:
         "episodes": "training.episodes",
     }
     named: dict[str, Any] = {key: getattr(given, name, None) for name, key in short.items()}
+    if named["env.external.source"] is not None:
+        named["env.external.source"] = absolute(named["env.external.source"])
     twice = sorted({key for key, value in named.items() if value is not None} & _set_keys(given))
     if twice:
         option = next(name for name, key in short.items() if key == twice[0])

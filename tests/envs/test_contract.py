@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ def make(factory: str, **settings: Any) -> Any:
     overrides = [f"env.external.source=pettingzoo:broken:{factory}", "env.control_steps=6"]
     overrides += [f"env.external.{name}={value}" for name, value in settings.items()]
     return envs.make(configuration.load("external", [*overrides, "agent.batch_steps=0"]).env)
+
+
+@pytest.fixture(autouse=True)
+def trust() -> Iterator[None]:
+    """Let the environments of this file be imported."""
+    with configuration.trusted(everything=True):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -39,7 +47,6 @@ def make(factory: str, **settings: Any) -> Any:
         ("NobodyLives", r"reset\(\): expected live agents in `agents`, got none"),
         ("Stranger", r"expected some of its possible_agents, got \['stranger'\] too"),
         ("NoSpace", "observation_space of agent 'point_0': expected a space that flattens"),
-        ("FileMissing", r"making it raised FileNotFoundError: .*nowhere.*\(broken.py, line \d+\)"),
         ("Raises", r"step\(\) raised KeyError: 'b' \(broken.py, line \d+\)"),
         ("PlaceMissing", r"agent_positions: expected all agents, \['point_2'\] missing"),
         ("PlaceNan", r"agent_positions of agent 'point_2': expected finite coordinates.*nan"),
@@ -50,6 +57,12 @@ def test_a_breach_is_named_at_the_start(factory: str, message: str) -> None:
     with pytest.raises(ContractError, match=f"^pettingzoo:broken:{factory}: .*{message}") as caught:
         make(factory)
     assert "\n" not in str(caught.value)
+
+
+def test_an_environment_that_cannot_be_made_is_named_with_the_reason() -> None:
+    expected = "^pettingzoo:broken:FileMissing cannot be made .*FileNotFoundError: .*nowhere"
+    with pytest.raises(configuration.ConfigError, match=expected):
+        make("FileMissing")
 
 
 def test_a_later_breach_has_the_same_words() -> None:

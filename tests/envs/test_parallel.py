@@ -185,7 +185,13 @@ def test_a_users_mesh_replaces_the_shape_by_one_key(tmp_path: Path) -> None:
     finally:
         gmsh.finalize()
     key = f"env.mesh.file={tmp_path / 'mine.msh'}"
-    env = make(settings.load("density-vacuum", [key, "env.agents=[4, 2]"]).env)
+    boxes = {"initial": ([0.4, 0.4], [0.6, 0.6]), "target": ([0.9, 0.4], [1.1, 0.6])}
+    ends = [
+        f"env.{n}_{end}={box[k]}"
+        for n, box in boxes.items()
+        for k, end in enumerate(("low", "high"))
+    ]
+    env = make(settings.load("density-vacuum", [key, "env.agents=[4, 2]", *ends]).env)
     np.testing.assert_allclose(env.positions[0], [0.25, 0.25])
     np.testing.assert_allclose(env.positions[-1], [1.75, 0.75])
     env.reset_arrays(np.array([0.5, 0.5, 1.0, 0.5]))
