@@ -1,4 +1,4 @@
-"""What must hold before compiled modules are loaded: their order, and folders they may write to."""
+"""Preparations before compiled modules are loaded: their order, and folders they may write to."""
 
 from __future__ import annotations
 

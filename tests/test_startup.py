@@ -1,4 +1,4 @@
-"""What the first import of hypemarl sets up."""
+"""Set-up by the first import of hypemarl."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_unwritable_cache_falls_back_and_says_so(
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_of_someone_else_takes_no_caches(
+def test_a_folder_of_another_user_takes_no_caches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()

@@ -15,7 +15,7 @@ _LONGEST_MESSAGE = 4000
 
 
 def error_line(error: BaseException) -> str:
-    """What a user is told of ``error``; errors from outside the package point to ``--debug``."""
+    """One line for the user on ``error``; errors from outside the package point to ``--debug``."""
     if isinstance(error, MemoryError):
         text = "the memory of this machine does not suffice; take a coarser mesh or fewer agents"
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:

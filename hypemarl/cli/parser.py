@@ -66,7 +66,7 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env",
         metavar="SOURCE",
-        help="an environment from elsewhere: pettingzoo:MODULE:FACTORY, "
+        help="an external environment: pettingzoo:MODULE:FACTORY, "
         "pettingzoo:FILE.py:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION]; without SCENARIO "
         "its own settings, or those of `external`",
     )
@@ -79,7 +79,7 @@ def _add_setup_commands(commands: Any) -> None:
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
 
-    text = "Build a mesh, print sizes, quality and tags, write it, draw it, morph its obstacle"
+    text = "Build a mesh, check it, print its sizes, quality and tags, write, draw and morph it"
     parser = _command(commands, handlers.do_mesh, text, "density-1d --output meshes/line.msh")
     _add_configuration(parser, **scenario, nargs="?", default="density-vacuum")
     parser.add_argument("--shape", choices=configuration.choices("env.mesh.shape"))

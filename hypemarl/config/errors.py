@@ -1,4 +1,4 @@
-"""What a configuration that cannot work raises, and how its values are shown."""
+"""Error of a configuration that cannot work, and values as its messages show them."""
 
 from __future__ import annotations
 

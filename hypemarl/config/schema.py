@@ -174,7 +174,7 @@ class EnvConfig:
         default_factory=ShapeConfig, metadata={"help": "an obstacle whose boundary agents move"}
     )
     external: ExternalConfig = field(
-        default_factory=ExternalConfig, metadata={"help": "an environment from elsewhere"}
+        default_factory=ExternalConfig, metadata={"help": "an external environment"}
     )
     agents: tuple[int, ...] = key(
         (8, 8), "agents per axis of their grid over the domain; flow: one number, on the arc", low=1

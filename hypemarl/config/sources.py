@@ -133,8 +133,8 @@ def permitted(config: ExternalConfig) -> str:
         if config.sha256 and same_factory and digest(other) == config.sha256:
             return other
     raise ConfigError(
-        f"the configuration names the environment {shown(text)}, which is Python code of someone's "
-        f"own; nothing of it was run. If you trust it, say --env {shown(text)} or --trust (from "
+        f"the configuration names the environment {shown(text)}, which is Python code of unknown "
+        f"origin; nothing of it was run. If you trust it, say --env {shown(text)} or --trust (from "
         "Python: hypemarl.config.trusted)",
         "env.external.source",
     )

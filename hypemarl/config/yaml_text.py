@@ -14,7 +14,7 @@ LARGEST_EXPANSION = 100_000
 """Values that a text may stand for once its aliases (``*name``) are written out."""
 
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What PyYAML raises for a value that does not fit its tag: ``!!int x``, the date 2020-13-45."""
+"""Errors of PyYAML for a value that does not fit its tag: ``!!int x``, the date 2020-13-45."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""What a density plant asks of a mesh: boxes of agents and of bumps that lie in it."""
+"""Demands of a density plant on a mesh: boxes of agents and of bumps that lie in it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypemarl.meshing.raw import RawMesh, describe_place, measures
 LEAST_MASS, MOST_MASS = 0.4, 1.5
 """Of a bump in the mesh; one in the middle of a fine mesh has 1, one on a straight wall 0.5, less
 what a coarse mesh takes; one in a corner has 0.25."""
-TOLD = 0.1
-"""Departure from unit mass that is told: the bump reaches over a wall, or the mesh is coarse."""
+NOTED = 0.1
+"""Departure from unit mass that is noted: the bump reaches over a wall, or the mesh is coarse."""
 SAMPLES = 5
 """Centres along each axis of a box that are tried, its ends among them."""
 WIDTH = 0.22
@@ -34,9 +34,9 @@ def examine_density(
         return None, [Fault(wrong)], []
     kept, faults, notes = _boxes(config, raw)
     for name in ("initial", "target"):
-        text, told = _bumps(config, raw, name)
-        faults += [Fault(text)] if text else []
-        notes += [told] if told else []
+        fault, note = _bumps(config, raw, name)
+        faults += [Fault(fault)] if fault else []
+        notes += [note] if note else []
     return kept, faults, notes
 
 
@@ -53,7 +53,7 @@ def _corner_fault(config: EnvConfig, gdim: int) -> str:
 def _boxes(
     config: EnvConfig, raw: RawMesh
 ) -> tuple[tuple[int, ...] | None, list[Fault], list[str]]:
-    """Which boxes of agents hold cells; those that lie outside the mesh are dropped where allowed.
+    """Boxes of agents that hold cells; those outside the mesh are dropped where allowed.
 
     A box whose centre is in the mesh and that holds no cell's midpoint is too small for the cells.
     """
@@ -101,7 +101,7 @@ def _listed(agents: np.ndarray) -> str:
 
 
 def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
-    """What is wrong, or worth a note, with the bumps that centres in a box of c0 or c_d make."""
+    """Fault and note on the bumps whose centres lie in a box of c0 or c_d; empty if sound."""
     low, high = (np.array(getattr(config, f"{name}_{end}")) for end in ("low", "high"))
     keys = f"env.{name}_low {low.tolist()} .. env.{name}_high {high.tolist()}"
     axes = [np.unique(np.linspace(a, b, SAMPLES)) for a, b in zip(low, high, strict=True)]
@@ -112,16 +112,16 @@ def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
     lower, upper = (describe_place(end(raw.points, axis=0)) for end in (np.min, np.max))
     inside = "inside" if contains(raw, centre[None])[0] else "outside"
     size = float(np.median(measures(raw.points, raw.cells)) ** (1.0 / raw.tdim))
-    found = (
+    text = (
         f"{keys}: the density around {describe_place(centre)}, {inside} the mesh, has mass "
         f"{mass:.3g} in it, expected 1 (standard deviation {WIDTH:g}, cells about {size:.3g} wide, "
         f"mesh from {lower} to {upper})"
     )
     if not LEAST_MASS <= mass <= MOST_MASS:
         hint = "move the box into the mesh and away from holes, or scale a mesh in other units"
-        return f"{found}; {hint}", ""
-    if abs(mass - 1.0) > TOLD:
-        return "", f"{found}; walls or holes cut it off, or cells are too coarse for it"
+        return f"{text}; {hint}", ""
+    if abs(mass - 1.0) > NOTED:
+        return "", f"{text}; walls or holes cut it off, or cells are too coarse for it"
     return "", ""
 
 

@@ -144,7 +144,7 @@ def own_cells(space: P1Space, indicators: Sequence[Indicator]) -> np.ndarray:
         empty = np.flatnonzero(cells == 0).tolist()
         raise LayoutError(
             f"agents {empty} own no cell: expected at least one each of {len(cells)} agents; "
-            "lower mesh.element_size or use fewer agents"
+            "lower env.mesh.element_size or use fewer agents"
         )
     return np.argmax(marks, axis=0).astype(np.int32)
 

@@ -53,7 +53,7 @@ class StateCache:
     def load(self, parameters: np.ndarray) -> FlowState | None:
         """The stored state, None where there is none that is whole. Collective.
 
-        A damaged file is told of and counts as none.
+        A damaged file is reported by a note and counts as none.
 
         Raises:
             CacheError: on every rank, when the file was made for something else.

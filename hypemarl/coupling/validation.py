@@ -54,7 +54,7 @@ class Findings:
 
 
 def roles_of(config: EnvConfig) -> BoundaryRoles:
-    """Which condition the system of ``config`` has on which tag."""
+    """Conditions that the system of ``config`` has on its tags."""
     name, wall = f"env.system={config.system}", config.flow.walls
     if config.system == "flow":
         side: Role = "slip" if wall == "slip" else "no-slip"
@@ -83,8 +83,8 @@ def examine(config: EnvConfig, raw: RawMesh) -> Findings:
     boundary, faults = examine_boundary(raw, roles)
     kept, notes = None, [] if roles.tags else _inside(raw)
     if config.system.startswith("density"):
-        kept, more, told = examine_density(config, raw)
-        faults, notes = faults + more, notes + told
+        kept, more, surprising = examine_density(config, raw)
+        faults, notes = faults + more, notes + surprising
     elif not faults:
         notes += _time_scales(config, raw)
     return Findings(boundary, kept, tuple(faults), tuple(notes))
@@ -135,16 +135,16 @@ def _time_scales(config: EnvConfig, raw: RawMesh) -> Iterator[str]:
     outline = raw.points[np.unique(raw.members("disc" if config.system == "flow" else "obstacle"))]
     diameter = float(np.ptp(outline, axis=0).max())
     unit = diameter / flow.speed
-    given = f"D / U, with D = {diameter:.3g} and U = {flow.speed:g}"
+    scale = f"D / U, with D = {diameter:.3g} and U = {flow.speed:g}"
     hint = "are the mesh's lengths in the units of env.flow.speed?"
     if config.system == "flow" and flow.develop_time < DEVELOPED * unit:
         yield (
             f"env.flow.develop_time={flow.develop_time:g} is {flow.develop_time / unit:.3g} "
-            f"{given}: below about {DEVELOPED:g} the wake is not developed when an episode starts; "
+            f"{scale}: below about {DEVELOPED:g} the wake is not developed when an episode starts; "
             f"{hint} else take {2.0 * DEVELOPED * unit:.3g}"
         )
     if config.horizon < EPISODE * unit:
         yield (
-            f"env.horizon={config.horizon:g} is {config.horizon / unit:.3g} {given}: the fluid "
+            f"env.horizon={config.horizon:g} is {config.horizon / unit:.3g} {scale}: the fluid "
             f"does not pass the body within an episode; {hint}"
         )

@@ -1,4 +1,4 @@
-"""What a PettingZoo ``ParallelEnv`` of someone else must do, and one sentence for each breach.
+"""Requirements on an external PettingZoo ``ParallelEnv``, and one sentence for each breach.
 
 Nothing here is collective: the rank that holds the environment raises, :mod:`hypemarl.mpi` relays.
 """
@@ -23,7 +23,7 @@ LONGEST = 300  # characters of a foreign error's message
 
 
 class ContractError(ConfigError):
-    """An environment from elsewhere does not keep to PettingZoo's interface."""
+    """An external environment does not keep to PettingZoo's interface."""
 
 
 class CheckedEnv:

@@ -13,7 +13,7 @@ from hypemarl.coupling.plant import ActionError, Plant, non_finite
 BOX_TOLERANCE = 1e-6
 """Share of a bound by which a parameter may miss it: single precision rounds by less."""
 API_TEST = {"options": 1}
-"""What PettingZoo's parallel_api_test passes as options, to any environment."""
+"""Options that PettingZoo's parallel_api_test passes to any environment."""
 
 
 class Infos:
@@ -119,7 +119,7 @@ def stacked_actions(actions: Any, agents: Sequence[str], size: int) -> np.ndarra
 
 
 def _misfit(actions: Mapping[str, Any], agents: Sequence[str], size: int) -> str:
-    """Which agent's action is no array of ``size`` numbers."""
+    """Name the agent whose action is no array of ``size`` numbers."""
     agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
     return (
         f"actions: expected numbers of shape ({size},) from each agent, got "
@@ -137,7 +137,7 @@ def numbers(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def described(value: Any) -> str:
-    """What a message says of a value that is not what it should be: its type, shape or parts."""
+    """Describe a value that is not of the expected kind: its type, shape or parts."""
     if value is None:
         return "None"
     if isinstance(value, np.ndarray):

@@ -31,7 +31,7 @@ PETTINGZOO = {name for name in dir(ParallelEnv) if not name.startswith("_")} | {
     "observation_spaces",
     "action_spaces",
 }
-"""What a PettingZoo ``ParallelEnv`` has and an :class:`ExternalEnv` has not."""
+"""Attributes of a PettingZoo ``ParallelEnv`` that an :class:`ExternalEnv` lacks."""
 FIRST_SEED = {"validation": 1, "held-out": 1000, "scaling": 500_000, "training": 1_000_000}
 """Episodes of the fixed sets have consecutive seeds from here; training draws from its own on."""
 LAST_SEED = 2**31 - 1
@@ -118,7 +118,7 @@ class ExternalEnv:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        """What it holds."""
+        """Source and number of agents."""
         return f"ExternalEnv({self.config.external.source}, {self.n_agents} agents)"
 
     # --- episodes --------------------------------------------------------------------------------

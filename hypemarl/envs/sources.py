@@ -175,7 +175,7 @@ def _last_line(error: BaseException) -> str:
 
 
 def _where_searched(name: str, missing: str) -> str:
-    """What else there is of a name near a missing module's."""
+    """Modules with a name near the missing one's, as a remedy."""
     above, _, last = missing.rpartition(".")
     try:
         folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]

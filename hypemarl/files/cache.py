@@ -1,4 +1,4 @@
-"""Where computed things are kept, and whether that can be written."""
+"""Folder of computed results, and whether it can be written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cache_folder(say: Callable[[str], None] = lambda text: None) -> Path:
     """``$HYPEMARL_CACHE``, else ``hypemarl`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
     Where the latter cannot be written it is a folder of the user's own among the system's
-    temporary files, which ``say`` is told. Creates nothing.
+    temporary files, reported through ``say``. Creates nothing.
 
     Raises:
         WriteError: that temporary folder belongs to another user.

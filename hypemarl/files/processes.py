@@ -21,7 +21,7 @@ def is_running(pid: int, at: float) -> bool:
 
 
 def _began(pid: int) -> float:
-    """When a process began (epoch); infinity where it has ended, 0 where the system tells not."""
+    """When a process began (epoch); infinity where it has ended, 0 where the system hides it."""
     if not Path("/proc/self/stat").exists():
         return 0.0
     try:

@@ -1,4 +1,4 @@
-"""What a problem asks of the boundary of its mesh: every exterior facet has exactly one role.
+"""Requirements of a problem on the boundary of its mesh: every exterior facet has exactly one role.
 
 A facet that no condition covers is not refused by a finite-element method: the natural condition
 holds there, which to a flow is an open outlet. So each problem states the roles of its tags, and a
@@ -37,7 +37,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class BoundaryRoles:
-    """Which condition a problem has on which tag.
+    """Conditions of a problem by tag.
 
     Attributes:
         problem: how messages call it.
@@ -102,14 +102,14 @@ def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list
     if roles.named("slip"):
         faults += _slanted(raw, facets, roles, stream)
     across = int(np.argmin(np.abs(stream)))
-    given: dict[str, tuple[int, ...]] = {
+    fixed: dict[str, tuple[int, ...]] = {
         tag: (across,) if role == "slip" else (0, 1) for tag, role in roles.tags.items()
     }
     bodies = _further(raw, roles)
     for tag in roles.named("outflow"):
-        del given[tag]
-    given |= dict.fromkeys(bodies, (0, 1))
-    return Boundary(given, bodies, (float(stream[0]), float(stream[1]))), faults
+        del fixed[tag]
+    fixed |= dict.fromkeys(bodies, (0, 1))
+    return Boundary(fixed, bodies, (float(stream[0]), float(stream[1]))), faults
 
 
 def interior_tags(raw: RawMesh) -> dict[str, int]:
@@ -124,7 +124,7 @@ def _where(raw: RawMesh, facets: np.ndarray) -> str:
 
 
 def _unsound(raw: RawMesh, problem: str) -> list[Fault]:
-    """Cells that do not hang together, or tagged facets that are none of theirs."""
+    """Faults of cells that are not connected, or of tagged facets that are none of theirs."""
     try:
         require_sound(raw, problem)
     except MeshError as error:

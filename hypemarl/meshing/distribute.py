@@ -79,7 +79,7 @@ def require_tags(tagged: TaggedMesh, needed: dict[str, int]) -> None:
 
 
 def missing_tags(tags: dict[str, tuple[int, int]], needed: dict[str, int]) -> str:
-    """Which of the ``needed`` tags (name -> dimension) there are not, as a sentence; else empty."""
+    """Sentence on the ``needed`` tags (name -> dimension) that are missing; empty if none is."""
     have = {name: dim for name, (dim, _) in tags.items()}
     missing = {name: dim for name, dim in needed.items() if have.get(name) != dim}
     if not missing:

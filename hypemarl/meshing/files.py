@@ -81,7 +81,7 @@ def read(
 
     Raises:
         MeshError: a file is missing, empty or damaged, it holds no mesh of straight simplices, its
-            cells do not hang together, or names fit none of its groups.
+            cells are not connected, or names fit none of its groups.
     """
     path, facets = Path(path), None if facet_file is None else Path(facet_file)
     _require_file(path, "mesh.file")

@@ -142,20 +142,20 @@ def compact(
 
 
 def _flattened(points: np.ndarray, tdim: int, source: str) -> np.ndarray:
-    """The first tdim coordinates (N, tdim); NaN and infinity pass, and :func:`checked` tells."""
-    given = points.shape[1]
-    if given < tdim:
+    """The first tdim coordinates (N, tdim); :func:`checked` refuses NaN and infinity."""
+    gdim = points.shape[1]
+    if gdim < tdim:
         raise MeshError(
-            f"{source}: cells of dimension {tdim} with {given} coordinates a point; expected {tdim}"
+            f"{source}: cells of dimension {tdim} with {gdim} coordinates a point; expected {tdim}"
         )
     extents = np.ptp(points, axis=0)
     if not (extents[tdim:] > FLAT * extents.max()).any():
         return points[:, :tdim]
-    names = "xyz"[:given]
+    names = "xyz"[:gdim]
     flat = [
         name for name, extent in zip(names, extents, strict=True) if extent <= FLAT * extents.max()
     ]
-    if len(flat) == given - tdim:
+    if len(flat) == gdim - tdim:
         kept = "".join(name for name in names if name not in flat)
         place = "-".join(kept) + (" plane" if tdim == 2 else " axis")
         raise MeshError(
@@ -164,7 +164,7 @@ def _flattened(points: np.ndarray, tdim: int, source: str) -> np.ndarray:
             f"again"
         )
     raise MeshError(
-        f"{source}: cells of dimension {tdim} in {given}D space; only flat meshes are supported "
+        f"{source}: cells of dimension {tdim} in {gdim}D space; only flat meshes are supported "
         f"(here {names[tdim]} varies by {extents[tdim]:.3g}, {FLAT:g} of the extent is allowed)"
     )
 

@@ -64,7 +64,7 @@ def facets_of(raw: RawMesh) -> Facets:
 
 
 def components(raw: RawMesh, facets: Facets) -> np.ndarray:
-    """Component of every cell, 0 for the first: (M,). Cells hang together through facets."""
+    """Component of every cell, 0 for the first: (M,). Facets connect cells."""
     inner = facets.cells[facets.cells[:, 1] >= 0]
     shape = (len(raw.cells), len(raw.cells))
     links = coo_array((np.ones(len(inner), dtype=bool), inner.T), shape=shape)
@@ -184,7 +184,7 @@ def coincident_facets(raw: RawMesh, facets: Facets) -> np.ndarray:
 
 
 def require_sound(raw: RawMesh, source: str) -> RawMesh:
-    """The mesh itself where its cells hang together and its tagged facets belong to them.
+    """The mesh itself where its cells are connected and its tagged facets belong to them.
 
     Both sides of a cut may be tagged: then it is a slit that the user wants.
 

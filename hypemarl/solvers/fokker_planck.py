@@ -172,7 +172,7 @@ class FokkerPlanck:
         return count
 
     def _most_demanding(self, duration: float, count: int) -> str:
-        """What most of the ``count`` time steps are needed for, and what helps. Collective."""
+        """Cause of most of the ``count`` time steps, and the remedy. Collective."""
         still = self._rates_under(np.zeros_like(self._velocity), np.empty_like(self._rates))
         diffusion, own = duration * still / SAFETY, duration * self._fastest / SAFETY
         speed = np.abs(self._velocity).max(initial=0.0)

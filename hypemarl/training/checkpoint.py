@@ -128,7 +128,7 @@ def _check_header(path: Path, content: Any) -> None:
 
 
 def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
-    """What stands under nested names in a checkpoint. Raises :class:`CheckpointError`."""
+    """Value under nested names in a checkpoint. Raises :class:`CheckpointError`."""
     value: Any = stored
     for k, name in enumerate(names):
         if not isinstance(value, Mapping) or name not in value:

@@ -58,7 +58,7 @@ class Groups:
 
 
 class Start(NamedTuple):
-    """What a group tells of the start of its episode: (n, k), (n_mu,), (n, q), or why it failed."""
+    """Start of a group's episode: (n, k), (n_mu,), (n, q), or why it failed."""
 
     observations: Array
     mu: Array
@@ -67,7 +67,7 @@ class Start(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a group tells of a control step. A failed step has a reason, and is not learned from."""
+    """Outcome of a group's control step. A failed step has a reason, and is not learned from."""
 
     observations: Array
     rewards: Array
@@ -75,7 +75,7 @@ class Outcome(NamedTuple):
     done: bool
     cost: float
     failure: str | None
-    shares: Array | None = None  # (n,) of the cost, where the environment tells them
+    shares: Array | None = None  # (n,) of the cost, where the environment reports them
 
 
 @dataclass

@@ -179,7 +179,7 @@ def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Pop
 
 
 def _judge(ended: Sequence[Running], asked: bool) -> list[str]:
-    """What the exit statuses say, see :func:`run_jobs`."""
+    """Judge the exit statuses, see :func:`run_jobs`."""
     stopped = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL) if asked else ()
     useless = [_explain(job, process) for job, process in ended if process.returncode == EXIT_VAIN]
     fine = (0, EXIT_VAIN, *stopped)

@@ -86,7 +86,7 @@ def train(
 
 
 def _bound(config: Config) -> Config:
-    """``config`` with the hashes of the files that it names: meshes, someone's environment."""
+    """``config`` with the hashes of the files that it names: meshes, external environment."""
     config = mesh_files.bind(config)
     if config.env.system != "external":
         return config

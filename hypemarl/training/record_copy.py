@@ -1,7 +1,7 @@
 """A copy of a run's records beside its checkpoints, written with each of them.
 
-It tells whether ``config.yaml`` or ``metrics.jsonl``, which people may edit, were changed since,
-and gives back metrics that were lost. The metrics in it are always a beginning of the file's.
+It shows whether ``config.yaml`` or ``metrics.jsonl``, which people may edit, were changed since,
+and restores metrics that were lost. The metrics in it are always a beginning of the file's.
 """
 
 from __future__ import annotations

@@ -233,7 +233,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
 def read_metrics(path: str | Path) -> list[Metric]:
     """All lines of a run (folder or file); a last line that was cut while written is left out.
 
-    Lines that were changed since they were written are told of.
+    A note reports lines that were changed since they were written.
 
     Raises :class:`RunError` where the file is missing or a line is damaged or no record.
     """
@@ -251,8 +251,8 @@ def read_metrics(path: str | Path) -> list[Metric]:
 def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     """Keep the lines up to and including ``after_episode``, on which a checkpoint counts.
 
-    What is lost of them is given back from the copy beside the checkpoint; what is not there
-    either is the answer. Changed lines stay as they are. Both is told of.
+    Lost lines are restored from the copy beside the checkpoint; returns the gap that is not there
+    either. Changed lines stay as they are. A note reports both.
     """
     file = folder.metrics
     own = metrics.parse(file.read_bytes() if file.is_file() else b"", file)
@@ -261,7 +261,7 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     lines = metrics.until(own, after_episode)
     lost = metrics.gap(lines, after_episode)
     if lost and copied and metrics.gap(copied, after_episode) is None:
-        note(f"{file}: {_spell(lost, after_episode)}; they are given back from {folder.copy}")
+        note(f"{file}: {_spell(lost, after_episode)}; they are restored from {folder.copy}")
         lines, lost = copied, None
     elif lost:
         note(f"{file}: {_spell(lost, after_episode)}; the gap is marked there")

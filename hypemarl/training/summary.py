@@ -41,7 +41,7 @@ def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tu
 def best_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
     """The checkpoint of the best validation, or the last one, and its content. Local.
 
-    Where the best one was written and is gone, that is told of. Raises CheckpointError.
+    Where the best one was written and is gone, a note says so. Raises CheckpointError.
     """
     if folder.best.exists():
         return folder.best, checkpoint.load(folder.best)

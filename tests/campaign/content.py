@@ -66,7 +66,7 @@ def trajectory(path: Path) -> dict[str, Any]:
 
 
 def run_differences(run: Path, reference: Path) -> list[str]:
-    """What differs between two finished runs; every file counts, also one too many or too few."""
+    """Differences between two finished runs; every file counts, also one too many or too few."""
     found = []
     for name, read in (
         ("checkpoints/last.pt", checkpoint),

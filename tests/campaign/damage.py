@@ -77,7 +77,7 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
 
 
 def damaged(raw: bytes, rng: random.Random) -> tuple[str, bytes]:
-    """What was done to a file, and the file."""
+    """Damage done to a file, and the file."""
     place = rng.randrange(len(raw))
     how = rng.choice(("flip", "flip", "flip", "flip", "cut", "blank", "longer", "empty"))
     if how == "flip":

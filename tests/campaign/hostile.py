@@ -205,7 +205,7 @@ def mutated_mesh(raw: bytes, rng: random.Random) -> tuple[str, bytes]:
 
 
 def mesh_fault(path: Path) -> str | None:
-    """What is wrong with accepted triangles: numbers, empty cells, or cells turned over."""
+    """Fault of accepted triangles: numbers, empty cells, or cells turned over."""
     import meshio
 
     read = meshio.read(path)

@@ -118,7 +118,7 @@ def judge(
 
 
 def compare(work: Work, name: str, folder: Path) -> list[str]:
-    """What differs from the reference, and what was left behind."""
+    """Differences from the reference, and leftovers."""
     reference = work.reference(name)
     found = [f"leftover {file}" for file in content.leftovers(folder, reference)]
     if name == "optimum":

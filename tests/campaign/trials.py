@@ -32,7 +32,7 @@ _LAUNCHER = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", "SLURM_")
 
 @dataclass(frozen=True)
 class Strike:
-    """What is done to the process of a trial, so many seconds after it has come so far."""
+    """Action on the process of a trial, so many seconds after it has come so far."""
 
     seconds: float
     act: Callable[[int], None]  # with the process's id
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """What follows ``error:``; empty where it reported none."""
+        """Text after ``error:``; empty where it reported none."""
         return self.text.partition("error:")[2].strip()
 
     @property

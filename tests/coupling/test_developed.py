@@ -115,7 +115,7 @@ def test_a_file_of_another_scheme_is_refused(plant: FlowPlant) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "foreign"])
-def test_a_damaged_file_is_told_of_and_computed_again(
+def test_a_damaged_file_is_reported_and_computed_again(
     plant: FlowPlant, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = plant.states.get(PARAMETERS)

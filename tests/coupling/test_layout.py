@@ -44,7 +44,7 @@ def test_gap_and_empty_subdomain_are_refused(space: P1Space) -> None:
         own_cells(space, [low])
     with pytest.raises(LayoutError, match=r"agents \[1\] own no cell"):
         own_cells(space, [lambda x: np.ones(len(x), bool), lambda x: np.zeros(len(x), bool)])
-    with pytest.raises(LayoutError, match=r"own no cell.*element_size"):
+    with pytest.raises(LayoutError, match=r"own no cell.*lower env.mesh.element_size"):
         grid_layout(space, (40, 40), -np.ones(2), np.ones(2))
     with pytest.raises(LayoutError, match="one number per axis of the 2D mesh"):
         grid_layout(space, (10,), -np.ones(2), np.ones(2))

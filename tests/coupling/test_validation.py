@@ -222,7 +222,7 @@ def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
         assert cli.main(run) == 0
 
 
-def test_boxes_that_are_too_small_for_the_cells_are_told_apart() -> None:
+def test_boxes_that_are_too_small_for_the_cells_are_distinguished() -> None:
     coarse = replace(SQUARE, agents=(12, 12), mesh=MeshConfig(element_size=0.5))
     (fault,) = examine(replace(coarse, drop_agents_outside=True), generate(coarse.mesh)).faults
     assert "own no cell" in fault.text
@@ -256,7 +256,7 @@ def test_mass_and_places_of_a_fine_mesh() -> None:
     assert contains(line, np.array([[-1.0], [0.05], [1.01]])).tolist() == [True, True, False]
 
 
-def test_times_are_told_in_diameters_over_speed() -> None:
+def test_times_are_reported_in_diameters_over_speed() -> None:
     env = config.load("flow-cylinder").env
     raw = generate(replace(env.mesh, element_size=0.1, disc_element_size=0.02))
     assert examine(env, raw).notes == ()
@@ -281,9 +281,9 @@ def test_ranks_refuse_alike(mpirun: Any) -> None:
         try:
             validate(EnvConfig(agents=(9, 9)), tagged)
         except MeshError as error:
-            told = world().gather("own no cell" in str(error))
-            if told:
-                print(told)
+            refused = world().gather("own no cell" in str(error))
+            if refused:
+                print(refused)
         """,
     )
     assert out.strip() == "[True, True]"

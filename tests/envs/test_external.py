@@ -1,4 +1,4 @@
-"""Environments from elsewhere behind the arrays of training."""
+"""External environments behind the arrays of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other libraries ask of an environment: infos, bounds, copies, seeds, options, order."""
+"""Demands of other libraries on an environment: infos, bounds, copies, seeds, options, order."""
 
 from __future__ import annotations
 
@@ -314,12 +314,12 @@ def test_faults_are_raised_on_every_rank_and_rank_0_decides(mpirun: Any) -> None
         env = make(SMALL)
         rank = env.comm.rank
         twin = copy.deepcopy(env)
-        told = []
+        names = []
         def attempt(call):
             try:
                 call()
             except Exception as error:
-                told.append(type(error).__name__)
+                names.append(type(error).__name__)
         zeros = {{agent: np.zeros(1) for agent in env.possible_agents}}
         attempt(lambda: env.step(zeros))
         attempt(lambda: env.reset(options=None if rank else {{"parametres": 1}}))
@@ -327,9 +327,9 @@ def test_faults_are_raised_on_every_rank_and_rank_0_decides(mpirun: Any) -> None
         attempt(lambda: env.step(zeros if rank else zeros | {{"agent_2": np.array([np.nan])}}))
         attempt(lambda: pickle.dumps(env))
         cost = env.step(None if rank else zeros)[4]["agent_0"]["cost"]
-        every = env.comm.gather((told, drawn, cost))
+        every = env.comm.gather((names, drawn, cost))
         if rank == 0:
-            print(every[0] == every[1], *told, drawn[0] != drawn[1])
+            print(every[0] == every[1], *names, drawn[0] != drawn[1])
         """,
     )
     assert out == "True EpisodeError ValueError ActionError TypeError True\n"

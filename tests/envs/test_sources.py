@@ -1,4 +1,4 @@
-"""What the source of an external environment may import and call, and how it is refused."""
+"""Sources of external environments: imports, calls and refusals."""
 
 from __future__ import annotations
 

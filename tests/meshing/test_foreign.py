@@ -168,7 +168,7 @@ def test_xml_entities_are_refused(tmp_path: Path) -> None:
         read(path)
 
 
-def test_reason_of_meshio_is_told(tmp_path: Path) -> None:
+def test_reason_of_meshio_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "mesh.vtk"
     path.write_text("# vtk DataFile Version 9.9\nx\nASCII\nDATASET NOTHING\n", encoding="utf-8")
     with pytest.raises(MeshError, match="cannot be read as a mesh: .{8}"):

@@ -1,4 +1,4 @@
-"""What bounds a mesh, and what hangs together."""
+"""Boundary and connectivity of a mesh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments from elsewhere in the training loop, to the command line."""
+"""External environments in the training loop, to the command line."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_lost_metrics_are_given_back(
     if lines is not None:
         metrics.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
     resume(run)
-    assert "are given back from" in capsys.readouterr().err
+    assert "are restored from" in capsys.readouterr().err
     assert metrics.read_bytes().startswith(whole)
     assert episodes_of(run) == list(range(1, 11))
 
