@@ -39,30 +39,34 @@ def validate(config: MeshConfig) -> None:
         MeshError: names the keys, their values and what is allowed.
     """
     if len(config.disc_centre) != 2:
-        raise MeshError(f"mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y")
+        raise MeshError(
+            f"env.mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y"
+        )
     numbers = {
         name: getattr(config, name) for name in ("length", "height", "element_size", "disc_radius")
     }
     numbers["disc_element_size"] = disc_size(config)
     for name, value in numbers.items():
         if not (math.isfinite(value) and value > 0.0):
-            raise MeshError(f"mesh.{name}={value} must be a positive finite number")
+            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
     if config.element_size > config.height:
         raise MeshError(
-            f"mesh.element_size={config.element_size} is larger than mesh.height={config.height}"
+            f"env.mesh.element_size={config.element_size} is larger than "
+            f"env.mesh.height={config.height}"
         )
     if disc_size(config) > config.element_size:
         raise MeshError(
-            f"mesh.disc_element_size={config.disc_element_size} must not exceed "
-            f"mesh.element_size={config.element_size}: triangles grow away from the disc"
+            f"env.mesh.disc_element_size={config.disc_element_size} must not exceed "
+            f"env.mesh.element_size={config.element_size}: triangles grow away from the disc"
         )
     x, y = config.disc_centre
     room = min(x, config.length - x, y, config.height - y)
     if not config.disc_radius < room:
         raise MeshError(
-            f"mesh.disc_radius={config.disc_radius} at mesh.disc_centre={[x, y]} touches or leaves "
-            f"the channel of mesh.length={config.length}, mesh.height={config.height}: the nearest "
-            f"wall is at distance {room:g} from the centre"
+            f"env.mesh.disc_radius={config.disc_radius} at env.mesh.disc_centre={[x, y]} touches "
+            f"or leaves the channel of env.mesh.length={config.length}, "
+            f"env.mesh.height={config.height}: the nearest wall is at distance {room:g} from the "
+            "centre"
         )
 
 

@@ -32,12 +32,12 @@ def validate(config: MeshConfig) -> None:
     for name in ("length", "height", "element_size"):
         value = getattr(config, name)
         if not (math.isfinite(value) and value > 0.0):
-            raise MeshError(f"mesh.{name}={value} must be a positive finite number")
+            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
     fine = disc_channel.disc_size(config)
     if not 0.0 < fine <= config.element_size <= config.height:
         raise MeshError(
-            f"mesh.disc_element_size={fine}, mesh.element_size={config.element_size}: expected "
-            f"0 < disc_element_size <= element_size <= mesh.height={config.height}"
+            f"env.mesh.disc_element_size={fine}, env.mesh.element_size={config.element_size}: "
+            f"expected 0 < disc_element_size <= element_size <= env.mesh.height={config.height}"
         )
     points = obstacles.curve(config)(np.arange(512) / 512)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -45,9 +45,9 @@ def validate(config: MeshConfig) -> None:
     if not room > 0.0:
         raise MeshError(
             f"the obstacle, from {low.tolist()} to {high.tolist()}, touches or leaves the channel "
-            f"of mesh.length={config.length}, mesh.height={config.height}; take a smaller "
-            f"mesh.obstacle_length={config.obstacle_length} or another "
-            f"mesh.disc_centre={list(config.disc_centre)}"
+            f"of env.mesh.length={config.length}, env.mesh.height={config.height}; take a "
+            f"smaller env.mesh.obstacle_length={config.obstacle_length} or another "
+            f"env.mesh.disc_centre={list(config.disc_centre)}"
         )
 
 

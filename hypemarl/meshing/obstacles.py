@@ -60,18 +60,22 @@ def validate(config: MeshConfig) -> None:
         MeshError: names the key, its value and what is allowed.
     """
     if len(config.disc_centre) != 2:
-        raise MeshError(f"mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y")
+        raise MeshError(
+            f"env.mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y"
+        )
     for name in ("obstacle_length", "obstacle_ratio", "obstacle_rounding"):
         value = getattr(config, name)
         if not (math.isfinite(value) and value > 0.0):
-            raise MeshError(f"mesh.{name}={value} must be a positive finite number")
+            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
     if config.obstacle_rounding > 1.0:
         raise MeshError(
-            f"mesh.obstacle_rounding={config.obstacle_rounding} must not exceed 1: the corners' "
-            f"radius is that share of half the side"
+            f"env.mesh.obstacle_rounding={config.obstacle_rounding} must not exceed 1: the "
+            f"corners' radius is that share of half the side"
         )
     if config.obstacle == "points" and config.obstacle_file is None:
-        raise MeshError("mesh.obstacle=points needs mesh.obstacle_file, a file with x y per line")
+        raise MeshError(
+            "env.mesh.obstacle=points needs env.mesh.obstacle_file, a file with x y per line"
+        )
 
 
 def exact_measures(config: MeshConfig) -> tuple[float, float]:
@@ -176,7 +180,7 @@ def read_points(path: Path) -> np.ndarray:
         MeshError: no such file, no numbers, fewer than 8 points, an open or self-crossing curve.
     """
     if not path.is_file():
-        raise MeshError(f"{path}: no such curve file; check mesh.obstacle_file")
+        raise MeshError(f"{path}: no such curve file; check env.mesh.obstacle_file")
     points = _around(_numbers(path), path)
     if len(points) < 8:
         raise MeshError(f"{path}: expected at least 8 points of a closed curve, got {len(points)}")
