@@ -150,8 +150,11 @@ def do_optimum(given: Arguments) -> int:
     return 0 if converged else 1
 
 
-def do_results(given: Arguments) -> None:
-    """The tables of docs/results: train what is missing, find the optima, evaluate."""
+def do_results(given: Arguments) -> int:
+    """The tables of docs/results: train what is missing, find the optima, evaluate.
+
+    Exit status 3 where every episode of a run failed in training.
+    """
     from hypemarl.experiments import results
 
     if world_size() > 1:
@@ -159,6 +162,7 @@ def do_results(given: Arguments) -> None:
     _known("table", [given.name], results.TABLES)
     if given.scenario is not None:
         _known("scenario", given.scenario, results.TABLES[given.name])
+    in_vain: list[str] = []
     tables = results.make_table(
         given.name,
         runs=Path(given.runs),
@@ -169,14 +173,19 @@ def do_results(given: Arguments) -> None:
         finished_only=given.finished_only,
         episodes=given.episodes,
         progress=not given.quiet,
+        in_vain=in_vain,
     )
     for scenario, (rows, headings) in tables.items():
         say(f"\n{scenario}\n{table_text(rows, headings)}")
     say(f"written to {given.output}")
+    return EXIT_VAIN if in_vain else 0
 
 
-def do_experiment(given: Arguments) -> None:
-    """An experiment over several runs and seeds, its table, numbers and picture."""
+def do_experiment(given: Arguments) -> int:
+    """An experiment over several runs and seeds, its table, numbers and picture.
+
+    Exit status 3 where every episode of a run failed in training.
+    """
     from hypemarl.experiments.pattern import Plan
 
     if world_size() > 1:
@@ -197,6 +206,7 @@ def do_experiment(given: Arguments) -> None:
     say(table_text(rows, experiment.columns(rows)))
     experiment.write(scenario, rows, Path(given.output))
     say(f"written to {given.output}")
+    return EXIT_VAIN if plan.in_vain else 0
 
 
 def do_map(given: Arguments) -> None:
@@ -261,7 +271,8 @@ def do_compare(given: Arguments) -> int:
 
     with mpi.raise_together(mpi.world()):
         if mpi.world().rank == 0:
-            print(f"written {draw_curves(_expand(given.runs), given.output)}")
+            drawn = draw_curves(_expand(given.runs), given.output)
+            print(f"written {drawn}" if drawn else "no curve to draw: every validation failed")
     return status
 
 
@@ -304,8 +315,11 @@ def do_bench(given: Arguments) -> None:
     write_json(given.json, result)
 
 
-def do_demo(given: Arguments) -> None:
-    """Train, compare and draw HypeMARL and MARL on density-1d."""
+def do_demo(given: Arguments) -> int:
+    """Train, compare and draw HypeMARL and MARL on density-1d.
+
+    Exit status 3 where every episode of a run failed in training.
+    """
     from hypemarl.experiments import demo
     from hypemarl.training.table import columns
 
@@ -315,13 +329,16 @@ def do_demo(given: Arguments) -> None:
     jobs = demo.demo_jobs(folder, named_seeds(given) or [], overrides(given))
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {given.jobs} at a time")
-    for run in demo.train_all(jobs, given.jobs, fresh=given.fresh, progress=not given.quiet):
+    progress = not given.quiet
+    kept, in_vain = demo.train_all(jobs, given.jobs, fresh=given.fresh, progress=progress)
+    for run in kept:
         say(f"{run} is finished already, kept")
     rows = demo.compare(folder, runs)
     say(f"\n{demo.SCENARIO}, {jobs[0].config.training.held_out_size} held-out parameters")
     say(table_text(rows, columns(rows)))
     for path in demo.draw(folder, runs):
         say(f"written {path}")
+    return EXIT_VAIN if in_vain else 0
 
 
 def _expand(paths: Sequence[str]) -> list[Path]:

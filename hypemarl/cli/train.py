@@ -111,6 +111,7 @@ def _job(config: Config, run: str | None, count: int) -> Job:
 
 def _train_one(job: Job, flags: Sequence[str], given: Arguments) -> dict[str, Any]:
     from hypemarl.training.loop import train
+    from hypemarl.training.progress import failure_text
 
     summary = train(
         job.config,
@@ -129,8 +130,7 @@ def _train_one(job: Job, flags: Sequence[str], given: Arguments) -> dict[str, An
     )
     if summary["in_vain"]:
         say(
-            f"hypemarl: error: {job.run_dir}: every one of {summary['episode']} episodes failed, "
-            f"the last one at {summary['failure']}",
+            f"hypemarl: error: {failure_text(job.run_dir, summary)}",
             error=True,
         )
     return summary

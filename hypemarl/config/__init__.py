@@ -5,6 +5,7 @@ the defaults of :mod:`hypemarl.config.schema`; command-line overrides (``agent.g
 last. Unknown keys are fatal, and so are combinations that cannot work: :func:`load` names them.
 """
 
+from hypemarl.config.checks import check_training
 from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.loading import (
     choices,
@@ -44,6 +45,7 @@ __all__ = [
     "ShapeConfig",
     "SurrogateConfig",
     "TrainingConfig",
+    "check_training",
     "choices",
     "explain",
     "from_dict",

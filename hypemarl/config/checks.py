@@ -9,10 +9,10 @@ from hypemarl.config.shape_checks import check_shape
 
 
 def check_combinations(config: Config) -> None:
-    """Settings that are fine one by one and cannot work together."""
+    """Settings of a problem that cannot work together; for those of agents see below."""
     _check_mesh_file(config.env.mesh)
     if config.env.system == "external":
-        _check_external(config)
+        _ = config.env.external.arguments  # raises where one is malformed
     elif config.env.system == "flow":
         _check_flow(config.env)
     elif config.env.system == "shape":
@@ -22,6 +22,32 @@ def check_combinations(config: Config) -> None:
         _check_boxes(config.env)
     if config.env.system == "density-fluid":
         _check_carrier(config.env)
+    env = config.env
+    for fails, message in (
+        (
+            env.reward_baseline and env.system not in ("flow", "shape"),
+            f"env.reward_baseline needs env.system=flow or shape, got {env.system}: the cost of an "
+            "uncontrolled density changes too fast to count from",
+        ),
+        (
+            bool(env.external.source) and env.system != "external",
+            f"env.external.source={env.external.source} needs env.system=external, got "
+            f"{env.system}: leave the scenario out, or name one of an external environment",
+        ),
+        (len(set(env.context)) < len(env.context), f"env.context repeats {list(env.context)}"),
+    ):
+        if fails:
+            raise ConfigError(message)
+
+
+def check_training(config: Config) -> None:
+    """Settings of agents and of training that nothing can be trained with; no other use minds.
+
+    Raises:
+        ConfigError: names them, and what to set instead.
+    """
+    if config.env.system == "external":
+        _check_external(config)
     env, agent, training = config.env, config.agent, config.training
     axes = 1 if env.system == "external" else len(env.agents)
     for fails, message in (
@@ -99,25 +125,13 @@ def check_combinations(config: Config) -> None:
             f"agent.encoding_size ({agent.encoding_size}) must be at least {2 * axes}: a sine and "
             f"a cosine for each of {axes} axes",
         ),
-        (
-            env.reward_baseline and env.system not in ("flow", "shape"),
-            f"env.reward_baseline needs env.system=flow or shape, got {env.system}: the cost of an "
-            "uncontrolled density changes too fast to count from",
-        ),
-        (
-            bool(env.external.source) and env.system != "external",
-            f"env.external.source={env.external.source} needs env.system=external, got "
-            f"{env.system}: leave the scenario out, or name one of an external environment",
-        ),
-        (len(set(env.context)) < len(env.context), f"env.context repeats {list(env.context)}"),
     ):
         if fails:
             raise ConfigError(message)
 
 
 def _check_external(config: Config) -> None:
-    env, agent, method = config.env, config.agent, config.training.method
-    _ = env.external.arguments  # raises where one is malformed
+    agent, method = config.agent, config.training.method
     for fails, message in (
         (
             method != "td3",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -18,14 +19,17 @@ class Plant(Protocol):
     """What an environment needs of a controlled system.
 
     Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every rank
-    enters every call, and the actions of rank 0 win.
+    enters every call, and the actions of rank 0 win. Attributes with a default may be left out, by
+    subclasses and by classes that only look alike (see :func:`optional`).
     """
 
     comm: MPI.Intracomm
     n_agents: int
     observation_size: int
-    observation_low: np.ndarray  # (observation_size,), -inf where no bound is known
-    observation_high: np.ndarray  # (observation_size,), inf likewise
+    #: (observation_size,), -inf where no bound is known
+    observation_low: np.ndarray = np.array(-np.inf)
+    #: (observation_size,), inf likewise
+    observation_high: np.ndarray = np.array(np.inf)
     action_size: int
     action_low: np.ndarray  # (action_size,)
     action_high: np.ndarray  # (action_size,)
@@ -36,8 +40,10 @@ class Plant(Protocol):
     parameter_names: tuple[str, ...]
     parameter_low: np.ndarray  # (n_parameters,)
     parameter_high: np.ndarray  # (n_parameters,)
-    cost_terms: tuple[str, ...]  # names of the terms of StepCosts
-    measured: dict[str, Any]  # numbers and arrays in a step's info beside its costs, as zeros
+    #: names of the terms of StepCosts that infos report
+    cost_terms: tuple[str, ...] = ()
+    #: numbers and arrays in a step's info beside its costs that infos report, as zeros
+    measured: dict[str, Any] = cast("dict[str, Any]", MappingProxyType({}))  # shared: unwritable
 
     @property
     def targets(self) -> np.ndarray:
@@ -68,6 +74,11 @@ class Plant(Protocol):
 
     def fields(self) -> dict[str, np.ndarray] | None:
         """Global nodal fields for pictures on rank 0, None elsewhere. Collective."""
+
+
+def optional(plant: Plant, name: str) -> Any:
+    """An attribute of the plant, or the default of :class:`Plant` where it has none. Local."""
+    return getattr(plant, name, getattr(Plant, name))
 
 
 @dataclass(frozen=True)

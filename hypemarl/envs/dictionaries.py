@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl.coupling.plant import ActionError, Plant, non_finite
+from hypemarl.coupling.plant import ActionError, Plant, non_finite, optional
 
 BOX_TOLERANCE = 1e-6
 """Share of a bound by which a parameter may miss it: single precision rounds by less."""
@@ -25,12 +25,13 @@ class Infos:
 
     def __init__(self, agents: Sequence[str], plant: Plant) -> None:
         self.agents, self.positions = agents, plant.positions
-        self._types = {name: type(value) for name, value in plant.measured.items()}
+        measured, self._terms = optional(plant, "measured"), optional(plant, "cost_terms")
+        self._types = {name: type(value) for name, value in measured.items()}
         self._rest = {
             "cost": 0.0,
             "local_costs": np.zeros(len(agents)),
-            "costs": dict.fromkeys(plant.cost_terms, 0.0),
-            **plant.measured,
+            "costs": dict.fromkeys(self._terms, 0.0),
+            **measured,
         }
 
     def at_rest(self, mu: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -41,7 +42,7 @@ class Infos:
         """Of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
         n = len(self.agents)
         common = {"cost": float(info["cost"])}
-        common |= {f"cost_{term}": float(value) for term, value in info["costs"].items()}
+        common |= {f"cost_{term}": float(info["costs"][term]) for term in self._terms}
         rows = {
             "mu": np.tile(mu, (n, 1)),
             "position": self.positions.copy(),

@@ -13,7 +13,7 @@ from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.plant import Plant
+from hypemarl.coupling.plant import Plant, optional
 from hypemarl.envs.dictionaries import Infos, reset_parameters, stacked_actions
 from hypemarl.seeding import fresh_seed, numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
@@ -294,7 +294,10 @@ class PDEEnv(ParallelEnv):
     # --- parts -----------------------------------------------------------------------------------
 
     def _spaces(self) -> None:
-        low, high = self.plant.observation_low, self.plant.observation_high
+        low, high = (
+            np.broadcast_to(optional(self.plant, name), self.observation_size)
+            for name in ("observation_low", "observation_high")
+        )
         self.observation_spaces = {
             a: Box(low, high, dtype=np.float64) for a in self.possible_agents
         }

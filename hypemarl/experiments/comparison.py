@@ -46,14 +46,13 @@ def run(plan: Plan) -> list[Row]:
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
     found = [read_validation(run) for run in runs]
+    levels = [level for _, levels in found for level in levels]
     return {
         "name": entry.name,
         **pattern.costs(results),
         "seconds": pattern.seconds(runs),
         "curves": [curve for curve, _ in found],
-        "uncontrolled_validation": float(
-            np.mean([level for _, levels in found for level in levels])
-        ),
+        "uncontrolled_validation": float(np.mean(levels)) if levels else None,
         "metrics": validation_costs(runs),
     }
 
@@ -91,15 +90,17 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
     draw(known, output.parent / "images" / f"comparison-{scenario}.png")
 
 
-def draw(rows: Sequence[Row], path: Path) -> Path:
-    """Learning curves with the cost without control, and the optimum's where it is known."""
+def draw(rows: Sequence[Row], path: Path) -> Path | None:
+    """Learning curves with the cost without control, and the optimum's where it is known.
+
+    None where no run has a finite validation cost.
+    """
     groups = {
         row["name"].replace("-cooperative", " (cooperative)"): [
             {int(episode): cost for episode, cost in curve.items()} for curve in row["curves"]
         ]
         for row in rows
     }
-    levels = {"uncontrolled": rows[0]["uncontrolled_validation"]}
-    if "optimum" in rows[0]:
-        levels["optimum, held-out set"] = rows[0]["optimum"]
+    names = {"uncontrolled_validation": "uncontrolled", "optimum": "optimum, held-out set"}
+    levels = {text: rows[0][key] for key, text in names.items() if rows[0].get(key) is not None}
     return draw_groups(groups, levels, path)

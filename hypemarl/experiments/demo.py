@@ -8,7 +8,7 @@ from typing import Any
 
 from hypemarl import config as configuration
 from hypemarl.training import summary, table
-from hypemarl.training.jobs import Job, complete_jobs, continue_flags
+from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
 from hypemarl.training.records import write_json
 
 SCENARIO = "density-1d"
@@ -27,11 +27,17 @@ def demo_jobs(run_dir: Path, seeds: Sequence[int], overrides: Sequence[str]) -> 
     ]
 
 
-def train_all(jobs: Sequence[Job], parallel: int, *, fresh: bool, progress: bool) -> list[Path]:
-    """Bring every job to its end; returns the folders of those that were finished before."""
+def train_all(
+    jobs: Sequence[Job], parallel: int, *, fresh: bool, progress: bool
+) -> tuple[list[Path], list[str]]:
+    """Bring every job to its end.
+
+    Returns the folders of those that were finished before, and a sentence for each run whose every
+    episode failed.
+    """
     planned = [(job, ["--overwrite"] if fresh else continue_flags(*_parts(job))) for job in jobs]
-    complete_jobs(planned, parallel, progress=progress)
-    return [job.run_dir for job, flags in planned if flags is None]
+    in_vain = complete_jobs(planned, parallel, progress=progress)
+    return [job.run_dir for job, flags in planned if flags is None], in_vain
 
 
 def _parts(job: Job) -> tuple[configuration.Config, Path]:
@@ -46,9 +52,15 @@ def compare(run_dir: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def draw(run_dir: Path, runs: Sequence[Path]) -> list[Path]:
-    """Curves of all runs, and film, stills and policy map of the first HypeMARL run."""
+    """Curves of all runs, and film, stills and policy map of the first HypeMARL run.
+
+    Runs whose every episode failed have neither.
+    """
     from hypemarl.experiments import pictures
 
-    written = [pictures.draw_curves(runs, run_dir / "curves.png")]
-    shown = next(run for run in runs if run.name.startswith("hypemarl"))
-    return written + pictures.draw_run(shown)
+    curves = pictures.draw_curves(runs, run_dir / "curves.png")
+    written = [] if curves is None else [curves]
+    for run in runs:
+        if run.name.startswith("hypemarl") and not failure_of(run):
+            return written + pictures.draw_run(run)
+    return written

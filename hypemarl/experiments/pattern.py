@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Plan:
         names: of the entries; None: all, or those that the experiment usually takes.
         overrides: settings of all runs, after those of the entries.
         progress: show a bar.
+        in_vain: filled in training, with a sentence for each run whose every episode failed.
     """
 
     scenario: str
@@ -50,6 +51,7 @@ class Plan:
     names: Sequence[str] | None = None
     overrides: Sequence[str] = ()
     progress: bool = True
+    in_vain: list[str] = field(default_factory=list)
 
 
 COSTS = {
@@ -81,7 +83,7 @@ def trained(entries: Sequence[Entry], plan: Plan) -> list[list[Path]]:
     """
     changed = [Entry(entry.name, (*entry.overrides, *plan.overrides)) for entry in entries]
     planned = jobs_of(plan.scenario, changed, plan.seeds, plan.folder)
-    train_missing(planned, plan.jobs, progress=plan.progress)
+    plan.in_vain.extend(train_missing(planned, plan.jobs, progress=plan.progress))
     return by_entry([job.run_dir for job in planned], len(entries))
 
 

@@ -20,8 +20,11 @@ from hypemarl.training.summary import trained_policy
 SHARED_OBSERVATIONS = 24
 
 
-def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path:
-    """Validation cost over episodes; seeds of one scheme and credit (or method) become a band."""
+def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None:
+    """Validation cost over episodes; seeds of one scheme and credit (or method) become a band.
+
+    None, and no picture, where no run has a finite validation cost.
+    """
     from hypemarl.visualisation.curves import draw_curves as draw
 
     configs = [RunFolder(run_dir).read_config() for run_dir in run_dirs]

@@ -19,7 +19,7 @@ from hypemarl.experiments import optima
 from hypemarl.experiments.pictures import draw_curves
 from hypemarl.files import write_text
 from hypemarl.training import summary
-from hypemarl.training.jobs import Job, complete_jobs, continue_flags
+from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
 from hypemarl.training.records import RunError, RunFolder, read_metrics, write_json
 from hypemarl.training.table import columns, flat, summarise
 from hypemarl.visualisation.table import format_table
@@ -131,11 +131,13 @@ def make_table(
     finished_only: bool = False,
     episodes: int | None = None,
     progress: bool = True,
+    in_vain: list[str] | None = None,
 ) -> dict[str, tuple[list[Row], dict[str, str]]]:
     """Train what is missing, find the optima, evaluate, and write ``output``.
 
     ``finished_only`` leaves out what is missing instead, optima too; ``episodes`` replaces the size
-    of the held-out set.
+    of the held-out set. A sentence for each run whose every episode failed is appended to
+    ``in_vain``.
 
     Writes ``<name>.json`` (see below), ``<stem>-table.md``, ``../images/<stem>-curves.png`` and
     ``metrics/<stem>.csv``, the validation costs of every run; the stem is the scenario, after the
@@ -147,13 +149,14 @@ def make_table(
     """
     chosen = TABLES[name] if scenarios is None else {s: TABLES[name][s] for s in scenarios}
     written = _read_json(output / f"{name}.json")
-    tables = {}
+    tables, failed = {}, [] if in_vain is None else in_vain
     for scenario, (entries, count, held_out) in chosen.items():
         jobs = jobs_of(scenario, entries, seeds or range(count), runs)
         if finished_only:
             jobs = [job for job in jobs if continue_flags(job.config, job.run_dir) is None]
+            failed += [text for job in jobs if (text := failure_of(job.run_dir))]
         else:
-            train_missing(jobs, parallel, progress=progress)
+            failed += train_missing(jobs, parallel, progress=progress)
             start = _start(jobs)
             optima.find_held_out(jobs[0].config, held_out, parallel, start, progress=progress)
         rows = summary.evaluate_runs([job.run_dir for job in jobs], episodes=episodes)
@@ -172,14 +175,16 @@ def _start(jobs: Sequence[Job]) -> Path | None:
     return gradient[0].run_dir if flow and gradient else None
 
 
-def train_missing(jobs: Sequence[Job], parallel: int, *, progress: bool) -> None:
+def train_missing(jobs: Sequence[Job], parallel: int, *, progress: bool) -> list[str]:
     """Bring every job to its end, ``parallel`` at a time; finished ones are left as they are.
+
+    Returns a sentence for each run whose every episode failed.
 
     Raises:
         TrainingError: a run failed.
     """
     planned = [(job, continue_flags(job.config, job.run_dir)) for job in jobs]
-    complete_jobs(planned, parallel, progress=progress)
+    return complete_jobs(planned, parallel, progress=progress)
 
 
 def _write(output: Path, stem: str, jobs: Sequence[Job], table: Sequence[Row]) -> None:

@@ -66,7 +66,7 @@ def validate(config: MeshConfig) -> None:
             f"env.mesh.disc_radius={config.disc_radius} at env.mesh.disc_centre={[x, y]} touches "
             f"or leaves the channel of env.mesh.length={config.length}, "
             f"env.mesh.height={config.height}: the nearest wall is at distance {room:g} from the "
-            f"centre"
+            "centre"
         )
 
 

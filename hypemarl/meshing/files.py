@@ -84,9 +84,9 @@ def read(
             cells are not connected, or names fit none of its groups.
     """
     path, facets = Path(path), None if facet_file is None else Path(facet_file)
-    _require_file(path, "mesh.file")
+    _require_file(path, "env.mesh.file")
     if facets is not None:
-        _require_file(facets, "mesh.facet_file")
+        _require_file(facets, "env.mesh.facet_file")
 
     def make() -> RawMesh:
         raw = assemble(_content(path, facets), str(path), names)

@@ -86,28 +86,29 @@ def validate(config: MeshConfig) -> None:
         MeshError: names the key, the value and what is allowed.
     """
     if config.shape not in TAGS:
-        raise MeshError(f"mesh.shape={config.shape!r} is unknown; choose one of {sorted(TAGS)}")
+        raise MeshError(f"env.mesh.shape={config.shape!r} is unknown; choose one of {sorted(TAGS)}")
     if config.shape in CHANNELS:
         CHANNELS[config.shape].validate(config)
         return
     for name in ("lower", "upper", "element_size", "disc_radius"):
         if not math.isfinite(getattr(config, name)):
-            raise MeshError(f"mesh.{name}={getattr(config, name)} must be a finite number")
+            raise MeshError(f"env.mesh.{name}={getattr(config, name)} must be a finite number")
     lower, upper, size = config.lower, config.upper, config.element_size
     if upper <= lower:
-        raise MeshError(f"mesh.upper={upper} must be above mesh.lower={lower}")
+        raise MeshError(f"env.mesh.upper={upper} must be above env.mesh.lower={lower}")
     if size <= 0.0:
-        raise MeshError(f"mesh.element_size={size} must be positive")
+        raise MeshError(f"env.mesh.element_size={size} must be positive")
     if size > upper - lower:
         raise MeshError(
-            f"mesh.element_size={size} is larger than the domain, which has length {upper - lower}"
+            f"env.mesh.element_size={size} is larger than the domain, which has length "
+            f"{upper - lower}"
         )
     if config.shape == "square-with-disc":
         room = min(upper, -lower)
         if not 0.0 < config.disc_radius < room:
             raise MeshError(
-                f"mesh.disc_radius={config.disc_radius} does not fit: the disc at the origin must "
-                f"lie inside the square ({lower}, {upper})^2, so 0 < disc_radius < {room}"
+                f"env.mesh.disc_radius={config.disc_radius} does not fit: the disc at the origin "
+                f"must lie inside the square ({lower}, {upper})^2, so 0 < disc_radius < {room}"
             )
 
 
@@ -157,7 +158,7 @@ def _check_count(config: MeshConfig) -> None:
         cells = 2.0 * (lengths[0] / size) * (lengths[1] / size)
     if cells > LARGEST_COUNT:
         raise MeshError(
-            f"mesh.element_size={size:g} makes about {cells:.1g} cells of this {config.shape}, "
+            f"env.mesh.element_size={size:g} makes about {cells:.1g} cells of this {config.shape}, "
             f"expected at most {LARGEST_COUNT:.0e}; take larger elements or a smaller domain"
         )
 

@@ -71,8 +71,8 @@ def symmetric_solver(matrix: Any, choice: LinearSolver, prefix: str) -> Any:
     choice = _automatic(matrix.size[0], several) if choice == "auto" else choice
     if choice == "lu" and several:
         raise ValueError(
-            f"env.flow.linear_solver=lu is PETSc's own and runs on one rank, here are "
-            f"{matrix.comm.size}; take redundant, mumps or auto"
+            f"lu is PETSc's own factorisation and runs on one rank, here are {matrix.comm.size}; "
+            "take redundant, mumps or auto"
         )
     solver = PETSc.KSP().create(matrix.comm)
     solver.setOptionsPrefix(prefix)

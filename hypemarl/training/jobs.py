@@ -19,12 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hypemarl.config import Config, override, to_yaml
+from hypemarl.config import Config, check_training, override, to_yaml
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
-from hypemarl.training.checkpoint import CheckpointError, check_config, load
+from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN, Children, reason_of
-from hypemarl.training.loop import TrainingError, is_finished
+from hypemarl.training.loop import TrainingError, is_finished, require_begun
+from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder
 
 _POLL_SECONDS = 0.5
@@ -34,10 +35,16 @@ _EPISODE = re.compile(rb'"episode": (\d+)')
 
 @dataclass(frozen=True)
 class Job:
-    """A configuration and the folder that its run goes to."""
+    """A configuration and the folder that its run goes to.
+
+    Raises ConfigError where nothing can be trained with its settings.
+    """
 
     config: Config
     run_dir: Path
+
+    def __post_init__(self) -> None:
+        check_training(self.config)
 
     def command(self, flags: Sequence[str]) -> list[str]:
         """The child's command line; the configuration stands in ``job.yaml`` of the run folder.
@@ -118,10 +125,8 @@ def plan_jobs(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Pla
         for folder in folders:
             folder.check_free()
         return [(job, []) for job in jobs]
+    require_begun(folders)
     begun = [folder.exists() for folder in folders]
-    if not any(begun):
-        names = ", ".join(str(folder.path) for folder in folders)
-        raise CheckpointError(f"{names}: nothing to resume; train without --resume first")
     if len(jobs) > 1:  # a single one is checked where it is opened
         for job, folder in zip(jobs, folders, strict=True):
             if folder.last.exists():
@@ -162,14 +167,25 @@ def run_jobs(jobs: Sequence[Planned], parallel: int, *, progress: bool) -> list[
 
 def complete_jobs(
     planned: Sequence[tuple[Job, list[str] | None]], parallel: int, *, progress: bool
-) -> None:
+) -> list[str]:
     """Bring jobs to their ends, as :func:`run_jobs`, but for those without flags, which are whole.
 
-    A run whose every episode failed is named on stderr; tables show its infinite costs.
+    Returns a sentence for each run whose every episode failed, also of an earlier call; it is
+    printed on stderr too. Tables show the infinite costs of such a run.
     """
     missing = [(job, flags) for job, flags in planned if flags is not None]
-    for sentence in run_jobs(missing, parallel, progress=progress):
+    in_vain = [failure_of(job.run_dir) for job, flags in planned if flags is None]
+    useless = [text for text in in_vain if text] + run_jobs(missing, parallel, progress=progress)
+    for sentence in useless:
         print(f"warning: {sentence}", file=sys.stderr)
+    return useless
+
+
+def failure_of(run_dir: Path) -> str:
+    """A sentence on a stored run whose every episode failed; empty for any other run. Local."""
+    file = RunFolder(run_dir).last
+    progress = Progress(**entry(file, load(file), "progress"))
+    return failure_text(run_dir, vars(progress)) if progress.in_vain else ""
 
 
 def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Popen[Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypemarl import mpi
-from hypemarl.config import Config, mesh_files
+from hypemarl.config import Config, check_training, mesh_files
 from hypemarl.config.sources import say_changed, stamped
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
@@ -56,8 +56,10 @@ def train(
         the last of them failed), in_vain (every episode failed), groups, stop_asked (by a signal),
         interrupted (before the last episode).
     Raises: ValueError (ranks do not split), RunError (folder occupied or locked by a process that
-        runs), ConfigError (mesh file missing), CheckpointError (cannot resume), TrainingError.
+        runs), ConfigError (unfit settings, mesh file missing), CheckpointError (cannot resume),
+        TrainingError.
     """
+    check_training(config)
     comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
     stored: dict[str, Any] | None = None
@@ -93,12 +95,19 @@ def _bound(config: Config) -> Config:
     return replace(config, env=replace(config.env, external=stamped(config.env.external)))
 
 
+def require_begun(folders: Sequence[RunFolder]) -> None:
+    """Raise :class:`CheckpointError` where no run was started in any of the folders. Local."""
+    if not any(folder.exists() for folder in folders):
+        names = ", ".join(str(folder.path) for folder in folders)
+        raise CheckpointError(f"{names}: nothing to resume; train without --resume first")
+
+
 def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], None]:
     """Lock the folder where these flags allow to train into it; returns how to let go. Local."""
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
-    if resume and not folder.exists():
-        raise CheckpointError(f"{folder.path}: nothing to resume; train without --resume first")
+    if resume:
+        require_begun([folder])
     if not (resume or overwrite):
         folder.check_free()
     lock = folder.lock()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,14 @@ class Progress:
     def in_vain(self) -> bool:
         """Whether every episode so far failed: nothing was there to learn from."""
         return 0 < self.episode == self.failures
+
+
+def failure_text(run_dir: str | Path, progress: Mapping[str, Any]) -> str:
+    """The sentence on a run whose every episode failed; ``progress`` as :class:`Progress`."""
+    return (
+        f"{run_dir}: every one of {progress['episode']} episodes failed, the last one at "
+        f"{progress['failure']}"
+    )
 
 
 class Result(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from hypemarl import mpi
 from hypemarl.training.records import read_metrics
 from hypemarl.visualisation import style
 
@@ -22,7 +23,7 @@ Curve = dict[int, float]
 
 def draw_curves(
     run_dirs: Sequence[str | Path], labels: Sequence[str], path_png: str | Path
-) -> Path:
+) -> Path | None:
     """Validation cost over episodes. Runs with the same label are seeds of one scheme.
 
     See :func:`draw_groups`. The uncontrolled cost is the mean over the runs.
@@ -33,7 +34,7 @@ def draw_curves(
         path_png: picture to write.
 
     Returns:
-        The path written.
+        The path written, None where no run has a finite validation cost.
 
     Raises:
         ValueError: another number of labels than runs, no run, or runs without validations.
@@ -52,12 +53,21 @@ def draw_curves(
 
 def draw_groups(
     groups: Mapping[str, list[Curve]], levels: Mapping[str, float], path_png: str | Path
-) -> Path:
+) -> Path | None:
     """Curves of several seeds by label, with known costs as levels.
 
     Several seeds give their median as a line and their range as a band, over the episodes that
-    all of them have reached. Returns the path written. Raises ValueError where there are none.
+    all of them have reached. Curves without a finite cost are left out with a note.
+
+    Returns:
+        The path written, None where no curve is left.
+
+    Raises:
+        ValueError: seeds of one label share no episode.
     """
+    groups = _with_costs(groups, path_png)
+    if not groups:
+        return None
     figure = style.new_figure(7.0, 4.2)
     axes = figure.subplots()
     for (label, curves), index in zip(groups.items(), style.places(groups), strict=True):
@@ -69,19 +79,33 @@ def draw_groups(
 
 
 def read_validation(folder: str | Path) -> tuple[Curve, list[float]]:
-    """A run's validation cost by episode, and its uncontrolled costs.
+    """A run's finite validation costs by episode, and its last uncontrolled cost, if any.
+
+    The curve is empty where every validation failed.
 
     Raises:
-        ValueError: the run has no finite validation cost.
+        ValueError: the run was never validated.
     """
     lines = [entry for entry in read_metrics(folder) if entry["kind"] == "validation"]
-    curve = {int(e["episode"]): float(e["cost"]) for e in lines if e.get("cost") is not None}
-    if not curve:
+    if not lines:
         raise ValueError(
             f"{folder}: no validation costs to draw; train with training.validation_every > 0"
         )
+    curve = {int(e["episode"]): float(e["cost"]) for e in lines if e.get("cost") is not None}
     found = [float(e["uncontrolled"]) for e in lines if e.get("uncontrolled") is not None]
     return curve, found[-1:]
+
+
+def _with_costs(groups: Mapping[str, list[Curve]], path_png: str | Path) -> dict[str, list[Curve]]:
+    """The groups without their empty curves; a note names each group that has some."""
+    for label, curves in groups.items():
+        if empty := sum(not curve for curve in curves):
+            mpi.note(
+                f"{label}: {empty} of {len(curves)} runs have no validation with a finite cost and "
+                f"are not drawn in {path_png}"
+            )
+    kept = {label: [curve for curve in curves if curve] for label, curves in groups.items()}
+    return {label: curves for label, curves in kept.items() if curves}
 
 
 def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None:
