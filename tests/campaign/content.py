@@ -65,6 +65,13 @@ def trajectory(path: Path) -> dict[str, Any]:
     return flat(records.read_trajectory(path))
 
 
+def arrays(path: Path) -> dict[str, Any]:
+    """Named arrays, through the product's reader; raises its DamagedError."""
+    from hypemarl import files
+
+    return flat(files.read_arrays(path)[0])
+
+
 def run_differences(run: Path, reference: Path) -> list[str]:
     """Differences between two finished runs; every file counts, also one too many or too few."""
     found = []

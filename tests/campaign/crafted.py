@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -90,6 +91,28 @@ def _named(source: str, options: list[str], folder: Path, text: str) -> None:
     shutil.copy(folder / "evil.py", folder / "run" / "evil.py")
 
 
+EVIL = 'import os\nos.system("COMMAND")\n'
+
+
+def _shadow(path: str, source: str, folder: Path, text: str) -> None:
+    """A module in the working folder, named as one that is imported anyway."""
+    _text(path, EVIL, folder, text)
+    settings = {"scenario": "external", "env": {"external": {"source": source}}} if source else {}
+    _text("shadow.yaml", yaml.safe_dump(settings), folder, text)
+    config = folder / "run" / "config.yaml"
+    if source and config.is_file():
+        stored = yaml.safe_load(config.read_text(encoding="utf-8"))
+        stored["env"]["system"], stored["agent"]["credit"] = "external", "local"
+        stored["env"]["external"]["source"] = source
+        config.write_text(yaml.safe_dump(stored), encoding="utf-8")
+
+
+def _shadow_homes(folder: Path, text: str) -> None:
+    """The packages of all shipped external scenarios, in the working folder."""
+    for module in ("mpe2.py", "vmas.py", "gymnasium_robotics.py", "pettingzoo.py"):
+        _text(module, EVIL, folder, text)
+
+
 SCRIPT = 'SystemCall "COMMAND";\nPoint(1) = {0, 0, 0};\n'
 HEADER = "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n"
 TAGS = {
@@ -121,6 +144,33 @@ NAMED = {
     "file": ("pettingzoo:evil.py:parallel_env", []),
     "file-in-run": ("pettingzoo:run/evil.py:parallel_env", []),
 }
+REGISTERED = {
+    "mpe2/__init__.py": "pettingzoo:mpe2.simple_spread_v3",
+    "mpe2.py": "pettingzoo:mpe2.simple_spread_v3",
+    "pettingzoo/__init__.py": "pettingzoo:pettingzoo.mpe.simple_spread_v3",
+    "vmas.py": "vmas:balance",
+    "vmas/__init__.py": "vmas:balance",
+    "gymnasium_robotics.py": "mamujoco:Ant",
+}
+"""What stands in the working folder, and the registered environment that would import it."""
+
+BESIDE = ("hypemarl/__init__.py", "numpy.py", "yaml/__init__.py", "sitecustomize.py")
+"""What stands beside an unpacked run folder, and would be imported by any process of ours."""
+
+SHIPPED = ("vmas-dispersion", "vmas-navigation", "humanoid", "speaker-listener")
+
+
+def _cases_of_shadows() -> Iterator[tuple[str, str | None, Craft, list[list[str]]]]:
+    for path, source in REGISTERED.items():
+        use = [["simulate", "shadow.yaml"], tiny.EVALUATE, ["train", "shadow.yaml", "--run", "new"]]
+        yield f"shadow-{path.replace('/', '-')}", "td3", partial(_shadow, path, source), use
+    for name in SHIPPED:
+        yield f"shadow-{name}", None, _shadow_homes, [["simulate", name]]
+    seeds = ["train", "run/config.yaml", "--run", "more", "--seeds", "0", "1", "--jobs", "2"]
+    optima = ["optimum", "run/config.yaml", "--held-out", "2", "--max-evaluations", "3"]
+    for path in BESIDE:
+        use = [tiny.EVALUATE, seeds, [*optima, "--jobs", "2"]]
+        yield f"shadow-{path.replace('/', '-')}", "td3", partial(_shadow, path, ""), use
 
 
 def cases() -> Iterator[tuple[str, str | None, Craft, list[list[str]]]]:
@@ -156,6 +206,7 @@ def cases() -> Iterator[tuple[str, str | None, Craft, list[list[str]]]]:
         use.append(["train", "run/config.yaml", "--run", "run", "--resume", "--quiet"])
         use.append(["simulate", "run/config.yaml"])
         yield f"named-{name}", "td3", partial(_named, source, options), use
+    yield from _cases_of_shadows()
 
 
 def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
@@ -180,7 +231,11 @@ def opened(
     craft(folder, f"touch {marker}")
     # `python -m` puts the working folder on the module path, as a user's terminal does
     fresh = "module" in trial and "named" in trial
-    if fresh:
+    if trial.startswith("shadow-"):
+        # as installed: by itself it searches no working folder, nor may its children
+        program = str(Path(sys.executable).parent / "hypemarl")
+        outcome = trials.process([program, *arguments], folder)
+    elif fresh:
         outcome = trials.process([*trees.HYPEMARL, *arguments], folder)
     else:
         outcome = trials.command(arguments, folder)

@@ -19,7 +19,7 @@ from .tiny import Work
 
 KIND = "bang-bang episodes"
 WARM_UP = 0.3  # share of the episodes after which memory has to be flat
-SLOPE = 0.02  # MiB an episode; a leak of a mesh or a field is far larger
+SLOPE = 0.01  # MiB an episode; a leak of a mesh or a field is far larger
 MASS = 1e-9
 SECONDS = 900.0
 PAGE = os.sysconf("SC_PAGE_SIZE") / 2**20

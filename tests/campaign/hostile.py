@@ -89,9 +89,10 @@ def _sound(text: str) -> str:
 
 def mutated_configuration(rng: random.Random) -> tuple[bytes, str, bool]:
     """The file, what was done, and whether it asks for very much work or memory."""
-    settings, notes, greedy = copy.deepcopy(tiny.DENSITY), [], False
+    settings, notes = copy.deepcopy(tiny.DENSITY), []
     settings["env"] |= WIDER["env"]
     settings["training"]["episodes"] = 3
+    sound = copy.deepcopy(settings)
     for _ in range(rng.choice((1, 1, 2, 3))):
         place = rng.choice(list(_places(settings)))
         value = rng.choice(VALUES)
@@ -105,7 +106,6 @@ def mutated_configuration(rng: random.Random) -> tuple[bytes, str, bool]:
             value = type(old)(old * rng.choice((0.5, 2, 3, -1, 10)))
         if how in ("value", "scale"):
             holder[place[-1]] = value
-            greedy |= _greedy(value)
         elif how == "section":
             settings[rng.choice(("env", "agent", "training", "new"))] = value
         else:
@@ -121,8 +121,35 @@ def mutated_configuration(rng: random.Random) -> tuple[bytes, str, bool]:
         piece = rng.choice(SYNTAX)
         raw = raw[:at] + piece.encode() + raw[at:]
         notes.append(f"{piece!r} at {at}")
-        greedy = True  # a digit may have moved
-    return raw, "; ".join(notes), greedy
+    return raw, "; ".join(notes), asks_for_much(raw, sound)
+
+
+def asks_for_much(raw: bytes, sound: dict[str, Any]) -> bool:
+    """Whether a file of known keys only asks for very much work, or leaves it to the defaults.
+
+    Where it is no YAML, or holds an unknown key, it has to be refused at once.
+    """
+    try:
+        settings = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError):
+        return False
+    if not isinstance(settings, dict):
+        return False
+    known, there = set(_places(sound)), set(_places(settings))
+    if there - known:
+        return False
+    values = [_at(settings, place) for place in there]
+    if any(_greedy(value) for value in values if not isinstance(value, dict)):
+        return True
+    # keys that make the problem small are missing
+    gone = (place for place in known - there if place[:-1] in (*there, ()))
+    return any(isinstance(_at(settings, place[:-1]), dict) for place in gone)
+
+
+def _at(settings: Any, place: tuple[Any, ...]) -> Any:
+    for name in place:
+        settings = settings[name]
+    return settings
 
 
 WIDER: dict[str, Any] = {
@@ -149,6 +176,7 @@ def _places(settings: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, 
 def _greedy(value: Any) -> bool:
     entries = value if isinstance(value, list) else [value]
     numbers = [abs(float(e)) for e in entries if isinstance(e, int | float) and e == e]
+    numbers += [abs(float(e)) for e in entries if isinstance(e, str) and re.fullmatch(r"\de\d", e)]
     return any(number >= 1e5 or 0 < number <= 1e-6 for number in numbers) or len(entries) > 99
 
 

@@ -135,6 +135,5 @@ def compare(work: Work, name: str, folder: Path) -> list[str]:
 def _cached(folder: Path, reference: Path, name: str, read: Callable[[Path], dict]) -> list[str]:
     places = content.differences(read(folder / name), read(reference / name))
     # a search that goes on from a stored optimum has fewer evaluations of its own
-    places = [place for place in places if not place.endswith("/evaluations")]
-    places = [place for place in places if "evaluations" not in place]
+    places = [p for p in places if not p.rpartition("/")[2].startswith("evaluations")]
     return [f"{name} differs in {places[0]}"] if places else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import meshio
 import numpy as np
 import pytest
 
-from . import content, episodes, hostile, report, trials
+from . import content, crafted, damage, episodes, hostile, kills, report, trees, trials
 from .injected import boundaries
 from .report import Result
 from .trials import Outcome
@@ -136,8 +137,91 @@ def test_descendants_are_seen() -> None:
 
 
 def test_mutations_follow_from_the_seed() -> None:
-    import random
-
     draw = partial(hostile.mutated_configuration)
     assert draw(random.Random(1)) == draw(random.Random(1))
     assert draw(random.Random(1)) != draw(random.Random(2))
+
+
+@pytest.mark.parametrize(
+    ("raw", "much"),
+    [
+        (b"env: {a: 1", False),  # no YAML: refused at once
+        (b"env: {a: 1, b: 2, stranger: 1000000000}", False),  # and so is an unknown key
+        (b"env: {a: 1, b: 2}", False),
+        (b"env: {a: 1, b: 1000000000}", True),
+        (b"env: {a: 1, b: 1e-9}", False),  # a text in YAML 1.1
+        (b"env: {a: 1}", True),  # the default may be dear
+        (b"env: 3", False),
+    ],
+)
+def test_a_hang_is_excused_only_by_much_work(raw: bytes, much: bool) -> None:
+    assert hostile.asks_for_much(raw, {"env": {"a": 1, "b": 2}}) is much
+
+
+def test_a_hang_of_most_mutations_of_syntax_is_counted() -> None:
+    drawn = [hostile.mutated_configuration(random.Random(k)) for k in range(200)]
+    counted = [not greedy for _, how, greedy in drawn if " at " in how]
+    assert sum(counted) > 0.6 * len(counted) > 10
+
+
+OCCUPIED = "run: another run writes there: process 7 on host; let it end"
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fault"),
+    [
+        (2, f"hypemarl: error: {OCCUPIED}", None),
+        (2, "hypemarl: error: run holds a finished run; give --overwrite", "unclear"),
+        (2, "Traceback (most recent call last):", "traceback"),
+        (0, OCCUPIED, "silent"),
+        (-9, "", "unclear"),
+    ],
+)
+def test_a_second_writer_is_refused_for_the_first(
+    status: int, words: str, fault: str | None
+) -> None:
+    assert trees.second_writer(status, words) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("note: run/metrics.jsonl was changed since the checkpoint", True),
+        ("hypemarl: error: metrics.jsonl: its checksum is another", True),
+        ("read metrics.jsonl in 2 s", False),
+        ("a note on something else\nread metrics.jsonl", False),
+    ],
+)
+def test_a_file_name_alone_says_nothing(text: str, said: bool) -> None:
+    assert damage.is_said(text, "metrics.jsonl") is said
+
+
+def test_errors_of_libraries_are_unclear() -> None:
+    from hypemarl.files import DamagedError
+
+    assert damage.is_clear(DamagedError("last.pt: damaged"), "last.pt")
+    assert not damage.is_clear(RuntimeError("last.pt: damaged"), "last.pt")
+    assert not damage.is_clear(DamagedError("damaged"), "last.pt")
+    raw = "last.pt: PytorchStreamReader failed reading zip archive"
+    assert not damage.is_clear(DamagedError(raw), "last.pt")
+
+
+def test_only_counts_of_evaluations_may_differ(tmp_path: Path) -> None:
+    for name, row in (
+        ("one", {"evaluations_mean": 3, "cost": 1}),
+        ("two", {"evaluations_mean": 4, "cost": 1}),
+        ("three", {"evaluations_mean": 3, "cost": 2}),
+    ):
+        (tmp_path / name).mkdir()
+        content_of = f'{{"evaluations_mean": {row["evaluations_mean"]}, "cost": {row["cost"]}}}'
+        (tmp_path / name / "optimum.json").write_text(content_of)
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    assert not kills._cached(one, two, "optimum.json", content.json_file)
+    assert kills._cached(one, three, "optimum.json", content.json_file)
+
+
+def test_a_module_beside_a_run_is_seen_where_it_runs(tmp_path: Path) -> None:
+    """`python -m` imports from the working folder: the marker shows that the trial can fail."""
+    crafted._shadow("numpy.py", "", tmp_path, f"touch {tmp_path / crafted.MARKER}")
+    trials.process([sys.executable, "-m", "numpy"], tmp_path)
+    assert (tmp_path / crafted.MARKER).exists()

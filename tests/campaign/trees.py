@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ INJECTED = Path(boundaries.__file__).parent
 HYPEMARL = [sys.executable, "-m", "hypemarl"]
 LONG = ["--episodes", "20"]  # most of a process's time is its start: training has to take some too
 SEEDS = [*LONG, "--seeds", "0", "1", "--jobs", "2"]
+TAKEN = re.compile(r"another (run|process|writer)\b.*\b(writes?|trains?|holds?)\b")
 START = 0.25  # share of the kills that hit processes while they start
 
 
@@ -201,8 +203,16 @@ def two_writers(work: Work, trial: str, *, flag: str) -> Result:
     if not (answer / "status").is_file():
         return Result(kind, trial, "not reached")
     status, _, words = (answer / "status").read_text().partition("\n")
-    if "Traceback" in words:
-        return Result(kind, trial, "traceback", words[-300:])
-    if status == "0":
-        return Result(kind, trial, "silent", "the second writer trained into the same folder")
+    if fault := second_writer(int(status), words):
+        return Result(kind, trial, fault, f"[{status}] {words[-300:]}")
     return kills.judge(kind, trial, [first], lambda: kills.compare(work, "dyna", folder))
+
+
+def second_writer(status: int, words: str) -> str | None:
+    """The fault of a command on a folder that is being written, None where it is refused so."""
+    outcome = Outcome(status, words, 0.0, False, 0)
+    if fault := outcome.verdict():
+        return fault
+    if status == 0:
+        return "silent"  # it trained into the same folder
+    return None if TAKEN.search(outcome.error) else "unclear"
