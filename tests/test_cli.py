@@ -225,6 +225,7 @@ def test_seeds_train_in_processes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "already holds a run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_stopped_parent_has_stopped_its_jobs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

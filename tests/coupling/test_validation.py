@@ -193,6 +193,7 @@ def test_boxes_outside_the_domain_are_named_and_dropped_where_allowed(l_shape: s
     assert info["costs"].terms["control"] == pytest.approx(0.05 * 0.5 * 3.0 * 2 * 0.09 * 0.2)
 
 
+@pytest.mark.slow
 def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
     settings = {
         "env.mesh.file": l_shape,

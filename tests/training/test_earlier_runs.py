@@ -20,8 +20,18 @@ from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.summary import evaluate_run
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "runs-0.1.tar.xz"
-QUICK = ("td3", "apg", "mbpg", "dyna", "imitate", "irl", "marl", "nops", "fups-id", "adjoint")
-SLOW = ("density-vacuum", "density-fluid", "flow-cylinder", "flow-dissipation", "shape-morphing")
+QUICK = ("td3", "apg", "mbpg", "dyna", "imitate", "irl")
+SLOW = (
+    "marl",
+    "nops",
+    "fups-id",
+    "adjoint",
+    "density-vacuum",
+    "density-fluid",
+    "flow-cylinder",
+    "flow-dissipation",
+    "shape-morphing",
+)
 RUNS = [*QUICK, "external", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 

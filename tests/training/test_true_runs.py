@@ -353,6 +353,7 @@ def test_a_read_only_run_is_evaluated_and_keeps_no_result(
 # Ranks
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_the_lock_of_another_process_is_an_error_of_every_rank(run: Path, mpirun: Any) -> None:
     code = """
