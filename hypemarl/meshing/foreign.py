@@ -39,10 +39,12 @@ def read_meshio(path: Path) -> Any:
         said, warned = io.StringIO(), io.StringIO()
         whole, folder = path.absolute(), path.resolve().parent
         try:
-            # meshio looks for included and raw files in the working folder first.
-            with contextlib.chdir(folder), contextlib.redirect_stdout(said):
-                with contextlib.redirect_stderr(warned):
-                    mesh = meshio.read(whole)
+            with (
+                contextlib.chdir(folder),  # where meshio looks first for included and raw files
+                contextlib.redirect_stdout(said),
+                contextlib.redirect_stderr(warned),
+            ):
+                mesh = meshio.read(whole)
         except SystemExit as error:  # meshio prints the reason and leaves
             reasons = said.getvalue().split() or warned.getvalue().split()
             raise ValueError(" ".join(reasons)) from error
