@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
@@ -49,29 +50,58 @@ def use_writable_cache() -> None:
     children. Rank 0 says so on stderr.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache"))
-    if _writable(folder):
+    if may_write(folder):
         return
-    temporary = Path(tempfile.gettempdir(), f"hypemarl-cache-{os.getuid()}")
-    if _writable(temporary) and _private(temporary):
-        os.environ["XDG_CACHE_HOME"] = str(temporary)
-        text = f"caches are kept in {temporary}; set XDG_CACHE_HOME to a folder that stays"
+    temporary = temporary_cache()
+    if temporary.is_private:
+        os.environ["XDG_CACHE_HOME"] = str(temporary.path)
+        text = f"caches are kept in {temporary.path}; set XDG_CACHE_HOME to a folder that stays"
     else:
-        text = f"nor can {temporary}; set XDG_CACHE_HOME to a folder that you may write"
+        text = f"nor can {temporary.path}; set XDG_CACHE_HOME to a folder that you may write"
     if all(os.environ.get(name, "0") == "0" for name in _RANKS):
         print(f"hypemarl: note: {folder} cannot be written, {text}", file=sys.stderr)
 
 
-def _writable(folder: Path) -> bool:
-    """Whether a file can be made in ``folder``; makes the folder where it is not there."""
+class TemporaryCache(NamedTuple):
+    """A folder for caches among the system's temporary files.
+
+    Attributes:
+        path: the folder.
+        is_private: it is there, writable, and nobody else can put compiled code into it.
+    """
+
+    path: Path
+    is_private: bool
+
+
+def temporary_cache() -> TemporaryCache:
+    """Where caches are kept that cannot be kept at home; makes the folder. Local."""
+    folder = Path(tempfile.gettempdir(), f"hypemarl-cache-{os.getuid()}")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return TemporaryCache(folder, False)
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return TemporaryCache(folder, own and not found.st_mode & 0o022 and may_write(folder))
+
+
+def try_to_write(folder: Path) -> None:
+    """Try a file in ``folder``, or where that is missing in what it would be in; leaves nothing.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        return
+
+
+def may_write(folder: Path) -> bool:
+    """Whether files can be made in ``folder``, or where it is missing in what it would be in."""
+    try:
+        try_to_write(folder)
     except OSError:
         return False
-
-
-def _private(folder: Path) -> bool:
-    """Whether nobody else can put compiled code into ``folder``."""
-    found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return True

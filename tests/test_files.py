@@ -218,15 +218,63 @@ def test_the_cache_folder_follows_the_environment(
     (tmp_path / "nowhere").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))  # no folder: nothing can be made in it
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    assert files.cache_folder(said.append) == tmp_path / f"hypemarl-{os.getuid()}"
+    temporary = tmp_path / f"hypemarl-cache-{os.getuid()}"
+    assert files.cache_folder(said.append) == temporary / "hypemarl"
     assert "set HYPEMARL_CACHE" in said[0]
+    temporary.rename(tmp_path / "of another user")
+    temporary.symlink_to(tmp_path / "of another user")  # nothing computed is taken from there
+    with pytest.raises(WriteError, match="cannot be used as cache: set HYPEMARL_CACHE"):
+        files.cache_folder(said.append)
 
 
-def test_the_hash_of_a_mesh_covers_the_file_beside_an_xdmf(tmp_path: Path) -> None:
-    file, beside = tmp_path / "m.xdmf", tmp_path / "m.h5"
-    file.write_text("<DataItem>m.h5:/data0</DataItem>")
-    beside.write_bytes(b"1")
+XDMF = '<Xdmf><DataItem Format="{}">{}</DataItem></Xdmf>'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "beside"),
+    [
+        ("m.xdmf", XDMF.format("HDF", "n.h5:/data0"), ["n.h5"]),
+        ("m.xdmf", XDMF.format("HDF", "n.hdf5:/data0"), ["n.hdf5"]),
+        ("m.xmf", XDMF.format("Binary", " n.raw "), ["n.raw"]),
+        ("m.inp", "*Node\n*Include, Input=a b.inp\n", ["a b.inp"]),
+        ("m.inp", "INCLUDE,INPUT=n.inp\n", ["n.inp"]),
+        ("m.node", "", ["m.ele"]),
+        ("m.xml", "<dolfin/>", ["m_tags.xml"]),
+    ],
+)
+def test_the_hash_of_a_mesh_covers_all_files_that_are_opened_with_it(
+    name: str, text: str, beside: list[str], tmp_path: Path
+) -> None:
+    file, other = tmp_path / name, tmp_path / "unrelated.h5"
+    file.write_text(text)
+    for part in [*(tmp_path / part for part in beside), other]:
+        part.write_bytes(b"1")
     first = files.content_hash(file)
+    assert files.opened_with(file) == [file, *(tmp_path / part for part in beside)]
+    other.write_bytes(b"2")
     assert files.content_hash(file) == first
-    beside.write_bytes(b"2")
-    assert files.content_hash(file) != first
+    for part in beside:
+        (tmp_path / part).write_bytes(b"2")
+        assert files.content_hash(file) != first
+
+
+def test_included_files_of_included_files_count(tmp_path: Path) -> None:
+    for name, text in {"m": "** INCLUDE, INPUT=x.inp\n*INCLUDE, INPUT=a.inp\n", "b": "1"}.items():
+        (tmp_path / f"{name}.inp").write_text(text)
+    (tmp_path / "a.inp").write_text("*INCLUDE, INPUT=b.inp\n")
+    first = files.content_hash(tmp_path / "m.inp")
+    (tmp_path / "b.inp").write_text("2")
+    assert files.content_hash(tmp_path / "m.inp") != first
+    (tmp_path / "b.inp").unlink()
+    with pytest.raises(ValueError, match=r"'b\.inp', which is not beside it"):
+        files.content_hash(tmp_path / "m.inp")
+
+
+def test_every_write_removes_what_killed_writers_of_that_file_left(tmp_path: Path) -> None:
+    dead, host = dead_process(), socket.gethostname()
+    other = tmp_path / f".b.json.{dead}-0@{host}.tmp"
+    alive = tmp_path / f".a.json.{os.getpid()}-999@{host}.tmp"
+    for file in (tmp_path / f".a.json.{dead}-0@{host}.tmp", other, alive):
+        file.write_bytes(b"x")
+    files.write_text(tmp_path / "a.json", "{}")
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.json", other, alive}

@@ -33,25 +33,28 @@ def content(env: EnvConfig) -> str | None:
     """SHA-256 of the files' contents, None where the mesh needs no file. Local.
 
     Raises:
-        ConfigError: a file is missing or cannot be read.
+        ConfigError: a file is missing or cannot be read, or names files that are not beside it.
     """
     digests = []
     for name, path in used(env).items():
         try:
-            digests += [files.content_hash(part) for part in _parts(path)]
+            digests.append(files.content_hash(path))
         except OSError as error:
-            raise ConfigError(
-                f"env.mesh.{name}: {path} cannot be read ({error.strerror}; the working folder is "
-                f"{Path.cwd()}); put the file back, or name where it is now: --set env.mesh."
-                f"{name}=FILE, for a run that is evaluated in its config.yaml"
-            ) from error
+            raise ConfigError(missing(path, name, error)) from error
+        except ValueError as error:
+            raise ConfigError(f"env.mesh.{name}: {path}: {error}") from error
     return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
 
 
-def _parts(path: Path) -> list[Path]:
-    """The file, and the arrays of an XDMF file where they stand in an HDF5 file beside it."""
-    arrays = path.with_suffix(".h5")
-    return [path, arrays] if path.suffix == ".xdmf" and arrays.is_file() else [path]
+def missing(path: Path, name: str, error: OSError | None = None) -> str:
+    """The sentence for the file ``path`` of ``env.mesh.<name>`` that is not there, or not read."""
+    there = error is not None and not isinstance(error, FileNotFoundError)
+    what = f"cannot be read ({error.strerror})" if there and error else "no such mesh file"
+    return (
+        f"{path}: {what}; check env.mesh.{name} (relative to {Path.cwd()}): put the file back, or "
+        f"name where it is now: --set env.mesh.{name}=FILE, for a run that is evaluated in its "
+        "config.yaml"
+    )
 
 
 def bind(config: Config) -> Config:

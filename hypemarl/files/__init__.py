@@ -3,13 +3,13 @@
 All calls are local: nothing here knows of ranks, rank 0 writes.
 """
 
-from hypemarl.files.cache import CACHE_REMEDY, cache_folder, check_writable, may_write
+from hypemarl.files.cache import CACHE_REMEDY, cache_folder, check_writable
 from hypemarl.files.locking import FolderLock, LockedError, Owner, check_unlocked
 from hypemarl.files.processes import is_running
+from hypemarl.files.references import content_hash, opened_with
 from hypemarl.files.writing import (
     DamagedError,
     WriteError,
-    content_hash,
     open_sealed,
     read_arrays,
     remove_leftovers,
@@ -19,6 +19,7 @@ from hypemarl.files.writing import (
     write_sealed,
     write_text,
 )
+from hypemarl.startup import may_write
 
 __all__ = [
     "CACHE_REMEDY",
@@ -34,6 +35,7 @@ __all__ = [
     "is_running",
     "may_write",
     "open_sealed",
+    "opened_with",
     "read_arrays",
     "remove_leftovers",
     "write_arrays",

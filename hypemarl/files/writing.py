@@ -9,6 +9,7 @@ carries its checksum along, and other programs open it as ever.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import itertools
 import os
@@ -32,7 +33,7 @@ _MARK = "sealed"  # member of our archives: they are damaged where the comment i
 _CHUNK = 1 << 20
 _DAY = 86400.0
 _COUNTER = itertools.count()
-_TEMPORARY = re.compile(r"^\..+\.(?P<pid>\d+)(?:-\d+@(?P<host>.+))?\.tmp$")
+_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)(?:-\d+@(?P<host>.+))?\.tmp$")
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
@@ -86,7 +87,7 @@ class _Watched:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and put it in place.
 
-    The folder is made where it is missing.
+    The folder is made where it is missing, and what killed writers of ``path`` left is removed.
 
     Raises:
         WriteError: the file system refused; what was at ``path`` is still there.
@@ -95,6 +96,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     temporary, watched = path.with_name(name), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path.name)
         with temporary.open("w+b") as stream:
             watched = _Watched(stream)
             write(watched)  # type: ignore[arg-type]
@@ -213,28 +215,24 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file's content, and of the HDF5 files beside it that an XDMF file names."""
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError where it cannot be read."""
     with path.open("rb") as stream:
-        digest = hashlib.sha256(_sha256(stream, path.stat().st_size).encode())
-    if path.suffix.lower() in (".xdmf", ".xmf"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        for name in sorted(set(re.findall(r"([^\s<>\"':]+\.h5):", text))):
-            beside = path.parent / name
-            if beside.is_file():
-                digest.update(content_hash(beside).encode())
-    return digest.hexdigest()
+        return _sha256(stream, path.stat().st_size)
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
+def remove_leftovers(folder: Path, name: str = "") -> list[Path]:
     """Remove what killed writers left in ``folder``: temporary files of processes that are gone.
 
-    Those of other machines are removed when they are a day old. Returns what was removed.
+    With ``name`` only those of the file of that name. Those of other machines are removed when
+    they are a day old. Those that may not be removed stay. Returns what was removed.
     """
     removed = []
-    for file in folder.glob(".*.tmp"):
+    for file in folder.glob(f".{glob.escape(name)}*.tmp"):
         parts = _TEMPORARY.match(file.name)
-        with suppress(FileNotFoundError):  # put in place, or removed by another, meanwhile
+        if parts and name not in ("", parts["name"]):
+            continue
+        with suppress(OSError):  # put in place or removed meanwhile, or another user's
             if parts and not _writing(int(parts["pid"]), parts["host"], file.stat().st_mtime):
                 file.unlink()
                 removed.append(file)

@@ -9,7 +9,7 @@ import numpy as np
 from dolfinx.mesh import GhostMode
 from mpi4py import MPI
 
-from hypemarl.config import MeshConfig
+from hypemarl.config import MeshConfig, mesh_files
 from hypemarl.meshing import shapes
 from hypemarl.meshing.convert import CELL_TYPES, PHYSICAL, PREFIX, from_meshio
 from hypemarl.meshing.distribute import TaggedMesh, distribute, gather, require_tags
@@ -84,9 +84,9 @@ def read(
             cells are not connected, or names fit none of its groups.
     """
     path, facets = Path(path), None if facet_file is None else Path(facet_file)
-    _require_file(path, "env.mesh.file")
+    _require_file(path, "file")
     if facets is not None:
-        _require_file(facets, "env.mesh.facet_file")
+        _require_file(facets, "facet_file")
 
     def make() -> RawMesh:
         raw = assemble(_content(path, facets), str(path), names)
@@ -95,9 +95,9 @@ def read(
     return require_sound(parse(make, str(path)), str(path))
 
 
-def _require_file(path: Path, key: str) -> None:
+def _require_file(path: Path, name: str) -> None:
     if not path.is_file():
-        raise MeshError(f"{path}: no such mesh file; check {key} (relative to {Path.cwd()})")
+        raise MeshError(mesh_files.missing(path, name))
     if path.stat().st_size == 0:
         raise MeshError(f"{path}: the mesh file is empty; write it again")
 

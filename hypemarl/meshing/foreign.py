@@ -7,16 +7,14 @@ HDF5 files, Abaqus its INCLUDEs, HDF5 external links and external storage.
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
+from hypemarl import files
 from hypemarl.meshing.limits import limited
 
 # h5py cannot be imported any more once dolfinx.fem.petsc has loaded the HDF5 of its own wheel for
@@ -24,10 +22,8 @@ from hypemarl.meshing.limits import limited
 with contextlib.suppress(ImportError, ValueError):
     importlib.import_module("h5py")
 
-XML = (".xdmf", ".xmf", ".vtu", ".xml")
 SCRIPTS = (".geo", ".geo_unrolled", ".py", ".jou", ".brep", ".step", ".stp", ".iges", ".igs")
 HDF5 = b"\x89HDF\r\n\x1a\n"
-INCLUDE = re.compile(r"^\s*\*include\s*,\s*input\s*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
 def read_meshio(path: Path) -> Any:
@@ -41,9 +37,14 @@ def read_meshio(path: Path) -> Any:
 
     with limited(_require_closed(path)):
         said, warned = io.StringIO(), io.StringIO()
+        whole, folder = path.absolute(), path.resolve().parent
         try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned):
-                mesh = meshio.read(path)
+            with (
+                contextlib.chdir(folder),  # where meshio looks first for included and raw files
+                contextlib.redirect_stdout(said),
+                contextlib.redirect_stderr(warned),
+            ):
+                mesh = meshio.read(whole)
         except SystemExit as error:  # meshio prints the reason and leaves
             reasons = said.getvalue().split() or warned.getvalue().split()
             raise ValueError(" ".join(reasons)) from error
@@ -55,20 +56,13 @@ def read_meshio(path: Path) -> Any:
 def _require_closed(path: Path) -> int:
     """Check what else a file makes its reader open; returns the bytes that may be read."""
     require_no_script(path)
-    data, suffix = path.read_bytes(), path.suffix.lower()
-    files = {path, *path.parent.glob(f"{glob.escape(path.stem)}.*")}
-    if suffix in XML:
-        _require_plain_xml(data)
-    if suffix in (".xdmf", ".xmf"):
-        files |= {_beside(path, name) for name in _references(data)}
-    if suffix == ".inp":
-        _require_includes(path, files)
-    for file in sorted(files):
-        with file.open("rb") as opened:
-            hdf5 = opened.read(len(HDF5)) == HDF5
-        if hdf5 and (file == path or suffix in (".xdmf", ".xmf")):
+    opened = files.opened_with(path)
+    for file in opened:
+        with file.open("rb") as stream:
+            hdf5 = stream.read(len(HDF5)) == HDF5
+        if hdf5:
             _require_hdf5(file)
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in opened)
 
 
 def require_no_script(path: Path) -> None:
@@ -82,39 +76,6 @@ def require_no_script(path: Path) -> None:
             f"a {path.suffix} file is a script or CAD model, no mesh, and is not run here; mesh it "
             f"yourself, as by: gmsh -2 {path.name} -o {path.stem}.msh"
         )
-
-
-def _require_plain_xml(data: bytes) -> None:
-    if b"<!" in data and re.search(rb"<!(?:DOCTYPE[^>]*\[|ENTITY)", data):
-        raise ValueError("an XML file that defines entities is not read; remove its <!ENTITY ...>")
-
-
-def _references(data: bytes) -> list[str]:
-    """The files that hold the data of an XDMF file."""
-    items = ElementTree.fromstring(data).iter("DataItem")
-    texts = {item.text or "" for item in items if item.get("Format", "XML").upper() != "XML"}
-    return sorted({text.strip().partition(":")[0] for text in texts})
-
-
-def _beside(path: Path, name: str) -> Path:
-    """A file that another one names, which must stand in the same folder."""
-    found = path.parent / name
-    if found.name != name or not found.is_file():
-        raise ValueError(
-            f"it refers to the file {name[:80]!r}, which is not beside it; put it into the folder "
-            f"{str(path.parent)!r} and refer to it by its bare name"
-        )
-    return found
-
-
-def _require_includes(path: Path, seen: set[Path], above: tuple[Path, ...] = ()) -> None:
-    """Check the files that an Abaqus file includes, and add them to those seen."""
-    for name in INCLUDE.findall(path.read_text(encoding="utf-8", errors="replace")):
-        found = _beside(path, name)
-        if found in (path, *above):
-            raise ValueError(f"*INCLUDE of {name!r} includes itself")
-        seen.add(found)
-        _require_includes(found, seen, (path, *above))
 
 
 def _require_hdf5(path: Path) -> None:

@@ -18,10 +18,12 @@ import torch
 from hypemarl import files
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.mpi import note
+from hypemarl.training import record_copy
 
 FORMAT = "hypemarl-checkpoint"
 VERSION = 2
 BEFORE_CHECKSUMS = 1
+_RESTORE = "restore it from a copy, or train again with --overwrite"
 
 # What may differ between a run and its continuation without changing what was learned so far.
 FREE_KEYS = frozenset(
@@ -75,10 +77,8 @@ def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
     try:
         files.write_sealed(path, lambda stream: torch.save(content, stream))
     except files.WriteError as error:
-        whole = path.with_name("last.pt").exists()  # of best.pt too: training goes on from there
-        kept = "the last checkpoint is whole" if whole else "there is no checkpoint yet"
-        again = "--resume" if whole else "--overwrite"
-        raise CheckpointError(f"{error}; {kept}: then run the same command with {again}") from error
+        last = path.with_name("last.pt")  # of best.pt too: training goes on from there
+        raise CheckpointError(f"{error}; {record_copy.how_to_go_on(last)}") from error
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -86,19 +86,18 @@ def load(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; train first, or name another run")
-    restore_it = "restore it from a copy, or train again with --overwrite"
     try:
         with files.open_sealed(path) as (stream, sealed):
             content = _read(path, stream)
     except files.DamagedError as error:
-        raise CheckpointError(f"{error}; {restore_it}") from error
+        raise CheckpointError(f"{error}; {_RESTORE}") from error
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {restore_it}") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {_RESTORE}") from error
     _check_header(path, content)
     if content["version"] == BEFORE_CHECKSUMS:
         note(f"{path}: written before checkpoints had checksums, so that damage is not noticed")
     elif not sealed:
-        raise CheckpointError(f"{path}: damaged: its checksum is missing; {restore_it}")
+        raise CheckpointError(f"{path}: damaged: its checksum is missing; {_RESTORE}")
     return dict(content)
 
 
@@ -110,7 +109,7 @@ def _read(path: Path, stream: Any) -> Any:
         raise CheckpointError(
             f"{path}: expected a {FORMAT} file, got {path.stat().st_size} bytes that do not load "
             f"as plain tensors (truncated, foreign, or holding code: {reason[:200]}); "
-            "restore it from a copy, or train again with --overwrite"
+            f"{_RESTORE}"
         ) from error
 
 
@@ -161,8 +160,8 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
     settings = entry(path, content, "config")
     if not isinstance(settings, Mapping):
         raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
-    stored = _flat(to_dict(Config())) | _flat(settings)
-    wanted = _flat(to_dict(config))
+    stored = completed(settings)
+    wanted = flat(to_dict(config))
     same_files = _compare_files(config, stored, wanted)
     differing = [
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
@@ -222,8 +221,14 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
             ) from error
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    return dict(_items(settings, prefix))
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their full keys; those that are younger than ``settings`` at their defaults."""
+    return flat(to_dict(Config())) | flat(settings)
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by their full keys, such as ``agent.gamma``."""
+    return dict(_items(settings, ""))
 
 
 def _items(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from hypemarl.config import Config, check_training, mesh_files
 from hypemarl.config.sources import say_changed, stamped
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
+from hypemarl.training.edits import note_dropped
 from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
 from hypemarl.training.progress import TrainingError
@@ -71,7 +72,9 @@ def train(
             with mpi.raise_together(comm):
                 if split.root:
                     closing.callback(_claim(folder, resume, overwrite))
-                    stored = _stored(folder, bound) if resume else None
+                    if resume:
+                        stored = _stored(folder, bound)
+                        note_dropped(folder, bound, stored)
             env = make_env(bound.env, comm=split.own)
             closing.callback(env.close)
         with mpi.one_fate(comm):

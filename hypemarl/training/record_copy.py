@@ -38,3 +38,10 @@ def read(path: Path) -> Records | None:
     except (files.DamagedError, OSError, KeyError) as error:
         note(f"{path}: not used as a copy of the records ({error})")
         return None
+
+
+def how_to_go_on(last: Path) -> str:
+    """What is whole after a write beside the checkpoint ``last`` failed, and how to go on."""
+    if last.exists():
+        return "the last checkpoint is whole: then run the same command with --resume"
+    return "there is no checkpoint yet: then run the same command with --overwrite"

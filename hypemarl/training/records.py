@@ -203,9 +203,7 @@ class Recorder:
             raise self._refused(files.write_error(file, error)) from error
 
     def _refused(self, error: files.WriteError) -> RunError:
-        if self.folder.last.exists():
-            return RunError(f"{error}; the last checkpoint is whole: then go on with --resume")
-        return RunError(f"{error}; there is no checkpoint yet: then start with --overwrite")
+        return RunError(f"{error}; {record_copy.how_to_go_on(self.folder.last)}")
 
     def close(self) -> None:
         """Close the files."""

@@ -157,6 +157,28 @@ def test_includes_stay_beside_the_file(tmp_path: Path) -> None:
         read(path)
 
 
+def test_what_is_read_stands_beside_the_file_and_not_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """meshio alone looks for included and raw files in the working folder first."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, scale in ((here, 3.0), (there, 1.0)):
+        folder.mkdir()
+        points = scale * np.c_[square().points, 0 * square().points[:, 0]]
+        meshio.Mesh(points, [("triangle", square().cells)]).write(folder / "part.inp")
+        meshio.Mesh(points[:, :2], [("triangle", square().cells)]).write(
+            folder / "raw.xdmf", data_format="Binary"
+        )
+    (there / "mesh.inp").write_text("*INCLUDE, INPUT=part.inp\n", encoding="utf-8")
+    text = (there / "raw.xdmf").read_text(encoding="utf-8")
+    (there / "raw.xdmf").write_text(text.replace(f"{there}/", ""), encoding="utf-8")
+    monkeypatch.chdir(here)
+    for name in ("mesh.inp", "raw.xdmf"):
+        found = read(Path("..", "there", name))
+        assert measures(found.points, found.cells).sum() == pytest.approx(4.0)
+    assert Path.cwd() == here
+
+
 def test_xml_entities_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mesh.vtu"
     as_meshio(square(), "gmsh:physical").write(path)
