@@ -7,7 +7,18 @@ import pytest
 import yaml
 
 from hypemarl import config
-from hypemarl.config import Config, ConfigError, from_dict, load, override, to_dict, to_yaml
+from hypemarl.config import (
+    Config,
+    ConfigError,
+    check_training,
+    from_dict,
+    load,
+    override,
+    to_dict,
+    to_yaml,
+)
+from hypemarl.training.jobs import Job
+from hypemarl.training.loop import train
 
 
 @pytest.mark.parametrize("name", config.scenarios())
@@ -89,16 +100,19 @@ def test_a_file_holds_differences_from_a_scenario(tmp_path: Path) -> None:
 )
 def test_bad_settings_are_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load("density-1d", [override])
+        check_training(load("density-1d", [override]))
 
 
-def test_short_episodes_are_refused_only_where_batches_are_cut_from_them() -> None:
+def test_short_episodes_are_refused_only_where_batches_are_cut_from_them(tmp_path: Path) -> None:
     short = ["env.control_steps=4", "env.horizon=0.4"]
-    with pytest.raises(ConfigError, match=r"control_steps \(4\).*set agent\.batch_steps=4 or less"):
-        load("flow-cylinder", short)
-    assert load("flow-cylinder", [*short, "agent.batch_steps=4"]).env.control_steps == 4
-    gradients = [*short, "training.method=apg", "agent.apg_window=0"]
-    assert load("flow-cylinder", gradients).env.control_steps == 4
+    config = load("flow-cylinder", short)  # to simulate it, agents' settings do not matter
+    assert config.env.control_steps == 4
+    message = r"control_steps \(4\).*set agent\.batch_steps=4 or less"
+    for begin in (check_training, lambda c: Job(c, tmp_path), lambda c: train(c, tmp_path)):
+        with pytest.raises(ConfigError, match=message):
+            begin(config)
+    check_training(load("flow-cylinder", [*short, "agent.batch_steps=4"]))
+    check_training(load("flow-cylinder", [*short, "training.method=apg", "agent.apg_window=0"]))
 
 
 def test_a_configuration_takes_overrides() -> None:

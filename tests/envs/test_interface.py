@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from infos_form import signature
+from mpi4py import MPI
 from test_parallel import SMALL
 
 from hypemarl.coupling.bump import bump, mass_bound
-from hypemarl.coupling.plant import ActionError
+from hypemarl.coupling.plant import ActionError, Plant, StepCosts
 from hypemarl.envs import EpisodeError, PDEEnv, make
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation
@@ -64,6 +65,62 @@ def test_infos_of_what_a_plant_measures_keep_their_shape_too(env: PDEEnv) -> Non
     infos["agent_0"]["drag"][:] = 7.0
     np.testing.assert_array_equal(infos["agent_1"]["drag"], np.arange(4.0))
     assert infos["agent_1"]["limited"] is True
+
+
+class Shed:
+    """Temperatures of two rooms, each with a heater: a user's plant of what must be there only."""
+
+    comm = MPI.COMM_SELF
+    n_agents, observation_size, action_size = 2, 1, 1
+    action_low, action_high = np.zeros(1), np.ones(1)
+    positions, spacing = np.array([[0.0], [1.0]]), 1.0
+    own_features, grid = (0,), (2,)
+    parameter_names = ("initial_x",)
+    parameter_low, parameter_high = np.array([0.0]), np.array([1.0])
+    targets, baseline, time = np.zeros((2, 1)), np.zeros(2), 0.0
+
+    def stencil(self, radius: int) -> np.ndarray:
+        return np.array([[-1, 0, 1], [0, 1, -1]])
+
+    def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
+        self.heat = np.full((2, 1), parameters[0])
+        return self.heat.copy()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        self.heat = 0.5 * self.heat + actions
+        shares = self.heat[:, 0] ** 2
+        costs = StepCosts({"heat": float(shares.sum())}, shares)
+        return self.heat.copy(), -shares, {"costs": costs, "time_steps": 1}
+
+    def snapshot(self) -> Any:
+        return self.heat.copy()
+
+    def restore(self, state: Any) -> np.ndarray:
+        self.heat = state.copy()
+        return self.heat.copy()
+
+    def fields(self) -> dict[str, np.ndarray] | None:
+        return None
+
+
+@pytest.mark.parametrize("bases", [(), (Plant,)])
+def test_a_plant_may_leave_bounds_and_names_of_costs_out(bases: tuple[type, ...]) -> None:
+    plant = type("Own", (Shed, *bases), {})()
+    env = PDEEnv(plant, replace(SMALL, context=("initial",)))
+    box = env.observation_space("agent_0")
+    assert (box.shape, box.low[0], box.high[0]) == ((1,), -np.inf, np.inf)
+    observations, infos = env.reset(options={"parameters": [0.5]})
+    first = signature(infos)
+    assert observations["agent_1"] == 0.5
+    while env.agents:
+        _, rewards, _, _, infos = env.step(nothing(env))
+        assert signature(infos) == first
+    assert infos["agent_0"]["cost"] == pytest.approx(2 * 0.0625**2)
+    plant.cost_terms, plant.observation_low = ("heat",), np.zeros(1)
+    told = PDEEnv(plant, replace(SMALL, context=("initial",)))
+    assert told.observation_space("agent_1").low[0] == 0.0
+    told.reset(seed=0)
+    assert told.step(nothing(told))[4]["agent_0"]["cost_heat"] > 0.0
 
 
 def test_a_failed_step_keeps_the_form_of_infos_and_says_why_apart() -> None:

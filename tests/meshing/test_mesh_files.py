@@ -183,7 +183,7 @@ def test_truncated_msh_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named() -> None:
-    with pytest.raises(MeshError, match=r"nowhere.msh: no such mesh file; check env.mesh.file"):
+    with pytest.raises(MeshError, match=r"nowhere.msh: no such mesh file; check env\.mesh\.file"):
         build(MeshConfig(file="nowhere.msh"), MPI.COMM_SELF)
 
 

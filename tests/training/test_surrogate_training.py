@@ -92,6 +92,8 @@ def test_what_cannot_work_is_refused() -> None:
         (["agent.surrogate.cutoff=2"], "set agent.surrogate.ensemble to 2 or more"),
     ):
         with pytest.raises(ConfigError, match=message):
-            tiny("mbpg", *overrides)
+            configuration.check_training(tiny("mbpg", *overrides))
     with pytest.raises(ConfigError, match="take training.method=mbpg"):
-        configuration.load("flow-dissipation", ["training.method=dyna"])
+        configuration.check_training(
+            configuration.load("flow-dissipation", ["training.method=dyna"])
+        )

@@ -14,7 +14,13 @@ from test_loop import assert_equal, stored, without_seconds
 from toy import ToyEnv, toy_config
 
 from hypemarl import cli, envs
-from hypemarl.config import to_yaml
+from hypemarl.cli import handlers
+from hypemarl.config import load_file, to_yaml
+from hypemarl.experiments import ablation, demo
+from hypemarl.experiments.pattern import Plan
+from hypemarl.experiments.results import train_missing
+from hypemarl.training.jobs import Job, complete_jobs, continue_flags
+from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, read_metrics
 
 Hook = Callable[[int, int], Any]
@@ -209,6 +215,39 @@ def test_a_run_whose_every_episode_fails_says_why(command: Any, toys: Toys) -> N
     status, out = command("evaluate", "r")
     assert status == 3
     assert "r: 4 of 4 episodes failed, the last one at toy diverged" in out
+    status, out = command("compare", "r", "--output", "curves.png")
+    assert status == 3
+    assert "1 of 1 runs have no validation with a finite cost" in out
+    assert not Path("curves.png").exists()
+
+
+def test_a_kept_run_whose_every_episode_failed_is_reported_again(
+    toys: Toys, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, failed = (Job(load_file("toy.yaml"), Path(name)) for name in ("sound", "failed"))
+    train(sound.config, sound.run_dir, progress=False)
+    toys.fails = lambda episode, step: episode > BEFORE_TRAINING and step == 2
+    train(failed.config, failed.run_dir, progress=False)
+    kept = [(job, continue_flags(job.config, job.run_dir)) for job in (sound, failed)]
+    assert [flags for _, flags in kept] == [None, None]
+    (sentence,) = complete_jobs(kept, 1, progress=False)
+    assert sentence.startswith("failed: every one of 4 episodes failed, the last one at toy")
+    assert sentence in capsys.readouterr().err
+    monkeypatch.setattr(demo, "compare", lambda folder, runs: [])
+    monkeypatch.setattr(demo, "draw", lambda folder, runs: [])
+    monkeypatch.setattr("hypemarl.training.table.columns", lambda rows: {})
+    monkeypatch.setattr(handlers, "table_text", lambda rows, headings: "")
+    for jobs, status in (([sound], 0), ([sound, failed], 3)):
+        monkeypatch.setattr(demo, "demo_jobs", lambda *_, jobs=jobs: jobs)
+        assert cli.main(["demo", "--run", "d", "--quiet"]) == status
+
+        def run(plan: Plan, jobs: list[Job] = jobs) -> list[Any]:
+            plan.in_vain.extend(train_missing(jobs, plan.jobs, progress=False))
+            return []
+
+        monkeypatch.setattr(ablation, "run", run)
+        monkeypatch.setattr(ablation, "write", lambda *_: None)
+        assert cli.main(["experiment", "ablation", "--quiet"]) == status
 
 
 def test_a_run_with_a_sound_episode_is_no_failure(command: Any, toys: Toys) -> None:

@@ -85,8 +85,22 @@ def test_runs_that_cannot_be_drawn_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="share no episode"):
         draw_curves([run, later], ["x", "x"], picture)
     with pytest.raises(ValueError, match="no validation costs to draw"):
-        draw_curves([failed], ["x"], picture)
+        draw_curves([write_run(tmp_path / "d", {})], ["x"], picture)
+    assert draw_curves([failed], ["x"], picture) is None
     assert not picture.exists()
+
+
+def test_curves_without_finite_costs_are_left_out_with_a_note(
+    drawn: list[Figure], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    costs: list[dict[int, float | None]] = [{25: 0.9, 50: 0.5}, {25: None}, {25: None}]
+    runs = [write_run(tmp_path / str(k), curve) for k, curve in enumerate(costs)]
+    assert draw_curves(runs, ["hypemarl", "hypemarl", "marl"], tmp_path / "c.png") is not None
+    ours, _ = drawn[0].axes[0].get_lines()  # and the uncontrolled cost
+    np.testing.assert_allclose(ours.get_xydata(), [[25, 0.9], [50, 0.5]])
+    notes = capsys.readouterr().err
+    assert "hypemarl: 1 of 2 runs have no validation with a finite cost" in notes
+    assert "marl: 1 of 1 runs" in notes
 
 
 def test_cosine_similarity() -> None:
