@@ -20,7 +20,7 @@ test: env lint ## the fast tests with coverage
 test-all: env lint ## all tests
 	$(BIN)/python -m pytest --cov
 
-campaign: env ## kills, damaged files, hostile inputs, long episodes; writes docs/reliability.md (15 minutes)
+campaign: env ## kills, damaged files, hostile inputs, long episodes; writes docs/reliability.md (15 to 18 minutes)
 	$(BIN)/python -m tests.campaign --write
 
 lint: env ## style, types, and which room imports which

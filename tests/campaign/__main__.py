@@ -70,6 +70,7 @@ def _campaign(work: Work, scale: Scale, seed: int, kinds: list[str]) -> list[Res
     tiny.warm(work, scale.methods, scale.cached)
     _prepare(work, scale, kinds)
     tasks = list(_tasks(work, scale, seed, kinds))
+    whole = list(_tasks(work, FULL, seed, kinds))
     print(f"{len(tasks)} tasks, {plan.PARALLEL} at a time", file=sys.stderr)
 
     def say(done: int, result: Result) -> None:
@@ -78,7 +79,10 @@ def _campaign(work: Work, scale: Scale, seed: int, kinds: list[str]) -> list[Res
         elif done % 50 == 0:
             print(f"{done} of {len(tasks)} tasks done", file=sys.stderr)
 
-    return plan.run_all(work, tasks, say)
+    results = plan.run_all(work, tasks, say)
+    minutes = plan.estimate(tasks, results, whole) / 60.0
+    print(f"whole campaign of {', '.join(kinds)}: {minutes:.1f} minutes on idle cores by this rate")
+    return results
 
 
 def _prepare(work: Work, scale: Scale, kinds: list[str]) -> None:

@@ -154,7 +154,7 @@ REGISTERED = {
 }
 """What stands in the working folder, and the registered environment that would import it."""
 
-BESIDE = ("hypemarl/__init__.py", "numpy.py", "yaml/__init__.py", "sitecustomize.py")
+BESIDE = ("hypemarl/__init__.py", "numpy.py")
 """What stands beside an unpacked run folder, and would be imported by any process of ours."""
 
 SHIPPED = ("vmas-dispersion", "vmas-navigation", "humanoid", "speaker-listener")
@@ -170,7 +170,7 @@ def _cases_of_shadows() -> Iterator[tuple[str, str | None, Craft, list[list[str]
     optima = ["optimum", "run/config.yaml", "--held-out", "2", "--max-evaluations", "3"]
     for path in BESIDE:
         use = [tiny.EVALUATE, seeds, [*optima, "--jobs", "2"]]
-        yield f"shadow-{path.replace('/', '-')}", "td3", partial(_shadow, path, ""), use
+        yield f"beside-{path.replace('/', '-')}", "td3", partial(_shadow, path, ""), use
 
 
 def cases() -> Iterator[tuple[str, str | None, Craft, list[list[str]]]]:
@@ -231,7 +231,7 @@ def opened(
     craft(folder, f"touch {marker}")
     # `python -m` puts the working folder on the module path, as a user's terminal does
     fresh = "module" in trial and "named" in trial
-    if trial.startswith("shadow-"):
+    if trial.startswith("beside-"):
         # as installed: by itself it searches no working folder, nor may its children
         program = str(Path(sys.executable).parent / "hypemarl")
         outcome = trials.process([program, *arguments], folder)

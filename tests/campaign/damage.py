@@ -178,7 +178,7 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
         for k in range(0, scale.flips, BATCH):
             count, seed = min(BATCH, scale.flips - k), rng.random()
             call = partial(loaded, file=file, count=count, seed=seed)
-            yield Task("damaged file, loaded", f"load-{Path(file).name}-{k}", call)
+            yield Task("damaged file, loaded", f"load-{Path(file).name}-{k}", call, count)
     for file in (file for file, (reference, _) in READ.items() if reference in there):
         dear = READ[file][1] in DEAR
         for k in range(max(1, scale.damaged // 4) if dear else scale.damaged):

@@ -37,7 +37,7 @@ def tasks(work: Work, scale: Scale, rng: random.Random) -> Iterator[Task]:
     """One task a scenario, the dear ones first."""
     for name, dear in sorted(scenarios().items(), key=lambda item: not item[1]):
         count = scale.flow_episodes if dear else scale.cheap_episodes
-        yield Task(KIND, name, partial(bang_bang, count=count, seed=rng.randrange(2**32)))
+        yield Task(KIND, name, partial(bang_bang, count=count, seed=rng.randrange(2**32)), count)
 
 
 def bang_bang(work: Work, trial: str, *, count: int, seed: int) -> list[Result]:

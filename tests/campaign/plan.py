@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -48,6 +50,22 @@ class Task:
     kind: str
     name: str
     run: Callable[..., Any]
+    size: int = 1  # trials in it
+
+
+def estimate(tried: Sequence[Task], results: Iterable[Result], wanted: Iterable[Task]) -> float:
+    """Seconds that ``wanted`` takes on :data:`PARALLEL` idle cores, by the processor time so far.
+
+    Kinds that were not tried count nothing.
+    """
+    sizes: dict[str, int] = defaultdict(int)
+    for task in tried:
+        sizes[task.kind] += task.size
+    spent: dict[str, float] = defaultdict(float)
+    for result in results:
+        spent[result.kind] += result.processor
+    each = {kind: spent[kind] / size for kind, size in sizes.items()}
+    return sum(each.get(task.kind, 0.0) * task.size for task in wanted) / PARALLEL
 
 
 def run_all(work: Work, tasks: list[Task], say: Callable[[int, Result], None]) -> list[Result]:
@@ -70,7 +88,7 @@ def pool() -> ProcessPoolExecutor:
 
 
 def _run(work: Work, task: Task) -> list[Result]:
-    began = time.monotonic()
+    began, spent = time.monotonic(), _processor()
     try:
         found = task.run(work, task.name)
     except Exception as error:
@@ -78,5 +96,12 @@ def _run(work: Work, task: Task) -> list[Result]:
         detail = f"the trial could not be judged: {type(error).__name__}: {error}"
         found = Result(task.kind, task.name, "lost", detail)
     results = found if isinstance(found, list) else [found]
-    share = (time.monotonic() - began) / max(1, len(results))
-    return [replace(result, seconds=share) for result in results]
+    count = max(1, len(results))
+    share, spent = (time.monotonic() - began) / count, (_processor() - spent) / count
+    return [replace(result, seconds=share, processor=spent) for result in results]
+
+
+def _processor() -> float:
+    """Seconds of processor time of this process and of those that it has reaped."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -30,6 +30,7 @@ class Result:
     verdict: str
     detail: str = ""
     seconds: float = 0.0
+    processor: float = 0.0  # seconds of processor time, which other load does not change
 
 
 @dataclass

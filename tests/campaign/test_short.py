@@ -14,7 +14,7 @@ import meshio
 import numpy as np
 import pytest
 
-from . import content, crafted, damage, episodes, hostile, kills, report, trees, trials
+from . import content, crafted, damage, episodes, hostile, kills, plan, report, trees, trials
 from .injected import boundaries
 from .report import Result
 from .trials import Outcome
@@ -225,3 +225,12 @@ def test_a_module_beside_a_run_is_seen_where_it_runs(tmp_path: Path) -> None:
     crafted._shadow("numpy.py", "", tmp_path, f"touch {tmp_path / crafted.MARKER}")
     trials.process([sys.executable, "-m", "numpy"], tmp_path)
     assert (tmp_path / crafted.MARKER).exists()
+
+
+def test_the_length_of_a_campaign_follows_from_processor_time() -> None:
+    def task(kind: str, size: int) -> plan.Task:
+        return plan.Task(kind, kind, lambda: None, size)
+
+    tried = [task("a", 1), task("b", 10)]
+    results = [Result("a", "a", "equal", processor=3.0), Result("b", "b", "equal", processor=5.0)]
+    assert plan.estimate(tried, results, [task("a", 1)] * 4 + [task("b", 20)]) == 11.0
