@@ -18,7 +18,7 @@ def add_trust(parser: argparse.ArgumentParser, *, env: bool = True) -> None:
         parser.add_argument(
             "--env",
             metavar="SOURCE",
-            help="import this environment of someone's own, which the run or the file names",
+            help="import this environment, which the run or the file names",
         )
     parser.add_argument(
         "--trust",

@@ -69,7 +69,7 @@ def train(
             with mpi.raise_together(comm):
                 if split.root:
                     closing.callback(_claim(folder, resume, overwrite))
-                    stored = _stored(folder, bound) if resume else None
+                    stored = _stored(folder, bound, config) if resume else None
             env = make_env(bound.env, comm=split.own)
             closing.callback(env.close)
         with mpi.one_fate(comm):
@@ -108,8 +108,11 @@ def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], Non
     return lock.release
 
 
-def _stored(folder: RunFolder, config: Config) -> dict[str, Any] | None:
-    """The checkpoint that ``config`` goes on from, None where none was written yet. Local."""
+def _stored(folder: RunFolder, config: Config, unbound: Config) -> dict[str, Any] | None:
+    """The checkpoint that ``config`` goes on from, None where none was written yet. Local.
+
+    ``unbound``: ``config`` before its files were hashed.
+    """
     if folder.metrics.is_file():
         read_metrics(folder.metrics)
     if not folder.last.exists():
@@ -119,7 +122,8 @@ def _stored(folder: RunFolder, config: Config) -> dict[str, Any] | None:
     checkpoint.check_config(folder.last, stored, config)
     external = config.env.external
     before = stored["config"]["env"].get("external", {}).get("sha256", "")
-    say_changed(external.source, before, external.sha256)
+    if before != unbound.env.external.sha256:  # else ``stamped`` has compared them
+        say_changed(external.source, before, external.sha256)
     trained = checkpoint.entry(folder.last, stored, "progress", "episode")
     if trained > config.training.episodes:
         raise CheckpointError(
