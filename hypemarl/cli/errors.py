@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from hypemarl.config.errors import cut
+from hypemarl.config.errors import LONGEST_WORD, cut
 
 _EXTRAS = {
     **dict.fromkeys(("basix", "dolfinx", "ffcx", "gmsh", "mpi4py", "petsc4py", "ufl"), "fem"),
     **dict.fromkeys(("gymnasium_robotics", "mpe2", "mujoco", "vmas"), "homes"),
 }
-_LONG_WORD = re.compile(r"\S{250,}")
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD},}}")
 _LONGEST_MESSAGE = 4000
 
 

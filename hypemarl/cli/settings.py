@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from hypemarl import config as configuration
+from hypemarl.cli.values import require_once
 from hypemarl.config import Config, ConfigError
 from hypemarl.config.sources import absolute, permitted
 
@@ -23,8 +23,11 @@ def load_config(given: argparse.Namespace) -> Config:
         if source is None:
             raise ConfigError("name a scenario (hypemarl list), or an environment by --env SOURCE")
         scenario = configuration.scenario_of(source)
-    config = configuration.load(scenario, overrides(given))
-    # a file is found from everywhere, also when the run is evaluated in another folder
+    return located(configuration.load(scenario, overrides(given)))
+
+
+def located(config: Config) -> Config:
+    """``config`` with the path of its environment's file absolute: found from every folder."""
     external = dataclasses.replace(config.env.external, source=absolute(config.env.external.source))
     return dataclasses.replace(config, env=dataclasses.replace(config.env, external=external))
 
@@ -54,22 +57,12 @@ def overrides(given: argparse.Namespace) -> list[str]:
         "seed": "seed",
         "episodes": "training.episodes",
     }
-    named: dict[str, Any] = {key: getattr(given, name, None) for name, key in short.items()}
-    if named["env.external.source"] is not None:
-        named["env.external.source"] = absolute(named["env.external.source"])
-    twice = sorted({key for key, value in named.items() if value is not None} & _set_keys(given))
-    if twice:
-        option = next(name for name, key in short.items() if key == twice[0])
-        raise ConfigError(f"--{option} and --set {twice[0]}=... exclude each other; leave one out")
-    return [
-        f"{key}={configuration.yaml_value(value)}"
-        for key, value in named.items()
-        if value is not None
-    ] + given.set
-
-
-def _set_keys(given: argparse.Namespace) -> set[str]:
-    return {entry.partition("=")[0].strip() for entry in given.set}
+    named = {key: name for name, key in short.items() if getattr(given, name, None) is not None}
+    require_once(given, named)
+    values = {key: getattr(given, name) for key, name in named.items()}
+    if source := values.get("env.external.source"):
+        values["env.external.source"] = absolute(source)
+    return [f"{key}={configuration.yaml_value(value)}" for key, value in values.items()] + given.set
 
 
 def folder_name(source: str) -> str:

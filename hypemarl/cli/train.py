@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypemarl.cli.output import say, world_size
-from hypemarl.cli.settings import check_trust, folder_name, load_config, overrides
+from hypemarl.cli.settings import check_trust, folder_name, load_config, located, overrides
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import Config, ConfigError
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN
@@ -45,7 +45,8 @@ def _planned(given: Arguments) -> list[Planned]:
 
     seeds = named_seeds(given)
     if given.resume and given.run is not None and given.scenario is None:
-        jobs = stored_jobs(Path(given.run), seeds, overrides(given))
+        stored = stored_jobs(Path(given.run), seeds, overrides(given))
+        jobs = [dataclasses.replace(job, config=located(job.config)) for job in stored]
     else:
         base = load_config(given)
         seeds = seeds or [base.seed]

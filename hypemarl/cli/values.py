@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hypemarl.config import ConfigError
 
@@ -44,8 +44,7 @@ def named_seeds(given: argparse.Namespace) -> list[int] | None:
     """``--seeds``, where they are there: each of them once, and no other seed beside them.
 
     Raises:
-        ConfigError: a seed is repeated, or ``--set seed=...`` stands beside ``--seeds`` or
-            ``--seed``.
+        ConfigError: a seed is repeated, or ``--set seed=...`` stands beside ``--seeds``.
     """
     seeds: list[int] | None = given.seeds
     listed = seeds or []
@@ -55,10 +54,16 @@ def named_seeds(given: argparse.Namespace) -> list[int] | None:
             f"--seeds {' '.join(map(str, listed))}: expected each seed once; {repeated[0]} is "
             f"there {listed.count(repeated[0])} times"
         )
-    named = "--seeds" if getattr(given, "seed", None) is None else "--seed"
-    other = [entry for entry in getattr(given, "set", []) if entry.split("=")[0].strip() == "seed"]
-    if other and (seeds is not None or named == "--seed"):
-        raise ConfigError(
-            f"{named} and --set {other[0]} both name seeds; leave out --set {other[0]}"
-        )
+    if seeds is not None:
+        require_once(given, {"seed": "seeds"})
     return seeds
+
+
+def require_once(given: argparse.Namespace, options: Mapping[str, str]) -> None:
+    """Refuse ``--set KEY=...`` beside an option (key to option) that sets the same."""
+    for entry in getattr(given, "set", []):
+        key = entry.partition("=")[0].strip()
+        if key in options:
+            raise ConfigError(
+                f"--{options[key]} and --set {key}=... exclude each other; leave out --set {key}"
+            )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
+LONGEST_WORD = 250  # longer words of a message are cut by the command line
 _LONGEST = 80
+_LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
 
 
 class ConfigError(ValueError):
@@ -21,6 +25,12 @@ class ConfigError(ValueError):
 def shown(value: Any) -> str:
     """``repr(value)`` as it may stand in a message: the end of a long one is left out."""
     return cut(repr(value))
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """``; did you mean 'NAME'?`` for the known name nearest to ``name``, else ``otherwise``."""
+    near = get_close_matches(name, list(known), 1) if len(name) <= _LONGEST_NAME else []
+    return f"; did you mean {near[0]!r}?" if near else otherwise
 
 
 def cut(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from hypemarl.config.checks import check_combinations
-from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.errors import ConfigError, nearest, shown
 from hypemarl.config.schema import Config
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
@@ -141,8 +141,7 @@ def _read(source: str | Path) -> tuple[Path, Document]:
     else:
         path = Path(source)
         if not _is_file(path):
-            near = difflib.get_close_matches(name, scenarios(), 1) if len(name) < 100 else []
-            hint = f"; did you mean {near[0]!r}?" if near else "."
+            hint = nearest(name, scenarios(), ".")
             raise ConfigError(
                 f"no scenario or file {shown(name)}{hint} Scenarios: {', '.join(scenarios())}"
             )

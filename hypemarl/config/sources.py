@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
-from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.errors import LONGEST_WORD, ConfigError, shown
 from hypemarl.config.schema import ExternalConfig
 
 FORMS = (
@@ -57,6 +58,11 @@ class Source(NamedTuple):
         """Whether the place is a Python file."""
         return self.kind == "pettingzoo" and self.place.endswith(".py")
 
+    @property
+    def text(self) -> str:
+        """The source as it is written."""
+        return ":".join(filter(None, self))
+
 
 def parse(text: str) -> Source:
     """The parts of a source. Raises :class:`ConfigError` where it is of no known form."""
@@ -78,8 +84,7 @@ def absolute(text: str) -> str:
     source = parse(text)
     if not source.is_file:
         return text
-    path = os.path.abspath(Path(source.place).expanduser())
-    return ":".join(filter(None, (source.kind, path, source.detail)))
+    return source._replace(place=os.path.abspath(Path(source.place).expanduser())).text
 
 
 def is_registered(text: str) -> bool:
@@ -133,11 +138,19 @@ def permitted(config: ExternalConfig) -> str:
         if config.sha256 and same_factory and digest(other) == config.sha256:
             return other
     raise ConfigError(
-        f"the configuration names the environment {shown(text)}, which is Python code of unknown "
-        f"origin; nothing of it was run. If you trust it, say --env {shown(text)} or --trust (from "
+        f"the configuration names the environment {shown(text)}, which is Python code of no package"
+        f" that hypemarl knows; nothing of it was run. If you trust it, say {_remedy(text)} (from "
         "Python: hypemarl.config.trusted)",
         "env.external.source",
     )
+
+
+def _remedy(text: str) -> str:
+    """Options that trust a source, whole, to be pasted into a shell."""
+    quoted = shlex.quote(text)
+    if not text.isprintable() or len(quoted) >= LONGEST_WORD:
+        return "--trust"
+    return f"--env {quoted} or --trust"
 
 
 def digest(text: str) -> str:
@@ -178,11 +191,38 @@ def stamped(config: ExternalConfig) -> ExternalConfig:
 
 
 def search_working_folder(module: str) -> None:
-    """Let ``module`` be found in the working folder, ahead of others, as by ``python -m``."""
+    """Let ``module`` be found in the working folder, ahead of others, as by ``python -m``.
+
+    Only for modules of trusted sources; for the others see :func:`require_installed`.
+    """
     here, top = Path.cwd(), module.partition(".")[0]
     present = (here / f"{top}.py").is_file() or (here / top).is_dir()
     if present and str(here) not in sys.path:
         sys.path.insert(0, str(here))
+
+
+def require_installed(module: str) -> None:
+    """Refuse a known package that Python would take from the working folder. Imports nothing.
+
+    Registered sources need no trust because their packages are known; a folder of the same name
+    beside someone's configuration is not that package.
+
+    Raises:
+        ConfigError: its module or package lies there (``python -m`` puts that folder first).
+    """
+    top, here = module.partition(".")[0], Path.cwd().resolve()
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # a module that was put into place by hand
+        return
+    places = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
+    for place in map(Path, places):
+        if place.is_absolute() and place.parent.resolve() == here:
+            raise ConfigError(
+                f"expected the installed package {top}, got {place} of the working folder, which "
+                "nobody said to trust; nothing of it was run. Start in another folder or rename it",
+                "env.external.source",
+            )
 
 
 def _is_trusted(text: str) -> bool:

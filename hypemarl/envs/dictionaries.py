@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from hypemarl.config.errors import nearest
 from hypemarl.coupling.plant import ActionError, Plant, non_finite, optional
 
 BOX_TOLERANCE = 1e-6
@@ -72,8 +72,7 @@ def reset_parameters(
         return None
     for name in options:
         if name != "parameters":
-            near = difflib.get_close_matches(str(name), ["parameters"], 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = nearest(str(name), ["parameters"])
             raise ValueError(f"reset options: expected parameters only, got {name!r}{hint}")
     box = ", ".join(
         f"{name} in [{a:g}, {b:g}]" for name, a, b in zip(names, low, high, strict=True)

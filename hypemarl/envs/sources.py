@@ -14,19 +14,21 @@ import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pettingzoo import ParallelEnv
 
 from hypemarl.config import ConfigError, shown
+from hypemarl.config.errors import nearest
 from hypemarl.config.schema import ExternalConfig
 from hypemarl.config.sources import (
     Source,
     digest,
+    is_registered,
     parse,
     permitted,
+    require_installed,
     say_changed,
     search_working_folder,
 )
@@ -59,15 +61,21 @@ def open_source(config: ExternalConfig) -> ParallelEnv:
 
 
 def _pettingzoo(source: Source) -> Factory:
-    """The class or function that a module or a file of the user's names."""
-    module = _from_file(Path(source.place)) if source.is_file else _imported(source.place)
+    """The class or function that a module, or a file of the user's, names."""
+    if source.is_file:
+        module = _from_file(Path(source.place))
+    elif is_registered(source.text):
+        module = _installed(source.place)
+    else:
+        search_working_folder(source.place)
+        module = _imported(source.place)
     name = source.detail or "parallel_env"
     found = getattr(module, name, None)
     if found is None:
         there = [n for n, value in vars(module).items() if _is_factory(value, module)]
         raise ConfigError(
             f"{source.place} has no {shown(name)} to make an environment with"
-            f"{_nearest(name, there)} It has: {', '.join(there) or 'no environment at all'}"
+            f"{nearest(name, there, '.')} It has: {', '.join(there) or 'no environment at all'}"
         )
     if not _is_factory(found, module):
         raise ConfigError(
@@ -79,21 +87,21 @@ def _pettingzoo(source: Source) -> Factory:
 
 def _vmas(source: Source) -> Factory:
     """A scenario of VMAS, with the options that its ``make_world`` takes."""
-    _imported("vmas", "homes")
+    _installed("vmas")
     from hypemarl.envs.vmas_env import VmasEnv, scenario_names
 
     names = scenario_names()
     if source.place not in names:
         raise ConfigError(
-            f"vmas has no scenario {shown(source.place)}{_nearest(source.place, names)} There are: "
-            f"{', '.join(names)}"
+            f"vmas has no scenario {shown(source.place)}{nearest(source.place, names, '.')} "
+            f"There are: {', '.join(names)}"
         )
     return functools.partial(VmasEnv, source.place)
 
 
 def _mamujoco(source: Source) -> Factory:
     """``Robot`` (every actuator is an agent), or ``Robot:partition`` of multi-agent MuJoCo."""
-    module = _imported("gymnasium_robotics", "homes").mamujoco_v1
+    module = _installed("gymnasium_robotics").mamujoco_v1
     robot = source.place
     if source.detail:
         return functools.partial(module.parallel_env, robot, source.detail)
@@ -118,8 +126,13 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 # --- imports -------------------------------------------------------------------------------------
 
 
+def _installed(name: str) -> types.ModuleType:
+    """A module of a package that hypemarl knows, never one of the working folder."""
+    require_installed(name)
+    return _imported(name, "homes")
+
+
 def _imported(name: str, extra: str = "") -> types.ModuleType:
-    search_working_folder(name)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -128,8 +141,8 @@ def _imported(name: str, extra: str = "") -> types.ModuleType:
                 f"{name} needs the module {error.name}, which cannot be imported ({error}); "
                 "install its package"
             ) from error
-        remedy = f"pip install 'hypemarl[{extra}]'" if extra else _where_searched(name, error.name)
-        raise ConfigError(f"{name} cannot be imported ({error}); {remedy}") from error
+        remedy = f"; pip install 'hypemarl[{extra}]'" if extra else _where_searched(error.name)
+        raise ConfigError(f"{name} cannot be imported ({error}){remedy}") from error
     except (Exception, SystemExit) as error:
         raise ConfigError(_import_failure(name, error)) from error
 
@@ -138,7 +151,7 @@ def _from_file(path: Path) -> types.ModuleType:
     """The module in a file; its folder is searched for what it imports, as by ``python FILE``."""
     if not path.is_file():
         there = [str(p.name) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such file{_nearest(path.name, there)}")
+        raise ConfigError(f"{path}: no such file{nearest(path.name, there, '.')}")
     # a name that no other module has, though two files may be called alike
     name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
@@ -174,17 +187,16 @@ def _last_line(error: BaseException) -> str:
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
-def _where_searched(name: str, missing: str) -> str:
+def _where_searched(missing: str) -> str:
     """Modules with a name near the missing one's, as a remedy."""
-    above, _, last = missing.rpartition(".")
+    above = missing.rpartition(".")[0]
     try:
         folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]
     except (AttributeError, ImportError):  # not a package
         folders = []
-    near = get_close_matches(last, [m.name for m in pkgutil.iter_modules(folders)], 1)
     dot = f"{above}." if above else ""
-    hint = f"did you mean {dot}{near[0]}? " if near else ""
-    return f"{hint}Install its package, start in its folder, or name its file: FILE.py:FACTORY"
+    hint = nearest(missing, [dot + m.name for m in pkgutil.iter_modules(folders)], ".")
+    return f"{hint} Install its package, start in its folder, or name its file: FILE.py:FACTORY"
 
 
 # --- factories and their options -----------------------------------------------------------------
@@ -283,9 +295,6 @@ def _made_by(function: Any, depth: int = 4) -> Any:
 def _wrong_option(text: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
     options = f" It takes: {', '.join(known)}" if known else ""
-    return f"env.external.options: {text} takes no option {name!r}{_nearest(name, known)}{options}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name[:100], list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return (
+        f"env.external.options: {text} takes no option {name!r}{nearest(name, known, '.')}{options}"
+    )

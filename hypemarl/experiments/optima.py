@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ from hypemarl.config import Config, ConfigError, to_yaml
 from hypemarl.envs import make
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
 from hypemarl.training import evaluation
-from hypemarl.training.children import Children
+from hypemarl.training.children import Children, python_module
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
 
@@ -148,7 +147,7 @@ def find_held_out(
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"
         file.write_text(to_yaml(config), encoding="utf-8")
-        command = [sys.executable, "-m", "hypemarl", "optimum", str(file)]
+        command = [*python_module("hypemarl"), "optimum", str(file)]
         command += [] if start is None else ["--start", str(start)]
         shares = [range(first, count, parallel) for first in range(min(parallel, count))]
         with Children() as children:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hypemarl.config.errors import nearest
 from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, add_tag, compact, describe_place
 
 DOMAIN = "domain"
@@ -142,8 +142,7 @@ def _find(mesh: FileMesh, name: str, theirs: str, source: str) -> list[int]:
     found = cells if name == DOMAIN else facets or cells
     if not found:
         known = [group.name for group in mesh.groups]
-        near = difflib.get_close_matches(theirs, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        hint = nearest(theirs, known, ";")
         raise MeshError(
             f"{source}: env.mesh.names has {name}={theirs}, but the file has no group {theirs!r}"
             f"{' of cells' if name == DOMAIN else ''}{hint} it has {describe_groups(mesh)}"

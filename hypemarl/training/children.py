@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import hypemarl
 from hypemarl.training.interrupt import handled_stops, tell
 
 PIPE = "HYPEMARL_PARENT_PIPE"  # the file descriptor of a child's end
@@ -31,6 +34,17 @@ EXIT_INTERRUPTED = 130
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what a launcher of MPI put into it. Local."""
     return {name: value for name, value in environment.items() if not name.startswith(_LAUNCHER)}
+
+
+def python_module(module: str) -> list[str]:
+    """The command that starts a module of this package as this process found it. Local.
+
+    ``python -m`` looks into the working folder first, where a file may have the name of a package
+    that the child imports; ``-P`` leaves that folder out. Only where hypemarl itself lies there, as
+    in a checkout that is not installed, would the child not be found without it.
+    """
+    here = Path(hypemarl.__file__).resolve().parents[1] == Path.cwd().resolve()
+    return [sys.executable, *([] if here else ["-P"]), "-m", module]
 
 
 class Children:

@@ -23,7 +23,13 @@ from hypemarl.config import Config, check_training, override, to_yaml
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
-from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN, Children, reason_of
+from hypemarl.training.children import (
+    EXIT_INTERRUPTED,
+    EXIT_VAIN,
+    Children,
+    python_module,
+    reason_of,
+)
 from hypemarl.training.loop import TrainingError, is_finished, require_begun
 from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder
@@ -53,7 +59,7 @@ class Job:
         """
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
-        program = [sys.executable, "-m", "hypemarl", "train", str(file)]
+        program = [*python_module("hypemarl"), "train", str(file)]
         trust = trust_flags(self.config.env.external)
         return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 

@@ -73,7 +73,7 @@ def train(
                 if split.root:
                     closing.callback(_claim(folder, resume, overwrite))
                     if resume:
-                        stored = _stored(folder, bound)
+                        stored = _stored(folder, bound, config)
                         note_dropped(folder, bound, stored)
             env = make_env(bound.env, comm=split.own)
             closing.callback(env.close)
@@ -120,8 +120,11 @@ def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], Non
     return lock.release
 
 
-def _stored(folder: RunFolder, config: Config) -> dict[str, Any] | None:
-    """The checkpoint that ``config`` goes on from, None where none was written yet. Local."""
+def _stored(folder: RunFolder, config: Config, unbound: Config) -> dict[str, Any] | None:
+    """The checkpoint that ``config`` goes on from, None where none was written yet. Local.
+
+    ``unbound``: ``config`` before its files were hashed.
+    """
     if folder.metrics.is_file():
         read_metrics(folder.metrics)
     if not folder.last.exists():
@@ -131,7 +134,8 @@ def _stored(folder: RunFolder, config: Config) -> dict[str, Any] | None:
     checkpoint.check_config(folder.last, stored, config)
     external = config.env.external
     before = stored["config"]["env"].get("external", {}).get("sha256", "")
-    say_changed(external.source, before, external.sha256)
+    if before != unbound.env.external.sha256:  # else ``stamped`` has compared them
+        say_changed(external.source, before, external.sha256)
     trained = checkpoint.entry(folder.last, stored, "progress", "episode")
     if trained > config.training.episodes:
         raise CheckpointError(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hypemarl.training.children import Children
+from hypemarl.training.children import Children, python_module
 
 LIMIT_SECONDS = 300.0
 
@@ -20,7 +20,7 @@ def launch(ranks: int, module: str, *arguments: str) -> dict[str, Any]:
     Raises:
         RuntimeError: there is no mpirun, or the launch fails or takes longer than LIMIT_SECONDS.
     """
-    command = [_launcher(), "-n", str(ranks), sys.executable, "-m", module, *arguments]
+    command = [_launcher(), "-n", str(ranks), *python_module(module), *arguments]
     with Children() as children:
         launcher = children.start(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pettingzoo import ParallelEnv
 
 from hypemarl import config
+from hypemarl.cli.errors import error_line
 from hypemarl.config import ConfigError, ExternalConfig
 from hypemarl.config.sources import digest, is_registered
 from hypemarl.envs.sources import open_source
@@ -103,6 +105,79 @@ def test_what_nobody_named_is_not_imported(folder: Path) -> None:
     assert (folder / "RAN").exists()  # the import that trust allows
 
 
+KNOWN = {
+    "pettingzoo:mpe2.nothing_v3:parallel_env": "mpe2",
+    "pettingzoo:pettingzoo.sisl.nothing_v4": "pettingzoo",
+    "vmas:nothing": "vmas",
+    "mamujoco:Nothing": "gymnasium_robotics",
+}
+
+
+@pytest.fixture
+def shadows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with modules and packages that have the names of known packages."""
+    code = f"open({str(folder / 'RAN')!r}, 'w')\n"
+    for name in ("vmas", "gymnasium_robotics"):
+        (folder / f"{name}.py").write_text(code)
+    for name in ("mpe2", "pettingzoo"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(code)
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("mpe2", "vmas"):  # others ran them
+            monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
+@pytest.mark.parametrize("source", KNOWN)
+def test_known_packages_are_never_taken_from_the_working_folder(source: str, shadows: Path) -> None:
+    path = list(sys.path)
+    with pytest.raises(Exception, match="(?i)nothing|pip install"):  # of the true package
+        opened(source, trust=False)
+    assert not (shadows / "RAN").exists()
+    assert sys.path == path
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("source", ["pettingzoo:mpe2.nothing_v3:parallel_env", "vmas:nothing"])
+def test_known_packages_of_a_searched_working_folder_are_refused(
+    source: str, trust: bool, shadows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(shadows)  # as python -m does
+    expected = rf"expected the installed package {KNOWN[source]}, got {shadows}/.* rename it"
+    with pytest.raises(ConfigError, match=expected):
+        opened(source, trust=trust)
+    assert not (shadows / "RAN").exists()
+
+
+def test_known_packages_installed_below_the_working_folder_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = folder / "site-packages" / "mpe2"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "points_v1.py").write_text("from point_agents import PointAgents as parallel_env\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mpe2"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(package.parent)
+    env = opened("pettingzoo:mpe2.points_v1:parallel_env", trust=False)
+    assert type(env).__name__ == "PointAgents"
+
+
+@pytest.mark.parametrize("name", ["with space", "it's", "a" * 90])
+def test_the_advice_to_trust_can_be_pasted(name: str, folder: Path) -> None:
+    source = f"pettingzoo:{folder}/{name}.py:Mine"
+    with pytest.raises(ConfigError) as refused:
+        opened(source, trust=False)
+    words = shlex.split(error_line(refused.value).partition("say ")[2])
+    assert words[:4] == ["--env", source, "or", "--trust"]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "with\x1b[31m"])
+def test_what_cannot_be_pasted_is_not_advised(name: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"If you trust it, say --trust \("):
+        opened(f"pettingzoo:{folder}/{name}.py:Mine", trust=False)
+
+
 @pytest.mark.parametrize(
     "source",
     ["os:system", "subprocess:getoutput", "ownenv:system", "builtins:eval", "ownenv:COUNT"],
@@ -126,7 +201,7 @@ def test_a_factory_is_known_by_type_before_it_is_called(source: str, folder: Pat
             r"'sise'; did you mean 'size'\? It takes: size, colour",
         ),
         ("ownenv:Mina", [], r"no 'Mina'.*did you mean 'Mine'\? It has: .*Mine"),
-        ("ownev:Mine", [], r"ownev cannot be imported .*did you mean ownenv\?"),
+        ("ownev:Mine", [], r"ownev cannot be imported .*did you mean 'ownenv'\?"),
         ("ownenw.py:Mine", [], r"no such file; did you mean 'ownenv\.py'"),
         ("ownenv:Mine", ["size=many"], r"cannot be made with .*ownenv\.py:12\): ValueError"),
         ("ownenv:Broken", [], "FileNotFoundError: no model.xml"),

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from hypemarl.training.children import Children, reason_of
+import hypemarl
+from hypemarl.training.children import Children, python_module, reason_of
 from hypemarl.training.interrupt import deferred_interrupt
 
 FAMILY = Path(__file__).parent / "family.py"
@@ -35,6 +36,31 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def test_children_import_nothing_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "RAN"
+    for name in ("yaml", "numpy", "hypemarl"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    command = [*python_module("hypemarl"), "list", "--keys"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "training.episodes" in out
+    assert not ran.exists()
+
+
+def test_children_of_a_checkout_that_is_not_installed_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hypemarl").mkdir()
+    monkeypatch.setattr(hypemarl, "__file__", str(tmp_path / "hypemarl" / "__init__.py"))
+    (tmp_path / "hypemarl" / "__init__.py").write_text("")
+    (tmp_path / "hypemarl" / "__main__.py").write_text("print('of the checkout')\n")
+    monkeypatch.chdir(tmp_path)
+    out = subprocess.run(python_module("hypemarl"), capture_output=True, text=True, check=True)
+    assert out.stdout == "of the checkout\n"
 
 
 class Family:

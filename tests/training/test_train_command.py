@@ -154,8 +154,8 @@ def test_an_occupied_folder_is_refused_before_any_seed_trains(
     ("arguments", "message"),
     [
         (("--seeds", 3, 3, 4), "--seeds 3 3 4: expected each seed once; 3 is there 2 times"),
-        (("--seeds", 3, 4, "--set", "seed=9"), "--seeds and --set seed=9 both name seeds"),
-        (("--seed", 3, "--set", "seed=9"), "--seed and --set seed=9 both name seeds"),
+        (("--seeds", 3, 4, "--set", "seed=9"), "--seeds and --set seed=... exclude each other"),
+        (("--seed", 3, "--set", "seed=9"), "--seed and --set seed=... exclude each other"),
     ],
 )
 def test_seeds_that_contradict_are_refused(
