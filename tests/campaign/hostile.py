@@ -21,7 +21,7 @@ from .tiny import Work
 
 MEMORY = 3 * 2**30  # bytes that a trial may take beyond what it starts with
 PATIENCE = 40.0
-GREEDY = 8.0  # seconds for a configuration that asks for very much work
+GREEDY = 5.0  # seconds for a configuration that asks for very much work
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 3, 17, 10**9, -(10**9), 10**30, 2**63),

@@ -20,7 +20,7 @@ PARALLEL = 2
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers of trials; :data:`FULL` fills about 15 minutes of two cores."""
+    """Numbers of trials; :data:`FULL` fills 15 to 18 minutes of two idle cores."""
 
     points: int  # boundaries for each command
     moments: int  # random moments for each command
@@ -37,7 +37,7 @@ class Scale:
     cached: tuple[str, ...] = ("evaluate", "optimum", "developed")  # commands that write caches
 
 
-FULL = Scale(20, 5, 9, 200, 16, 600, 120, 8, 200, 60)
+FULL = Scale(16, 4, 6, 200, 12, 600, 100, 6, 200, 30)
 QUICK = Scale(3, 1, 2, 20, 2, 24, 12, 2, 40, 4)
 SHORT = Scale(3, 0, 0, 16, 1, 8, 6, 0, 0, 0, 9, ("td3",), ("evaluate",))
 SHORT_KINDS = ("kills", "damage", "hostile", "crafted")
