@@ -86,13 +86,13 @@ def test_coarse_disc_stays_round() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"disc_radius": 0.2}, r"disc_radius=0.2 at mesh.disc_centre=\[0.2, 0.2\] touches"),
+        ({"disc_radius": 0.2}, r"disc_radius=0.2 at env.mesh.disc_centre=\[0.2, 0.2\] touches"),
         ({"disc_centre": (2.19, 0.2)}, "touches or leaves.*mesh.length=2.2"),
         ({"disc_centre": (0.2, 1.0)}, "touches or leaves.*mesh.height=0.41"),
         ({"disc_centre": (0.2,)}, "needs two numbers"),
         ({"disc_radius": 0.0}, "disc_radius=0.0 must be a positive"),
         ({"length": float("nan")}, "length=nan must be a positive"),
-        ({"element_size": 0.5}, "element_size=0.5 is larger than mesh.height"),
+        ({"element_size": 0.5}, "element_size=0.5 is larger than env.mesh.height"),
         ({"disc_element_size": 0.05}, "disc_element_size=0.05 must not exceed"),
         ({"disc_element_size": -0.01}, "disc_element_size=-0.01 must be a positive"),
     ],

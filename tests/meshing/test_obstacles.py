@@ -86,12 +86,12 @@ def test_the_aerofoil_is_the_one_of_the_report() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"obstacle_length": 0.41}, "touches or leaves the channel of mesh.length=2.2"),
+        ({"obstacle_length": 0.41}, "touches or leaves the channel of env.mesh.length=2.2"),
         ({"disc_centre": (2.16, 0.2)}, "touches or leaves the channel"),
         ({"disc_centre": (0.2,)}, "needs two numbers"),
         ({"obstacle_length": -1.0}, "obstacle_length=-1.0 must be a positive"),
         ({"obstacle_rounding": 1.5}, "obstacle_rounding=1.5 must not exceed 1"),
-        ({"obstacle": "points"}, "needs mesh.obstacle_file"),
+        ({"obstacle": "points"}, "needs env.mesh.obstacle_file"),
         ({"obstacle": "points", "obstacle_file": "none.dat"}, "no such curve file"),
         ({"disc_element_size": 0.2}, "expected 0 < disc_element_size <= element_size"),
     ],
