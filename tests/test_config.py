@@ -132,7 +132,7 @@ def test_a_configuration_takes_overrides() -> None:
 )
 def test_bad_combinations_in_two_dimensions(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load("density-vacuum", overrides)
+        check_training(load("density-vacuum", overrides))
 
 
 def test_a_mesh_file_decides_its_own_dimension() -> None:

@@ -165,7 +165,18 @@ def present(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
 def stored(name: str, scenario: str, output: Path) -> list[Row]:
     """Rows of an experiment that earlier calls wrote; none where there are none."""
     entry = _read(output / f"{name}.json").get(scenario, [])
-    return list(entry["rows"] if isinstance(entry, dict) else entry)
+    rows = entry["rows"] if isinstance(entry, dict) else entry
+    return [row | {key: _infinite(row[key]) for key in _INFINITE if key in row} for row in rows]
+
+
+_INFINITE = ("cost_mean", "cost_median", "cost_min", "cost_max", "costs", "last_cost")
+"""Costs of rows, infinite where an episode failed, which JSON holds as null."""
+
+
+def _infinite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_infinite(entry) for entry in value]
+    return np.inf if value is None else value
 
 
 def merged(old: Sequence[Row], rows: Sequence[Row], order: Sequence[str]) -> list[Row]:

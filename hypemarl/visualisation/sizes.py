@@ -49,7 +49,10 @@ def draw_sizes(
 
 def _levels(rows: Sequence[Row], reference: str) -> dict[str, float]:
     found = {style.scheme_name(r["name"]): r["cost_mean"] for r in rows if r["name"] == reference}
-    return found | {name: rows[0][name] for name in ("optimum",) if name in rows[0]}
+    found |= {name: rows[0][name] for name in ("optimum",) if name in rows[0]}
+    return {
+        name: level for name, level in found.items() if level is not None and np.isfinite(level)
+    }
 
 
 def _draw(axes: Axes, colour: str, found: Mapping[int, Row]) -> None:

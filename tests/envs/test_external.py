@@ -257,7 +257,7 @@ def test_what_cannot_be_opened_is_named(source: str, message: str) -> None:
 def test_settings_that_need_a_plant_are_refused(override: str, message: str) -> None:
     overrides = ["env.external.source=vmas:dispersion", "agent.cloning=1", override]
     with pytest.raises(ConfigError, match=message):
-        configuration.load("external", overrides)
+        configuration.check_training(configuration.load("external", overrides))
 
 
 def test_a_source_finds_its_own_scenario() -> None:

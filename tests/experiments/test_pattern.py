@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hypemarl import config as configuration
@@ -49,3 +51,11 @@ def test_costs_are_spread_over_seeds() -> None:
     found = pattern.costs(with_optimum)
     assert (found["ratio_to_uncontrolled"], found["recovered"], found["optimum"]) == (2.0, 0.5, 0.5)
     assert "return_mean" not in found
+
+
+def test_infinite_costs_of_failed_runs_survive_the_file(tmp_path: Path) -> None:
+    row = pattern.costs([{"cost": np.inf, "uncontrolled": 1.0, "ratio_to_uncontrolled": np.inf}])
+    rows = [row | {"name": "marl"}]
+    pattern.write("small", "density-1d", rows, {"name": "name", **pattern.COSTS}, tmp_path)
+    (found,) = pattern.stored("small", "density-1d", tmp_path)
+    assert (found["cost_mean"], found["costs"]) == (np.inf, [np.inf])
