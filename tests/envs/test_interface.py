@@ -212,7 +212,7 @@ def test_a_seed_decides_all_episodes_that_follow(env: PDEEnv) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"parametres": [0.0, 0.2]}, "got 'parametres'; did you mean parameters?"),
+        ({"parametres": [0.0, 0.2]}, "got 'parametres'; did you mean 'parameters'?"),
         ({"options": {"parameters": [0.0, 0.2]}}, "expected parameters only, got 'options'"),
         ({"parameters": [0.0, 5.0]}, r"target_x in \[0, 0.5\]; got target_x = 5"),
         ({"parameters": [np.nan, 0.2]}, "initial_x = nan"),
