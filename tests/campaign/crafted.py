@@ -167,9 +167,8 @@ def _cases_of_shadows() -> Iterator[tuple[str, str | None, Craft, list[list[str]
     for name in SHIPPED:
         yield f"shadow-{name}", None, _shadow_homes, [["simulate", name]]
     seeds = ["train", "run/config.yaml", "--run", "more", "--seeds", "0", "1", "--jobs", "2"]
-    optima = ["optimum", "run/config.yaml", "--held-out", "2", "--max-evaluations", "3"]
     for path in BESIDE:
-        use = [tiny.EVALUATE, seeds, [*optima, "--jobs", "2"]]
+        use = [tiny.EVALUATE, seeds]
         yield f"beside-{path.replace('/', '-')}", "td3", partial(_shadow, path, ""), use
 
 
