@@ -81,12 +81,12 @@ def run(plan: Plan) -> list[Row]:
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
     found = [_diagnosis(run) for run in runs]
     names = [name for name in (*MEASURED, *DURING) if all(name in row for row in found)]
-    sizes = {"actor_parameters": row["actor_parameters"] for row in found if row}
+    size = next(({"actor_parameters": row["actor_parameters"]} for row in found if row), {})
     return {
         "name": entry.name,
         **pattern.costs(results),
         **{name: float(np.mean([row[name] for row in found])) for name in names},
-        **sizes,
+        **size,
         "seconds": pattern.seconds(runs),
         "by_seed": found,
     }
