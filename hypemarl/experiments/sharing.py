@@ -15,7 +15,7 @@ import numpy as np
 from hypemarl.experiments import pattern
 from hypemarl.experiments.pattern import Plan, Row
 from hypemarl.experiments.results import Entry
-from hypemarl.training.diagnosis import diagnose_run
+from hypemarl.training.diagnosis import NothingToDiagnose, diagnose_run
 from hypemarl.training.records import read_metrics
 from hypemarl.visualisation.dots import Panel, draw_dots
 
@@ -81,19 +81,26 @@ def run(plan: Plan) -> list[Row]:
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
     found = [_diagnosis(run) for run in runs]
     names = [name for name in (*MEASURED, *DURING) if all(name in row for row in found)]
+    size = next(({"actor_parameters": row["actor_parameters"]} for row in found if row), {})
     return {
         "name": entry.name,
         **pattern.costs(results),
         **{name: float(np.mean([row[name] for row in found])) for name in names},
-        "actor_parameters": found[0]["actor_parameters"],
+        **size,
         "seconds": pattern.seconds(runs),
         "by_seed": found,
     }
 
 
 def _diagnosis(run: Path) -> Row:
-    """Of the finished run, and ``training_<name>``, means over the lines logged while training."""
-    row = diagnose_run(run, episodes=EPISODES)
+    """Of the finished run, and ``training_<name>``, means over the lines logged while training.
+
+    Empty where every episode failed.
+    """
+    try:
+        row = diagnose_run(run, episodes=EPISODES)
+    except NothingToDiagnose:
+        return {}  # the command ends with the run's failure
     row.pop("run")  # where it lies says nothing of it
     lines = [line for line in read_metrics(run) if line["kind"] == "diagnostic"]
     for name in (*MEASURED, "gradient_variance"):

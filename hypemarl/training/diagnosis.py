@@ -45,6 +45,10 @@ class Probed(NamedTuple):
     """(n, gdim) of the agents"""
 
 
+class NothingToDiagnose(RuntimeError):
+    """Every episode failed: nothing was observed."""
+
+
 def diagnose_run(
     run_dir: str | Path,
     *,
@@ -63,7 +67,7 @@ def diagnose_run(
     Raises:
         RunError, CheckpointError: no such run, or one that does not load.
         TypeError: the run followed exact gradients of a plant that has none here.
-        RuntimeError: every episode failed.
+        NothingToDiagnose: every episode failed.
     """
     comm = mpi.world() if comm is None else comm
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
@@ -124,7 +128,7 @@ def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
     from hypemarl.agents import diagnostics
 
     if probe is None:
-        raise RuntimeError("every episode failed, so that there is nothing to diagnose")
+        raise NothingToDiagnose("every episode failed, so that there is nothing to diagnose")
     modules = {name: getattr(agent, name, None) for name in ("actor", "critic")}
     counts = {
         f"{name}_parameters": sum(p.numel() for p in module.parameters())

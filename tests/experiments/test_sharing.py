@@ -13,7 +13,7 @@ from small import train_here
 from hypemarl.cli import main
 from hypemarl.experiments import pattern, sharing
 from hypemarl.experiments.results import jobs_of
-from hypemarl.training.diagnosis import diagnose_run
+from hypemarl.training.diagnosis import NothingToDiagnose, diagnose_run
 from hypemarl.training.records import read_metrics
 
 
@@ -73,3 +73,16 @@ def test_the_command_diagnoses_finished_runs_and_writes(
     logged = [line for line in read_metrics(run) if line["kind"] == "diagnostic"]
     mean = np.mean([line["conflict_cosine"] for line in logged])
     assert low_rank["training_conflict_cosine"] == pytest.approx(mean)
+
+
+def test_a_run_whose_every_episode_failed_has_a_row_without_diagnosis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise NothingToDiagnose("every episode failed")
+
+    monkeypatch.setattr(sharing, "diagnose_run", fail)
+    monkeypatch.setattr(sharing.pattern, "seconds", lambda runs: 1.0)
+    result = {"cost": np.inf, "uncontrolled": 1.0, "ratio_to_uncontrolled": np.inf}
+    row = sharing._row(sharing.ENTRIES[0], [Path("run")], [result])
+    assert (row["cost_mean"], row["by_seed"]) == (np.inf, [{}])
