@@ -13,7 +13,7 @@ from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.coupling.shape_unsteady import MovingSolution, UnsteadyShapePlant
 from hypemarl.envs import make
-from hypemarl.meshing.raw import measures
+from hypemarl.meshing.raw import MeshError, measures
 from hypemarl.mpi import world
 from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
 from hypemarl.solvers.errors import SolverDiverged
@@ -151,13 +151,34 @@ def test_a_flow_that_diverges_leaves_the_state(
 
     with monkeypatch.context() as patch:
         patch.setattr(MovingFlow, "step", fail)
-        with pytest.raises(SolverDiverged, match="no step"):
+        with pytest.raises(
+            SolverDiverged, match=r"shape at Re 30, angle 0\.3: no step .env\.flow\.time_step"
+        ):
             plant.step(ACTIONS[1])
     assert plant.snapshot() is before
     np.testing.assert_array_equal(plant.fields()["points"], pictured["points"])
     rewards = plant.step(ACTIONS[1])[1]
     plant.restore(before)
     np.testing.assert_array_equal(plant.step(ACTIONS[1])[1], rewards)
+
+
+def test_a_mesh_that_is_turned_over_fails_the_step(
+    plant: UnsteadyShapePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a flow that diverges does, and with the settings that bear on it."""
+    plant.reset(PARAMETERS)
+    before = plant.snapshot()
+
+    def turned(self: MovingFlow, points: np.ndarray) -> None:
+        raise MeshError("a cell has the signed area -1")
+
+    message = r"shape at Re 30, angle 0\.3: no mesh of the shape: a cell.*env\.shape\.amplitude"
+    with monkeypatch.context() as patch:
+        patch.setattr(MovingFlow, "move", turned)
+        with pytest.raises(SolverDiverged, match=message):
+            plant.step(ACTIONS[0])
+    assert plant.snapshot() is before
+    assert np.isfinite(plant.step(ACTIONS[0])[1]).all()
 
 
 def test_the_environment_of_an_unsteady_shape() -> None:

@@ -157,7 +157,9 @@ def test_wrong_factors_are_noticed(square: TaggedMesh, monkeypatch: pytest.Monke
         self._matrix.shift(1e-3)  # the factors are now those of another matrix
 
     monkeypatch.setattr(direct.Factorisation, "update", spoiled)
-    with pytest.raises(SolverDiverged, match="Stokes flow: mumps gave no usable factors"):
+    with pytest.raises(
+        SolverDiverged, match=r"Stokes flow: mumps gave no usable factors.*flat cells"
+    ):
         flow.solve(0.1, lid(flow))
 
 
