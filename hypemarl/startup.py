@@ -19,8 +19,19 @@ def prepare() -> None:
     Where dolfinx comes as a wheel, the wheel must load its MPI ahead of every compiled module.
     """
     use_writable_cache()
+    leave_signals_alone()
     if importlib.util.find_spec("dolfinx_solver") is not None:
         import dolfinx_solver  # noqa: F401
+
+
+def leave_signals_alone() -> None:
+    """Keep PETSc from catching signals: a stop is no fault of a solver. Local.
+
+    With its handler, SIGTERM or Ctrl-C before training listens ends in pages about debuggers.
+    """
+    options = os.environ.get("PETSC_OPTIONS", "")
+    if "signal_handler" not in options:
+        os.environ["PETSC_OPTIONS"] = f"{options} -no_signal_handler".strip()
 
 
 def require_torch_order() -> None:

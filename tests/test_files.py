@@ -278,3 +278,23 @@ def test_every_write_removes_what_killed_writers_of_that_file_left(tmp_path: Pat
         file.write_bytes(b"x")
     files.write_text(tmp_path / "a.json", "{}")
     assert set(tmp_path.iterdir()) == {tmp_path / "a.json", other, alive}
+
+
+def test_a_link_stays_and_its_target_is_replaced_with_its_mode(tmp_path: Path) -> None:
+    target, link = tmp_path / "real.json", tmp_path / "link.json"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    files.write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        files.write_text(pipe, "words")
+        assert reader.communicate(timeout=20)[0] == "words"
+    assert pipe.is_fifo()

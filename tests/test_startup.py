@@ -64,3 +64,18 @@ def _is_wheel() -> bool:
     import importlib.util
 
     return importlib.util.find_spec("dolfinx_solver") is not None
+
+
+def test_petsc_leaves_signals_alone_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for before, after in (("", "-no_signal_handler"), ("-signal_handler", "-signal_handler")):
+        monkeypatch.setenv("PETSC_OPTIONS", before)
+        startup.leave_signals_alone()
+        assert os.environ["PETSC_OPTIONS"] == after
+
+
+def test_a_command_whose_output_is_closed_ends_well() -> None:
+    command = f"{sys.executable} -m hypemarl list >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

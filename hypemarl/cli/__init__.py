@@ -6,6 +6,7 @@ Exit status: 0 done, 1 a check failed, 2 bad input or an error, 3 every episode 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _EXPECTED = (ValueError, RuntimeError, OSError, ImportError, MemoryError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     follow_parent()
+    _mend_streams()
     parsed = make_parser().parse_args(arguments)
     try:
         from hypemarl import mpi
@@ -44,6 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.debug:
             raise
         return _fail(error_line(error))
+
+
+def _mend_streams() -> None:
+    """Let output go nowhere where it was closed, and print words that its encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _no_reader() -> int:

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -87,11 +88,16 @@ class _Watched:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and put it in place.
 
-    The folder is made where it is missing, and what killed writers of ``path`` left is removed.
+    The folder is made where it is missing, and what killed writers of ``path`` left is removed. A
+    link stays, and its target is replaced; what is no regular file, a device or a pipe, is written
+    into. The mode of an existing file is kept.
 
     Raises:
         WriteError: the file system refused; what was at ``path`` is still there.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        return _write_into(path, write)
     name = f".{path.name}.{os.getpid()}-{next(_COUNTER)}@{socket.gethostname()}.tmp"
     temporary, watched = path.with_name(name), None
     try:
@@ -102,6 +108,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(watched)  # type: ignore[arg-type]
             stream.flush()
             os.fsync(stream.fileno())
+        if path.exists():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except Exception as error:
@@ -112,6 +120,15 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     finally:
         with suppress(OSError):  # of a folder that is gone or read-only, said above
             temporary.unlink(missing_ok=True)
+
+
+def _write_into(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Fill a device or a pipe, which has no other content to keep."""
+    try:
+        with path.open("wb") as stream:
+            write(stream)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _sync_folder(folder: Path) -> None:

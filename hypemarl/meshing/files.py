@@ -23,6 +23,8 @@ from hypemarl.meshing.su2 import read_su2
 from hypemarl.meshing.topology import merge_points, require_sound
 from hypemarl.mpi import raise_together
 
+WITHOUT_NAMES = (".su2", ".med", ".inp", ".mesh", ".meshb")
+"""Formats that are read with their tags, and in which meshio writes none, or their numbers only."""
 GMSH_TYPES = {0: 15, 1: 1, 2: 2, 3: 4}
 
 
@@ -152,6 +154,10 @@ def write(
 def _write_raw(raw: RawMesh, path: Path) -> None:
     if (raw.cell_values == UNTAGGED).any():
         raise MeshError(f"{path}: not written, since some cells have no tag")
+    if path.suffix in WITHOUT_NAMES:
+        raise MeshError(
+            f"{path}: not written: {path.suffix} would lose the names of tags; take .msh or .vtu"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     (_write_gmsh if path.suffix == ".msh" else _write_meshio)(raw, path)
 

@@ -20,27 +20,26 @@ def note_dropped(folder: RunFolder, config: Config, stored: Mapping[str, Any] | 
     Args:
         folder: the run. config: what it goes on with.
         stored: its checkpoint, whose settings count as those that the run wrote where there is no
-            copy of its records; with neither all settings count as edited.
+            copy of its records; with neither nothing is known of edits.
     """
     file = folder.config
     kept = record_copy.read(folder.copy)
-    if not file.is_file() or (kept is not None and file.read_bytes() == kept.config):
+    if not file.is_file() or (kept is None and stored is None):
+        return
+    if kept is not None and file.read_bytes() == kept.config:
         return
     try:
         edited = flat(to_dict(load_file(file)))
     except ConfigError as error:
         note(f"{error}; config.yaml is written anew with the settings of this command")
         return
-    written: dict[str, Any] = {}
-    if kept is not None:
-        written = completed(yaml.safe_load(kept.config))
-    elif stored is not None:
-        written = completed(stored["config"])
+    before = stored if kept is None else {"config": yaml.safe_load(kept.config)}
+    written = completed((before or {})["config"])
     taken = flat(to_dict(config))
     dropped = [
         f"{name} = {shown(value)} (taken: {shown(taken[name])})"
         for name, value in edited.items()
-        if value != taken[name] and (name not in written or value != written[name])
+        if value not in (taken[name], written.get(name))
     ]
     if dropped:
         note(

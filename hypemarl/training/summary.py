@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl import files, mpi
-from hypemarl.config import Config, ConfigError, to_dict
+from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.methods import label, make_agent, variant
@@ -176,7 +176,13 @@ def _flatten(result: Evaluation, prefix: str) -> Row:
 
 
 def check_comparable(run_dirs: Sequence[str | Path]) -> None:
-    """Raise ConfigError where the runs solve different problems or use other held-out sets."""
+    """Raise ConfigError where runs solve different problems, or one of them stands there twice."""
+    places = [Path(run_dir).resolve() for run_dir in run_dirs]
+    for k, place in enumerate(places):
+        if place in places[:k]:
+            raise ConfigError(
+                f"{run_dirs[k]} and {run_dirs[places.index(place)]} are one run; name each run once"
+            )
     first = RunFolder(run_dirs[0]).read_config()
     for run_dir in run_dirs[1:]:
         other = RunFolder(run_dir).read_config()
@@ -188,9 +194,16 @@ def check_comparable(run_dirs: Sequence[str | Path]) -> None:
 
 
 def _unstamped(config: Config) -> Config:
-    """Without the SHA-256 of an external environment, whose change is said when it is opened."""
-    external = replace(config.env.external, sha256="")
-    return replace(config, env=replace(config.env, external=external))
+    """Without what does not make a problem: an external environment's SHA-256, paths of a mesh.
+
+    A change of the environment is reported when it is opened; mesh files of known content are
+    compared by that.
+    """
+    external, mesh = replace(config.env.external, sha256=""), config.env.mesh
+    if mesh.files_sha256 is not None:
+        paths: dict[str, Any] = dict.fromkeys(mesh_files.NAMES)
+        mesh = replace(mesh, **paths)
+    return replace(config, env=replace(config.env, external=external, mesh=mesh))
 
 
 def _problem(config: Config) -> dict[str, Any]:

@@ -55,3 +55,10 @@ def test_a_file_that_does_not_load_is_named(folder: RunFolder, capsys: Output) -
     train(toy_config(episodes=5), folder.path, resume=True)
     assert "config.yaml is written anew with the settings of this" in capsys.readouterr().err
     assert folder.read_config().training.episodes == 5
+
+
+def test_nothing_is_called_edited_where_nothing_is_known(folder: RunFolder, capsys: Output) -> None:
+    folder.last.unlink()
+    folder.copy.unlink()
+    train(toy_config(episodes=5), folder.path, resume=True)
+    assert "was edited" not in capsys.readouterr().err

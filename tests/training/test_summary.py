@@ -166,7 +166,8 @@ def test_runs_of_other_problems_are_not_compared(tmp_path: Path) -> None:
     config = toy_config()
     other = dataclasses.replace(config, env=dataclasses.replace(config.env, beta=0.5))
     RunFolder(two).begin(other, resume=False, overwrite=False)
-    summary.check_comparable([one, one])
+    with pytest.raises(ConfigError, match="are one run; name each run once"):
+        summary.check_comparable([one, one])
     with pytest.raises(ConfigError, match="cannot stand in one table"):
         summary.check_comparable([one, two])
 
