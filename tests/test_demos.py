@@ -47,6 +47,7 @@ def test_density_control_runs_serially(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "film.mp4").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_density_control_runs_on_two_ranks(mpirun, tmp_path: Path) -> None:
     out = mpirun(2, DENSITY, "--episodes", "11", "--run", str(tmp_path / "run"), "--no-film")

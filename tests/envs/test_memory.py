@@ -107,6 +107,7 @@ def test_beginnings_of_episodes_leave_nothing_behind(monkeypatch: pytest.MonkeyP
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_remeshes_leave_nothing_behind_on_ranks(mpirun) -> None:
