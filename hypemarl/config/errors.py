@@ -8,7 +8,7 @@ from typing import Any
 
 LONGEST_WORD = 250  # longer words of a message are cut by the command line
 _LONGEST = 80
-_LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
+LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
 
 
 class ConfigError(ValueError):
@@ -29,7 +29,7 @@ def shown(value: Any) -> str:
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """``; did you mean 'NAME'?`` for the known name nearest to ``name``, else ``otherwise``."""
-    near = get_close_matches(name, list(known), 1) if len(name) <= _LONGEST_NAME else []
+    near = get_close_matches(name, list(known), 1) if len(name) <= LONGEST_NAME else []
     return f"; did you mean {near[0]!r}?" if near else otherwise
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from hypemarl.config.checks import check_combinations
-from hypemarl.config.errors import ConfigError, nearest, shown
+from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, shown
 from hypemarl.config.schema import Config
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
@@ -230,7 +230,7 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
 
 def _unknown(prefix: str, name: str, siblings: list[str]) -> str:
     known = [full for full, _, _ in _keys(Config)]
-    if len(name) > 100:  # no misspelling, and a slow search
+    if len(name) > LONGEST_NAME:
         return f"unknown key {shown(prefix + name)}; Keys here: {', '.join(siblings)}"
     near = [prefix + close for close in difflib.get_close_matches(name, siblings, 1)]
     near += [full for full in known if full.rsplit(".")[-1] == name]

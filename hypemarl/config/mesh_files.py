@@ -63,22 +63,25 @@ def bind(config: Config) -> Config:
     Raises:
         ConfigError: a file is missing, or holds something else than the hash in ``config`` says.
     """
-    check(config.env)
+    digest = content(config.env)
+    _require_same(config.env, digest)
     found: dict[str, Any] = {n: str(path.absolute()) for n, path in used(config.env).items()}
-    mesh = replace(config.env.mesh, **found, files_sha256=content(config.env))
+    mesh = replace(config.env.mesh, **found, files_sha256=digest)
     return replace(config, env=replace(config.env, mesh=mesh))
 
 
 def check(env: EnvConfig) -> None:
     """Raise :class:`ConfigError` where mesh files are not those of ``env``'s hash. Local."""
+    if env.mesh.files_sha256 is not None:
+        _require_same(env, content(env))
+
+
+def _require_same(env: EnvConfig, found: str | None) -> None:
     bound = env.mesh.files_sha256
-    if bound is None or not used(env):
-        return
-    found = content(env)
-    if found != bound:
+    if None not in (bound, found) and found != bound:
         named = ", ".join(f"env.mesh.{name} = {path}" for name, path in used(env).items())
         raise ConfigError(
-            f"{named}: another mesh under this name: {HASH} is {bound[:12]}... where the run was "
-            f"trained, {str(found)[:12]}... here. Put the old file back; for a new problem leave "
-            f"{HASH} null and train a new run"
+            f"{named}: another mesh under this name: {HASH} is {str(bound)[:12]}... where the run "
+            f"was trained, {str(found)[:12]}... here. Put the old file back; for a new problem "
+            f"leave {HASH} null and train a new run"
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.bump import bump
-from hypemarl.coupling.layout import axes_fault, boxes_of
+from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
 from hypemarl.meshing.boundary import Fault
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
 
@@ -64,8 +64,7 @@ def _boxes(
     empty = np.flatnonzero(cells == 0)
     if not len(empty):
         return None, [], []
-    widths = (upper - lower) / config.agents
-    centres = lower + (np.array(list(np.ndindex(*config.agents))) + 0.5) * widths
+    centres, widths = centres_of(config.agents, lower, upper)
     outside = empty[~contains(raw, centres[empty])]
     coarse = np.setdiff1d(empty, outside)
     faults, notes = [], []

@@ -91,6 +91,14 @@ def boxes_of(
     return np.ravel_multi_index(tuple(steps.T), tuple(grid), mode="clip")
 
 
+def centres_of(
+    grid: Sequence[int], lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (number of boxes, gdim) in C order and widths (gdim,) of the boxes. Local."""
+    widths = (np.asarray(upper) - lower) / np.array(grid)
+    return lower + (np.array(list(np.ndindex(*grid))) + 0.5) * widths, widths
+
+
 def grid_layout(
     space: P1Space,
     grid: Sequence[int],
@@ -108,8 +116,7 @@ def grid_layout(
     """
     if wrong := axes_fault(grid, space.gdim):
         raise LayoutError(wrong)
-    widths = (np.asarray(upper) - lower) / np.array(grid)
-    centres = lower + (np.array(list(np.ndindex(*grid))) + 0.5) * widths
+    centres, widths = centres_of(grid, lower, upper)
     places = np.arange(len(centres)) if kept is None else np.sort(np.array(kept, dtype=np.int64))
 
     def in_box(place: int) -> Indicator:

@@ -10,6 +10,7 @@ from hypemarl.files.references import content_hash, opened_with
 from hypemarl.files.writing import (
     DamagedError,
     WriteError,
+    first_line,
     open_sealed,
     read_arrays,
     remove_leftovers,
@@ -32,6 +33,7 @@ __all__ = [
     "check_unlocked",
     "check_writable",
     "content_hash",
+    "first_line",
     "is_running",
     "may_write",
     "open_sealed",

@@ -221,14 +221,15 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], bool]:
                 arrays = {str(name): np.asarray(stored[name]) for name in stored.files}
         except Exception as error:  # a damaged archive raises anything
             raise DamagedError(
-                f"{path}: does not load as named arrays ({_first_line(error)})"
+                f"{path}: does not load as named arrays ({first_line(error)})"
             ) from error
     if arrays.pop(_MARK, None) is not None and not sealed:
         raise DamagedError(f"{path}: damaged: its checksum is missing")
     return arrays, sealed
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, at most 200 characters; its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 

@@ -114,9 +114,15 @@ def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list
 
 def interior_tags(raw: RawMesh) -> dict[str, int]:
     """Tags of facets that have a cell on both sides: name -> how many such facets."""
-    inside = raw.facet_values[interior_tagged(raw, facets_of(raw))]
+    return {tag: len(lines) for tag, lines in _inside(raw, facets_of(raw)).items()}
+
+
+def _inside(raw: RawMesh, facets: Facets) -> dict[str, np.ndarray]:
+    """Facets (k, tdim) with a cell on both sides, of each tag that has such."""
+    inside = interior_tagged(raw, facets)
+    lines, values = raw.facets[inside], raw.facet_values[inside]
     names = {tag: value for tag, (dim, value) in raw.tags.items() if dim == raw.tdim - 1}
-    return {tag: int(np.sum(inside == v)) for tag, v in names.items() if np.any(inside == v)}
+    return {tag: lines[values == v] for tag, v in names.items() if np.any(values == v)}
 
 
 def _where(raw: RawMesh, facets: np.ndarray) -> str:
@@ -153,13 +159,12 @@ def _further(raw: RawMesh, roles: BoundaryRoles) -> tuple[str, ...]:
 
 
 def _interior(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fault]:
-    inside = interior_tagged(raw, facets)
-    for tag, count in interior_tags(raw).items():
-        mine = raw.facets[inside[raw.facet_values[inside] == raw.tags[tag][1]]]
+    for tag, mine in _inside(raw, facets).items():
         yield Fault(
-            f"{count} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both sides, "
-            f"{_where(raw, mine)}: {roles.problem} has boundary conditions on tagged facets; leave "
-            "the cells inside a body out of the mesh, or take the tag off a line that is no wall",
+            f"{len(mine)} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both "
+            f"sides, {_where(raw, mine)}: {roles.problem} has boundary conditions on tagged "
+            "facets; leave the cells inside a body out of the mesh, or take the tag off a line "
+            "that is no wall",
             mine,
         )
 

@@ -105,10 +105,9 @@ def _read(path: Path, stream: Any) -> Any:
     try:
         return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # anything: a damaged file of version 1, or none of ours
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path}: expected a {FORMAT} file, got {path.stat().st_size} bytes that do not load "
-            f"as plain tensors (truncated, foreign, or holding code: {reason[:200]}); "
+            f"as plain tensors (truncated, foreign, or holding code: {files.first_line(error)}); "
             f"{_RESTORE}"
         ) from error
 

@@ -41,7 +41,7 @@ def read(path: Path) -> Records | None:
 
 
 def how_to_go_on(last: Path) -> str:
-    """What is whole after a write beside the checkpoint ``last`` failed, and how to go on."""
+    """Advice after a failed write beside the checkpoint ``last``: is it whole, how to go on."""
     if last.exists():
         return "the last checkpoint is whole: then run the same command with --resume"
     return "there is no checkpoint yet: then run the same command with --overwrite"

@@ -9,7 +9,6 @@ equals the uninterrupted one, in serial bit for bit.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -233,10 +232,9 @@ class Trainer:
             },
         )
         if (trained := stored.get("groups", 1)) != self.split.count:
-            print(
-                f"note: {trained} environments at once so far, {self.split.count} from here on: "
-                "sound, but no longer what an uninterrupted run would give",
-                file=sys.stderr,
+            mpi.note(
+                f"{trained} environments at once so far, {self.split.count} from here on: sound, "
+                "but no longer what an uninterrupted run would give"
             )
 
     def _count_from(self, progress: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def _shadow(path: str, source: str, folder: Path, text: str) -> None:
         config.write_text(yaml.safe_dump(stored), encoding="utf-8")
 
 
-def _shadow_homes(folder: Path, text: str) -> None:
+def _shadow_scenario(folder: Path, text: str) -> None:
     """The packages of all shipped external scenarios, in the working folder."""
     for module in ("mpe2.py", "vmas.py", "gymnasium_robotics.py", "pettingzoo.py"):
         _text(module, EVIL, folder, text)
@@ -152,7 +152,7 @@ REGISTERED = {
     "vmas/__init__.py": "vmas:balance",
     "gymnasium_robotics.py": "mamujoco:Ant",
 }
-"""What stands in the working folder, and the registered environment that would import it."""
+"""A module in the working folder, and the registered environment that would import it."""
 
 BESIDE = ("hypemarl/__init__.py", "numpy.py")
 """What stands beside an unpacked run folder, and would be imported by any process of ours."""
@@ -165,7 +165,7 @@ def _cases_of_shadows() -> Iterator[tuple[str, str | None, Craft, list[list[str]
         use = [["simulate", "shadow.yaml"], tiny.EVALUATE, ["train", "shadow.yaml", "--run", "new"]]
         yield f"shadow-{path.replace('/', '-')}", "td3", partial(_shadow, path, source), use
     for name in SHIPPED:
-        yield f"shadow-{name}", None, _shadow_homes, [["simulate", name]]
+        yield f"shadow-{name}", None, _shadow_scenario, [["simulate", name]]
     seeds = ["train", "run/config.yaml", "--run", "more", "--seeds", "0", "1", "--jobs", "2"]
     for path in BESIDE:
         use = [tiny.EVALUATE, seeds]
