@@ -9,7 +9,7 @@ import numpy as np
 from hypemarl import config as configuration
 from hypemarl import envs, seeding
 from hypemarl.bench.timing import times_ms
-from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 
 REPEATS = {"density-1d": 9, "density-vacuum": 7, "density-fluid": 7}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.agents.td3 import TD3
+from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.bench.timing import best_ms
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.layout import grid_stencil

@@ -10,10 +10,10 @@ from dolfinx import fem
 
 from hypemarl.bench.timing import median_ms
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.density import DensityPlant
 from hypemarl.envs import make
 from hypemarl.mpi import world
 from hypemarl.solvers.fem_petsc import petsc
+from hypemarl.systems.density.plant import DensityPlant
 
 TIME_STEP = 0.01
 LU = {"ksp_type": "preonly", "pc_type": "lu"}

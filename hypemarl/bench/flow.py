@@ -17,12 +17,12 @@ from mpi4py import MPI
 
 from hypemarl.bench.timing import best_ms, median_ms, times_ms
 from hypemarl.config import EnvConfig, MeshConfig, load
-from hypemarl.coupling.density_fluid import DensityFluidPlant
-from hypemarl.coupling.flow import FlowPlant
-from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.flow.inflow import InflowProfile
+from hypemarl.systems.flow.plant import FlowPlant
 from hypemarl.training.ranks import launch
 from hypemarl.verification.flow import DFG
 

@@ -10,14 +10,14 @@ from mpi4py import MPI
 from hypemarl import config
 from hypemarl.bench.timing import median_ms
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.shape import ShapePlant
-from hypemarl.coupling.shape_flow import FAR, ShapeFlow
 from hypemarl.meshing import distribute
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, follow, remesh
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.solvers.velocity_transfer import VelocityTransfer
+from hypemarl.systems.shape.flow import FAR, ShapeFlow
+from hypemarl.systems.shape.plant import ShapePlant
 
 ANGLE, REYNOLDS, SHAPES = 0.3, 30.0, 32
 

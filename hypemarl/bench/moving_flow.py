@@ -10,11 +10,11 @@ from mpi4py import MPI
 
 from hypemarl.bench.timing import best_ms, times_ms
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.meshing.morphing import MovingMesh
 from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.morphing import AGENTS, WALLS
 
 MESH = MeshConfig(shape="channel-with-obstacle", element_size=0.02, disc_element_size=0.006)

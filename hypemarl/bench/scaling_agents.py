@@ -18,7 +18,7 @@ from hypemarl.bench.timing import best_ms
 SIDES = (2, 4, 8, 16)
 """Agents per axis of the square: 4, 16, 64, 256 agents."""
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PRELOADED = ["hypemarl.agents.td3", "hypemarl.bench.agent_update", "torch._dynamo"]
+PRELOADED = ["hypemarl.algorithms.td3.agent", "hypemarl.bench.agent_update", "torch._dynamo"]
 """What every case imports; the last on the making of a first optimiser."""
 CASES: Mapping[str, Mapping[str, Any]] = {
     "nops": {"scheme": "nops"},
@@ -64,7 +64,7 @@ def measure(name: str, side: int, repeats: int) -> dict[str, float]:
     """One case in this process: ms, mib, parameters."""
     import torch
 
-    from hypemarl.agents.td3 import TD3
+    from hypemarl.algorithms.td3.agent import TD3
     from hypemarl.bench.agent_update import random_batch, square_spec
 
     torch.set_num_threads(1)

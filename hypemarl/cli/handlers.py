@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hypemarl import config as configuration
-from hypemarl import experiments
+from hypemarl import studies
 from hypemarl.cli.output import say, table_text, world_size, write_json
 from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
 from hypemarl.cli.trust import check_runs
@@ -63,7 +63,7 @@ def do_mesh(given: Arguments) -> None:
         tagged = meshing.build(mesh, mpi.world())
         found = None if changes else validation.find(config.env, tagged)
         if given.picture is not None:
-            from hypemarl.experiments.mesh_pictures import draw_mesh
+            from hypemarl.studies.mesh_pictures import draw_mesh
 
             faults = () if found is None else found.faults
             say(f"drawn in {draw_mesh(tagged, Path(given.picture), faults)}")
@@ -82,7 +82,7 @@ def do_mesh(given: Arguments) -> None:
 
 def _morphed(mesh: Any, given: Arguments, seed: int) -> Any:
     """The mesh of a morphed obstacle; says what limits the shape, and draws it."""
-    from hypemarl.experiments import mesh_pictures
+    from hypemarl.studies import mesh_pictures
 
     moving = mesh_pictures.morph(mesh, given.morph, given.agents, given.amplitudes, seed)
     for name, value in mesh_pictures.describe(moving).items():
@@ -121,7 +121,7 @@ def do_simulate(given: Arguments) -> int:
 
 def do_optimum(given: Arguments) -> int:
     """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
-    from hypemarl.experiments import optima
+    from hypemarl.studies import optima
 
     config = load_config(given)
     needs_pde(config, "optimum")
@@ -155,7 +155,7 @@ def do_results(given: Arguments) -> int:
 
     Exit status 3 where every episode of a run failed in training.
     """
-    from hypemarl.experiments import results
+    from hypemarl.studies import results
 
     if world_size() > 1:
         raise ConfigError("results runs its processes itself: start it without mpirun")
@@ -186,12 +186,12 @@ def do_experiment(given: Arguments) -> int:
 
     Exit status 3 where every episode of a run failed in training.
     """
-    from hypemarl.experiments.pattern import Plan
+    from hypemarl.studies.pattern import Plan
 
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
-    _known("experiment", [given.name], experiments.NAMES)
-    experiment = experiments.module_of(given.name)
+    _known("experiment", [given.name], studies.NAMES)
+    experiment = studies.module_of(given.name)
     scenario = given.scenario or experiment.SCENARIO
     plan = Plan(
         scenario,
@@ -211,7 +211,7 @@ def do_experiment(given: Arguments) -> int:
 
 def do_map(given: Arguments) -> None:
     """Recovered share over two parameters, inside the training range and beyond."""
-    from hypemarl.experiments import generalisation
+    from hypemarl.studies import generalisation
     from hypemarl.training.records import RunFolder
 
     if world_size() > 1:
@@ -267,7 +267,7 @@ def do_compare(given: Arguments) -> int:
     """The table of evaluated runs, and their curves; exit status as of evaluate."""
     status = do_evaluate(given)
     from hypemarl import mpi
-    from hypemarl.experiments.pictures import draw_curves
+    from hypemarl.studies.pictures import draw_curves
 
     with mpi.raise_together(mpi.world()):
         if mpi.world().rank == 0:
@@ -278,7 +278,7 @@ def do_compare(given: Arguments) -> int:
 
 def do_render(given: Arguments) -> None:
     """Film, stills and policy map."""
-    from hypemarl.experiments.pictures import draw_run
+    from hypemarl.studies.pictures import draw_run
 
     for path in draw_run(given.run, index=given.index, film=not given.no_film):
         say(f"written {path}")
@@ -320,7 +320,7 @@ def do_demo(given: Arguments) -> int:
 
     Exit status 3 where every episode of a run failed in training.
     """
-    from hypemarl.experiments import demo
+    from hypemarl.studies import demo
     from hypemarl.training.table import columns
 
     if world_size() > 1:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, get_args
 
 import hypemarl
 from hypemarl import config as configuration
-from hypemarl import experiments
+from hypemarl import studies
 from hypemarl.cli import handlers, train
 from hypemarl.cli.errors import cut_words
 from hypemarl.cli.trust import add_trust
@@ -254,7 +254,7 @@ def _add_check_commands(commands: Any) -> None:
 
     text = "Train what an experiment compares over several seeds, and tabulate it"
     parser = _command(commands, handlers.do_experiment, text, "ablation density-1d --jobs 2")
-    parser.add_argument("name", metavar="NAME", help=", ".join(experiments.NAMES))
+    parser.add_argument("name", metavar="NAME", help=", ".join(studies.NAMES))
     text = "default: what the experiment is about (docs/experiments.md)"
     parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help=text)
     _add_configuration(parser)

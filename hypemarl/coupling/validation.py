@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.density_checks import examine_density
 from hypemarl.meshing import MeshError, RawMesh, TaggedMesh, gather
 from hypemarl.meshing.boundary import (
     Boundary,
@@ -24,6 +23,7 @@ from hypemarl.meshing.boundary import (
     interior_tags,
 )
 from hypemarl.mpi import on_root
+from hypemarl.systems.density.mesh_checks import examine_density
 
 DEVELOPED = 15.0
 """Time from rest, in diameters over speed, below which a note says that the wake is not developed:

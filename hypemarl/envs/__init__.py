@@ -1,6 +1,6 @@
 """Environments: a plant as a PettingZoo ``ParallelEnv``, those of others, and their registry."""
 
-from hypemarl.envs.external import ExternalEnv
+from hypemarl.envs.external.env import ExternalEnv
 from hypemarl.envs.parallel import Episode, EpisodeError, PDEEnv, Step
 from hypemarl.envs.registry import make
 

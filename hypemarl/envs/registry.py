@@ -8,16 +8,16 @@ from typing import Any
 from mpi4py import MPI
 
 from hypemarl.config import EnvConfig, mesh_files
-from hypemarl.coupling.density import DensityPlant
-from hypemarl.coupling.density_fluid import DensityFluidPlant
-from hypemarl.coupling.flow import FlowPlant
 from hypemarl.coupling.plant import Plant
-from hypemarl.coupling.shape import ShapePlant
-from hypemarl.coupling.shape_unsteady import UnsteadyShapePlant
-from hypemarl.envs.external import ExternalEnv
+from hypemarl.envs.external.env import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
 from hypemarl.mpi import on_root, world
+from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.plant import DensityPlant
+from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.systems.shape.plant import ShapePlant
+from hypemarl.systems.shape.unsteady import UnsteadyShapePlant
 
 
 def _density(config: EnvConfig, comm: MPI.Intracomm) -> Plant:

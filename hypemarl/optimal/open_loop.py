@@ -23,9 +23,9 @@ from scipy.optimize import OptimizeResult, minimize
 
 from hypemarl import files
 from hypemarl.config import EnvConfig, mesh_files, to_dict
+from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.mpi import note, on_root, raise_together
-from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.optimal.adjoint import PlantAdjoint
+from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.solvers.errors import SolverDiverged
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl.optimal.adjoint import PlantAdjoint
+from hypemarl.coupling.adjoint import PlantAdjoint
 
 MEMORY = 2 * 1024**3
 

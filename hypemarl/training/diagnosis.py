@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.model_based.errors import surrogate_errors
+from hypemarl.algorithms.registry import label
 from hypemarl.config import Config
 from hypemarl.training import evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.evaluation import Array, Policy
-from hypemarl.training.methods import label
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
-from hypemarl.training.surrogate_errors import surrogate_errors
 
 if TYPE_CHECKING:
-    from hypemarl.agents.apg import APG
     from hypemarl.agents.diagnostics import Probe
-    from hypemarl.agents.td3 import TD3
+    from hypemarl.algorithms.apg.agent import APG
+    from hypemarl.algorithms.td3.agent import TD3
 
 
 class Probed(NamedTuple):
@@ -62,7 +62,7 @@ def diagnose_run(
     method), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
     ``critic_parameters`` (where it has critics), and those of
     :func:`hypemarl.agents.diagnostics.describe`. Of ``mbpg`` and ``dyna`` also the surrogate's
-    errors, ``<policy>_<error>``, see :mod:`hypemarl.training.surrogate_errors`.
+    errors, ``<policy>_<error>``, see :mod:`hypemarl.algorithms.model_based.errors`.
 
     Raises:
         RunError, CheckpointError: no such run, or one that does not load.
@@ -163,7 +163,7 @@ def _by_adjoint(
     env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
-    from hypemarl.optimal.adjoint import adjoint_of
+    from hypemarl.coupling.adjoint import adjoint_of
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 

@@ -21,7 +21,7 @@ from hypemarl.training.progress import Result
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
-    from hypemarl.optimal.adjoint import PlantAdjoint
+    from hypemarl.coupling.adjoint import PlantAdjoint
 
 
 class Groups:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hypemarl import files, mpi
+from hypemarl.algorithms.registry import label, make_agent, variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
-from hypemarl.training.methods import label, make_agent, variant
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.table import Row

@@ -2,7 +2,7 @@
 
 Ranks form groups that run an environment each (:mod:`hypemarl.training.groups`), by default one
 group of all. Rank 0 alone learns and holds files; how, says a method
-(:mod:`hypemarl.training.methods`). Training goes on from checkpoints at the ends of rounds only
+(:mod:`hypemarl.algorithms.registry`). Training goes on from checkpoints at the ends of rounds only
 (one episode in each group), where nothing but the stored state decides what follows: a resumed run
 equals the uninterrupted one, in serial bit for bit.
 """
@@ -18,10 +18,10 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl import mpi, seeding
+from hypemarl.algorithms.registry import make_method
 from hypemarl.config import Config
 from hypemarl.training import checkpoint, evaluation, groups
 from hypemarl.training.groups import Groups
-from hypemarl.training.methods import make_method
 from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
 from hypemarl.training.watch import Watch, look

@@ -9,7 +9,7 @@ import numpy as np
 
 from hypemarl import config as configuration
 from hypemarl import envs, seeding
-from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint, EpisodeGradient
 from hypemarl.verification.report import Report
 

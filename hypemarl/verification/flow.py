@@ -10,12 +10,12 @@ import ufl
 from dolfinx import fem
 
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.meshing import build
 from hypemarl.mpi import sum_over_ranks, world
 from hypemarl.solvers.functionals import strouhal
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.errors import as_functions, l2_errors
 from hypemarl.verification.report import Report
 

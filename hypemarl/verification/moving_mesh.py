@@ -13,7 +13,6 @@ import numpy as np
 from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.meshing import RawMesh, distribute
 from hypemarl.meshing.morphing import FeasibleMap, MovingMesh
 from hypemarl.meshing.polygons import centroid
@@ -23,6 +22,7 @@ from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.flow import (
     AREA,
     VISCOSITY,

@@ -12,11 +12,11 @@ import ufl
 from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.inflow import InflowProfile
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.errors import l2_errors
 from hypemarl.verification.flow import DFG, ENDS
 from hypemarl.verification.report import Report

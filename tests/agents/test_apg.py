@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.apg import APG
 from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.apg.agent import APG
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.layout import grid_stencil
 

@@ -15,7 +15,7 @@ from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.agents.td3 import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig
 
 SCHEMES = [

@@ -18,7 +18,7 @@ from hypemarl.agents.encoding import agent_codes
 from hypemarl.agents.networks import HyperScheme, make_network
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.agents.td3 import TD3
+from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
 
 COMPACT = [kind for kind in KINDS if kind != "mlp"]

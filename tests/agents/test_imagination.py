@@ -12,11 +12,11 @@ import torch
 from local_case import Local
 from torch import Tensor
 
-from hypemarl.agents.imagination import Views, imagine, predict
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.agents.world_model import WorldModel
+from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
+from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.config import AgentConfig, SurrogateConfig
 
 CPU = torch.device("cpu")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hypemarl.agents.learned_reward import BOUND, RewardLearner
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.imitation.learned_reward import BOUND, RewardLearner
 from hypemarl.config import AgentConfig
 
 SMALL = AgentConfig(

@@ -14,10 +14,10 @@ import torch
 from local_case import Local
 from test_imagination import drift
 
-from hypemarl.agents.model_based import Dyna, ModelPolicyGradient
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
 from hypemarl.config import AgentConfig, SurrogateConfig
 
 STEPS = 4

@@ -10,7 +10,7 @@ import pytest
 
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.agents.td3 import TD3
+from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.layout import grid_stencil
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.agents.td3 import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig
 
 SMALL = AgentConfig(

@@ -5,8 +5,8 @@ import pytest
 
 from hypemarl.bench import BENCHES
 from hypemarl.bench.density import CONFIG, TIME_STEP, _Implicit
-from hypemarl.coupling.density import DensityPlant
 from hypemarl.envs import make
+from hypemarl.systems.density.plant import DensityPlant
 
 
 def test_peer_solves_the_same_equation() -> None:

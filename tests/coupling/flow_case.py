@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
-from hypemarl.coupling.flow import FlowPlant
 from hypemarl.meshing import RawMesh, build, distribute
 from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import world
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.flow.plant import FlowPlant
 
 MESH = MeshConfig(
     shape="channel-with-disc",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import EnvConfig, FlowConfig, MeshConfig, ShapeConfig
-from hypemarl.coupling.shape import ShapePlant
 from hypemarl.mpi import world
+from hypemarl.systems.shape.plant import ShapePlant
 
 MESH = MeshConfig(
     shape="channel-with-obstacle",

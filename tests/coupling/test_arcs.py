@@ -10,10 +10,10 @@ from flow_case import flow_space
 
 from hypemarl.config import MeshConfig
 from hypemarl.coupling.actuators import smoothstep
-from hypemarl.coupling.arc_actuation import ArcActuators, ArcCost, profiles
-from hypemarl.coupling.arcs import ArcLayout, arc_layout
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost, profiles
+from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
 
 HERE = str(Path(__file__).parent)
 
@@ -199,8 +199,8 @@ def test_layout_and_operators_do_not_depend_on_ranks(mpirun) -> None:
         sys.path.insert(0, sys.argv[1])
         import numpy as np
         from flow_case import LONG, flow_space
-        from hypemarl.coupling.arc_actuation import ArcActuators, ArcCost
-        from hypemarl.coupling.arcs import arc_layout
+        from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost
+        from hypemarl.systems.flow.arcs import arc_layout
         from hypemarl.coupling.layout import LayoutError
         from hypemarl.mpi import sum_over_ranks, world
         comm = world()

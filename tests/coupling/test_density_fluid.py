@@ -7,13 +7,13 @@ import pytest
 from infos_form import check_interface
 
 from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
-from hypemarl.coupling.carrier_flow import CarrierFlow
-from hypemarl.coupling.density import DensityPlant
-from hypemarl.coupling.density_fluid import DensityFluidPlant
 from hypemarl.coupling.recent import Recent
 from hypemarl.envs import make
 from hypemarl.meshing import MeshError, TaggedMesh, build
 from hypemarl.mpi import world
+from hypemarl.systems.density.background_flow import CarrierFlow
+from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.plant import DensityPlant
 
 CONFIG = EnvConfig(
     system="density-fluid",
@@ -227,7 +227,7 @@ def test_two_ranks_agree_with_one(mpirun, plant: DensityFluidPlant) -> None:
     code = """
         import numpy as np
         from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
-        from hypemarl.coupling.density_fluid import DensityFluidPlant
+        from hypemarl.systems.density.in_fluid import DensityFluidPlant
         from hypemarl.meshing import build
         from hypemarl.mpi import world
         comm = world()

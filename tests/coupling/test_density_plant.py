@@ -8,10 +8,10 @@ import ufl
 from dolfinx import fem
 
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.density import DensityPlant, bump
 from hypemarl.coupling.plant import ActionError
 from hypemarl.meshing import build
 from hypemarl.mpi import world
+from hypemarl.systems.density.plant import DensityPlant, bump
 
 CONFIG = EnvConfig(mesh=MeshConfig(element_size=0.12), agents=(4, 3), horizon=0.4, control_steps=4)
 PARAMETERS = np.array([-0.3, 0.2, 0.25, -0.1])
@@ -128,7 +128,7 @@ def test_plant_is_the_same_on_every_rank_and_number_of_ranks(mpirun, ranks: int)
     code = """
         import numpy as np
         from hypemarl.config import EnvConfig, MeshConfig
-        from hypemarl.coupling.density import DensityPlant
+        from hypemarl.systems.density.plant import DensityPlant
         from hypemarl.coupling.plant import ActionError
         from hypemarl.meshing import build
         from hypemarl.mpi import world

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flow_case import MESH, PARAMETERS, flow_config, flow_plant
 
-from hypemarl.coupling.flow import FlowPlant
-from hypemarl.coupling.state_cache import CacheError
 from hypemarl.solvers.navier_stokes import FlowState
+from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.systems.flow.state_cache import CacheError
 
 HERE = str(Path(__file__).parent)
 WIDE = {"reynolds_low": 90.0, "reynolds_high": 110.0, "develop_time": 0.1}

@@ -11,14 +11,14 @@ from flow_case import PARAMETERS, flow_config, flow_plant
 from infos_form import check_interface
 
 from hypemarl.config import ConfigError, EnvConfig, MeshConfig, load
-from hypemarl.coupling.flow import FlowPlant
-from hypemarl.coupling.inflow import InflowProfile, MassBalanceError, require_mass_balance
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import MeshError, build
 from hypemarl.mpi import world
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.systems.flow.inflow import InflowProfile, MassBalanceError, require_mass_balance
+from hypemarl.systems.flow.plant import FlowPlant
 
 HERE = str(Path(__file__).parent)
 ACTIONS = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 1))

@@ -7,9 +7,9 @@ import pytest
 from shape_case import PARAMETERS, shape_config
 
 from hypemarl import config as configuration
-from hypemarl.coupling.density import DensityPlant
-from hypemarl.coupling.local_model import LocalModel, local_model_of
 from hypemarl.envs import make
+from hypemarl.systems.density.plant import DensityPlant
+from hypemarl.systems.local_model import LocalModel, local_model_of
 
 
 def rebuilt(local: LocalModel, observations: np.ndarray) -> np.ndarray:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flow_case import flow_space
 
-from hypemarl.coupling.arcs import arc_layout
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.flow.arcs import arc_layout
 
 HERE = str(Path(__file__).parent)
 

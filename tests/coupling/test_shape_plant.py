@@ -15,7 +15,6 @@ from shape_case import MESH, PARAMETERS, shape_config, shape_plant
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
-from hypemarl.coupling.shape import ShapePlant
 from hypemarl.envs import PDEEnv, make
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.distribute import distribute
@@ -24,6 +23,7 @@ from hypemarl.meshing.polygons import curvature, signed_area
 from hypemarl.mpi import world
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.systems.shape.plant import ShapePlant
 from hypemarl.training import evaluation
 
 HERE = str(Path(__file__).parent)

@@ -11,13 +11,13 @@ from shape_case import PARAMETERS, shape_config, shape_plant
 
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
-from hypemarl.coupling.shape_unsteady import MovingSolution, UnsteadyShapePlant
+from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
 from hypemarl.envs import make
 from hypemarl.meshing.raw import MeshError, measures
 from hypemarl.mpi import world
-from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.moving_flow import MovingFlow
+from hypemarl.systems.shape.unsteady import MovingSolution, UnsteadyShapePlant
 
 ACTIONS = np.random.default_rng(2).uniform(-1.0, 1.0, (4, 8, 1))
 HERE = str(Path(__file__).parent)
@@ -215,7 +215,7 @@ def test_ranks_agree(mpirun, plant: UnsteadyShapePlant) -> None:  # type: ignore
         import numpy as np
         from shape_case import PARAMETERS
         from test_shape_unsteady import ACTIONS, unsteady_config
-        from hypemarl.coupling.shape_unsteady import UnsteadyShapePlant
+        from hypemarl.systems.shape.unsteady import UnsteadyShapePlant
         from hypemarl.mpi import world
         comm = world()
         plant = UnsteadyShapePlant(unsteady_config(), comm)

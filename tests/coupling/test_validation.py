@@ -15,17 +15,17 @@ from shape_case import shape_config
 
 from hypemarl import cli, config
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.arc_actuation import SIMPSON
-from hypemarl.coupling.density import DensityPlant
-from hypemarl.coupling.density_checks import contains, mass_of_bumps
-from hypemarl.coupling.density_fluid import DensityFluidPlant
-from hypemarl.coupling.flow import FlowPlant
-from hypemarl.coupling.shape import ShapePlant
 from hypemarl.coupling.validation import examine, validate
 from hypemarl.meshing import MeshError, RawMesh, build, distribute
 from hypemarl.meshing.files import read, write
 from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import world
+from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.mesh_checks import contains, mass_of_bumps
+from hypemarl.systems.density.plant import DensityPlant
+from hypemarl.systems.flow.arc_actuation import SIMPSON
+from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.systems.shape.plant import ShapePlant
 
 SQUARE = EnvConfig(mesh=MeshConfig(element_size=0.2), agents=(4, 4), horizon=0.4, control_steps=2)
 

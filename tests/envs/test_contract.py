@@ -12,7 +12,7 @@ from test_external import make as make_points
 from hypemarl import config as configuration
 from hypemarl import envs
 from hypemarl.envs import EpisodeError
-from hypemarl.envs.contract import ContractError
+from hypemarl.envs.external.contract import ContractError
 from hypemarl.training import evaluation
 
 

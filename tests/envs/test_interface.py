@@ -15,10 +15,10 @@ from infos_form import signature
 from mpi4py import MPI
 from test_parallel import SMALL
 
-from hypemarl.coupling.bump import bump, mass_bound
 from hypemarl.coupling.plant import ActionError, Plant, StepCosts
 from hypemarl.envs import EpisodeError, PDEEnv, make
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.training import evaluation
 
 MIDDLE = {"parameters": np.array([-0.25, 0.25])}

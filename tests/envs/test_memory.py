@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from hypemarl import config as configuration
-from hypemarl.coupling.shape_flow import ShapeFlow
 from hypemarl.envs import make
 from hypemarl.solvers.flow_solution import FlowSolution
+from hypemarl.systems.shape.flow import ShapeFlow
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))
 from shape_case import shape_config

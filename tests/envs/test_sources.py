@@ -15,7 +15,7 @@ from hypemarl import config
 from hypemarl.cli.errors import error_line
 from hypemarl.config import ConfigError, ExternalConfig
 from hypemarl.config.sources import digest, is_registered
-from hypemarl.envs.sources import open_source
+from hypemarl.envs.external.sources import open_source
 
 OWN = """
 import functools

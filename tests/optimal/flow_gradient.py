@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))
 from episode_functional import EpisodeFunctional
 from flow_case import PARAMETERS, flow_config, turned_plant
 
-from hypemarl.optimal.flow import FlowAdjoint
+from hypemarl.systems.flow.adjoint import FlowAdjoint
 
 EXACT = 1e-12
 BOTH: dict[str, Any] = {"action": "normal-tangential"}

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))
 from episode_functional import EpisodeFunctional
 from shape_case import PARAMETERS, shape_config, shape_plant
 
-from hypemarl.optimal.shape import ShapeAdjoint
+from hypemarl.systems.shape.adjoint import ShapeAdjoint
 
 CASES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
     "drag": (8, {"lift_weight": 0.5}, {}),

@@ -8,10 +8,10 @@ import torch
 
 from hypemarl import config as configuration
 from hypemarl import envs
-from hypemarl.agents.apg import APG
+from hypemarl.algorithms.apg.agent import APG
 from hypemarl.config import EnvConfig, MeshConfig
+from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.optimal import bridge
-from hypemarl.optimal.adjoint import adjoint_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
@@ -151,7 +151,7 @@ from mpi4py import MPI
 from hypemarl import envs
 from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.optimal import bridge
-from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
 

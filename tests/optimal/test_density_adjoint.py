@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
-from hypemarl.coupling.density import DensityPlant
-from hypemarl.coupling.density_fluid import DensityFluidPlant
+from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
 from hypemarl.meshing import build
 from hypemarl.mpi import world
-from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
-from hypemarl.optimal.density import DensityAdjoint
 from hypemarl.optimal.trajectory import EpisodeAdjoint
+from hypemarl.systems.density.adjoint import DensityAdjoint
+from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.plant import DensityPlant
 
 PLANE = EnvConfig(
     mesh=MeshConfig(element_size=0.15),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypemarl import cli
-from hypemarl.experiments import generalisation, optima, results
+from hypemarl.studies import generalisation, optima, results
 from hypemarl.training.jobs import Job
 from hypemarl.training.records import read_trajectory
 

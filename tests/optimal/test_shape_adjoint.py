@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from shape_gradient import CASES, PARAMETERS, Functional, shape_config, shape_plant
 
+from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
 from hypemarl.envs import make
-from hypemarl.optimal.adjoint import adjoint_of, has_adjoint
 from hypemarl.optimal.open_loop import OpenLoop
 
 HERE = str(Path(__file__).parent)

@@ -114,7 +114,7 @@ def test_what_a_method_does_not_read_may_differ(method: str, key: str, differs: 
 
 
 def test_networks_of_another_size_are_refused(tmp_path: Path) -> None:
-    from hypemarl.agents.td3 import TD3
+    from hypemarl.algorithms.td3.agent import TD3
 
     config = toy_config()
     spec = loop.spec_of(ToyEnv(config.env))

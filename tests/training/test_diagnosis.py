@@ -15,12 +15,12 @@ from toy import ToyEnv, toy_config
 
 from hypemarl import config as configuration
 from hypemarl.agents import diagnostics
-from hypemarl.agents.apg import APG
+from hypemarl.algorithms.apg.agent import APG
 from hypemarl.cli import main
 from hypemarl.config import Config
+from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.envs import make
 from hypemarl.optimal import bridge
-from hypemarl.optimal.adjoint import adjoint_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.training import diagnosis, loop
 from hypemarl.training.records import read_metrics

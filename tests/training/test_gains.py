@@ -8,7 +8,7 @@ import numpy as np
 
 from hypemarl import envs, mpi
 from hypemarl.config import load
-from hypemarl.optimal.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.training import loop
 from hypemarl.training.groups import Groups, gains
 from hypemarl.training.records import read_metrics

@@ -82,7 +82,7 @@ assert summary["interrupted"] and 2 < summary["episode"] < 12, summary
 assert signal.getsignal(signal.SIGINT) is handler
 train("interrupted", episodes=12, resume=True)
 
-from hypemarl.agents.td3 import TD3
+from hypemarl.algorithms.td3.agent import TD3
 def diverge(self, replay):
     raise FloatingPointError("the gradient is nan")
 TD3.update = diverge

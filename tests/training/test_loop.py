@@ -203,7 +203,7 @@ def test_networks_that_leave_the_numbers_stop_the_run(tmp_path: Path) -> None:
         raise FloatingPointError("the gradient of the critic is nan")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hypemarl.agents.td3.TD3.update", nan_update)
+        patch.setattr("hypemarl.algorithms.td3.agent.TD3.update", nan_update)
         with pytest.raises(loop.TrainingError, match="episode 3.*critic is nan"):
             train(toy_config(), tmp_path)
 

@@ -16,9 +16,9 @@ from toy import ToyEnv, toy_config
 from hypemarl import cli, envs
 from hypemarl.cli import handlers
 from hypemarl.config import load_file, to_yaml
-from hypemarl.experiments import ablation, demo
-from hypemarl.experiments.pattern import Plan
-from hypemarl.experiments.results import train_missing
+from hypemarl.studies import ablation, demo
+from hypemarl.studies.pattern import Plan
+from hypemarl.studies.results import train_missing
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags
 from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, read_metrics

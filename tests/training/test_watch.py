@@ -14,8 +14,8 @@ from test_loop import train
 from toy import Step, ToyEnv, toy_config
 
 from hypemarl.agents.diagnostics import Probe
+from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config, to_dict
-from hypemarl.training.off_policy import OffPolicy
 from hypemarl.training.progress import Progress
 from hypemarl.training.records import read_metrics
 from hypemarl.training.watch import Watch, look

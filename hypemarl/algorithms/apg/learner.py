@@ -1,0 +1,212 @@
+"""Adjoint policy gradient: episodes inside a torch graph, differentiated through the plant.
+
+Every group runs an episode window by window; the first rank of each computes the gradient of its
+window's cost, rank 0 takes all of them in the order of the groups, updates, and gives the actor
+back. The others of a group hold the plant's parts and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hypemarl import mpi
+from hypemarl.config import Config
+from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.optimal.taped import TapedPlant
+from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.training import evaluation
+from hypemarl.training.evaluation import Array
+from hypemarl.training.groups import Groups
+from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+from hypemarl.training.setup import spec_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hypemarl.agents.diagnostics import Probe
+    from hypemarl.algorithms.apg.agent import APG
+
+
+class Window(NamedTuple):
+    """What a group tells of its window: the gradient (p,) of the loss, None where it failed."""
+
+    gradient: Array | None
+    loss: float
+    failure: str | None
+
+
+@dataclass
+class Rollout:
+    """An episode of one group as it goes on, on the group's first rank."""
+
+    mu: Array
+    noise: Any
+    observations: list[Array]
+    costs: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def result(self) -> Result:
+        """What the records say of the episode; the return is minus the mean share of the cost."""
+        cost, agents = sum(self.costs), len(self.observations[0])
+        return Result(cost, -cost / agents, len(self.costs), self.failure, False)
+
+
+class AdjointGradient:
+    """The method ``apg`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+
+    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+        self.config, self.env, self.split = config, env, split
+        self.steps = config.env.control_steps
+        self.window = config.agent.apg_window or self.steps
+        self.taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+        self.agent: APG
+        self._seen: list[Rollout] = []  # of the latest round, on rank 0
+
+    def start(self) -> None:
+        """An agent on the first rank of every group; on the CPU, where the plant is."""
+        if self.split.leads:
+            from hypemarl.algorithms.apg.agent import APG
+
+            config, share = self.config, self._rate_share()
+            self.agent = APG(spec_of(self.env), config.agent, config.seed, rate_share=share)
+
+    def _rate_share(self) -> float:
+        return 1.0
+
+    def has_policy(self, episode: int) -> bool:
+        """Always: learning starts with the first episode."""
+        return True
+
+    def collect(
+        self, parameters: Sequence[Array], progress: Progress
+    ) -> tuple[list[Result], Losses]:
+        """Windows of all groups side by side, each with the update that is due after it."""
+        number = progress.episode + 1 + self.split.index
+        active = self.split.index < len(parameters)
+        rollout = self._begin(parameters[self.split.index], number) if active else None
+        losses: list[Losses] = []
+        for first in range(0, self.steps, self.window):
+            window = self._window(rollout, first) if active else None
+            windows = self.split.gather(window)
+            with mpi.raise_together(self.split.comm):
+                losses += self._learn([w for w in windows if w is not None], progress)
+            self._share_networks()
+        rollouts = [r for r in self.split.gather(rollout) if r is not None]
+        self._seen = [rollout for rollout in rollouts if rollout.costs]
+        with mpi.raise_together(self.split.comm):
+            if self.window < self.steps:
+                losses += self._learn_value(rollouts)
+        return [r.result for r in rollouts], averages(losses)
+
+    def _begin(self, parameters: Array, number: int) -> Rollout | None:
+        """Reset the group's environment. Collective in the group."""
+        episode = self.env.reset_arrays(parameters)
+        if not self.split.leads:
+            return None
+        noise = self.agent.noise(number)
+        failure = evaluation.failure_at_start(episode)
+        return Rollout(episode.mu, noise, [np.array(episode.observations)], failure=failure)
+
+    def _window(self, rollout: Rollout | None, first: int) -> Window | None:
+        """Run a window and differentiate its loss. Collective in the group."""
+        return self.taped.lead(lambda: self._differentiate(rollout, first))
+
+    def _differentiate(self, rollout: Rollout | None, first: int) -> Window:
+        """The same on the group's first rank."""
+        assert rollout is not None
+        if rollout.failure is None:
+            loss = self._run(rollout, first, min(first + self.window, self.steps))
+        if rollout.failure is not None:
+            return Window(None, 0.0, rollout.failure)
+        return Window(self.agent.gradient(loss), float(loss.detach()), None)
+
+    def _run(self, rollout: Rollout, first: int, last: int) -> Tensor:
+        """Loss of the control steps first..last, in a graph; a failure is left in the rollout."""
+        import torch
+
+        from hypemarl.optimal import bridge
+
+        policy = self.agent.policy(rollout.mu, rollout.noise)
+        state, loss = bridge.begin(self.taped), torch.zeros((), dtype=torch.float64)
+        observations = torch.from_numpy(rollout.observations[-1])
+        for _ in range(first, last):
+            actions = policy(observations)
+            try:
+                state, observations, shares = bridge.step(self.taped, state, actions)
+            except SolverDiverged as error:
+                rollout.failure = str(error)
+                return loss
+            cost = shares.sum()
+            rollout.failure = self._too_much(float(cost.detach()))
+            if rollout.failure is not None:
+                return loss
+            rollout.costs.append(float(cost.detach()))
+            rollout.observations.append(observations.detach().numpy().copy())
+            loss = loss + cost
+        if last < self.steps:
+            left = 1.0 - last / self.steps
+            loss = loss + self.agent.cost_to_go(observations, rollout.mu, left)
+        return loss
+
+    def _too_much(self, cost: float) -> str | None:
+        """Why an interval of this cost must not be learned from, as in the environment."""
+        limit = self.config.env.divergence_limit
+        if cost <= limit:
+            return None
+        return f"cost of the interval {cost:g} above the limit {limit:g}"
+
+    def _learn(self, windows: Sequence[Window], progress: Progress) -> list[Losses]:
+        """Take the gradients of a window of all groups; update where due. Local, on rank 0."""
+        losses: list[Losses] = []
+        for episode, window in enumerate(windows, progress.episode):
+            if window.gradient is None:
+                continue
+            losses.append({"actor_loss": window.loss})
+            if self.agent.take(window.gradient):
+                try:
+                    share = episode / self.config.training.episodes
+                    losses.append(self.agent.update(share))
+                except FloatingPointError as error:
+                    raise TrainingError(f"episode {episode + 1}: {error}") from error
+                progress.updates += 1
+        return losses
+
+    def _learn_value(self, rollouts: Sequence[Rollout]) -> list[Losses]:
+        """Fit the value to whole episodes. Local, on rank 0."""
+        return [
+            self.agent.learn_value(np.stack(r.observations), r.mu, np.array(r.costs))
+            for r in rollouts
+            if r.failure is None
+        ]
+
+    def _share_networks(self) -> None:
+        """Rank 0's networks to the first ranks of the other groups. Collective."""
+        if self.split.count == 1:
+            return
+        state = self.agent.shared_state() if self.split.root else None
+        state = self.split.comm.bcast(state, root=0)
+        if self.split.leads and not self.split.root:
+            self.agent.load_shared_state(state)
+
+    def probe(self) -> Probe | None:
+        """The latest round's episodes, without gradients: these were taken and are gone."""
+        if not self._seen:
+            return None
+        observations = [np.stack(rollout.observations) for rollout in self._seen]
+        return self.agent.probe_of(observations, [rollout.mu for rollout in self._seen])
+
+    def share(self) -> None:
+        """Nothing to do: every update is shared at once."""
+
+    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+        """The agent; there is no replay."""
+        return {"agent": self.agent.state_dict()}
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """The agent."""
+        self.agent.load_state_dict(stored["agent"])

@@ -1,0 +1,1 @@
+"""Imitation of open-loop optima, and rewards learned from them."""

@@ -1,0 +1,1 @@
+"""Policies improved in a learned local model (mbpg, dyna)."""

@@ -1,0 +1,216 @@
+"""MB-HypeMARL: policies that improve in a surrogate of the local dynamics.
+
+Two ways to use the surrogate. :class:`ModelPolicyGradient` goes back through imagined episodes and
+descends their cost; :class:`Dyna` is TD3 that also learns from imagined episodes, ten per real one,
+as the paper has it. The surrogate learns from real episodes only; what it imagined is thrown away
+when it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypemarl.agents.noise import Noise
+from hypemarl.agents.policy import ExploringAgent, track
+from hypemarl.agents.replay import Replay
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.model_based.imagination import Imagined, Piece
+from hypemarl.algorithms.model_based.surrogate import LocalModel
+from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
+from hypemarl.algorithms.td3.agent import TD3
+from hypemarl.config import AgentConfig
+from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
+
+IMAGINED_SLOT = 10_000  # of the exploration noise: none that an environment has
+
+
+class ModelPolicyGradient(ExploringAgent):
+    """An actor that descends the cost of imagined episodes. ``steps``: of a whole episode."""
+
+    def __init__(
+        self,
+        local: LocalModel,
+        steps: int,
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: str = "cpu",
+        *,
+        slots: int = 1,
+    ) -> None:
+        super().__init__(spec, config, seed, device, slots=slots)
+        self.steps = steps
+        self.model = WorldModel(local, spec, config, seed, self.device)
+        self.optimiser = torch.optim.Adam(self.actor.parameters(), config.surrogate.policy_rate)
+        self.updates = 0
+
+    def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
+        """Fit the surrogate and improve the actor in it; returns losses and updates made.
+
+        ``first``: after the random episodes, when there is most to learn; ``episodes``: real ones
+        since the last time, which make no difference.
+        """
+        config = self.config.surrogate
+        losses = self.model.fit(replay, config.first_fits if first else config.fits)
+        count = config.first_updates if first else config.updates
+        costs = [self._descend_imagined(replay) for _ in range(count)]
+        return losses | {"imagined_cost": float(np.mean(costs[-max(count // 2, 1) :]))}, count
+
+    def _descend_imagined(self, replay: Replay) -> float:
+        """One update; returns the mean cost of the imagined episodes."""
+        config = self.config.surrogate
+        window = config.window or self.steps
+        _, found = self.model.imagine(
+            replay, self.actor, config.imagine, window, anywhere=window < self.steps
+        )
+        costs = (found.costs * found.weight[:, :, None]).sum(dim=(2, 3))
+        loss = costs.mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        bound = self.config.gradient_clip or float("inf")
+        norm = nn.utils.clip_grad_norm_(self.actor.parameters(), bound)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient through imagined episodes is {float(norm)} in update "
+                f"{self.updates + 1}: take a shorter agent.surrogate.window or a lower "
+                "agent.surrogate.policy_rate"
+            )
+        self.optimiser.step()
+        self.updates += 1
+        rate = max(config.policy_average_rate, 1.0 / self.updates)
+        track(self.actor_average, self.actor, rate)
+        return float(loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
+        return {
+            "actor": self.actor.state_dict(),
+            "actor_average": self.actor_average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "model": self.model.state_dict(),
+            "updates": self.updates,
+            **self.noise_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.model.load_state_dict(state["model"])
+        self.updates = state["updates"]
+        self.load_noise_state(state)
+
+
+class Dyna(TD3):
+    """TD3 on real and imagined episodes. ``steps``: of a whole episode.
+
+    ``shape`` makes rewards (n,) of minus the shares of the cost (n,), as the environment does. With
+    credit ``adjoint`` the gains of imagined actions are the surrogate's own derivatives; the
+    plant's adjoint has no part in it.
+    """
+
+    def __init__(
+        self,
+        local: LocalModel,
+        steps: int,
+        shape: Callable[[np.ndarray], np.ndarray],
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: str = "cpu",
+        *,
+        slots: int = 1,
+    ) -> None:
+        super().__init__(spec, config, seed, device, slots=slots)
+        self.steps, self.shape = steps, shape
+        self.model = WorldModel(local, spec, config, seed, self.device)
+        self.choice = numpy_generator(seed, "real-or-imagined")
+        self.imagined_noise = Noise(spec, config.noise_smoothing, seed, IMAGINED_SLOT)
+
+    def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
+        """Fit, imagine, and update in proportion to real and imagined episodes.
+
+        ``episodes``: real ones since the last call. Returns losses and updates made.
+        """
+        config = self.config.surrogate
+        losses = self.model.fit(replay, config.first_fits if first else config.fits)
+        imagined = self._imagined(replay, config.imagined_per_real * episodes)
+        count = self.steps * episodes * (1 + config.imagined_per_real)
+        share = config.imagined_per_real / (1.0 + config.imagined_per_real)
+        kept: list[Losses] = []
+        for _ in range(count):
+            usable = len(imagined) > 0 and self.choice.random() < share
+            kept.append(self.update(imagined if usable else replay))
+        names = sorted({name for entry in kept for name in entry})
+        means = {n: float(np.mean([e[n] for e in kept if n in e])) for n in names}
+        return losses | means, count
+
+    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
+        """As TD3's; real episodes have no gains, so that nothing draws actors along theirs."""
+        return super()._improved(batch) if batch["gains"].shape[-1] else batch["actions"]
+
+    def _imagined(self, replay: Replay, count: int) -> Replay:
+        """A replay of ``count`` episodes of the exploring policy, imagined just now."""
+        members = self.config.surrogate.ensemble
+        each = -(-count // members)
+        with torch.no_grad():
+            start, found = self.model.imagine(
+                replay, self.actor, each, self.steps, noise=self._noise(members, each)
+            )
+        gains = None
+        if self.config.credit == "adjoint":
+            gains = self.model.gains(start, found.actions, self.config.gamma)
+            gains = gains / self._half_range
+        return self._stored(start, found, gains)
+
+    def _noise(self, members: int, each: int) -> list[Tensor]:
+        """Exploration (C, B, n, m) of every step, smooth as in real episodes."""
+        steps = []
+        for _ in range(members * each):
+            self.imagined_noise.start_episode()
+            steps.append(np.stack([self.imagined_noise.sample() for _ in range(self.steps)]))
+        noise = self.config.exploration_noise * self._tensor(np.stack(steps, axis=1))
+        return list(noise.unflatten(1, (members, each)))
+
+    def _stored(self, start: Piece, found: Imagined, gains: Tensor | None) -> Replay:
+        """The imagined episodes as a replay, each as far as imagination counts."""
+
+        def array(part: Tensor) -> np.ndarray:  # (C, B, ...) -> (C * B, ...)
+            return part.flatten(0, 1).cpu().numpy()
+
+        observations, costs = array(found.observations), array(found.costs)
+        actions = array(self._middle + self._half_range * found.actions)
+        lengths = found.weight.sum(dim=2).flatten().long().tolist()
+        targets = array(start.given.targets)
+        replay = Replay(self.spec, len(lengths), self.steps, self.seed)
+        # Its batches are drawn by the generator that goes on between replays.
+        replay.generator = self.choice
+        slopes = None if gains is None else array(gains)
+        for e, length in enumerate(lengths):
+            replay.begin(start.mu[e], targets[e], observations[e, :, 0])
+            for t in range(length):
+                rewards = self.shape(-costs[e, :, t].astype(np.float64))
+                replay.add(actions[e, :, t], rewards, observations[e, :, t + 1], False)
+            own = None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length]
+            replay.end(own)
+        return replay
+
+    def state_dict(self) -> dict[str, Any]:
+        """TD3's, the model's, and the generators of imagination."""
+        return super().state_dict() | {
+            "model": self.model.state_dict(),
+            "choice": generator_state(self.choice),
+            "imagined_noise": self.imagined_noise.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self.model.load_state_dict(state["model"])
+        set_generator_state(self.choice, state["choice"])
+        self.imagined_noise.load_state_dict(state["imagined_noise"])

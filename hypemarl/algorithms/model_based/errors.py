@@ -1,0 +1,89 @@
+"""How far the surrogate of a finished run is off, where its policy goes and elsewhere.
+
+On held-out parameters, none of which it was fitted to. The policy's own episodes are what
+imagination stays near to; those of the baselines (nothing, a constant push, white random actions)
+are off its distribution, and show what the surrogate knows beyond it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypemarl import mpi
+from hypemarl.config import Config, ConfigError
+from hypemarl.systems.local_model import local_model_of
+from hypemarl.training import checkpoint, evaluation
+from hypemarl.training.episodes import collect
+from hypemarl.training.records import RunFolder
+from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.summary import best_checkpoint, trained_policy
+
+if TYPE_CHECKING:
+    from hypemarl.algorithms.model_based.world_model import WorldModel
+
+OWN = "policy"
+
+
+def surrogate_errors(
+    run_dir: str | Path,
+    *,
+    episodes: int = 4,
+    comm: Any = None,
+    make_env: MakeEnv = default_make_env,
+) -> dict[str, dict[str, Any]]:
+    """Errors of the surrogate in the best checkpoint, by the policy whose episodes it predicts.
+
+    Policies: ``policy``, the run's own, and the names of :data:`evaluation.BASELINES`. Of each, as
+    in :meth:`~hypemarl.algorithms.model_based.world_model.WorldModel.errors`: surrogate_error (one
+    step), surrogate_rollout_error (a whole episode), surrogate_cost_error, and ``by_step``, a list
+    of errors of the rolled out model after every step. A policy whose every episode failed is not
+    there. Collective; every rank gets them.
+
+    Raises:
+        ConfigError: the run learned in no surrogate. CheckpointError: it does not load.
+    """
+    comm = mpi.world() if comm is None else comm
+    folder = RunFolder(run_dir)
+    config = folder.read_config()
+    if config.training.method not in ("mbpg", "dyna"):
+        raise ConfigError(
+            f"{folder.path} learned by {config.training.method}, which has no surrogate: name a "
+            "run by mbpg or dyna"
+        )
+    env = make_env(config.env, comm=comm)
+    try:
+        parameters = evaluation.fixed_set(env, episodes, "held-out")
+        own, _ = trained_policy(folder, env, config, comm)
+        policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
+        local = local_model_of(env.plant)
+        found: dict[str, dict[str, Any]] = {}
+        for name, policy in policies.items():
+            replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
+            errors = partial(_errors, folder, config, env, local, replay)
+            found[name] = mpi.on_root(comm, errors)
+        return {name: errors for name, errors in found.items() if errors}
+    finally:
+        env.close()
+
+
+def _errors(folder: RunFolder, config: Config, env: Any, local: Any, replay: Any) -> dict[str, Any]:
+    """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
+    if not len(replay):
+        return {}
+    model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
+    return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
+
+
+def _world_model(folder: RunFolder, config: Config, env: Any, local: Any) -> WorldModel:
+    """The surrogate of the best checkpoint, on the CPU."""
+    import torch
+
+    from hypemarl.algorithms.model_based.world_model import WorldModel
+
+    file, stored = best_checkpoint(folder)
+    model = WorldModel(local, spec_of(env), config.agent, config.seed, torch.device("cpu"))
+    state = checkpoint.entry(file, stored, "agent", "model")
+    checkpoint.restore(file, {"surrogate": (model.load_state_dict, state)})
+    return model

@@ -1,0 +1,80 @@
+"""MB-HypeMARL: real episodes now and then, and much learning in a surrogate between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypemarl import mpi
+from hypemarl.algorithms.td3.learner import OffPolicy
+from hypemarl.config import Config
+from hypemarl.systems.local_model import local_model_of
+from hypemarl.training.evaluation import Array
+from hypemarl.training.groups import Groups, Slot
+from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+
+
+class ModelBased(OffPolicy):
+    """The methods ``mbpg`` and ``dyna`` (see :class:`~hypemarl.algorithms.registry.Method`).
+
+    Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
+    after the random episodes, and whenever ``agent.surrogate.every`` more are there.
+
+    Raises:
+        TypeError: nothing is known of the plant's local states.
+    """
+
+    keep_costs = True
+    exact_gains = False  # but the surrogate's
+
+    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+        super().__init__(config, env, split)
+        self.local = local_model_of(env.plant)
+
+    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+        from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
+
+        steps = self.config.env.control_steps
+        if self.settings.method == "mbpg":
+            return ModelPolicyGradient(self.local, steps, *arguments, **options)
+        return Dyna(self.local, steps, self.env.shape_rewards, *arguments, **options)
+
+    def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
+        """Nothing within an episode."""
+        return []
+
+    def collect(
+        self, parameters: Sequence[Array], progress: Progress
+    ) -> tuple[list[Result], Losses]:
+        """A round of real episodes and, where due, learning in the surrogate."""
+        before = progress.episode
+        results, losses = super().collect(parameters, progress)
+        with mpi.raise_together(self.split.comm):
+            if self.split.root:
+                found = [losses, *self._learn(before, before + len(parameters), progress)]
+                losses = averages(found)
+        return results, losses
+
+    def _learn(self, before: int, after: int, progress: Progress) -> list[Losses]:
+        """What is due with ``after`` episodes, where there were ``before``. Local, on rank 0."""
+        first, every = self.policy_from, self.config.agent.surrogate.every
+        losses: list[Losses] = []
+        if after > first and len(self.replay) > after - before:
+            # before they are learned from
+            latest = self.replay.latest_slots(after - before)
+            losses.append(self.agent.model.errors(self.replay, latest))
+        due = before < first <= after or (after - first) // every > (before - first) // every
+        if after < first or not due or not len(self.replay):
+            return losses
+        try:
+            found, updates = self.agent.improve(
+                self.replay,
+                first=before < first,
+                episodes=every,
+            )
+        except FloatingPointError as error:
+            raise TrainingError(f"episode {after}: {error}") from error
+        progress.updates += updates
+        if "q_mean" in found:
+            losses.append(self._value_bound([found]))
+        return [*losses, found]

@@ -1,0 +1,1 @@
+"""Decentralised multi-agent TD3."""

@@ -1,0 +1,266 @@
+"""TD3 (Fujimoto, van Hoof, Meger 2018) for many agents of one continuous system.
+
+Deviations from the paper are listed in ``docs/agents.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hypemarl.agents.diagnostics import Probe
+from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
+from hypemarl.agents.replay import Batch, Replay
+from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.td3.critics import make_critic, neighbourhood_mean
+from hypemarl.config import AgentConfig
+from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+
+NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
+
+
+class TD3(ExploringAgent):
+    """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
+
+    ``seed`` feeds named generators for the initial values, the exploration and the target
+    smoothing; global random states are neither used nor changed. ``slots`` is the number of
+    environments that explore at once, each with noise of its own.
+    """
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        config: AgentConfig,
+        seed: int,
+        device: str = "cpu",
+        *,
+        slots: int = 1,
+    ) -> None:
+        super().__init__(spec, config, seed, device, slots=slots)
+        self.critic = make_critic(spec, config, torch_generator(seed, "critic")).to(device)
+        self.actor_target, self.critic_target = frozen_copy(self.actor), frozen_copy(self.critic)
+        fused = self.device.type in ("cpu", "cuda")
+        self.actor_optimiser = torch.optim.Adam(
+            self.actor.parameters(), config.actor_rate, fused=fused
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self.critic.parameters(), config.critic_rate, fused=fused
+        )
+        self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
+        self.updates = 0
+        self._near = torch.as_tensor(spec.stencil(config.credit_radius), device=self.device)
+
+    # Learning.
+
+    def update(self, replay: Replay) -> dict[str, float]:
+        """One update of the critics, and of the actor and all targets every ``policy_delay`` ones.
+
+        Raises:
+            FloatingPointError: the critics' loss or its gradient is not finite.
+            RuntimeError: the replay holds no complete episode.
+        """
+        config = self.config
+        return self.learn(self.prepare(replay.sample(config.batch_episodes, config.batch_steps)))
+
+    def learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """The update of :meth:`update` on a batch that :meth:`prepare` made."""
+        config = self.config
+        self.updates += 1
+        metrics = self._update_critic(batch)
+        if self.updates % config.policy_delay == 0:
+            metrics |= self._update_actor(batch)
+            track(self.actor_target, self.actor, config.tau)
+            track(self.critic_target, self.critic, config.tau)
+            track(self.actor_average, self.actor, config.average_rate)
+        return {name: float(value) for name, value in metrics.items()}
+
+    def prepare(self, sample: Batch) -> dict[str, Tensor]:
+        """A batch as tensors in internal units: unit actions, scaled mu, clipped rewards."""
+        config = self.config
+        batch = {name: self._tensor(array) for name, array in sample._asdict().items()}
+        batch["actions"] = (batch["actions"] - self._middle) / self._half_range
+        batch["mu"] = self._tensor(self.spec.scale_mu(sample.mu))
+        improve = config.credit == "adjoint"
+        batch["wanted"] = self._improved(batch) if improve else batch["actions"]
+        rewards = batch["rewards"] * config.reward_scale
+        if config.reward_clip:
+            rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
+        if config.credit == "neighbourhood":
+            rewards = neighbourhood_mean(rewards, self._near)
+        batch["rewards"] = rewards
+        batch["features"] = self._features(batch, batch["observations"], batch["left"])
+        return batch
+
+    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
+        """The replay's unit actions (E, n, T, m) after a step along the gains that came with them.
+
+        Steps are in proportion to the gains over their mean size in the batch, up to three times
+        that: gains are heavy-tailed.
+        """
+        if not batch["gains"].shape[-1]:
+            raise RuntimeError("credit adjoint needs gains in the replay: see Replay.end")
+        gains = batch["gains"] * self._half_range
+        size = masked_mean(gains.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
+        steps = self.config.adjoint_step * (gains / size).clamp(-3.0, 3.0)
+        return (batch["actions"] + steps).clamp(-1.0, 1.0)
+
+    def _features(self, batch: dict[str, Tensor], observations: Tensor, left: Tensor) -> Tensor:
+        """What the critics see at these observations (E, n, T, k), with this time left (E, T)."""
+        features = self.critic.observe(observations, batch["targets"])
+        if not self.config.time_left:
+            return features
+        column = left[:, None, :, None].expand(*features.shape[:3], 1)
+        return torch.cat([features, column], dim=-1)
+
+    def target_values(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """(E, n, T) returns bootstrapped by the min of the twins, under ``noise`` (E, n, T, m).
+
+        With ``trace`` 0 they are TD3's targets r + gamma * Q; else lambda-returns along the
+        episode (Sutton, Barto 2018, section 12.1), taken as if its actions were the policy's.
+        """
+        config = self.config
+        with torch.no_grad():
+            following, mu = batch["next_observations"], batch["mu"]
+            noise = (noise * config.target_noise).clamp(
+                -config.target_noise_clip, config.target_noise_clip
+            )
+            actions = (self.actor_target(following, mu) + noise).clamp(-1.0, 1.0)
+            features = self._features(batch, following, batch["next_left"])
+            values = self.critic_target(features, actions, mu).amin(dim=0)
+            # A terminated step has no future. Past the horizon's end there is one, which is only
+            # not recorded, unless the critics know where the end is.
+            going_on = 1.0 - batch["terminated"][:, None]
+            if config.time_left:
+                going_on = going_on * (batch["next_left"] > 0)[:, None]
+            return self._returns(batch, config.gamma * going_on, values)
+
+    def _returns(self, batch: dict[str, Tensor], discount: Tensor, values: Tensor) -> Tensor:
+        """Lambda-returns (E, n, T) from the values of the next states, backwards in time."""
+        rewards, trace = batch["rewards"], self.config.trace
+        if not trace:
+            return rewards + discount * values
+        returns = torch.empty_like(rewards)
+        following = values[..., -1]
+        for t in reversed(range(rewards.shape[-1])):
+            if t + 1 < rewards.shape[-1]:
+                # Where the next step does not exist, or is not the next one, there is only Q.
+                known = trace * batch["mask"][:, None, t + 1]
+                following = torch.lerp(values[..., t], returns[..., t + 1], known)
+            returns[..., t] = rewards[..., t] + discount[..., t] * following
+        return returns
+
+    def critic_loss(self, batch: dict[str, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the twins' losses over the steps that exist, and their values (2, E, n, T)."""
+        targets = self.target_values(batch, noise)
+        values = self.critic(batch["features"], batch["actions"], batch["mu"])
+        difference = functional.huber_loss if self.config.huber else functional.mse_loss
+        losses = difference(values, targets.expand_as(values), reduction="none")
+        return 2.0 * masked_mean(losses, batch["mask"]), values
+
+    def actor_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Minus the mean over agents of the first twin's values of the current actors' actions."""
+        actions = self.actor(batch["observations"], batch["mu"])
+        values = self.critic(batch["features"], actions, batch["mu"], first=True)[0]
+        gain = masked_mean(values, batch["mask"])
+        if not self.config.cloning:
+            return -gain
+        # TD3+BC (Fujimoto, Gu 2021): values on a scale of one, plus the distance to what was done.
+        size = masked_mean(values.detach().abs(), batch["mask"]).clamp(min=1e-6)
+        missing = batch["wanted"] - actions
+        if self.config.credit == "adjoint":
+            # Old actions must not hold back a policy that has gone further than they point to.
+            missing = missing * (missing * (batch["wanted"] - batch["actions"]) > 0)
+        distance = masked_mean(missing.square().mean(dim=-1), batch["mask"])
+        return -gain / size + self.config.cloning * distance
+
+    def probe(self, sample: Batch) -> Probe:
+        """What the actor's own objective, the mean value, says of its actions on a sample."""
+        observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
+        mu = self._tensor(self.spec.scale_mu(sample.mu))
+        targets = {"targets": self._tensor(sample.targets)}
+        features = self._features(targets, observations, self._tensor(sample.left))
+        with torch.no_grad():
+            actions = self.actor(observations, mu)
+        values = self.critic(features, actions.requires_grad_(), mu, first=True)[0]
+        (gradient,) = torch.autograd.grad(masked_mean(values, mask), actions)
+        return Probe(observations, mu, mask, gradient)
+
+    def value_bound(self, reward: float) -> float:
+        """Largest |Q| that is possible where no reward, as given, exceeds ``reward`` in size."""
+        scaled = self.config.reward_scale * reward
+        return self._discounted(min(scaled, self.config.reward_clip or scaled))
+
+    def _discounted(self, reward: float) -> float:
+        """Sum of this reward at every step from now on."""
+        return reward / (1.0 - self.config.gamma) if self.config.gamma < 1.0 else float("inf")
+
+    def _update_critic(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        noise = torch.randn(
+            batch["actions"].shape, generator=self.smoothing_generator, device=self.device
+        )
+        loss, values = self.critic_loss(batch, noise)
+        norm = self._descend(loss, self.critic, self.critic_optimiser, "critic")
+        mean = masked_mean(values.detach(), batch["mask"])
+        return {"critic_loss": loss.detach(), "critic_gradient": norm, "q_mean": mean}
+
+    def _update_actor(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = self.actor_loss(batch)
+        norm = self._descend(loss, self.actor, self.actor_optimiser, "actor")
+        return {"actor_loss": loss.detach(), "actor_gradient": norm}
+
+    def _descend(
+        self, loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, name: str
+    ) -> Tensor:
+        """One optimiser step on a clipped gradient; returns the gradient's norm before clipping."""
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        bound = self.config.gradient_clip or float("inf")
+        norm = nn.utils.clip_grad_norm_(module.parameters(), bound)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient of the {name} is {float(norm)} in update {self.updates} (loss "
+                f"{float(loss.detach())}): lower agent.{name}_rate or set agent.reward_clip"
+            )
+        optimiser.step()
+        return norm
+
+    # State.
+
+    @property
+    def parameter_count(self) -> dict[str, int]:
+        """Number of trained parameters of the actor and of both critics."""
+        modules = {"actor": self.actor, "critic": self.critic}
+        return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in NETWORKS},
+            "actor_optimiser": self.actor_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+            **self.noise_state(),
+            "smoothing_generator": generator_state(self.smoothing_generator),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise.
+
+        Raises ``RuntimeError`` where networks differ in shape.
+        """
+        for name in NETWORKS:
+            getattr(self, name).load_state_dict(state[name])
+        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.load_noise_state(state)
+        set_generator_state(self.smoothing_generator, state["smoothing_generator"])
+        self.updates = state["updates"]
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (..., E, n, T) over the steps whose mask (E, T) is 1."""
+    mask = mask[:, None].expand_as(values)
+    return (values * mask).sum() / mask.sum()

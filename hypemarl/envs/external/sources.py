@@ -1,0 +1,300 @@
+"""From the text of ``env.external.source`` to a PettingZoo ``ParallelEnv``."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pettingzoo import ParallelEnv
+
+from hypemarl.config import ConfigError, shown
+from hypemarl.config.errors import nearest
+from hypemarl.config.schema import ExternalConfig
+from hypemarl.config.sources import (
+    Source,
+    digest,
+    is_registered,
+    parse,
+    permitted,
+    require_installed,
+    say_changed,
+    search_working_folder,
+)
+
+Factory = Callable[..., Any]
+
+
+def open_source(config: ExternalConfig) -> ParallelEnv:
+    """The environment that ``config`` names, made anew. Local.
+
+    What is imported is trusted (:func:`hypemarl.config.trusted`) or registered, and its factory is
+    known to make environments before it is called.
+
+    Raises:
+        ConfigError: the source is of no known form or not trusted, its package is not installed,
+            what it names makes no ``ParallelEnv``, or it fails with these options.
+    """
+    text = permitted(config)
+    source, arguments = parse(text), config.arguments
+    say_changed(text, config.sha256, digest(text))
+    factory = _FACTORIES[source.kind](source)
+    _check_options(text, factory, arguments)
+    env = _made(text, factory, arguments)
+    if not isinstance(env, ParallelEnv):
+        raise ConfigError(
+            f"{text} made a {type(env).__name__}, expected a pettingzoo.ParallelEnv; "
+            "name the module's parallel_env, not env"
+        )
+    return env
+
+
+def _pettingzoo(source: Source) -> Factory:
+    """The class or function that a module, or a file of the user's, names."""
+    if source.is_file:
+        module = _from_file(Path(source.place))
+    elif is_registered(source.text):
+        module = _installed(source.place)
+    else:
+        search_working_folder(source.place)
+        module = _imported(source.place)
+    name = source.detail or "parallel_env"
+    found = getattr(module, name, None)
+    if found is None:
+        there = [n for n, value in vars(module).items() if _is_factory(value, module)]
+        raise ConfigError(
+            f"{source.place} has no {shown(name)} to make an environment with"
+            f"{nearest(name, there, '.')} It has: {', '.join(there) or 'no environment at all'}"
+        )
+    if not _is_factory(found, module):
+        raise ConfigError(
+            f"{source.place}:{name}: expected a subclass of pettingzoo.ParallelEnv, or a function "
+            f"that is defined in this package, got {_described(found)}; it was not called"
+        )
+    return found
+
+
+def _vmas(source: Source) -> Factory:
+    """A scenario of VMAS, with the options that its ``make_world`` takes."""
+    _installed("vmas")
+    from hypemarl.envs.external.vmas import VmasEnv, scenario_names
+
+    names = scenario_names()
+    if source.place not in names:
+        raise ConfigError(
+            f"vmas has no scenario {shown(source.place)}{nearest(source.place, names, '.')} "
+            f"There are: {', '.join(names)}"
+        )
+    return functools.partial(VmasEnv, source.place)
+
+
+def _mamujoco(source: Source) -> Factory:
+    """``Robot`` (every actuator is an agent), or ``Robot:partition`` of multi-agent MuJoCo."""
+    module = _installed("gymnasium_robotics").mamujoco_v1
+    robot = source.place
+    if source.detail:
+        return functools.partial(module.parallel_env, robot, source.detail)
+
+    def every_actuator(**arguments: Any) -> Any:
+        parts, edges, shared = module.get_parts_and_edges(robot, None)
+        joints = sorted((j for part in parts for j in part), key=lambda joint: joint.act_ids)
+        single = {"partition": [(j,) for j in joints], "edges": edges, "globals": shared}
+        partition = f"{len(joints)}x1"
+        return module.parallel_env(robot, partition, agent_factorization=single, **arguments)
+
+    return every_actuator
+
+
+_FACTORIES: dict[str, Callable[[Source], Factory]] = {
+    "pettingzoo": _pettingzoo,
+    "vmas": _vmas,
+    "mamujoco": _mamujoco,
+}
+
+
+# --- imports -------------------------------------------------------------------------------------
+
+
+def _installed(name: str) -> types.ModuleType:
+    """A module of a package that hypemarl knows, never one of the working folder."""
+    require_installed(name)
+    return _imported(name, "homes")
+
+
+def _imported(name: str, extra: str = "") -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ConfigError(
+                f"{name} needs the module {error.name}, which cannot be imported ({error}); "
+                "install its package"
+            ) from error
+        remedy = f"; pip install 'hypemarl[{extra}]'" if extra else _where_searched(error.name)
+        raise ConfigError(f"{name} cannot be imported ({error}){remedy}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(_import_failure(name, error)) from error
+
+
+def _from_file(path: Path) -> types.ModuleType:
+    """The module in a file; its folder is searched for what it imports, as by ``python FILE``."""
+    if not path.is_file():
+        there = [str(p.name) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: no such file{nearest(path.name, there, '.')}")
+    # a name that no other module has, though two files may be called alike
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ConfigError(_import_failure(str(path), error)) from error
+    return module
+
+
+def _import_failure(name: str, error: BaseException) -> str:
+    """One line for an error of a module while it is imported, with the line that raised it."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, SystemExit):
+        reason = "it ends the process; put what is no definition under if __name__ == '__main__'"
+    return f"{name} fails while it is imported{_last_line(error)}: {reason}"
+
+
+def _last_line(error: BaseException) -> str:
+    """The last file and line of an error's traceback."""
+    if isinstance(error, SyntaxError):
+        return ""  # its text names them
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _where_searched(missing: str) -> str:
+    """Modules with a name near the missing one's, as a remedy."""
+    above = missing.rpartition(".")[0]
+    try:
+        folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]
+    except (AttributeError, ImportError):  # not a package
+        folders = []
+    dot = f"{above}." if above else ""
+    hint = nearest(missing, [dot + m.name for m in pkgutil.iter_modules(folders)], ".")
+    return f"{hint} Install its package, start in its folder, or name its file: FILE.py:FACTORY"
+
+
+# --- factories and their options -----------------------------------------------------------------
+
+
+def _is_factory(value: Any, module: types.ModuleType) -> bool:
+    """Whether ``value`` is known to make environments, without a call.
+
+    A class says so by its bases. A function must be of the module's own package, or PettingZoo's
+    wrapper around one, and no function of the standard library: ``os.system`` makes none.
+    """
+    while isinstance(value, functools.partial):
+        value = value.func
+    if isinstance(value, type):
+        return issubclass(value, ParallelEnv)
+    if not isinstance(value, types.FunctionType):
+        return False
+    home, own = (name.partition(".")[0] for name in (value.__module__ or "", module.__name__))
+    return home not in sys.stdlib_module_names and home in (own, "pettingzoo")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__module__}.{value.__qualname__}"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"the function {value.__module__}.{value.__qualname__}"
+    return f"{shown(value)} of type {type(value).__name__}"
+
+
+def _check_options(text: str, factory: Factory, arguments: dict[str, Any]) -> None:
+    """Refuse options that the factory does not take, and say which it does. Calls nothing."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # no signature is known
+        return
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in arguments:
+            if name not in [p.name for p in named]:
+                raise ConfigError(_wrong_option(text, name, [p.name for p in named]))
+    missing = [p.name for p in named if p.default is p.empty and p.name not in arguments]
+    if missing:
+        raise ConfigError(
+            f"{text} needs the option {missing[0]!r}: --set 'env.external.options=["
+            f"{missing[0]}=VALUE]'"
+        )
+
+
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+_UNUSED = re.compile(r"Scenario kwargs: \{'(\w+)'.* passed but not used")
+
+
+def _made(text: str, factory: Factory, arguments: dict[str, Any]) -> Any:
+    """The environment; every failure of its making is one line that names the source."""
+    try:
+        with warnings.catch_warnings():
+            # VMAS only warns of options that it does not know
+            warnings.filterwarnings("error", "Scenario kwargs: .* passed but not used")
+            return factory(**arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        found = (_UNUSED if isinstance(error, Warning) else _UNEXPECTED).search(str(error))
+        if found and found[1] in arguments:
+            raise ConfigError(_wrong_option(text, found[1], _options_inside(factory))) from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{text} cannot be made with the options {shown(arguments)}{_last_line(error)}: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+
+
+def _options_inside(factory: Factory) -> list[str]:
+    """Options of what is behind a factory of ``**arguments``, as far as they are known.
+
+    They are those of VMAS's scenario, or of the class behind PettingZoo's ``parallel_wrapper_fn``.
+    """
+    if isinstance(factory, functools.partial) and factory.func.__module__.startswith("hypemarl."):
+        from hypemarl.envs.external.vmas import option_names
+
+        return option_names(factory.args[0])
+    made = _made_by(factory)
+    return list(inspect.signature(made).parameters) if made is not None else []
+
+
+def _made_by(function: Any, depth: int = 4) -> Any:
+    """The environment's class, or PettingZoo's customary ``raw_env``, that functions wrap."""
+    raw = getattr(function, "__globals__", {}).get("raw_env")
+    if isinstance(function, type) or raw is not None or depth == 0:
+        return function if isinstance(function, type) else raw
+    cells = getattr(function, "__closure__", None) or ()
+    inner = [cell.cell_contents for cell in cells if callable(cell.cell_contents)]
+    return next((made for f in inner if (made := _made_by(f, depth - 1)) is not None), None)
+
+
+def _wrong_option(text: str, name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    options = f" It takes: {', '.join(known)}" if known else ""
+    return (
+        f"env.external.options: {text} takes no option {name!r}{nearest(name, known, '.')}{options}"
+    )

@@ -1,0 +1,66 @@
+"""The main job behind ``make demo``: HypeMARL and MARL on density-1d, trained, compared, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypemarl import config as configuration
+from hypemarl.training import summary, table
+from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
+from hypemarl.training.records import write_json
+
+SCENARIO = "density-1d"
+SCHEMES = ("marl", "hypemarl")
+
+
+def demo_jobs(run_dir: Path, seeds: Sequence[int], overrides: Sequence[str]) -> list[Job]:
+    """One job per scheme and seed, all with the scenario's own settings but for ``overrides``."""
+    return [
+        Job(
+            configuration.load(SCENARIO, [f"agent.scheme={scheme}", f"seed={seed}", *overrides]),
+            run_dir / f"{scheme}-seed{seed}",
+        )
+        for seed in seeds
+        for scheme in SCHEMES
+    ]
+
+
+def train_all(
+    jobs: Sequence[Job], parallel: int, *, fresh: bool, progress: bool
+) -> tuple[list[Path], list[str]]:
+    """Bring every job to its end.
+
+    Returns the folders of those that were finished before, and a sentence for each run whose every
+    episode failed.
+    """
+    planned = [(job, ["--overwrite"] if fresh else continue_flags(*_parts(job))) for job in jobs]
+    in_vain = complete_jobs(planned, parallel, progress=progress)
+    return [job.run_dir for job, flags in planned if flags is None], in_vain
+
+
+def _parts(job: Job) -> tuple[configuration.Config, Path]:
+    return job.config, job.run_dir
+
+
+def compare(run_dir: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Evaluate the runs on the held-out set; writes ``results.json``, returns the table's rows."""
+    rows = summary.evaluate_runs(runs)
+    write_json(run_dir / "results.json", table.flat(rows))
+    return table.summarise(rows)
+
+
+def draw(run_dir: Path, runs: Sequence[Path]) -> list[Path]:
+    """Curves of all runs, and film, stills and policy map of the first HypeMARL run.
+
+    Runs whose every episode failed have neither.
+    """
+    from hypemarl.studies import pictures
+
+    curves = pictures.draw_curves(runs, run_dir / "curves.png")
+    written = [] if curves is None else [curves]
+    for run in runs:
+        if run.name.startswith("hypemarl") and not failure_of(run):
+            return written + pictures.draw_run(run)
+    return written

@@ -1,0 +1,129 @@
+"""Do codes make policies differ: distances between agents' policies over their distance in space.
+
+HypeMARL with every encoder, and MARL, whose agents have no code. Policies collapse where agents do
+the same on the same observations although they stand at different places; the warning
+``agents-alike`` of a training has the same bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hypemarl.agents import diagnostics
+from hypemarl.studies import pattern
+from hypemarl.studies.pattern import Plan, Row
+from hypemarl.studies.results import Entry
+from hypemarl.training.diagnosis import probe_run
+from hypemarl.training.evaluation import Array
+from hypemarl.training.watch import ALIKE
+from hypemarl.visualisation.distances import draw_distances
+
+SCENARIO = "density-1d"
+EPISODES = 4  # of the held-out set, whose observations all agents are shown
+BINS = 10  # of the distance between places, where agents have many
+
+TRAINED = ("training.method=apg", "training.episodes=200")
+ENTRIES = (
+    *(
+        Entry(encoder, (*TRAINED, "agent.scheme=hypemarl", f"agent.encoder={encoder}"))
+        for encoder in ("sinusoidal", "learned", "one-hot")
+    ),
+    Entry("none", (*TRAINED, "agent.scheme=marl")),
+)
+
+COLUMNS = {
+    "name": "encoder",
+    **pattern.COSTS,
+    "diversity": "policy distance",
+    "observation_spread": "observation spread",
+    "distance_over_spread": "ratio",
+    "nearest": "nearest agents",
+    "farthest": "farthest agents",
+    "collapsed": "collapsed",
+}
+
+
+def run(plan: Plan) -> list[Row]:
+    """Train what is missing, evaluate, measure distances; rows with the keys of :data:`COLUMNS`.
+
+    Distances are between unit actions on the same observations, means over seeds: of all pairs of
+    agents, of the ``nearest`` and the ``farthest`` pairs. ``observation_spread`` is the distance
+    between the actions of one agent on different observations. ``collapsed`` is the number of seeds
+    whose agents act alike; ``by_distance`` holds places' distances and policies' (mean, min, max
+    over seeds).
+
+    Raises:
+        ConfigError: a name is unknown. TrainingError: a run failed.
+    """
+    return pattern.measured(_row, ENTRIES, plan)
+
+
+def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
+    found = [measure(run) for run in runs]
+    curves = np.array([row["by_distance"] for row in found])  # (seeds, bins, 2)
+    policies = curves[:, :, 1]
+    bands = (curves[0, :, 0], policies.mean(axis=0), policies.min(axis=0), policies.max(axis=0))
+    keys = ("diversity", "observation_spread", "distance_over_spread")
+    return {
+        "name": entry.name,
+        **pattern.costs(results),
+        **{key: float(np.mean([row[key] for row in found])) for key in keys},
+        "nearest": float(bands[1][0]),
+        "farthest": float(bands[1][-1]),
+        "collapsed": sum(row["collapsed"] for row in found),
+        "by_distance": np.stack(bands, axis=1),
+        "by_seed": found,
+    }
+
+
+def measure(run: Path) -> Row:
+    """Distances between the policies of one run, and whether they have collapsed."""
+    probed = probe_run(run, episodes=EPISODES)
+    if probed.probe is None:
+        raise RuntimeError(f"{run}: every episode failed, so that there are no observations")
+    actor = probed.agent.actor
+    row: Row = diagnostics.behavioural_diversity(actor, probed.probe)
+    spread = row["observation_spread"]
+    distances = diagnostics.policy_distances(actor, probed.probe).cpu().numpy()
+    return row | {
+        "distance_over_spread": row["diversity"] / spread if spread > 0.0 else np.inf,
+        "collapsed": row["diversity_relative"] < ALIKE,
+        "by_distance": by_distance(probed.positions, distances),
+        "actor_parameters": sum(parameter.numel() for parameter in actor.parameters()),
+    }
+
+
+def by_distance(positions: Array, distances: Array, bins: int = BINS) -> Array:
+    """(B, 2) mean distance of places and of policies, over pairs of agents at a like distance.
+
+    Args:
+        positions: (n, gdim) of the agents.
+        distances: (n, n) between their policies.
+        bins: at most so many groups of pairs, of equal numbers of different distances.
+    """
+    first, second = np.triu_indices(len(positions), 1)
+    apart = np.linalg.norm(positions[first] - positions[second], axis=1)
+    different = np.unique(apart.round(6))
+    groups = np.array_split(different, min(bins, len(different)))
+    edges = np.array([group[0] for group in groups])
+    group = np.searchsorted(edges, apart.round(6), side="right") - 1
+    policy = np.asarray(distances)[first, second]
+    return np.array([[v[group == k].mean() for v in (apart, policy)] for k in range(len(groups))])
+
+
+def columns(rows: Sequence[Row]) -> dict[str, str]:
+    """Keys and headings of the table; those that no row has are left out."""
+    return pattern.present(COLUMNS, rows)
+
+
+def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
+    """``encoding-<scenario>.md``, the picture, and the scenario's entry in ``encoding.json``.
+
+    Rows of earlier calls that are not among ``rows`` stay.
+    """
+    known = pattern.known("encoding", scenario, rows, ENTRIES, output)
+    pattern.write("encoding", scenario, known, COLUMNS, output)
+    draw_distances(known, output.parent / "images" / f"encoding-{scenario}.png")

@@ -1,0 +1,183 @@
+"""Agents that move while they act: the cost over the speed of their motion.
+
+HypeMARL's agents stand still (a limit of arXiv:2509.16709). Here every agent goes straight on from
+its place, in a direction of its own, and is reflected at the domain's boundary. The patches, which
+sense and act, stay where they are, and each is served by one agent at a time: whenever a control
+interval begins, they are matched so that the squared distances are least in sum. An agent answers
+for its patch by the policy of
+
+- the place where it is (``told``): its code is computed anew for every interval, which the encoding
+  of positions allows and codes of identities do not;
+- the place where it started, as the paper has it.
+
+Policies are those of finished runs, trained with agents at rest; nothing is learned here. MARL,
+whose agents are all alike, does not notice motion: what it costs is the bound beyond which places
+that are out of date are worth less than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from hypemarl import mpi
+from hypemarl.config import ConfigError
+from hypemarl.envs import make
+from hypemarl.seeding import numpy_generator
+from hypemarl.studies import encoding, pattern
+from hypemarl.studies.pattern import Plan, Row
+from hypemarl.studies.results import Entry
+from hypemarl.training import evaluation
+from hypemarl.training.evaluation import Array
+from hypemarl.training.records import RunFolder
+from hypemarl.training.summary import trained_policy
+from hypemarl.visualisation.speeds import draw_speeds
+
+SCENARIO = "density-1d"
+RUNS = "encoding"
+ENTRIES = encoding.ENTRIES
+SPEEDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Lengths per time, both in units of the equations."""
+REFERENCE = "none"
+TOLD = ", told where it is"
+
+
+def run(plan: Plan) -> list[Row]:
+    """Run the policies of ``experiment encoding`` at every speed; what is missing is trained.
+
+    Rows, one for every encoder and for sinusoidal codes two, have the keys name, seeds,
+    ``cost_at_<speed>`` (mean over seeds and held-out set), ``median_at_<speed>`` (over the set,
+    mean over seeds), by_speed (S, 4: speed, mean, min, max over seeds), and where the reference is
+    among them ``fails_at``: the lowest speed whose cost is above MARL's, None where there is none.
+
+    Raises:
+        ConfigError: a name is unknown, or agents of the scenario stand on no grid.
+        TrainingError: a run failed.
+    """
+    entries = pattern.chosen(ENTRIES, plan.names)
+    runs = pattern.trained(entries, plan)
+    found = [_rows(*group) for group in zip(entries, runs, strict=True)]
+    rows = [row for group in found for row in group]
+    bound = [row["by_speed"][0][1] for row in rows if row["name"] == REFERENCE]
+    for row in rows:
+        if bound and row["name"] != REFERENCE:
+            row["fails_at"] = fails_at(row["by_speed"], bound[0])
+    return rows
+
+
+def fails_at(by_speed: Sequence[Sequence[float]], bound: float) -> float | None:
+    """The lowest speed whose mean cost is above ``bound``."""
+    return min((float(speed) for speed, mean, *_ in by_speed if mean > bound), default=None)
+
+
+def _rows(entry: Entry, runs: Sequence[Path]) -> list[Row]:
+    """One row, or with codes of places one more where agents are told of theirs."""
+    ways = (False, True) if "agent.encoder=sinusoidal" in entry.overrides else (False,)
+    rows = []
+    for told in ways:
+        found = np.array([costs_of(run, SPEEDS, told=told) for run in runs])  # (seeds, S, E)
+        costs, medians = found.mean(axis=2), np.median(found, axis=2).mean(axis=0)
+        bands = (SPEEDS, costs.mean(axis=0), costs.min(axis=0), costs.max(axis=0))
+        table = np.stack(bands, axis=1)
+        row: Row = {"name": entry.name + (TOLD if told else ""), "seeds": len(runs)}
+        row |= {f"cost_at_{speed:g}": float(mean) for speed, mean, *_ in table}
+        row |= {f"median_at_{v:g}": float(m) for v, m in zip(SPEEDS, medians, strict=True)}
+        rows.append(row | {"by_speed": table.tolist()})
+    return rows
+
+
+def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
+    """Costs (S, E) of a run's policy at every speed, over the held-out set. Serial."""
+    folder = RunFolder(run)
+    config = folder.read_config()
+    env = make(config.env)
+    try:
+        if env.grid is None or len(env.grid) != env.positions.shape[1]:
+            raise ConfigError(
+                f"moving-agents needs agents on a grid over the domain; {config.scenario} has none"
+            )
+        _, agent = trained_policy(folder, env, config, mpi.world())
+        parameters = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
+        return np.array([_costs(env, agent, parameters, speed, told=told) for speed in speeds])
+    finally:
+        env.close()
+
+
+def _costs(env: Any, agent: Any, parameters: Array, speed: float, *, told: bool) -> list[float]:
+    costs = []
+    for index, row in enumerate(parameters):
+        motion = Motion(env, speed, index)
+        policy = MovingPolicy(agent, motion, env.positions, told=told)
+        costs.append(evaluation.evaluate_policy(env, policy, row[None]).cost)
+    return costs
+
+
+class Motion:
+    """Straight motion of n agents in a box around their grid, reflected at its sides.
+
+    ``episode`` decides the directions, which are the same at every speed and for every policy.
+    """
+
+    def __init__(self, env: Any, speed: float, episode: int) -> None:
+        self.start = np.array(env.positions)
+        self.interval = env.config.control_interval
+        self.low = self.start.min(axis=0) - 0.5 * env.spacing
+        self.width = self.start.max(axis=0) + 0.5 * env.spacing - self.low
+        directions = numpy_generator(episode, "motion").standard_normal(self.start.shape)
+        self.velocity = speed * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+    def at(self, step: int) -> Array:
+        """(n, gdim) where the agents are when control interval ``step`` begins."""
+        way = (self.start + step * self.interval * self.velocity - self.low) / self.width
+        folded = np.abs((way + 1.0) % 2.0 - 1.0)
+        return np.asarray(self.low + folded * self.width)
+
+
+class MovingPolicy:
+    """The policies of agents that move, for one episode: each answers for the patch it is at."""
+
+    def __init__(self, agent: Any, motion: Motion, patches: Array, *, told: bool) -> None:
+        self.agent, self.motion, self.patches, self.told = agent, motion, patches, told
+        self.step = 0
+
+    def __call__(self, observations: Array, mu: Array) -> Array:
+        """Actions (n, m) of the patches from their observations (n, k) and mu (n_mu,)."""
+        places = self.motion.at(self.step)
+        self.step += 1
+        patch = serving(places, self.patches)
+        if self.told:
+            self.agent.move_to(places)
+        actions = self.agent.act(observations[patch], mu)
+        placed = np.empty_like(actions)
+        placed[patch] = actions
+        return placed
+
+
+def serving(places: Array, patches: Array) -> Array:
+    """(n,) the patch of each agent: one each, with the least sum of squared distances."""
+    squares = ((places[:, None] - patches[None]) ** 2).sum(axis=2)
+    return np.asarray(linear_sum_assignment(squares)[1])
+
+
+def columns(rows: Sequence[Row]) -> dict[str, str]:
+    """Keys and headings of the table: a column for every speed."""
+    speeds = {f"cost_at_{speed:g}": f"J at {speed:g}" for speed in SPEEDS}
+    every = {"name": "encoder", "seeds": "seeds", **speeds, "fails_at": "worse than MARL at"}
+    return pattern.present(every, rows)
+
+
+def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
+    """``moving-agents-<scenario>.md``, the picture, and the entry in ``moving-agents.json``.
+
+    Rows of earlier calls that are not among ``rows`` stay.
+    """
+    name = "moving-agents"
+    old = pattern.stored(name, scenario, output)
+    order = [entry.name + suffix for entry in ENTRIES for suffix in ("", TOLD)]
+    known = pattern.merged(old, rows, order)
+    pattern.write(name, scenario, known, columns(known), output)
+    draw_speeds(known, output.parent / "images" / f"{name}-{scenario}.png")

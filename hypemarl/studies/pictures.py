@@ -1,0 +1,161 @@
+"""Pictures of finished runs: curves, film and stills, policies over positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypemarl import mpi
+from hypemarl.algorithms.registry import label, variant
+from hypemarl.config import ConfigError
+from hypemarl.training import evaluation
+from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.loop import MakeEnv, default_make_env
+from hypemarl.training.records import RunFolder, read_trajectory
+from hypemarl.training.summary import trained_policy
+
+SHARED_OBSERVATIONS = 24
+
+
+def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None:
+    """Validation cost over episodes; seeds of one scheme and credit (or method) become a band.
+
+    None, and no picture, where no run has a finite validation cost.
+    """
+    from hypemarl.visualisation.curves import draw_curves as draw
+
+    configs = [RunFolder(run_dir).read_config() for run_dir in run_dirs]
+    schemes, ways = [variant(config) for config in configs], [label(c) for c in configs]
+    alike = len(set(ways)) == 1
+    labels = [s if alike else f"{s} ({way})" for s, way in zip(schemes, ways, strict=True)]
+    return draw(run_dirs, labels, path)
+
+
+def draw_run(
+    run_dir: str | Path,
+    *,
+    index: int | None = None,
+    film: bool = True,
+    comm: Any = None,
+    make_env: MakeEnv = default_make_env,
+) -> list[Path]:
+    """Film, stills and policy map of a run's best policy, into its folder. Collective.
+
+    The episode is the one recorded in the folder; where there is none, or with an ``index`` into
+    the held-out set, it is recorded first (index 0 by default). A flow is also recorded and drawn
+    without control, with drag and lift over time. Returns the paths, on rank 0.
+    """
+    from hypemarl.visualisation.fields import render
+
+    comm = mpi.world() if comm is None else comm
+    folder = RunFolder(run_dir)
+    written: list[Path] = []
+    maps: list[Path] = []
+    if index is not None or not folder.trajectory.exists() or folder.last.exists():
+        maps = _replay(folder, index, comm, make_env)
+    with mpi.raise_together(comm):
+        if comm.rank == 0:
+            bare = folder.uncontrolled
+            reference = read_trajectory(bare) if bare.exists() else None
+            recorded = read_trajectory(folder.path)
+            written = render(recorded, folder.path, film=film, reference=reference) + maps
+    return written
+
+
+def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) -> list[Path]:
+    """Record an episode where one is wanted, and draw the policy map of the trained agents."""
+    config = folder.read_config()
+    if config.env.system == "external":
+        raise ConfigError(
+            f"{folder.path} is a run of an external environment, {config.env.external.source}, "
+            "which has no fields to draw; `hypemarl compare` draws its training curve"
+        )
+    env = make_env(config.env, comm=comm)
+    try:
+        policy, agent = trained_policy(folder, env, config, comm)
+        flow = config.env.system in ("flow", "shape")
+        wanted = index is not None or not folder.trajectory.exists()
+        wanted = wanted or (flow and not folder.uncontrolled.exists())
+        if comm.bcast(wanted, root=0) if comm.size > 1 else wanted:
+            parameters = _held_out(env, index or 0)
+            evaluation.record_trajectory(
+                env, policy, parameters, folder.trajectory, config.agent.scheme
+            )
+            if flow:
+                nothing = evaluation.uncontrolled(env)
+                evaluation.record_trajectory(
+                    env, nothing, parameters, folder.uncontrolled, "uncontrolled"
+                )
+        return _draw_policies(folder, env, policy, agent)
+    finally:
+        env.close()
+
+
+def _held_out(env: Any, index: int) -> Array:
+    """Parameters ``index`` of the held-out set; a box that is a point has only index 0."""
+    found = evaluation.parameter_set(env.parameter_low, env.parameter_high, index + 1, "held-out")
+    if index >= len(found):
+        raise ValueError(f"index {index}: this problem has one set of parameters, take index 0")
+    return found[index]
+
+
+def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> list[Path]:
+    """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
+    middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
+    observations, mu = _visited(env, policy, middle)
+    if agent is None:
+        return []
+    from hypemarl.visualisation.policy_map import draw_policy_map
+
+    shared = _spread(observations, SHARED_OBSERVATIONS)
+    answers = [agent.act(np.tile(row, (env.n_agents, 1)), mu)[:, 0] for row in shared]
+    path = draw_policy_map(
+        np.asarray(env.positions),
+        agent.encodings(),
+        agent.policy_weights(mu),
+        np.stack(answers, axis=1),
+        folder.path / "policy_map.png",
+        action_label=_action_label(env),
+        angles=_angles(env),
+    )
+    return [path]
+
+
+def _angles(env: Any) -> Array | None:
+    """Angles (n,) of agents on a body, ascending; None where they stand elsewhere."""
+    if env.config.system == "flow":
+        return np.asarray(env.plant.layout.arcs.mean(axis=1))
+    if env.config.system != "shape" or env.grid is not None:
+        return None
+    offsets = env.positions - env.positions.mean(axis=0)
+    return np.unwrap(np.arctan2(offsets[:, 1], offsets[:, 0]))
+
+
+ACTIONS = {"flow": "normal velocity on the arc", "shape": "wanted amplitude"}
+
+
+def _action_label(env: Any) -> str:
+    """What the first component of an action is."""
+    name = ACTIONS.get(env.config.system, "control $u_1$")
+    return name if env.action_size == 1 else f"{name} (first of {env.action_size} components)"
+
+
+def _visited(env: Any, policy: Policy, parameters: Array) -> tuple[Array, Array]:
+    """All agents' observations (steps * n, k) of an episode, and its mu. Collective."""
+    episode = env.reset_arrays(parameters)
+    seen, observations, done = [episode.observations], episode.observations, False
+    while not done:
+        step = env.step_arrays(policy(observations, episode.mu))
+        observations = step.observations
+        done = step.terminated or step.truncated
+        seen.append(observations)
+    return np.concatenate(seen), episode.mu
+
+
+def _spread(rows: Array, count: int) -> Array:
+    """``count`` of the rows, evenly spaced when they are ordered by their norms."""
+    order = np.argsort(np.linalg.norm(rows, axis=1), kind="stable")
+    return rows[order[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]]

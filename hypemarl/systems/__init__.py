@@ -1,0 +1,1 @@
+"""Controlled systems: each a folder with its plant, its cost, its adjoint and its checks."""

@@ -1,0 +1,1 @@
+"""Density control by the Fokker-Planck equation."""

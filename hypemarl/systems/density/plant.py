@@ -1,0 +1,250 @@
+"""Density control: a Fokker-Planck solver driven by a grid of velocity actuators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl.config import EnvConfig
+from hypemarl.coupling.actuators import BlendActuators
+from hypemarl.coupling.layout import grid_layout
+from hypemarl.coupling.plant import StepCosts, agree_on_actions
+from hypemarl.coupling.sensors import PatchMeans
+from hypemarl.coupling.validation import validate
+from hypemarl.meshing import TaggedMesh
+from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
+from hypemarl.systems.density.bump import bump, mass_bound
+from hypemarl.systems.density.cost import TERMS, DensityCost
+
+
+@dataclass(frozen=True)
+class DensitySnapshot:
+    """State of an episode: solver state, target (n_local,), patch means of the target (n,).
+
+    ``time_steps``: of an interval; ``carrier``: the flow (n_local, gdim) that the control adds to,
+    None where there is none.
+    """
+
+    solver: DensityState
+    target: np.ndarray
+    target_means: np.ndarray
+    actions: np.ndarray
+    time_steps: int
+    carrier: np.ndarray | None = None
+
+
+class DensityPlant:
+    """Fokker-Planck plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
+
+    Parameters of an episode: c0 (``initial``) then c_d (``target``), each of the mesh's dimension.
+    Amplitudes (ux, uy, ...) of each agent are bounded by ``u_max`` and saturate there.
+
+    Args:
+        config: the environment's settings; tagged: the mesh with its tags. Collective.
+
+    Raises:
+        ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
+    """
+
+    def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
+        checked = validate(config, tagged)
+        self.config, self.boundary = config, checked.boundary
+        self.solver = FokkerPlanck(tagged.mesh, config.viscosity, config.max_time_step)
+        self.space = space = self.solver.space
+        self.comm = space.comm
+        box = space.mesh.geometry.x[:, : space.gdim]
+        lower, upper = _bounding_box(self.comm, box)
+        self.layout = layout = grid_layout(space, config.agents, lower, upper, checked.kept)
+        blends = (layout.lattice, layout.centres, layout.places)
+        self.actuators = BlendActuators(space.points, *blends)
+        self.sensors = PatchMeans(space, self.layout, config.observation_radius)
+        weights = (config.boundary_weight, config.beta, config.beta_g)
+        self.cost = DensityCost(space, self.layout, *weights)
+        self._describe(config, space.gdim)
+        self._target = np.zeros(space.n_local)
+        self._target_means = np.zeros(self.n_agents)
+        self._actions = np.zeros((self.n_agents, self.action_size))
+        self._carrier: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
+        self._time_steps = 1
+        #: called in every time step, see :meth:`FokkerPlanck.advance`; an adjoint sets it
+        self.record: Callable[[np.ndarray, np.ndarray], None] | None = None
+
+    def _describe(self, config: EnvConfig, gdim: int) -> None:
+        """The sizes, bounds and names that environments and agents read."""
+        self.n_agents = self.layout.n_agents
+        self.positions, self.spacing = self.layout.positions, self.layout.spacing
+        self.grid: tuple[int, ...] | None = self.layout.grid
+        seen = self.sensors.size
+        self.observation_size = seen * (2 if config.observe_target else 1)
+        own = (seen // 2, seen + seen // 2)
+        self.own_features: tuple[int, ...] = own if config.observe_target else own[:1]
+        self.observation_low = np.zeros(self.observation_size)
+        self.observation_high = np.full(self.observation_size, self._largest_mean())
+        self.action_size = gdim
+        self.action_low = np.full(gdim, -config.u_max)
+        self.action_high = np.full(gdim, config.u_max)
+        self.cost_terms: tuple[str, ...] = TERMS
+        self.measured: dict[str, Any] = {"time_steps": 0}
+        axes = "xyz"[:gdim]
+        self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
+        self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
+        self.parameter_high = np.array(config.initial_high + config.target_high, dtype=np.float64)
+
+    def _largest_mean(self) -> float:
+        """Bound of every patch mean: the density is not negative and keeps its mass. Collective."""
+        space = self.space
+        corners = space.points[space.cells]
+        edges = np.linalg.norm(corners[:, :, None] - corners[:, None], axis=-1)
+        longest = self.comm.allreduce(float(edges.max(initial=0.0)), MPI.MAX)
+        return mass_bound(space.gdim, longest) / float(self.sensors.measures.min())
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Patch means of the target density, shape (n, 1)."""
+        return self._target_means[:, None]
+
+    @property
+    def target(self) -> np.ndarray:
+        """Nodal values (n_local,) of the target; a view."""
+        return self._target
+
+    @property
+    def actions(self) -> np.ndarray:
+        """Amplitudes (n, gdim) of the last interval, within their bounds; a view."""
+        return self._actions
+
+    @property
+    def baseline(self) -> np.ndarray:
+        """Zeros (n,): a density does not stay where it starts."""
+        return np.zeros(self.n_agents)
+
+    @property
+    def time(self) -> float:
+        """Time since the episode's start."""
+        return self.solver.time
+
+    def stencil(self, radius: int) -> np.ndarray:
+        """Near agents on the grid, see :meth:`AgentLayout.stencil`."""
+        return self.layout.stencil(radius)
+
+    def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
+        """Start from the bump at c0 with the target at c_d; returns observations (n, k).
+
+        The system is deterministic: ``seed`` is accepted for the interface's sake. Collective.
+        """
+        values = self._checked(parameters)
+        self._start(values)
+        return self._observe()
+
+    def _checked(self, parameters: np.ndarray) -> np.ndarray:
+        values = np.asarray(parameters, dtype=np.float64)
+        if values.shape != self.parameter_low.shape or not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"parameters: expected {len(self.parameter_low)} finite numbers "
+                f"{self.parameter_names}, got {values.tolist()}"
+            )
+        return values
+
+    def _start(self, values: np.ndarray) -> None:
+        gdim = self.space.gdim
+        self.solver.reset(bump(self.space.points, values[:gdim]))
+        self._time_steps = self._steps_at_the_bounds()
+        self._target = bump(self.space.points, values[gdim : 2 * gdim])
+        self._target_means = self.sensors.means(self._target)
+        self._actions = np.zeros((self.n_agents, self.action_size))
+
+    def _steps_at_the_bounds(self) -> int:
+        """Time steps of an interval under the fastest uniform control.
+
+        Every interval takes as many, so that the cost is a continuous function of the actions.
+        """
+        interval, counts = self.config.control_interval, [1]
+        for signs in product((-1.0, 1.0), repeat=self.space.gdim):
+            fastest = np.tile(self.config.u_max * np.array(signs), (self.space.n_local, 1))
+            self.solver.set_velocity(self._with_carrier(fastest))
+            counts.append(self.solver.steps_needed(interval))
+        self.solver.set_velocity(self._with_carrier(np.zeros_like(self.space.points)))
+        return max(counts)
+
+    def _with_carrier(self, u: np.ndarray) -> np.ndarray:
+        return u if self._carrier is None else u + self._carrier
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """One control interval under constant amplitudes (n, gdim).
+
+        Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
+        with ``costs`` (StepCosts) and ``time_steps``. Collective.
+
+        Raises:
+            ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
+        """
+        bounds = (self.action_low, self.action_high)
+        self._actions = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        u = self.actuators.field(self._actions)
+        interval = self.config.control_interval
+        self.solver.set_velocity(self._with_carrier(u))
+        self.cost.begin(u, interval)
+        count = self.solver.advance(
+            interval,
+            lambda y, weight: self.cost.add(y, self._target, weight),
+            self._time_steps,
+            self.record,
+        )
+        shares = self.cost.finish()
+        terms = dict(zip(TERMS, shares.sum(axis=1).tolist(), strict=True))
+        costs = StepCosts(terms, shares.sum(axis=0))
+        return self._observe(), -costs.shares, {"costs": costs, "time_steps": count}
+
+    def snapshot(self) -> DensitySnapshot:
+        """A copy of the episode's state. Local."""
+        return DensitySnapshot(
+            self.solver.snapshot(),
+            self._target.copy(),
+            self._target_means.copy(),
+            self._actions.copy(),
+            self._time_steps,
+            None if self._carrier is None else self._carrier.copy(),
+        )
+
+    def restore(self, state: DensitySnapshot) -> np.ndarray:
+        """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
+        self.solver.restore(state.solver)
+        self._target, self._target_means = state.target.copy(), state.target_means.copy()
+        self._actions, self._time_steps = state.actions.copy(), state.time_steps
+        return self._observe()
+
+    def fields(self) -> dict[str, np.ndarray] | None:
+        """points (N, gdim), cells (M, gdim + 1), density, target (N,), velocity (N, gdim).
+
+        On rank 0, None elsewhere. Collective.
+        """
+        columns = [self.solver.density, self._target, *self.solver.velocity.T]
+        gathered = self.space.gather(np.stack(columns, axis=1))
+        if gathered is None:
+            return None
+        points, cells, values = gathered
+        return {
+            "points": points,
+            "cells": cells,
+            "density": values[:, 0],
+            "target": values[:, 1],
+            "velocity": values[:, 2:],
+            "actions": self._actions.copy(),
+        }
+
+    def _observe(self) -> np.ndarray:
+        seen = self.sensors.gather(self.sensors.means(self.solver.density))
+        if not self.config.observe_target:
+            return seen
+        return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
+
+
+def _bounding_box(comm: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner (gdim,) of all ranks' points. Collective."""
+    boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
+    return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)

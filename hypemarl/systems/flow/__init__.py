@@ -1,0 +1,1 @@
+"""Flow control at an obstacle's actuated boundary."""

@@ -1,0 +1,166 @@
+"""Adjoint of the flow plants: the transpose of a control interval, exact for the discrete scheme.
+
+The forward run keeps the velocity of every time step; matrices are assembled again on the way
+back. Steps, forces and guesses: :mod:`hypemarl.solvers.navier_stokes_adjoint`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hypemarl.coupling.bounds import inside
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
+from hypemarl.systems.flow.cost_adjoint import FlowCostAdjoint, pull_observations
+from hypemarl.systems.flow.plant import FlowPlant
+
+
+@dataclass(frozen=True)
+class FlowTape:
+    """Forward run of an interval.
+
+    Velocities (n_velocity_local, 2) one step before it, at its beginning, and after every step;
+    viscosity; parts that time steps were divided into; whether the first step was of first order;
+    amplitudes (n, m) before and after; shares of the force coefficients (levels, 2, n); which
+    actions (n, m) count.
+    """
+
+    velocities: list[np.ndarray]
+    viscosity: float
+    parts: int
+    first: bool
+    before: np.ndarray
+    after: np.ndarray
+    forces: np.ndarray
+    inside: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that this rank holds."""
+        return len(self.velocities) * self.velocities[0].nbytes + self.forces.nbytes
+
+
+class FlowAdjoint:
+    """Transpose of a flow plant's interval (see :class:`~.adjoint.PlantAdjoint`).
+
+    The state is the solver's (see :class:`FlowCotangent`: the owned parts) and the amplitudes,
+    whose cotangent stands at the end of rank 0's array.
+
+    Args:
+        plant: which is stepped; rtol: relative residual of the adjoint velocity solves.
+
+    Collective.
+    """
+
+    def __init__(self, plant: FlowPlant, rtol: float = 5e-8) -> None:
+        self.plant = plant
+        self.solver = UnsteadyFlowAdjoint(plant.solver, rtol)
+        self._cost = FlowCostAdjoint(plant)
+        self._bar = FlowCotangent(plant.solver)
+        self._n_amplitudes = plant.n_agents * plant.action_size
+        own = self._n_amplitudes if plant.comm.rank == 0 else 0
+        self.state_size = self._bar.size + own
+        self._returned: np.ndarray | None = None
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], FlowTape]:
+        """``plant.step`` with its tape. Collective."""
+        plant, solver = self.plant, self.plant.solver
+        start, before = solver.snapshot(), plant.amplitudes.copy()
+        size = plant.space.n_velocity_local
+        velocities: list[np.ndarray] = []
+        plant.record = lambda: velocities.append(solver.velocity.T.copy())
+        try:
+            observations, rewards, info = plant.step(actions)
+        finally:
+            plant.record = None
+        assert plant.interval is not None
+        count = len(plant.interval.forces) - 1  # attempts with longer time steps came before
+        parts = count // len(plant.ramp())
+        old, now = start.old_velocity[:size], start.velocity[:size]
+        tape = FlowTape(
+            [old + (1.0 - 1.0 / parts) * (now - old), now, *velocities[-count:]],
+            solver.viscosity,
+            parts,
+            start.history == 0,
+            before,
+            plant.amplitudes.copy(),
+            plant.interval.forces,
+            inside(plant, actions),
+        )
+        return observations, rewards, info, tape
+
+    def pull(
+        self,
+        tape: FlowTape,
+        state_bar: np.ndarray,
+        observations_bar: np.ndarray | None,
+        shares_bar: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cotangents before the interval: state (state_size,), actions (n, m). Collective.
+
+        Raises:
+            SolverDiverged: a linear solve failed.
+        """
+        plant, bar = self.plant, self._bar
+        if self._returned is None or not np.array_equal(state_bar, self._returned):
+            self.solver.forget()  # this is no continuation: depend on nothing before
+        bar.assign(state_bar[: bar.size])
+        after = np.zeros(plant.n_agents * plant.action_size)
+        after[: len(state_bar) - bar.size] = state_bar[bar.size :]
+        if observations_bar is not None:
+            seen = pull_observations(plant, observations_bar, bar).ravel()
+            after += seen if plant.comm.rank == 0 else 0.0
+        of_fields = self._march_back(tape, shares_bar)
+        matrix = plant.actuators.matrix
+        parts = np.stack([matrix.T @ of_field.ravel() for of_field in of_fields] + [after])
+        first, last, after = sum_over_ranks(plant.comm, parts)
+        shape = tape.after.shape
+        before_bar = plant.actuators.project(first.reshape(shape)).ravel()
+        actions_bar = plant.actuators.project(last.reshape(shape)) + after.reshape(shape)
+        flat = np.concatenate([bar.flat(), before_bar])[: self.state_size]
+        self._returned = flat.copy()
+        return flat, actions_bar * tape.inside
+
+    def _march_back(self, tape: FlowTape, shares_bar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pull the cotangent through the interval's steps, last one first. Collective.
+
+        Returns this rank's part of the cotangents of the fields (2, k) on the disc that belong to
+        the old and to the new amplitudes.
+        """
+        plant, bar, ramp = self.plant, self._bar, self.plant.ramp(tape.parts)
+        count, dt = len(ramp), plant.solver.dt / tape.parts
+        fields = [plant.actuators.field(amplitudes) for amplitudes in (tape.before, tape.after)]
+        weights = np.full(count + 1, dt)  # of the trapezoidal rule
+        weights[[0, -1]] *= 0.5
+        force_bars = self._cost.force_bars(tape.forces, weights, shares_bar)
+        old_bar, new_bar = np.zeros_like(fields[0]), np.zeros_like(fields[0])
+        nodes = plant.layout.nodes
+        owned = nodes < plant.space.n_velocity
+        earlier = bar.pull_coarsened() if tape.parts > 1 else None
+        for level in reversed(range(count + 1)):
+            if earlier is not None and level == count - tape.parts:
+                bar.add_earlier(earlier)
+            share = ramp[level - 1] if level else 0.0
+            control = fields[0] + share * (fields[1] - fields[0])
+            control_bar = weights[level] * self._cost.pull_control(control, shares_bar)
+            self._cost.pull_level(
+                tape.velocities[level + 1],
+                tape.viscosity,
+                weights[level],
+                (force_bars[level], shares_bar),
+                bar,
+            )
+            if level:
+                old, now, new = tape.velocities[level - 1 : level + 2]
+                first = tape.first and level == 1
+                given = self.solver.pull(FlowStep(old, now, new, dt, tape.viscosity, first), bar)
+                control_bar[:, owned] += given[nodes[owned]].T
+            old_bar += (1.0 - share) * control_bar
+            new_bar += share * control_bar
+        if tape.parts > 1:
+            bar.pull_refined(1.0 / tape.parts)
+        bar.collect()
+        return old_bar, new_bar

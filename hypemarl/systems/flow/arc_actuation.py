@@ -1,0 +1,127 @@
+"""Blowing and suction on the arcs of a disc: a constant operator, without net mass flux, its cost.
+
+Agent i's amplitude spreads by a C1 profile psi_i(angle): one at its own angle, zero at its
+neighbours' (at the end of its arc where there is no neighbour), in between the smoothstep
+t^2 (3 - 2 t), so that the profiles of a closed ring sum to one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from hypemarl.coupling.actuators import smoothstep
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
+from hypemarl.systems.flow.arcs import ANGLE_TOLERANCE, FULL, ArcLayout
+
+# Integrals over a straight facet of length L, exact for P2; nodes: end, end, middle.
+SIMPSON = np.array([1.0, 1.0, 4.0]) / 6.0  # times L
+MASS = np.array([[4.0, -1.0, 2.0], [-1.0, 4.0, 2.0], [2.0, 2.0, 16.0]]) / 30.0  # times L
+STIFFNESS = np.array([[7.0, 1.0, -8.0], [1.0, 7.0, -8.0], [-8.0, -8.0, 16.0]]) / 3.0  # over L
+
+
+def profiles(layout: ArcLayout, angles: np.ndarray) -> np.ndarray:
+    """psi_i at angles (k,): shape (k, n). Local."""
+    arcs, n = layout.arcs, layout.n_agents
+    middles = arcs.mean(axis=1)
+    ahead = np.roll(arcs[:, 0], -1) + np.where(np.arange(n) == n - 1, FULL, 0.0)
+    meets = ahead - arcs[:, 1] < ANGLE_TOLERANCE
+    step = (np.roll(middles, -1) - middles) % FULL
+    reach_up = np.where(meets, step, arcs[:, 1] - middles)
+    reach_down = np.where(np.roll(meets, 1), np.roll(step, 1), middles - arcs[:, 0])
+    offset = (angles[:, None] - middles + np.pi) % FULL - np.pi
+    return smoothstep(1.0 - np.abs(offset) / np.where(offset >= 0.0, reach_up, reach_down))
+
+
+class ArcActuators:
+    """Amplitudes (n, m) -> velocities at the disc's P2 nodes, a constant sparse operator.
+
+    Components: normal (positive blows into the fluid), then tangential (anticlockwise) for m = 2.
+    Amplitudes first lose what would carry a net mass flux: an orthogonal projection onto
+    q . a = 0, q the discrete flux (of the P2 field through the straight facets) of each amplitude.
+    A projected amplitude may exceed the bound of the given ones, at most by a factor of two.
+
+    Args:
+        space: of the flow; layout: arcs and disc nodes; components: m, 1 or 2.
+
+    Attributes:
+        nodes: (k,) local P2 nodes that :meth:`field` has values for, ghosts included.
+        matrix: (2 k, n m) operator behind the projection; rows: x of all nodes, then y.
+        fluxes: (n m,) net flux of each amplitude, identical on every rank.
+
+    Collective.
+    """
+
+    def __init__(self, space: TaylorHood, layout: ArcLayout, components: int = 1) -> None:
+        self.comm, self.layout = space.comm, layout
+        self.nodes = layout.nodes
+        self.shape = (layout.n_agents, components)
+        points = space.velocity_points[self.nodes]
+        angles = layout.disc.angles(points)
+        normal = np.stack([np.cos(angles), np.sin(angles)])
+        directions = np.stack([normal, np.stack([-normal[1], normal[0]])])[:components]
+        psi = profiles(layout, angles)
+        dense = np.einsum("ckx,xn->kxnc", directions, psi)
+        self.matrix = sparse.csr_array(dense.reshape(2 * len(angles), layout.n_agents * components))
+        self._owned = np.tile(self.nodes < space.n_velocity, 2)
+        self._flux = self._flux_row(space, layout.facets)
+        self.fluxes = sum_over_ranks(space.comm, self._flux @ self.matrix)
+        self._direction = self.fluxes / np.linalg.norm(self.fluxes)
+
+    def project(self, amplitudes: np.ndarray) -> np.ndarray:
+        """The nearest amplitudes (n, m) without net mass flux. Local."""
+        flat = amplitudes.ravel()
+        for _ in range(2):  # the second pass removes the rounding of the first
+            flat = flat - self._direction * (self._direction @ flat)
+        return flat.reshape(self.shape)
+
+    def field(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Velocities (2, k) at the disc's nodes of amplitudes (n, m). Local."""
+        return (self.matrix @ self.project(amplitudes).ravel()).reshape(2, -1)
+
+    def transposed(self, values: np.ndarray) -> np.ndarray:
+        """Transpose of :meth:`field`: nodal values (2, k) -> (n, m). Collective.
+
+        Every node counts once: ghosts' values are not read.
+        """
+        own = np.where(self._owned, values.ravel(), 0.0)
+        return self.project(sum_over_ranks(self.comm, self.matrix.T @ own))
+
+    def net_flux(self, amplitudes: np.ndarray) -> float:
+        """Flux of the actuated field through the disc, out of the fluid (zero). Collective."""
+        part = np.atleast_1d(self._flux @ self.field(amplitudes).ravel())
+        return float(sum_over_ranks(self.comm, part)[0])
+
+    def _flux_row(self, space: TaylorHood, facets: BoundaryFacets) -> np.ndarray:
+        """Weights (2 k,) of the rank's part of the flux through the disc's facets."""
+        place = np.searchsorted(self.nodes, facets.nodes)
+        row = np.zeros((2, len(self.nodes)))
+        for axis in range(2):
+            weights = (facets.lengths * facets.normals[:, axis])[:, None] * SIMPSON
+            np.add.at(row[axis], place, weights)
+        return row.ravel()
+
+
+class ArcCost:
+    """1/2 ||u||^2 and 1/2 ||d_tau u||^2 on the disc (d_tau: along the boundary), agents' shares.
+
+    Exact for P2 fields on straight facets; an agent's share is that of the facets it owns.
+
+    Args:
+        layout: facets, their owners and the disc's nodes.
+    """
+
+    def __init__(self, layout: ArcLayout) -> None:
+        self.n_agents = layout.n_agents
+        self._owners, self._lengths = layout.facet_owners, layout.facets.lengths
+        self._place = np.searchsorted(layout.nodes, layout.facets.nodes)
+
+    def shares(self, field: np.ndarray) -> np.ndarray:
+        """This rank's part of the two terms (2, n) for a field (2, k) on the disc. Local."""
+        values = field[:, self._place]  # (2, m, 3)
+        squares = np.einsum("cma,ab,cmb->m", values, MASS, values) * self._lengths
+        slopes = np.einsum("cma,ab,cmb->m", values, STIFFNESS, values) / self._lengths
+        return 0.5 * np.stack(
+            [np.bincount(self._owners, part, self.n_agents) for part in (squares, slopes)]
+        )

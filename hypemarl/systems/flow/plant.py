@@ -1,0 +1,335 @@
+"""Flow control: an incompressible flow around a disc whose agents blow and suck on arcs of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from hypemarl.config import EnvConfig
+from hypemarl.coupling.actuators import smoothstep
+from hypemarl.coupling.plant import agree_on_actions
+from hypemarl.coupling.probes import PointProbes
+from hypemarl.coupling.validation import validate
+from hypemarl.meshing import TaggedMesh
+from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
+from hypemarl.solvers.functionals import FlowFunctionals
+from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
+from hypemarl.systems.flow.arc_actuation import ArcActuators
+from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
+from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
+from hypemarl.systems.flow.developed import DevelopedStates
+from hypemarl.systems.flow.fields import FlowFields
+from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
+
+VALIDATED = (1.0, 200.0)
+"""Reynolds numbers that the solver was validated for: flows past a disc become three-dimensional
+at about 190, and below 1 the pressure correction's splitting error is no longer small."""
+FINEST = 8
+"""Parts, at most, that a time step is divided into where it proves too long."""
+COMPONENTS = {"normal": 1, "normal-tangential": 2}
+
+
+@dataclass(frozen=True)
+class FlowSnapshot:
+    """State of an episode: the solver's, amplitudes (n, m), its beginning and baseline (n,)."""
+
+    solver: FlowState
+    amplitudes: np.ndarray
+    start: float
+    baseline: np.ndarray
+
+
+class FlowPlant:
+    """Navier-Stokes plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
+
+    Parameters of an episode: the Reynolds number U D / nu and the inflow's angle in rad. An agent
+    sets the velocity on its arc, normal (blowing is positive) and, where configured, tangential
+    (anticlockwise); amplitudes saturate at ``u_max``, lose their net mass flux, and go from the
+    old to the new ones by a smoothstep at the beginning of a control interval.
+
+    What an agent sees of itself and of the agents within ``observation_radius`` places (zeros
+    beyond the ends of an arc), each: pressure at its probes / U^2, normal velocities / U,
+    tangential velocities / U, its amplitudes / u_max. Probes lie outwards along its normal.
+
+    A control interval in which time steps prove too long (by the Courant number or the energy
+    balance) is computed again from its beginning with half of them, down to a FINEST-th; all others
+    are as if there were no limits.
+
+    Args:
+        config: the environment's settings; tagged: the mesh with the tags domain, inflow, bottom,
+            top, disc and outflow, which way ever it lies (fluid enters along the inward normal of
+            the inflow, drag counts in that direction); closed curves with further tags are bodies
+            without slip. cache: folder of developed states.
+
+    Raises:
+        ValueError: (MeshError, LayoutError, MassBalanceError) on every rank, naming what does not
+            fit.
+
+    Collective.
+    """
+
+    def __init__(self, config: EnvConfig, tagged: TaggedMesh, cache: Path | None = None) -> None:
+        flow = config.flow
+        boundary = validate(config, tagged).boundary
+        self.config, self.comm = config, tagged.mesh.comm
+        self.solver = UnsteadyFlow(
+            tagged,
+            dirichlet=boundary.dirichlet,
+            time_step=flow.time_step,
+            bodies=("disc",),
+            linear_solver=flow.linear_solver,
+            cfl_limit=flow.cfl_limit,
+        )
+        self.space = space = self.solver.space
+        self.layout: ArcLayout = arc_layout(space, config.agents[0], flow.arc_low, flow.arc_high)
+        self.actuators = ArcActuators(space, self.layout, COMPONENTS[flow.action])
+        self.probes = _probes(space, self.layout, flow.probe_distances)
+        self.functionals = FlowFunctionals(space)
+        self.inflow = InflowProfile(space, flow.inflow, flow.speed, boundary.stream)
+        axes = self.inflow.axes
+        self.cost = FlowCost(self.solver, self.functionals, self.layout, config, axes)
+        self._require_balance(tuple(boundary.dirichlet))
+        disc = (self.layout.disc, self.layout.nodes)
+        self.states = DevelopedStates(self.solver, self.inflow, disc, flow, cache)
+        self._pictures = FlowFields(space, self.functionals)
+        #: called after every time step of the solver
+        self.record: Callable[[], None] | None = None
+        #: costs and forces of the last control interval
+        self.interval: IntervalCosts | None = None
+        self._describe()
+        self._warn_outside(self.parameter_low[0], self.parameter_high[0])
+
+    def _describe(self) -> None:
+        """The sizes, bounds and names that environments and agents read."""
+        config, flow, layout = self.config, self.config.flow, self.layout
+        self.n_agents = layout.n_agents
+        self.positions, self.spacing = layout.positions, layout.spacing
+        self.grid: tuple[int, ...] | None = layout.grid
+        self.action_size = self.actuators.shape[1]
+        self.action_low = np.full(self.action_size, -config.u_max)
+        self.action_high = np.full(self.action_size, config.u_max)
+        self._seen = layout.stencil(config.observation_radius)
+        probes = len(flow.probe_distances)
+        features = 3 * probes + self.action_size
+        self.observation_size = features * self._seen.shape[1]
+        nearest = int(np.argmin(flow.probe_distances))
+        own = features * config.observation_radius
+        amplitudes = range(own + 3 * probes, own + features)
+        unit = np.arange(self.observation_size) % features >= 3 * probes  # amplitudes / u_max
+        self.observation_high = np.where(unit, 1.0, np.inf)
+        self.observation_low = -self.observation_high
+        self.own_features: tuple[int, ...] = (own + nearest, *amplitudes)
+        self.parameter_names: tuple[str, ...] = ("reynolds", "angle")
+        self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
+        self.parameter_high = np.array([flow.reynolds_high, flow.angle_high])
+        #: (K, 2) parameters that training episodes draw from: their states are in memory
+        self.parameter_bank: np.ndarray | None = self._bank()
+        self._steps = round(config.control_interval / flow.time_step)
+        self.cost_terms: tuple[str, ...] = self.cost.names
+        series = np.zeros(self._steps)
+        self.measured: dict[str, Any] = {
+            "drag": series,
+            "lift": series,
+            "dissipation": 0.0,
+            "time_steps": 0,
+        }
+        self._amplitudes = np.zeros((self.n_agents, self.action_size))
+        self._start = 0.0
+        self._baseline = np.zeros(self.n_agents)
+
+    @property
+    def amplitudes(self) -> np.ndarray:
+        """Amplitudes (n, m) that the last control interval ended with, within their bounds."""
+        return self._amplitudes
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Zeros (n, 1): a flow has no reference."""
+        return np.zeros((self.n_agents, 1))
+
+    @property
+    def baseline(self) -> np.ndarray:
+        """Shares of the cost (n,) of a control interval, were the first state to stay."""
+        return self._baseline
+
+    @property
+    def time(self) -> float:
+        """Time since the episode's start."""
+        return self.solver.time - self._start
+
+    def stencil(self, radius: int) -> np.ndarray:
+        """Near agents on the disc, see :meth:`ArcLayout.stencil`."""
+        return self.layout.stencil(radius)
+
+    def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
+        """Start from the developed state at (reynolds, angle); returns observations (n, k).
+
+        The first episode at a mu computes that state or reads it from disk; later ones restore it
+        from memory. ``seed`` is accepted for the interface's sake. Collective.
+
+        Raises:
+            ValueError: wrong parameters; CacheError, SolverDiverged: see :class:`DevelopedStates`.
+        """
+        values = np.asarray(parameters, dtype=np.float64)
+        if values.shape != (2,) or not np.all(np.isfinite(values)) or values[0] <= 0:
+            raise ValueError(
+                f"parameters: expected 2 finite numbers {self.parameter_names}, the first positive,"
+                f" got {values.tolist()}"
+            )
+        self._warn_outside(values[0], values[0])
+        state = self.states.get(values)
+        self.solver.restore(state)
+        self._start = state.time
+        self._amplitudes = np.zeros((self.n_agents, self.action_size))
+        self.cost.begin()
+        self.cost.add(self.actuators.field(self._amplitudes), self.config.control_interval)
+        self._baseline = self.cost.finish().costs.shares
+        return self._observe()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """One control interval towards amplitudes (n, m).
+
+        Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
+        with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients after every
+        ``flow.time_step``), ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
+        than usual where they were shorter). Collective.
+
+        Raises:
+            ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
+        """
+        bounds = (self.action_low, self.action_high)
+        wanted = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        try:
+            self.interval = interval = self._march(self._amplitudes, wanted)
+        except SolverDiverged as error:
+            raise SolverDiverged(f"{error} (env.flow.time_step, env.u_max)") from error
+        self._amplitudes = wanted
+        count = len(interval.drag) - 1
+        levels = slice(count // self._steps, None, count // self._steps)
+        info = {
+            "costs": interval.costs,
+            "drag": interval.drag[levels],
+            "lift": interval.lift[levels],
+            "dissipation": self.functionals.dissipation(self.solver.velocity, 0.5),
+            "time_steps": count,
+        }
+        return self._observe(), -interval.costs.shares, info
+
+    def ramp(self, parts: int = 1) -> np.ndarray:
+        """Share of the new amplitudes at the end of each time step of an interval (steps,).
+
+        ``parts``: that every time step is divided into.
+        """
+        count = self._steps * parts
+        return smoothstep(np.arange(1, count + 1) / (self.config.flow.ramp * count))
+
+    def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
+        """One control interval, with time steps as short as the flow needs them."""
+        solver, parts = self.solver, 1
+        start, time_step = solver.snapshot(), solver.dt
+        while True:
+            try:
+                return self._attempt(before, after, parts)
+            except TimeStepTooLong:
+                if parts == FINEST:
+                    raise
+                solver.restore(start)
+                parts *= 2
+            finally:
+                solver.dt = time_step
+
+    def _attempt(self, before: np.ndarray, after: np.ndarray, parts: int) -> IntervalCosts:
+        """The solver's steps of one control interval, amplitudes ramped from old to new ones."""
+        solver, count, whole = self.solver, self._steps * parts, self.solver.dt
+        dt = whole / parts
+        if parts > 1:
+            solver.refine(dt)
+        fields = [self.actuators.field(amplitudes) for amplitudes in (before, after)]
+        self.cost.begin()
+        self.cost.add(fields[0], 0.5 * dt)
+        for step, share in enumerate(self.ramp(parts), start=1):
+            control = fields[0] + share * (fields[1] - fields[0])
+            if parts > 1 and step == count - parts + 1:
+                earlier = solver.snapshot()
+            solver.boundary[:, self.layout.nodes] = control
+            solver.step()
+            if self.record is not None:
+                self.record()
+            self.cost.add(control, dt if step < count else 0.5 * dt)
+        if parts > 1:
+            solver.coarsen(whole, earlier)
+        return self.cost.finish()
+
+    def snapshot(self) -> FlowSnapshot:
+        """A copy of the episode's state. Local."""
+        return FlowSnapshot(
+            self.solver.snapshot(), self._amplitudes.copy(), self._start, self._baseline.copy()
+        )
+
+    def restore(self, state: FlowSnapshot) -> np.ndarray:
+        """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
+        self.solver.restore(state.solver)
+        self._amplitudes, self._start = state.amplitudes.copy(), state.start
+        self._baseline = state.baseline.copy()
+        return self._observe()
+
+    def fields(self) -> dict[str, Any] | None:
+        """On rank 0, None elsewhere: points (N, 2) and cells (M, 3) of the vertices, velocity
+        (N, 2), pressure (N,), vorticity (N,), actions (n, m) as they are applied, without net
+        mass flux, and kind ``flow``. Collective.
+        """
+        fields = self._pictures.gather(self.solver.velocity, self.solver.pressure)
+        if fields is None:
+            return None
+        return {"kind": "flow", **fields, "actions": self.actuators.project(self._amplitudes)}
+
+    def _observe(self) -> np.ndarray:
+        speed, layout, n = self.config.flow.speed, self.layout, self.n_agents
+        values = self.probes.evaluate(self.solver.velocity, self.solver.pressure)
+        values = values.reshape(n, -1, 3)
+        velocity, pressure = values[..., :2] / speed, values[..., 2] / speed**2
+        across = np.einsum("npx,nx->np", velocity, layout.normals)
+        along = np.einsum("npx,nx->np", velocity, layout.tangents)
+        amplitudes = self._amplitudes / self.config.u_max
+        own = np.concatenate([pressure, across, along, amplitudes], axis=1)
+        return np.where((self._seen >= 0)[..., None], own[self._seen], 0.0).reshape(n, -1)
+
+    def _bank(self) -> np.ndarray:
+        """Halton points in the box of mu, without repetitions (a box may be a point)."""
+        points = qmc.Halton(2, scramble=False).random(self.config.flow.states + 1)[1:]
+        span = self.parameter_high - self.parameter_low
+        return np.unique(self.parameter_low + span * points, axis=0)
+
+    def _require_balance(self, given: tuple[str, ...]) -> None:
+        flow, boundary = self.config.flow, np.zeros_like(self.solver.boundary)
+        for angle in (flow.angle_low, flow.angle_high):
+            boundary[:, self.inflow.nodes] = self.inflow.values(angle)
+            require_mass_balance(self.space, given, boundary, flow.speed * self.inflow.height)
+
+    def _warn_outside(self, low: float, high: float) -> None:
+        if self.comm.rank == 0 and (low < VALIDATED[0] or high > VALIDATED[1]):
+            span = f"{low:g}" if low == high else f"{low:g} .. {high:g}"
+            warnings.warn(
+                f"Reynolds number {span} is outside the validated range {VALIDATED[0]:g} .. "
+                f"{VALIDATED[1]:g}: above about 190 real flows past a disc are three-dimensional, "
+                "below 1 the time splitting is not accurate; take results with care",
+                stacklevel=3,
+            )
+
+
+def _probes(space: Any, layout: ArcLayout, distances: tuple[float, ...]) -> PointProbes:
+    """Probes of every agent, in the agents' order, at distances in diameters."""
+    steps = 2.0 * layout.disc.radius * np.array(distances)
+    points = layout.positions[:, None] + steps[None, :, None] * layout.normals[:, None]
+    names = [
+        f"agent {agent}: probe {distance:g} diameters from the disc (env.flow.probe_distances)"
+        for agent in range(layout.n_agents)
+        for distance in distances
+    ]
+    return PointProbes(space, points.reshape(-1, 2), names)

@@ -1,0 +1,1 @@
+"""An obstacle whose boundary the agents move."""
