@@ -15,10 +15,12 @@ observations, and their noise, come in. :meth:`AgentNetwork.generated` gives the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from hypemarl.agents.probe import Probe
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import Actor
@@ -26,20 +28,6 @@ if TYPE_CHECKING:
 MOST_AGENTS = 16  # whose gradients are compared, evenly spread
 MOST_STEPS = 8  # of an episode, from which the variance is estimated, evenly spread
 MOST_OBSERVATIONS = 64  # that all agents are shown
-
-
-class Probe(NamedTuple):
-    """What E episodes of T steps show of n agents' policies."""
-
-    observations: Tensor
-    """(E, n, T, k)"""
-    mu: Tensor
-    """(E, n_mu), scaled"""
-    mask: Tensor
-    """(E, T), 1 where the step exists"""
-    gradient: Tensor | None = None
-    """(E, n, T, m) dJ/da of the objective J (to be made larger) at the unit actions, zero where the
-    step does not exist; None where nobody knows it"""
 
 
 def describe(actor: Actor, probe: Probe) -> dict[str, float]:
