@@ -12,6 +12,7 @@ from hypemarl.training.progress import Losses, Progress, Result
 
 if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Method(Protocol):
@@ -54,7 +55,7 @@ class Method(Protocol):
         """Take up a checkpoint with a whole state. On rank 0."""
 
 
-def make_method(config: Config, env: Any, groups: Groups) -> Method:
+def make_method(config: Config, env: ArrayEnv, groups: Groups) -> Method:
     """The method that ``config`` names. Collective.
 
     Raises:

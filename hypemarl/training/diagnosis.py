@@ -23,11 +23,13 @@ from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Comm
 
 if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Probed(NamedTuple):
@@ -53,7 +55,7 @@ def diagnose_run(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> dict[str, Any]:
     """Diagnostics of a run on its first held-out parameters; a flat row. Collective.
@@ -85,7 +87,7 @@ def probe_run(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Probed:
     """What the averaged actor of a run's best policy does on its first held-out parameters.
@@ -139,7 +141,7 @@ def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
 
 
 def _by_critic(
-    env: Any, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
     replay, cost = collect(env, config, policy, parameters, keep=agent is not None)
@@ -160,20 +162,21 @@ class _Exact(NamedTuple):
 
 
 def _by_adjoint(
-    env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
     from hypemarl.coupling.adjoint import adjoint_of
+    from hypemarl.envs.array_env import plant_of
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+    taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.apg_state_clip)
     found: list[_Exact] = []
     costs: list[float] = []
     for row in parameters:
         episode = env.reset_arrays(row)
         first, mu = np.array(episode.observations), episode.mu
-        failed = evaluation.failure_at_start(episode) is not None
+        failed = episode.fault is not None
 
         def run(first: Array = first, mu: Array = mu, failed: bool = failed) -> _Exact | None:
             assert agent is not None

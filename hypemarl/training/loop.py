@@ -20,6 +20,7 @@ from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
 from hypemarl.training.trainer import Trainer
+from hypemarl.types import Comm
 
 __all__ = [
     "MakeEnv",
@@ -39,7 +40,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    comm: Any = None,
+    comm: Comm | None = None,
     ranks_per_env: int | None = None,
     progress: bool = True,
     make_env: MakeEnv = default_make_env,

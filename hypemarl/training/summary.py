@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,15 @@ from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.table import Row
 from hypemarl.training.yardstick import KnownOptima, known_optima
+from hypemarl.types import Comm
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
-def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tuple[Policy, Any]:
+def trained_policy(
+    folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm
+) -> tuple[Policy, Any]:
     """The averaged actor of the best checkpoint (of the last, where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
@@ -59,7 +65,7 @@ def evaluate_run(
     run_dir: str | Path,
     *,
     episodes: int | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Row:
     """Evaluate one run, see :func:`evaluate_runs`. Collective."""
@@ -70,7 +76,7 @@ def evaluate_runs(
     run_dirs: Sequence[str | Path],
     *,
     episodes: int | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> list[Row]:
     """Evaluate runs on the held-out set: a flat row each, also written as ``evaluation.json``.
@@ -132,7 +138,7 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     return [members for _, members in problems]
 
 
-def _baselines(env: Any, held_out: Array, known: KnownOptima) -> Row:
+def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
     """Results of the policies that need no training, flat. Collective."""
     row: Row = {}
     for name, make in evaluation.BASELINES.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,11 +26,14 @@ from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
 from hypemarl.training.watch import Watch, look
 
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
+
 
 class Trainer:
     """Environment, method and records of one run. Built on every rank, collective."""
 
-    def __init__(self, config: Config, env: Any, folder: RunFolder, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, folder: RunFolder, split: Groups) -> None:
         self.config, self.settings, self.env = config, config.training, env
         self.folder, self.split, self.comm, self.root = folder, split, split.comm, split.root
         # The first rank of a group asks the policy in validations; rank 0 does in training.

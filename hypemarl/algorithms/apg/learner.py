@@ -16,9 +16,9 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hypemarl.agents.diagnostics import Probe
     from hypemarl.algorithms.apg.agent import APG
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Window(NamedTuple):
@@ -59,11 +60,11 @@ class Rollout:
 class AdjointGradient:
     """The method ``apg`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split
         self.steps = config.env.control_steps
         self.window = config.agent.apg_window or self.steps
-        self.taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+        self.taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.apg_state_clip)
         self.agent: APG
         self._seen: list[Rollout] = []  # of the latest round, on rank 0
 
@@ -109,7 +110,7 @@ class AdjointGradient:
         if not self.split.leads:
             return None
         noise = self.agent.noise(number)
-        failure = evaluation.failure_at_start(episode)
+        failure = episode.fault
         return Rollout(episode.mu, noise, [np.array(episode.observations)], failure=failure)
 
     def _window(self, rollout: Rollout | None, first: int) -> Window | None:

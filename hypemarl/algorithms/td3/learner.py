@@ -9,6 +9,7 @@ import numpy as np
 
 from hypemarl import mpi
 from hypemarl.config import Config
+from hypemarl.envs.array_env import plant_of
 from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.coupling.adjoint import PlantAdjoint
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 PROBE_EPISODES = 4  # the latest, which diagnostics look at
@@ -34,7 +36,7 @@ class OffPolicy:
     keep_costs = False  # in the replay: for those who learn them
     exact_gains = True  # credit adjoint asks the plant
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.settings, self.env, self.split = config, config.training, env, split
         self.agent: Any  # explores; TD3 here
         self.replay: Replay
@@ -43,7 +45,7 @@ class OffPolicy:
         if self.exact_gains and config.agent.credit == "adjoint":
             from hypemarl.coupling.adjoint import adjoint_of
 
-            self._adjoint = adjoint_of(env.plant)
+            self._adjoint = adjoint_of(plant_of(env))
         self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self) -> None:

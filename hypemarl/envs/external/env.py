@@ -20,9 +20,9 @@ from pettingzoo import ParallelEnv
 from hypemarl import mpi
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.coupling.plant import agree_on_actions, non_finite
+from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.external.contract import CheckedEnv, ContractError
 from hypemarl.envs.external.sources import open_source
-from hypemarl.envs.parallel import Episode, EpisodeError, Step
 from hypemarl.seeding import numpy_generator
 
 PETTINGZOO = {name for name in dir(ParallelEnv) if not name.startswith("_")} | {
@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
     cut: bool  # whether an agent was truncated
 
 
-class ExternalEnv:
+class ExternalEnv(ArrayEnv):
     """The array calls of :class:`~hypemarl.envs.PDEEnv` over a PettingZoo ``ParallelEnv``.
 
     Rank 0 of ``comm`` holds the environment; the others make every call and receive its results.
@@ -75,8 +75,6 @@ class ExternalEnv:
             PettingZoo's interface: in a trial here, later in a reset or a step.
     """
 
-    grid = None
-
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
         self._checked: CheckedEnv  # on rank 0
@@ -86,7 +84,7 @@ class ExternalEnv:
         self.observation_size = int(facts.observation_sizes.max()) + 1
         self.action_size = int(facts.action_sizes.max())
         self.action_low, self.action_high = -np.ones(self.action_size), np.ones(self.action_size)
-        self.idle_actions = facts.idle
+        self._idle = facts.idle
         self.indexed = facts.positions is None
         self.positions = np.arange(self.n_agents)[:, None].astype(float)
         self.spacing = 1.0
@@ -102,6 +100,11 @@ class ExternalEnv:
         self._middle = np.zeros((self.n_agents, self.observation_size - 1))
         self._scale = np.ones_like(self._middle)
         mpi.on_root(comm, self._measure_scale if config.external.scaling_episodes else self._try)
+
+    @property
+    def idle_actions(self) -> np.ndarray:
+        """Unit actions (n, m) that are zero in the units of the environment."""
+        return self._idle
 
     @property
     def parallel_env(self) -> ParallelEnv:

@@ -20,6 +20,7 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
+from hypemarl.types import Comm
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ class DensityPlant:
         return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
 
 
-def _bounding_box(comm: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bounding_box(comm: Comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner (gdim,) of all ranks' points. Collective."""
     boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
     return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
