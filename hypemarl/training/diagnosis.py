@@ -26,10 +26,13 @@ from hypemarl.training.summary import trained_policy
 from hypemarl.types import Comm
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hypemarl.agents.diagnostics import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.algorithms.td3.agent import TD3
     from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.optimal.taped import TapedPlant
 
 
 class Probed(NamedTuple):
@@ -183,7 +186,7 @@ def _by_adjoint(
             if failed:
                 return None
             try:
-                return _differentiate(taped, agent.policy(mu), first, mu, config)
+                return _differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
             except SolverDiverged:
                 return None
 
@@ -203,25 +206,25 @@ def _by_adjoint(
 
 
 def _differentiate(
-    taped: Any, act: Callable[[Any], Any], first: Array, mu: Array, config: Config
+    taped: TapedPlant, policy: Callable[[Tensor], Tensor], first: Array, mu: Array, steps: int
 ) -> _Exact:
-    """One episode of the policy ``act`` and its gradients. On the leading rank."""
+    """One episode of the policy and its gradients. On the leading rank."""
     import torch
 
-    from hypemarl.optimal import bridge
+    from hypemarl.optimal.bridge import rollout
 
-    state, observations = bridge.begin(taped), torch.from_numpy(first)
-    total, seen, changes = torch.zeros((), dtype=torch.float64), [], []
-    for _ in range(config.env.control_steps):
+    seen: list[Array] = []
+    changes: list[Tensor] = []
+
+    def act(observations: Tensor) -> Tensor:
         seen.append(observations.detach().numpy().copy())
-        actions = act(observations)
+        actions = policy(observations)
         changes.append(torch.zeros_like(actions, requires_grad=True))
-        state, observations, shares = bridge.step(taped, state, actions + changes[-1])
-        total = total + shares.sum()
+        return actions + changes[-1]
+
+    total = torch.zeros((), dtype=torch.float64)
+    for interval in rollout(taped, act, first, steps):
+        total = total + interval.shares.sum()
     gradients = torch.autograd.grad(-total, changes)
-    return _Exact(
-        np.stack(seen),
-        mu,
-        np.stack([gradient.numpy() for gradient in gradients]),
-        float(total.detach()),
-    )
+    unit = np.stack([gradient.numpy() for gradient in gradients])
+    return _Exact(np.stack(seen), mu, unit, float(total.detach()))
