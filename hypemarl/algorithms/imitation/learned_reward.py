@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.spec import AgentSpec
@@ -89,10 +90,7 @@ class RewardLearner(TD3):
         shown = {name: torch.stack([entry[name] for entry in chosen]) for name in chosen[0]}
         real = functional.softplus(-self._judge_blurred(shown)).mean()
         loss = real + masked_mean(functional.softplus(self._judge_blurred(batch)), batch["mask"])
-        self.reward_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
-        self.reward_optimiser.step()
+        descend(self.reward_optimiser, loss, 1.0)
         return float(loss.detach())
 
     def _judge_blurred(self, batch: dict[str, Tensor]) -> Tensor:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Replay
@@ -70,17 +71,14 @@ class ModelPolicyGradient(ExploringAgent):
         )
         costs = (found.costs * found.weight[:, :, None]).sum(dim=(2, 3))
         loss = costs.mean()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        bound = self.config.gradient_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.actor.parameters(), bound)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient through imagined episodes is {float(norm)} in update "
-                f"{self.updates + 1}: take a shorter agent.surrogate.window or a lower "
-                "agent.surrogate.policy_rate"
+
+        def fault(norm: float) -> str:
+            return (
+                f"the gradient through imagined episodes is {norm} in update {self.updates + 1}: "
+                "take a shorter agent.surrogate.window or a lower agent.surrogate.policy_rate"
             )
-        self.optimiser.step()
+
+        descend(self.optimiser, loss, self.config.gradient_clip, fault)
         self.updates += 1
         rate = max(config.policy_average_rate, 1.0 / self.updates)
         track(self.actor_average, self.actor, rate)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
@@ -68,10 +69,7 @@ class WorldModel:
         dynamics = self.surrogate.dynamics
         state_loss = ((states - piece.states) / dynamics.change_scale).square().mean()
         cost_loss = self._cost_loss(costs, piece.costs)
-        self.optimiser.zero_grad(set_to_none=True)
-        (state_loss + COST_WEIGHT * cost_loss).backward()
-        nn.utils.clip_grad_norm_(self.surrogate.parameters(), 1.0)
-        self.optimiser.step()
+        descend(self.optimiser, state_loss + COST_WEIGHT * cost_loss, 1.0)
         self.fitted += 1
         return float(state_loss.detach()), float(cost_loss.detach())
 

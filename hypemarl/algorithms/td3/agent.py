@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay
@@ -202,30 +203,25 @@ class TD3(ExploringAgent):
             batch["actions"].shape, generator=self.smoothing_generator, device=self.device
         )
         loss, values = self.critic_loss(batch, noise)
-        norm = self._descend(loss, self.critic, self.critic_optimiser, "critic")
+        norm = self._descend(loss, self.critic_optimiser, "critic")
         mean = masked_mean(values.detach(), batch["mask"])
         return {"critic_loss": loss.detach(), "critic_gradient": norm, "q_mean": mean}
 
     def _update_actor(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = self.actor_loss(batch)
-        norm = self._descend(loss, self.actor, self.actor_optimiser, "actor")
+        norm = self._descend(loss, self.actor_optimiser, "actor")
         return {"actor_loss": loss.detach(), "actor_gradient": norm}
 
-    def _descend(
-        self, loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, name: str
-    ) -> Tensor:
-        """One optimiser step on a clipped gradient; returns the gradient's norm before clipping."""
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        bound = self.config.gradient_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(module.parameters(), bound)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient of the {name} is {float(norm)} in update {self.updates} (loss "
+    def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, name: str) -> Tensor:
+        """One step of ``optimiser``; returns the gradient's norm before clipping."""
+
+        def fault(norm: float) -> str:
+            return (
+                f"the gradient of the {name} is {norm} in update {self.updates} (loss "
                 f"{float(loss.detach())}): lower agent.{name}_rate or set agent.reward_clip"
             )
-        optimiser.step()
-        return norm
+
+        return descend(optimiser, loss, self.config.gradient_clip, fault)
 
     # State.
 
