@@ -9,6 +9,7 @@ from hypemarl.config import AgentConfig, Config
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
@@ -48,10 +49,10 @@ class Method(Protocol):
         Changes nothing, and depends on nothing that a resumed run would lack.
         """
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """What a checkpoint holds: ``agent``, and if ``whole`` all that training goes on from."""
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Take up a checkpoint with a whole state. On rank 0."""
 
 

@@ -28,6 +28,7 @@ from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.types import Record, Row
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
@@ -247,7 +248,7 @@ class _Search:
         )
 
 
-def differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def differing(settings: Record, defaults: Record) -> Row:
     """The settings that are not the defaults, nested as they are.
 
     What names files by them still finds them when a version brings new settings.
@@ -267,7 +268,7 @@ def _read(path: Path) -> Optimum | None:
         return None
     try:
         stored, sealed = files.read_arrays(path)
-        values: dict[str, Any] = {
+        values: Row = {
             item.name: stored[item.name] if stored[item.name].ndim else stored[item.name].item()
             for item in dataclasses.fields(Optimum)
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from hypemarl.optimal.open_loop import OpenLoop, recovered_share
 from hypemarl.training import evaluation
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Row
 from hypemarl.visualisation.share_map import draw_share_maps
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Axis:
 
 def share_map(
     run_dirs: Sequence[Path], picture: Path, names: Sequence[str], *, size: int = 7
-) -> dict[str, Any]:
+) -> Row:
     """Recovered share of each run over two parameters, the others in the middle of their range.
 
     Args:

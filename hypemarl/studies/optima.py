@@ -21,12 +21,10 @@ from hypemarl.training.children import Children, python_module
 from hypemarl.training.records import RunFolder
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
-
-
-Row = dict[str, Any]
 
 
 def chosen_parameters(

@@ -23,7 +23,7 @@ from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
-from hypemarl.types import Comm
+from hypemarl.types import Comm, Row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ def diagnose_run(
     episodes: int = 4,
     comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
-) -> dict[str, Any]:
+) -> Row:
     """Diagnostics of a run on its first held-out parameters; a flat row. Collective.
 
     Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other methods than TD3: the
@@ -115,7 +115,7 @@ def probe_run(
         env.close()
 
 
-def _head(folder: RunFolder, config: Config) -> dict[str, Any]:
+def _head(folder: RunFolder, config: Config) -> Row:
     agent = config.agent
     return {
         "run": str(folder.path),

@@ -16,9 +16,8 @@ from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
-from hypemarl.training.table import Row
 from hypemarl.training.yardstick import KnownOptima, known_optima
-from hypemarl.types import Comm
+from hypemarl.types import Comm, Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -44,7 +43,7 @@ def trained_policy(
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
 
 
-def best_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
+def best_checkpoint(folder: RunFolder) -> tuple[Path, Row]:
     """The checkpoint of the best validation, or the last one, and its content. Local.
 
     Where the best one was written and is gone, a note says so. Raises CheckpointError.
@@ -127,7 +126,7 @@ def evaluate_runs(
 
 def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     """Indices of the configurations, those of one problem together."""
-    problems: list[tuple[dict[str, Any], list[int]]] = []
+    problems: list[tuple[Row, list[int]]] = []
     for k, config in enumerate(configs):
         for problem, members in problems:
             if problem == _problem(config):
@@ -207,10 +206,10 @@ def _unstamped(config: Config) -> Config:
     """
     external, mesh = replace(config.env.external, sha256=""), config.env.mesh
     if mesh.files_sha256 is not None:
-        paths: dict[str, Any] = dict.fromkeys(mesh_files.NAMES)
+        paths: Row = dict.fromkeys(mesh_files.NAMES)
         mesh = replace(mesh, **paths)
     return replace(config, env=replace(config.env, external=external, mesh=mesh))
 
 
-def _problem(config: Config) -> dict[str, Any]:
+def _problem(config: Config) -> Row:
     return {"env": to_dict(config.env), "held_out": config.training.held_out_size}

@@ -25,6 +25,7 @@ from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
 from hypemarl.training.watch import Watch, look
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -46,7 +47,7 @@ class Trainer:
         self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder
 
-    def start(self, stored: dict[str, Any] | None) -> None:
+    def start(self, stored: Row | None) -> None:
         """Build what learns, and on rank 0 continue what is ``stored``. Local, writes nothing.
 
         Raises:
@@ -66,7 +67,7 @@ class Trainer:
         if self.recorder.gap is not None:
             self._record("gap", **self.recorder.gap._asdict())
 
-    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> dict[str, Any]:
+    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> Row:
         """Train to the last episode or the interrupt; returns the summary. Collective."""
         self._share_progress()
         began = time.monotonic() - self.progress.seconds
@@ -219,7 +220,7 @@ class Trainer:
             }
             checkpoint.save(path, state, self.config)
 
-    def _load(self, stored: dict[str, Any]) -> None:
+    def _load(self, stored: Row) -> None:
         file = self.folder.last
         own = ("progress", "parameters", *self.method.state_dict(whole=True))
         checkpoint.check_entries(file, {"groups": 1} | stored, (*own, "groups"))
@@ -240,10 +241,10 @@ class Trainer:
                 "but no longer what an uninterrupted run would give"
             )
 
-    def _count_from(self, progress: dict[str, Any]) -> None:
+    def _count_from(self, progress: Row) -> None:
         self.progress = Progress(**progress)
 
-    def _summary(self, *, stop_asked: bool) -> dict[str, Any]:
+    def _summary(self, *, stop_asked: bool) -> Row:
         return {
             "run": str(self.folder.path),
             "scheme": self.config.agent.scheme,

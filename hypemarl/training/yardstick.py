@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl.optimal.open_loop import OpenLoop, recovered_share
 from hypemarl.training.evaluation import Array, Evaluation
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -22,7 +23,7 @@ class KnownOptima:
     costs: Array
     uncontrolled: Array
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """Entries of a table's row, none where no optimum is known."""
         if not len(self.rows):
             return {}

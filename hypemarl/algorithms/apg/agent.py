@@ -13,7 +13,6 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from hypemarl.agents.policy import PolicyAgent, track
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 VALUE_EPISODES = 20  # episodes that the value is fitted to, the latest
 VALUE_STEPS = 10  # its updates after an episode
@@ -225,17 +225,17 @@ class APG(PolicyAgent):
 
     # State.
 
-    def shared_state(self) -> dict[str, Any]:
+    def shared_state(self) -> Row:
         """What others need to compute gradients and to act: see :meth:`load_shared_state`."""
         names = ("actor", "actor_average", "value")
         return {name: getattr(self, name).state_dict() for name in names}
 
-    def load_shared_state(self, state: dict[str, Any]) -> None:
+    def load_shared_state(self, state: Row) -> None:
         """Take over the networks of another."""
         for name, values in state.items():
             getattr(self, name).load_state_dict(values)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             **self.shared_state(),
@@ -250,7 +250,7 @@ class APG(PolicyAgent):
             "updates": self.updates,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`.
 
         Raises ``RuntimeError`` where networks differ in shape.

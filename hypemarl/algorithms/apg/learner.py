@@ -23,6 +23,7 @@ from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 from hypemarl.training.setup import spec_of
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -201,10 +202,10 @@ class AdjointGradient:
     def share(self) -> None:
         """Nothing to do: every update is shared at once."""
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """The agent; there is no replay."""
         return {"agent": self.agent.state_dict()}
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """The agent."""
         self.agent.load_state_dict(stored["agent"])

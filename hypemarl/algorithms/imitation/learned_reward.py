@@ -9,7 +9,6 @@ do for others is in it only as far as demonstrators did it.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 SHOWN_BATCH = 3  # demonstrations in a fit of the discriminator
 BLUR = 0.1  # standard deviation of noise on its actions, in half ranges: no hair-thin boundary
@@ -98,7 +98,7 @@ class RewardLearner(TD3):
         blur = torch.randn(actions.shape, generator=self.reward_generator, device=self.device)
         return self._judge(batch["observations"], actions + BLUR * blur, batch["mu"])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return super().state_dict() | {
             "discriminator": self.discriminator.state_dict(),
@@ -107,7 +107,7 @@ class RewardLearner(TD3):
             "shown": [dict(entry) for entry in self.shown],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.discriminator.load_state_dict(state["discriminator"])

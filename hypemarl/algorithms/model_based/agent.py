@@ -9,7 +9,6 @@ when it changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
+from hypemarl.types import Row
 
 IMAGINED_SLOT = 10_000  # of the exploration noise: none that an environment has
 
@@ -84,7 +84,7 @@ class ModelPolicyGradient(ExploringAgent):
         track(self.actor_average, self.actor, rate)
         return float(loss.detach())
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             "actor": self.actor.state_dict(),
@@ -95,7 +95,7 @@ class ModelPolicyGradient(ExploringAgent):
             **self.noise_state(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.optimiser.load_state_dict(state["optimiser"])
@@ -198,7 +198,7 @@ class Dyna(TD3):
             replay.end(own)
         return replay
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """TD3's, the model's, and the generators of imagination."""
         return super().state_dict() | {
             "model": self.model.state_dict(),
@@ -206,7 +206,7 @@ class Dyna(TD3):
             "imagined_noise": self.imagined_noise.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.model.load_state_dict(state["model"])

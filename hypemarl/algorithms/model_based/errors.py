@@ -20,7 +20,7 @@ from hypemarl.training.episodes import collect
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.summary import best_checkpoint, trained_policy
-from hypemarl.types import Comm
+from hypemarl.types import Comm, Row
 
 if TYPE_CHECKING:
     from hypemarl.algorithms.model_based.world_model import WorldModel
@@ -35,7 +35,7 @@ def surrogate_errors(
     episodes: int = 4,
     comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     """Errors of the surrogate in the best checkpoint, by the policy whose episodes it predicts.
 
     Policies: ``policy``, the run's own, and the names of :data:`evaluation.BASELINES`. Of each, as
@@ -61,7 +61,7 @@ def surrogate_errors(
         own, _ = trained_policy(folder, env, config, comm)
         policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
         local = local_model_of(plant_of(env))
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Row] = {}
         for name, policy in policies.items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
             errors = partial(_errors, folder, config, env, local, replay)
@@ -71,9 +71,7 @@ def surrogate_errors(
         env.close()
 
 
-def _errors(
-    folder: RunFolder, config: Config, env: ArrayEnv, local: Any, replay: Any
-) -> dict[str, Any]:
+def _errors(folder: RunFolder, config: Config, env: ArrayEnv, local: Any, replay: Any) -> Row:
     """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
     if not len(replay):
         return {}

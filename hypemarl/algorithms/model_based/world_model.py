@@ -21,6 +21,7 @@ from hypemarl.seeding import (
     set_generator_state,
     torch_generator,
 )
+from hypemarl.types import Row
 
 COST_WEIGHT = 0.1  # of the cost's fit beside that of the states
 Losses = dict[str, float]
@@ -200,7 +201,7 @@ class WorldModel:
         allowed = self.config.cutoff * self.error**0.5
         return (apart <= allowed).float().view(history.shape[:2])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """Networks, optimiser, generator, counters."""
         return {
             "networks": self.surrogate.state_dict(),
@@ -210,7 +211,7 @@ class WorldModel:
             "error": self.error,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         self.surrogate.load_state_dict(state["networks"])
         self.optimiser.load_state_dict(state["optimiser"])

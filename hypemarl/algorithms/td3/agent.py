@@ -5,8 +5,6 @@ Deviations from the paper are listed in ``docs/agents.md``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +17,7 @@ from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.critics import make_critic, neighbourhood_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
 
@@ -231,7 +230,7 @@ class TD3(ExploringAgent):
         modules = {"actor": self.actor, "critic": self.critic}
         return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             **{name: getattr(self, name).state_dict() for name in NETWORKS},
@@ -242,7 +241,7 @@ class TD3(ExploringAgent):
             "updates": self.updates,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise.
 
         Raises ``RuntimeError`` where networks differ in shape.

@@ -15,6 +15,7 @@ from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 from hypemarl.training.setup import pick_device, spec_of
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
@@ -180,14 +181,14 @@ class OffPolicy:
         if self.split.leads and not self.split.root:
             self.agent.actor_average.load_state_dict(state)
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """Agent and replay."""
-        state: dict[str, Any] = {"agent": self.agent.state_dict()}
+        state: Row = {"agent": self.agent.state_dict()}
         if whole:
             state["replay"] = self.replay.state_dict()
         return state
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Agent and replay."""
         self.agent.load_state_dict(stored["agent"])
         self.replay.load_state_dict(stored["replay"])

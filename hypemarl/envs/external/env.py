@@ -1,4 +1,4 @@
-"""Any PettingZoo ``ParallelEnv`` with continuous actions behind the arrays that training uses.
+"""A PettingZoo ``ParallelEnv`` with continuous actions behind the arrays that training uses.
 
 What such an environment lacks beside a PDE is filled in here: agents without places stand on a ring
 of indices, an episode is a seed, the cost is minus the return, and agents that differ in size or
@@ -8,7 +8,7 @@ leave early are padded and marked. ``docs/homes.md`` explains each choice.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ SCALED_CLIP = 10.0
 class Facts:
     """What every rank knows of the environment that rank 0 holds; n agents."""
 
-    names: tuple[Any, ...]
+    names: tuple[Hashable, ...]
     observation_sizes: np.ndarray  # (n,) without the flag
     action_sizes: np.ndarray  # (n,)
     idle: np.ndarray  # (n, m) unit actions that are zero in the environment's own units
@@ -275,7 +275,9 @@ class ExternalEnv(ArrayEnv):
         )
         return Outcome(self._padded(observations, taking_part), earned, np.array(taking_part), cut)
 
-    def _padded(self, observations: Mapping[Any, Any], taking_part: list[bool]) -> np.ndarray:
+    def _padded(
+        self, observations: Mapping[Hashable, object], taking_part: list[bool]
+    ) -> np.ndarray:
         padded = np.zeros((self.n_agents, self.observation_size))
         for i in np.flatnonzero(taking_part).tolist():
             size = self._observation_sizes[i]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from hypemarl.solvers.fokker_planck_adjoint import (
     add_squares_bar,
 )
 from hypemarl.systems.density.plant import DensityPlant
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class DensityAdjoint:
         self.state_size = plant.space.n_local
         self._solver = FokkerPlanckAdjoint(plant.solver)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, Any], DensityTape]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, DensityTape]:
         """``plant.step`` with its tape. Collective."""
         plant, levels = self.plant, []
         plant.record = lambda y, stage: levels.append((y.copy(), stage.copy()))

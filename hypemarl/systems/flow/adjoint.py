@@ -7,7 +7,6 @@ back. Steps, forces and guesses: :mod:`hypemarl.solvers.navier_stokes_adjoint`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
 from hypemarl.systems.flow.cost_adjoint import FlowCostAdjoint, pull_observations
 from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FlowAdjoint:
         self.state_size = self._bar.size + own
         self._returned: np.ndarray | None = None
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], FlowTape]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, FlowTape]:
         """``plant.step`` with its tape. Collective."""
         plant, solver = self.plant, self.plant.solver
         start, before = solver.snapshot(), plant.amplitudes.copy()
