@@ -7,8 +7,8 @@ and noise are per component.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from hypemarl.agents.probe import Probe
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator
+from hypemarl.types import Record, Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Batch
@@ -97,7 +98,7 @@ class PolicyAgent:
             )
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
         do not fit."""
         self.actor.load_state_dict(state["actor"])
@@ -196,14 +197,14 @@ class ExploringAgent(PolicyAgent):
         """Start the exploration noise afresh."""
         self.noises[slot].start_episode()
 
-    def noise_state(self) -> dict[str, Any]:
+    def noise_state(self) -> Row:
         """Processes and generators of all slots, for a checkpoint."""
         return {
             "noise": self.noises[0].state_dict(),
             "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
         }
 
-    def load_noise_state(self, state: Mapping[str, Any]) -> None:
+    def load_noise_state(self, state: Record) -> None:
         """Put back a :meth:`noise_state`; slots that it lacks start with fresh noise."""
         stored = [state["noise"], *state.get("noise_of_other_slots", [])]
         for noise, own in zip(self.noises, stored, strict=False):

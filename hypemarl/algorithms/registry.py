@@ -9,9 +9,11 @@ from hypemarl.config import AgentConfig, Config
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Method(Protocol):
@@ -47,14 +49,14 @@ class Method(Protocol):
         Changes nothing, and depends on nothing that a resumed run would lack.
         """
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """What a checkpoint holds: ``agent``, and if ``whole`` all that training goes on from."""
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Take up a checkpoint with a whole state. On rank 0."""
 
 
-def make_method(config: Config, env: Any, groups: Groups) -> Method:
+def make_method(config: Config, env: ArrayEnv, groups: Groups) -> Method:
     """The method that ``config`` names. Collective.
 
     Raises:

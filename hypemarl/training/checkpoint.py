@@ -19,6 +19,7 @@ from hypemarl import files
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
+from hypemarl.types import Record, Row
 
 FORMAT = "hypemarl-checkpoint"
 VERSION = 2
@@ -66,7 +67,7 @@ class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged, foreign, or belongs to another run."""
 
 
-def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
+def save(path: str | Path, state: Record, config: Config) -> None:
     """Write ``state`` under the header; the old file stays whole until the new one is.
 
     Raises:
@@ -81,7 +82,7 @@ def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
         raise CheckpointError(f"{error}; {record_copy.how_to_go_on(last)}") from error
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Row:
     """Read a checkpoint onto the CPU. Raises :class:`CheckpointError` on anything else."""
     path = Path(path)
     if not path.is_file():
@@ -125,7 +126,7 @@ def _check_header(path: Path, content: Any) -> None:
         )
 
 
-def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
+def entry(path: str | Path, stored: Record, *names: str) -> Any:
     """Value under nested names in a checkpoint. Raises :class:`CheckpointError`."""
     value: Any = stored
     for k, name in enumerate(names):
@@ -138,7 +139,7 @@ def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
     return value
 
 
-def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterable[str]) -> None:
+def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> None:
     """Raise :class:`CheckpointError` where a whole state has other entries than ``expected``."""
     wanted = {"format", "version", "config", *expected}
     for name in sorted(wanted - stored.keys()):
@@ -150,7 +151,7 @@ def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterabl
         )
 
 
-def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -> None:
+def check_config(path: str | Path, content: Record, config: Config) -> None:
     """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
 
     A key that is younger than the checkpoint counts as its default there, and what the method of
@@ -175,9 +176,7 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
         )
 
 
-def _compare_files(
-    config: Config, stored: dict[str, Any], wanted: dict[str, Any]
-) -> frozenset[str]:
+def _compare_files(config: Config, stored: Row, wanted: Row) -> frozenset[str]:
     """Make what both say of mesh files comparable; returns the keys that need no comparison.
 
     A file may have moved where its content is known to be the same.
@@ -220,17 +219,17 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
             ) from error
 
 
-def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def completed(settings: Record) -> Row:
     """Settings by their full keys; those that are younger than ``settings`` at their defaults."""
     return flat(to_dict(Config())) | flat(settings)
 
 
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat(settings: Record) -> Row:
     """Nested settings by their full keys, such as ``agent.gamma``."""
     return dict(_items(settings, ""))
 
 
-def _items(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _items(settings: Record, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _items(value, f"{prefix}{name}.")

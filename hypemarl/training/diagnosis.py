@@ -23,11 +23,16 @@ from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Comm, Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.optimal.taped import TapedPlant
 
 
 class Probed(NamedTuple):
@@ -53,9 +58,9 @@ def diagnose_run(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
-) -> dict[str, Any]:
+) -> Row:
     """Diagnostics of a run on its first held-out parameters; a flat row. Collective.
 
     Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other methods than TD3: the
@@ -85,7 +90,7 @@ def probe_run(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Probed:
     """What the averaged actor of a run's best policy does on its first held-out parameters.
@@ -110,7 +115,7 @@ def probe_run(
         env.close()
 
 
-def _head(folder: RunFolder, config: Config) -> dict[str, Any]:
+def _head(folder: RunFolder, config: Config) -> Row:
     agent = config.agent
     return {
         "run": str(folder.path),
@@ -139,7 +144,7 @@ def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
 
 
 def _by_critic(
-    env: Any, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
     replay, cost = collect(env, config, policy, parameters, keep=agent is not None)
@@ -160,27 +165,28 @@ class _Exact(NamedTuple):
 
 
 def _by_adjoint(
-    env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
     from hypemarl.coupling.adjoint import adjoint_of
+    from hypemarl.envs.array_env import plant_of
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+    taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.apg_state_clip)
     found: list[_Exact] = []
     costs: list[float] = []
     for row in parameters:
         episode = env.reset_arrays(row)
         first, mu = np.array(episode.observations), episode.mu
-        failed = evaluation.failure_at_start(episode) is not None
+        failed = episode.fault is not None
 
         def run(first: Array = first, mu: Array = mu, failed: bool = failed) -> _Exact | None:
             assert agent is not None
             if failed:
                 return None
             try:
-                return _differentiate(taped, agent.policy(mu), first, mu, config)
+                return _differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
             except SolverDiverged:
                 return None
 
@@ -200,25 +206,25 @@ def _by_adjoint(
 
 
 def _differentiate(
-    taped: Any, act: Callable[[Any], Any], first: Array, mu: Array, config: Config
+    taped: TapedPlant, policy: Callable[[Tensor], Tensor], first: Array, mu: Array, steps: int
 ) -> _Exact:
-    """One episode of the policy ``act`` and its gradients. On the leading rank."""
+    """One episode of the policy and its gradients. On the leading rank."""
     import torch
 
-    from hypemarl.optimal import bridge
+    from hypemarl.optimal.bridge import rollout
 
-    state, observations = bridge.begin(taped), torch.from_numpy(first)
-    total, seen, changes = torch.zeros((), dtype=torch.float64), [], []
-    for _ in range(config.env.control_steps):
+    seen: list[Array] = []
+    changes: list[Tensor] = []
+
+    def act(observations: Tensor) -> Tensor:
         seen.append(observations.detach().numpy().copy())
-        actions = act(observations)
+        actions = policy(observations)
         changes.append(torch.zeros_like(actions, requires_grad=True))
-        state, observations, shares = bridge.step(taped, state, actions + changes[-1])
-        total = total + shares.sum()
+        return actions + changes[-1]
+
+    total = torch.zeros((), dtype=torch.float64)
+    for interval in rollout(taped, act, first, steps):
+        total = total + interval.shares.sum()
     gradients = torch.autograd.grad(-total, changes)
-    return _Exact(
-        np.stack(seen),
-        mu,
-        np.stack([gradient.numpy() for gradient in gradients]),
-        float(total.detach()),
-    )
+    unit = np.stack([gradient.numpy() for gradient in gradients])
+    return _Exact(np.stack(seen), mu, unit, float(total.detach()))

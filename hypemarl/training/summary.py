@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,16 @@ from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
-from hypemarl.training.table import Row
 from hypemarl.training.yardstick import KnownOptima, known_optima
+from hypemarl.types import Comm, Row
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
-def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tuple[Policy, Any]:
+def trained_policy(
+    folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm
+) -> tuple[Policy, Any]:
     """The averaged actor of the best checkpoint (of the last, where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
@@ -38,7 +43,7 @@ def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tu
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
 
 
-def best_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
+def best_checkpoint(folder: RunFolder) -> tuple[Path, Row]:
     """The checkpoint of the best validation, or the last one, and its content. Local.
 
     Where the best one was written and is gone, a note says so. Raises CheckpointError.
@@ -59,7 +64,7 @@ def evaluate_run(
     run_dir: str | Path,
     *,
     episodes: int | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Row:
     """Evaluate one run, see :func:`evaluate_runs`. Collective."""
@@ -70,7 +75,7 @@ def evaluate_runs(
     run_dirs: Sequence[str | Path],
     *,
     episodes: int | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> list[Row]:
     """Evaluate runs on the held-out set: a flat row each, also written as ``evaluation.json``.
@@ -121,7 +126,7 @@ def evaluate_runs(
 
 def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     """Indices of the configurations, those of one problem together."""
-    problems: list[tuple[dict[str, Any], list[int]]] = []
+    problems: list[tuple[Row, list[int]]] = []
     for k, config in enumerate(configs):
         for problem, members in problems:
             if problem == _problem(config):
@@ -132,7 +137,7 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     return [members for _, members in problems]
 
 
-def _baselines(env: Any, held_out: Array, known: KnownOptima) -> Row:
+def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
     """Results of the policies that need no training, flat. Collective."""
     row: Row = {}
     for name, make in evaluation.BASELINES.items():
@@ -201,10 +206,10 @@ def _unstamped(config: Config) -> Config:
     """
     external, mesh = replace(config.env.external, sha256=""), config.env.mesh
     if mesh.files_sha256 is not None:
-        paths: dict[str, Any] = dict.fromkeys(mesh_files.NAMES)
+        paths: Row = dict.fromkeys(mesh_files.NAMES)
         mesh = replace(mesh, **paths)
     return replace(config, env=replace(config.env, external=external, mesh=mesh))
 
 
-def _problem(config: Config) -> dict[str, Any]:
+def _problem(config: Config) -> Row:
     return {"env": to_dict(config.env), "held_out": config.training.held_out_size}

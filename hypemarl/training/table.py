@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from hypemarl.training import evaluation
+from hypemarl.types import Row
 
-Row = dict[str, Any]
 METHODS = ("apg", "imitate", "irl", "mbpg", "dyna")
 """What stands in the place of a credit where the method is not TD3 on the plant's rewards."""
 

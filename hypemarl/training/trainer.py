@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,12 +25,16 @@ from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
 from hypemarl.training.watch import Watch, look
+from hypemarl.types import Row
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Trainer:
     """Environment, method and records of one run. Built on every rank, collective."""
 
-    def __init__(self, config: Config, env: Any, folder: RunFolder, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, folder: RunFolder, split: Groups) -> None:
         self.config, self.settings, self.env = config, config.training, env
         self.folder, self.split, self.comm, self.root = folder, split, split.comm, split.root
         # The first rank of a group asks the policy in validations; rank 0 does in training.
@@ -43,7 +47,7 @@ class Trainer:
         self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder
 
-    def start(self, stored: dict[str, Any] | None) -> None:
+    def start(self, stored: Row | None) -> None:
         """Build what learns, and on rank 0 continue what is ``stored``. Local, writes nothing.
 
         Raises:
@@ -63,7 +67,7 @@ class Trainer:
         if self.recorder.gap is not None:
             self._record("gap", **self.recorder.gap._asdict())
 
-    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> dict[str, Any]:
+    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> Row:
         """Train to the last episode or the interrupt; returns the summary. Collective."""
         self._share_progress()
         began = time.monotonic() - self.progress.seconds
@@ -216,7 +220,7 @@ class Trainer:
             }
             checkpoint.save(path, state, self.config)
 
-    def _load(self, stored: dict[str, Any]) -> None:
+    def _load(self, stored: Row) -> None:
         file = self.folder.last
         own = ("progress", "parameters", *self.method.state_dict(whole=True))
         checkpoint.check_entries(file, {"groups": 1} | stored, (*own, "groups"))
@@ -237,10 +241,10 @@ class Trainer:
                 "but no longer what an uninterrupted run would give"
             )
 
-    def _count_from(self, progress: dict[str, Any]) -> None:
+    def _count_from(self, progress: Row) -> None:
         self.progress = Progress(**progress)
 
-    def _summary(self, *, stop_asked: bool) -> dict[str, Any]:
+    def _summary(self, *, stop_asked: bool) -> Row:
         return {
             "run": str(self.folder.path),
             "scheme": self.config.agent.scheme,

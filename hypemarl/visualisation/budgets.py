@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from hypemarl.types import Row
 from hypemarl.visualisation import style
 
 NAMES = {"mbpg": "gradient through the surrogate", "dyna": "TD3 on imagined episodes"}
 
 
-def draw_budgets(rows: Sequence[dict[str, Any]], path_png: str | Path) -> Path:
+def draw_budgets(rows: Sequence[Row], path_png: str | Path) -> Path:
     """A line of means with the range of the seeds for each method, the reference as a level.
 
     Args:

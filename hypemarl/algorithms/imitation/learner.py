@@ -22,9 +22,10 @@ from hypemarl.training.progress import Losses, Progress, Result, averages
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
 
 
-def _shown(config: Config, env: Any, split: Groups, parameters: Sequence[Array]) -> list[Any]:
+def _shown(config: Config, env: ArrayEnv, split: Groups, parameters: Sequence[Array]) -> list[Any]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = config.agent.imitate_evaluations, split.index < len(parameters)
     own = demonstrate(env, parameters[split.index], limit) if active else None
@@ -65,7 +66,7 @@ class InverseReward(OffPolicy):
 
     agent: RewardLearner
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
         self.first = config.agent.imitate_episodes
         self.policy_from += self.first

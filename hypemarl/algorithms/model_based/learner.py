@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
+from hypemarl.envs.array_env import plant_of
 from hypemarl.systems.local_model import local_model_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class ModelBased(OffPolicy):
@@ -27,9 +31,9 @@ class ModelBased(OffPolicy):
     keep_costs = True
     exact_gains = False  # but the surrogate's
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
-        self.local = local_model_of(env.plant)
+        self.local = local_model_of(plant_of(env))
 
     def _make_agent(self, *arguments: Any, **options: Any) -> Any:
         from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient

@@ -5,12 +5,11 @@ Deviations from the paper are listed in ``docs/agents.md``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.probe import Probe
 from hypemarl.agents.replay import Batch, Replay
@@ -18,6 +17,7 @@ from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.critics import make_critic, neighbourhood_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
 
@@ -202,30 +202,25 @@ class TD3(ExploringAgent):
             batch["actions"].shape, generator=self.smoothing_generator, device=self.device
         )
         loss, values = self.critic_loss(batch, noise)
-        norm = self._descend(loss, self.critic, self.critic_optimiser, "critic")
+        norm = self._descend(loss, self.critic_optimiser, "critic")
         mean = masked_mean(values.detach(), batch["mask"])
         return {"critic_loss": loss.detach(), "critic_gradient": norm, "q_mean": mean}
 
     def _update_actor(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = self.actor_loss(batch)
-        norm = self._descend(loss, self.actor, self.actor_optimiser, "actor")
+        norm = self._descend(loss, self.actor_optimiser, "actor")
         return {"actor_loss": loss.detach(), "actor_gradient": norm}
 
-    def _descend(
-        self, loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, name: str
-    ) -> Tensor:
-        """One optimiser step on a clipped gradient; returns the gradient's norm before clipping."""
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        bound = self.config.gradient_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(module.parameters(), bound)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient of the {name} is {float(norm)} in update {self.updates} (loss "
+    def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, name: str) -> Tensor:
+        """One step of ``optimiser``; returns the gradient's norm before clipping."""
+
+        def fault(norm: float) -> str:
+            return (
+                f"the gradient of the {name} is {norm} in update {self.updates} (loss "
                 f"{float(loss.detach())}): lower agent.{name}_rate or set agent.reward_clip"
             )
-        optimiser.step()
-        return norm
+
+        return descend(optimiser, loss, self.config.gradient_clip, fault)
 
     # State.
 
@@ -235,7 +230,7 @@ class TD3(ExploringAgent):
         modules = {"actor": self.actor, "critic": self.critic}
         return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             **{name: getattr(self, name).state_dict() for name in NETWORKS},
@@ -246,7 +241,7 @@ class TD3(ExploringAgent):
             "updates": self.updates,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise.
 
         Raises ``RuntimeError`` where networks differ in shape.
