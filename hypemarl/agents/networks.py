@@ -1,21 +1,8 @@
-"""The sharing schemes: how one network per agent comes about, behind one interface.
+"""Networks of many agents: one interface behind all sharing schemes.
 
-Every scheme maps inputs (E, n, T, in) and mu (E, n_mu) to (C, E, n, T, out): E episodes, n agents,
-T steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1].
-
-========== ============================================ ===================== ==================
-scheme     parameters                                    sees mu               knows its place
-========== ============================================ ===================== ==================
-hypemarl   generated per (episode, agent) by a           through the weights   through the weights
-           hypernetwork from [code, mu]
-marl       shared by all agents                          no                    no
-fups-id    shared by all agents                          as an input           code as an input
-nops       each agent its own                            as an input           by having its own
-========== ============================================ ===================== ==================
-
-``agent.encoder`` says what an agent's code is, ``agent.hypernetwork`` the kind of hypernetwork.
-``fups-id-no-state`` is ``fups-id`` here; its policies are given no observation
-(:class:`hypemarl.agents.policy.Actor`).
+A network maps inputs (E, n, T, in) and mu (E, n_mu) to (C, E, n, T, out): E episodes, n agents, T
+steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1]. Schemes that are
+built of them stand in :mod:`hypemarl.agents.schemes`.
 """
 
 from __future__ import annotations
@@ -28,8 +15,7 @@ from torch import Tensor, nn
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
 from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, pick, run_layers
-from hypemarl.agents.spec import AgentSpec
-from hypemarl.config import AgentConfig
+from hypemarl.agents.schemes import Plan
 
 
 class AgentNetwork(Coded):
@@ -74,19 +60,19 @@ class AgentNetwork(Coded):
 class HyperScheme(AgentNetwork):
     """HypeMARL: a hypernetwork makes each agent's weights from its place and mu."""
 
-    def __init__(
-        self,
-        codes: Tensor,
-        mu_size: int,
-        sizes: Sequence[int],
-        copies: int,
-        output_gain: float,
-        config: AgentConfig,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(codes.shape[-2], sizes, copies)
-        kind = KINDS[config.hypernetwork]
-        self.hypernetwork = kind(codes, mu_size, sizes, copies, output_gain, config, generator)
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.spec.n_agents, plan.sizes, plan.copies)
+        codes = agent_codes(plan.spec, plan.config, plan.copies, plan.generator)
+        kind = KINDS[plan.config.hypernetwork]
+        self.hypernetwork = kind(
+            codes,
+            plan.spec.mu_size,
+            plan.sizes,
+            plan.copies,
+            plan.output_gain,
+            plan.config,
+            plan.generator,
+        )
 
     def codes(self, first: bool = False) -> Tensor | None:
         """The hypernetwork's."""
@@ -124,26 +110,16 @@ class PlainScheme(AgentNetwork):
     once per agent and added, which equals concatenating them to every input.
     """
 
-    def __init__(
-        self,
-        n_agents: int,
-        owners: int,
-        codes: Tensor | None,
-        mu_size: int,
-        sizes: Sequence[int],
-        copies: int,
-        output_gain: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(n_agents, sizes, copies)
-        c, g = copies, generator
+    def __init__(self, plan: Plan, *, owners: int, codes: bool, sees_mu: bool) -> None:
+        spec, sizes, g, c = plan.spec, plan.sizes, plan.generator, plan.copies
+        super().__init__(spec.n_agents, sizes, c)
         self.owners = owners
-        entries = 0 if codes is None else codes.shape[-1]
-        self.keep_codes(codes)
-        hidden = sizes[1]
+        self.keep_codes(agent_codes(spec, plan.config, c, g) if codes else None)
+        mu_size, hidden = spec.mu_size if sees_mu else 0, sizes[1]
+        entries = 0 if self.encoding is None else self.encoding.shape[-1]
         # Separate fan-ins, as in the hypernetwork: the observation is heard beside the code.
         self.from_position = (
-            None if codes is None else fan_in_normal(g, c, entries, hidden, fan_in=entries)
+            fan_in_normal(g, c, entries, hidden, fan_in=entries) if entries else None
         )
         self.from_mu = (
             fan_in_normal(g, c, owners, mu_size, hidden, fan_in=mu_size) if mu_size else None
@@ -153,7 +129,7 @@ class PlainScheme(AgentNetwork):
             self.weights.append(fan_in_normal(g, c, owners, fan_in, fan_out, fan_in=fan_in))
             self.biases.append(nn.Parameter(torch.zeros(c, owners, 1, fan_out)))
         with torch.no_grad():
-            self.weights[-1].mul_(output_gain)
+            self.weights[-1].mul_(plan.output_gain)
 
     def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
         """One batched call per layer over copies and owners."""
@@ -210,29 +186,6 @@ class PlainScheme(AgentNetwork):
                 bias = bias + folded.reshape(*shape)
             parts += [weight, bias]
         return torch.cat(parts, dim=2)
-
-
-def make_network(
-    spec: AgentSpec,
-    config: AgentConfig,
-    sizes: Sequence[int],
-    copies: int,
-    output_gain: float,
-    generator: torch.Generator,
-) -> AgentNetwork:
-    """The network of ``config.scheme`` with layer widths ``sizes`` (input, hidden..., output)."""
-    n, mu_size = spec.n_agents, spec.mu_size
-    known = ("hypemarl", "marl", "fups-id", "fups-id-no-state", "nops")
-    if config.scheme not in known:
-        raise ValueError(f"unknown scheme {config.scheme!r}: take one of {', '.join(known)}")
-    if config.scheme == "marl":
-        return PlainScheme(n, 1, None, 0, sizes, copies, output_gain, generator)
-    if config.scheme == "nops":
-        return PlainScheme(n, n, None, mu_size, sizes, copies, output_gain, generator)
-    codes = agent_codes(spec, config, copies, generator)
-    if config.scheme == "hypemarl":
-        return HyperScheme(codes, mu_size, sizes, copies, output_gain, config, generator)
-    return PlainScheme(n, 1, codes, mu_size, sizes, copies, output_gain, generator)
 
 
 def _per_copy(flat: Tensor, copies: int) -> Tensor:

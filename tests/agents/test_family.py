@@ -15,8 +15,9 @@ from torch.nn import functional
 from hypemarl import config as configuration
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.networks import HyperScheme, make_network
+from hypemarl.agents.networks import HyperScheme
 from hypemarl.agents.policy import Actor
+from hypemarl.agents.schemes import make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig

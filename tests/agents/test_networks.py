@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, make_network
+from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme
+from hypemarl.agents.schemes import make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 

@@ -57,7 +57,7 @@ class Rollout:
 
 
 class AdjointGradient:
-    """The method ``apg`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``apg`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split

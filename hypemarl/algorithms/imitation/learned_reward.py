@@ -8,7 +8,6 @@ do for others is in it only as far as demonstrators did it.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hypemarl.agents.networks import make_network
 from hypemarl.agents.replay import Batch
+from hypemarl.agents.schemes import INFORMED, make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig
@@ -43,9 +42,9 @@ class RewardLearner(TD3):
         super().__init__(spec, config, seed, device, slots=slots)
         sizes = (spec.observation_size + spec.action_size, *config.critic_hidden, 1)
         # The demonstrator knows place and mu whatever the scheme is, and so does its judge.
-        judged = dataclasses.replace(config, scheme="hypemarl")
         generator = torch_generator(seed, "reward")
-        self.discriminator = make_network(spec, judged, sizes, 1, 1.0, generator).to(device)
+        judge = make_network(spec, config, sizes, 1, 1.0, generator, scheme=INFORMED)
+        self.discriminator = judge.to(device)
         self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), config.irl_rate)
         self.reward_generator = torch_generator(seed, "reward-batches", device)
         self.shown: list[dict[str, Tensor]] = []

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.networks import make_network
+from hypemarl.agents.schemes import make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.map_critic import MapCritic
 from hypemarl.config import AgentConfig
