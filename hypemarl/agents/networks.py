@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, pick, run_layers
+from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, run_layers
 from hypemarl.agents.schemes import Plan
 
 
@@ -25,11 +26,8 @@ class AgentNetwork(Coded):
         super().__init__()
         self.n_agents, self.sizes, self.copies = n_agents, tuple(sizes), copies
 
-    def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
-        """Inputs (E, n, T, in) and mu (E, n_mu) -> (C, E, n, T, out).
-
-        ``first`` evaluates copy 0 alone (C = 1) and gives its parameters no gradient.
-        """
+    def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
+        """Inputs (E, n, T, in) and mu (E, n_mu) -> (C, E, n, T, out)."""
         raise NotImplementedError
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
@@ -74,33 +72,35 @@ class HyperScheme(AgentNetwork):
             plan.generator,
         )
 
-    def codes(self, first: bool = False) -> Tensor | None:
+    def codes(self) -> Tensor | None:
         """The hypernetwork's."""
-        return self.hypernetwork.codes(first)
+        return self.hypernetwork.codes()
 
     def replace_codes(self, codes: Tensor) -> None:
         """The hypernetwork's."""
         self.hypernetwork.replace_codes(codes)
 
-    def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
         """One set of weights per (episode, agent), shared by its T steps."""
-        return self._run(inputs, self.hypernetwork(mu, first), 1 if first else self.copies)
+        return self._run(inputs, self.hypernetwork(mu))
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
         """The weights are generated here, not in each call."""
         layers = self.hypernetwork(mu)
-        return lambda inputs: self._run(inputs, layers, self.copies)
+        return lambda inputs: self._run(inputs, layers)
 
-    def _run(self, inputs: Tensor, layers: Layers, copies: int) -> Tensor:
+    def _run(self, inputs: Tensor, layers: Layers) -> Tensor:
         episodes, n, steps, size = inputs.shape
+        copies = len(layers[0][0]) // (episodes * n)
         flat = _per_copy(inputs.reshape(episodes * n, steps, size), copies)
         return run_layers(flat, layers).view(copies, episodes, n, steps, -1)
 
     def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """Weights and biases as the hypernetwork makes them."""
-        layers, contexts = self.hypernetwork(mu, not trained), len(mu) * self.n_agents
-        flat = [part[:contexts].flatten(1) for layer in layers for part in layer]
-        return torch.cat(flat, dim=1).view(len(mu), self.n_agents, -1)
+        layers, contexts = self.hypernetwork(mu), len(mu) * self.n_agents
+        parts = [part[:contexts].flatten(1) for layer in layers for part in layer]
+        flat = torch.cat(parts, dim=1).view(len(mu), self.n_agents, -1)
+        return flat if trained else flat.detach()
 
 
 class PlainScheme(AgentNetwork):
@@ -131,40 +131,40 @@ class PlainScheme(AgentNetwork):
         with torch.no_grad():
             self.weights[-1].mul_(plan.output_gain)
 
-    def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
         """One batched call per layer over copies and owners."""
         episodes, n, steps, size = inputs.shape
-        copies = 1 if first else self.copies
+        copies = len(self.weights[0])
         if self.owners > 1:  # each owner's samples together: (E, n, T) -> (n, E * T)
             inputs = inputs.transpose(0, 1)
         samples = episodes * n * steps // self.owners  # not -1: a policy may see nothing
         flat = _per_copy(inputs.reshape(self.owners, samples, size), copies)
-        extra = self._extra(mu, steps, first)
-        outputs = run_layers(flat, self._layers(first), extra)
+        extra = self._extra(mu, steps)
+        outputs = run_layers(flat, self._layers(), extra)
         if self.owners > 1:
             return outputs.view(copies, n, episodes, steps, -1).transpose(1, 2)
         return outputs.view(copies, episodes, n, steps, -1)
 
-    def _layers(self, first: bool) -> Layers:
+    def _layers(self) -> Layers:
         return [
-            (pick(weight, first).flatten(0, 1), pick(bias, first).flatten(0, 1))
+            (weight.flatten(0, 1), bias.flatten(0, 1))
             for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
 
-    def _extra(self, mu: Tensor, steps: int, first: bool) -> Tensor | None:
+    def _extra(self, mu: Tensor, steps: int) -> Tensor | None:
         """(C*owners, S, hidden) the first layer's part from mu and code, for every sample."""
         if self.from_mu is None and self.from_position is None:
             return None
         episodes = len(mu)
         if self.owners > 1:
-            total = torch.matmul(mu, pick(given(self.from_mu), first))  # (C, n, E, h)
+            total = torch.matmul(mu, given(self.from_mu))  # (C, n, E, h)
         else:
             total = torch.zeros((), device=mu.device)
             if self.from_position is not None:
-                place = torch.matmul(given(self.codes(first)), pick(self.from_position, first))
+                place = torch.matmul(given(self.encoding), self.from_position)
                 total = total + place[:, None]  # (C, 1, n, h)
             if self.from_mu is not None:
-                total = total + torch.matmul(mu, pick(self.from_mu, first)[:, 0])[:, :, None]
+                total = total + torch.matmul(mu, self.from_mu[:, 0])[:, :, None]
             total = total.expand(-1, episodes, self.n_agents, -1)  # (C, E, n, h)
         copies, hidden = len(total), total.shape[-1]
         spread = total[:, :, :, None].expand(*total.shape[:3], steps, hidden)
@@ -172,11 +172,10 @@ class PlainScheme(AgentNetwork):
 
     def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """The parameters an agent acts by; the inputs mu and code are folded into its bias."""
-        first, owners = not trained, self.owners
-        extra = self._extra(mu, 1, first)
+        owners, extra = self.owners, self._extra(mu, 1)
         shape = (len(mu), self.n_agents, -1)
         parts = []
-        for index, layer in enumerate(self._layers(first)):
+        for index, layer in enumerate(self._layers()):
             weight, bias = (part[:owners].flatten(1).expand(self.n_agents, -1) for part in layer)
             weight, bias = weight.expand(*shape), bias.expand(*shape)
             if index == 0 and extra is not None:
@@ -185,7 +184,17 @@ class PlainScheme(AgentNetwork):
                     folded = folded.transpose(0, 1)  # (n, E, h) -> (E, n, h)
                 bias = bias + folded.reshape(*shape)
             parts += [weight, bias]
-        return torch.cat(parts, dim=2)
+        flat = torch.cat(parts, dim=2)
+        return flat if trained else flat.detach()
+
+
+def first_copy(module: nn.Module) -> Callable[..., Tensor]:
+    """``module`` by copy 0 of its parameters alone (C = 1), which get no gradient.
+
+    For modules whose every parameter begins with the axis of the copies.
+    """
+    parameters = {name: values[:1].detach() for name, values in module.named_parameters()}
+    return lambda *inputs: functional_call(module, parameters, inputs)
 
 
 def _per_copy(flat: Tensor, copies: int) -> Tensor:

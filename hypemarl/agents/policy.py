@@ -128,7 +128,7 @@ class PolicyAgent:
 
     def encodings(self) -> np.ndarray:
         """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
-        codes = self.actor_average.network.codes(first=True)
+        codes = self.actor_average.network.codes()
         if codes is None:
             return encode(self.spec, self.config)
         return codes.reshape(self.spec.n_agents, -1).cpu().numpy().astype(np.float64)

@@ -18,7 +18,8 @@ from torch.nn import functional
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.schemes import INFORMED, make_network
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.agent import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3
+from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 
