@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.registry import label, variant
+from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
 from hypemarl.envs.array_env import plant_of
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.learner import label
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
@@ -35,7 +36,7 @@ def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None
     from hypemarl.visualisation.curves import draw_curves as draw
 
     configs = [RunFolder(run_dir).read_config() for run_dir in run_dirs]
-    schemes, ways = [variant(config) for config in configs], [label(c) for c in configs]
+    schemes, ways = [variant(config.agent) for config in configs], [label(c) for c in configs]
     alike = len(set(ways)) == 1
     labels = [s if alike else f"{s} ({way})" for s, way in zip(schemes, ways, strict=True)]
     return draw(run_dirs, labels, path)

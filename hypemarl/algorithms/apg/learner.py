@@ -59,7 +59,7 @@ class Running:
 
 
 class AdjointGradient:
-    """The method ``apg`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``apg`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
     def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split

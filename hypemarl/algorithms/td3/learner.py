@@ -28,7 +28,7 @@ PROBE_EPISODES = 4  # the latest, which diagnostics look at
 
 
 class OffPolicy:
-    """The method ``td3`` (see :class:`~hypemarl.algorithms.registry.Method`).
+    """The algorithm ``td3`` (see :class:`~hypemarl.training.learner.Learner`).
 
     Raises:
         TypeError: credit ``adjoint`` with a plant that has none.
