@@ -20,7 +20,10 @@ SLOW = ("solvers", "systems", "optimal", "validation")
         *(pytest.param(room, "slow", marks=pytest.mark.slow) for room in SLOW),
     ],
 )
-def test_on_three_ranks(mpirun: Any, room: str, marks: str) -> None:
+def test_on_three_ranks(
+    mpirun: Any, room: str, marks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))  # no rank clears those of others
     arguments = ("-q", "-m", marks, "-p", "no:cacheprovider", str(HERE / f"test_{room}_ranks.py"))
     out = mpirun(3, "-m", "pytest", *arguments, timeout=900.0)
     assert " passed" in out
