@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
 from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, pick, run_layers
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 
 class AgentNetwork(Coded):

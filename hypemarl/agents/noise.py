@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 
 

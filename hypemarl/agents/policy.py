@@ -18,8 +18,8 @@ from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.encoding import encode
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
 
 if TYPE_CHECKING:

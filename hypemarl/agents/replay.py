@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 
 ARRAYS = (

@@ -50,6 +50,7 @@ def do_mesh(given: Arguments) -> None:
     """
     from hypemarl import meshing, mpi
     from hypemarl.coupling import validation
+    from hypemarl.systems.registry import system
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
@@ -61,7 +62,8 @@ def do_mesh(given: Arguments) -> None:
         tagged = _morphed(mesh, given, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
-        found = None if changes else validation.find(config.env, tagged)
+        examine = system(config.env.system).examine
+        found = None if changes or examine is None else validation.find(config.env, tagged, examine)
         if given.picture is not None:
             from hypemarl.studies.mesh_pictures import draw_mesh
 

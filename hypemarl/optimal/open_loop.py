@@ -23,7 +23,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from hypemarl import files
 from hypemarl.config import EnvConfig, mesh_files, to_dict
-from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
@@ -89,12 +89,12 @@ class OpenLoop:
     @staticmethod
     def serves(env: Any) -> bool:
         """Whether ``env`` is an environment whose optima can be found."""
-        return isinstance(env, PDEEnv) and has_adjoint(env.plant)
+        return isinstance(env, PDEEnv) and not env.plant.adjoint_fault
 
     @cached_property
     def episode(self) -> EpisodeAdjoint:
         """Gradients of whole episodes; the adjoint is built when first wanted."""
-        return EpisodeAdjoint(adjoint_of(self.plant))
+        return EpisodeAdjoint(require_adjoint(self.plant))
 
     @cached_property
     def _mesh_content(self) -> str | None:

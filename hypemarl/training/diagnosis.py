@@ -163,11 +163,11 @@ def _by_adjoint(
     env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
-    from hypemarl.coupling.adjoint import adjoint_of
+    from hypemarl.coupling.adjoint import require_adjoint
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+    taped = TapedPlant(require_adjoint(env.plant), config.agent.apg_state_clip)
     found: list[_Exact] = []
     costs: list[float] = []
     for row in parameters:

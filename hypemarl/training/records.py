@@ -300,7 +300,7 @@ def stack_frames(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         moving = name in MOVING or any(not np.array_equal(v, values[0]) for v in values[1:])
         if name != "time":
             stacked[name] = np.stack(_alike(values)) if moving else values[0]
-    stacked["kind"] = np.asarray(kind_of(stacked))
+    stacked.setdefault("kind", np.asarray(kind_of(stacked)))
     return stacked
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypemarl.config import EnvConfig
 
 if TYPE_CHECKING:
-    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.coupling.spec import AgentSpec
 
 MakeEnv = Callable[..., Any]  # (EnvConfig, comm=...) -> environment, see hypemarl.envs.make
 
@@ -24,7 +24,7 @@ def default_make_env(config: EnvConfig, comm: Any) -> Any:
 
 def spec_of(env: Any) -> AgentSpec:
     """What the agents may know of ``env``."""
-    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.coupling.spec import AgentSpec
 
     needed = [f.name for f in fields(AgentSpec) if f.default is MISSING or hasattr(env, f.name)]
     return AgentSpec(**{name: getattr(env, name) for name in needed})

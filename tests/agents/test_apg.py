@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     encoding_size=8,

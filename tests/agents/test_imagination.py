@@ -14,10 +14,10 @@ from torch import Tensor
 
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.coupling.spec import AgentSpec
 
 CPU = torch.device("cpu")
 SMALL = AgentConfig(

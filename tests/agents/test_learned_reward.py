@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.imitation.learned_reward import BOUND, RewardLearner
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     credit="local",

@@ -16,9 +16,9 @@ from test_imagination import drift
 
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
 from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.coupling.spec import AgentSpec
 
 STEPS = 4
 SMALL = AgentConfig(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 
 
 def numbered(spec: AgentSpec, replay: Replay, episode: int, steps: int, *, end: bool) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from local_case import Local
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = SurrogateConfig(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
 

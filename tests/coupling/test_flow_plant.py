@@ -208,7 +208,7 @@ def test_fields_for_pictures(plant: FlowPlant) -> None:
     fields = plant.fields()
     assert fields is not None
     points = fields["points"]
-    assert fields["kind"] == "flow"
+    assert plant.kind == "flow"
     assert fields["velocity"].shape == points.shape
     assert fields["pressure"].shape == fields["vorticity"].shape == (len(points),)
     assert fields["cells"].max() == len(points) - 1

@@ -164,7 +164,7 @@ def test_agents_feel_what_moved(kind: str) -> None:
     tested.reset(PARAMETERS)
     seen = tested.step(0.3 * rng.uniform(-1.0, 1.0, (tested.n_agents, tested.action_size)))[0]
     m, bound = tested.action_size, tested.moving.feasible.bounds.amplitude
-    own = seen.reshape(tested.n_agents, -1, 2 + 2 * m)[:, tested._seen.shape[1] // 2]
+    own = seen.reshape(tested.n_agents, -1, 2 + 2 * m)[:, tested.seen.size // 2]
     np.testing.assert_array_equal(own[:, 2 : 2 + m], tested.amplitudes)
     if kind == "free-form":
         moved = tested.shape.amplitudes / bound
@@ -347,7 +347,7 @@ def test_fields_for_pictures(plant: ShapePlant) -> None:
     fields = plant.fields()
     assert rest is not None
     assert fields is not None
-    assert fields["kind"] == "shape"
+    assert plant.kind == "shape"
     np.testing.assert_array_equal(rest["cells"], fields["cells"])
     moved = np.linalg.norm(fields["points"] - rest["points"], axis=1)
     assert 0.005 < moved.max() < 0.1

@@ -10,7 +10,7 @@ from hypemarl import config as configuration
 from hypemarl import envs
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.optimal.trajectory import EpisodeAdjoint
@@ -30,7 +30,7 @@ def env() -> Any:
 
 @pytest.fixture
 def taped(env: Any) -> TapedPlant:
-    return TapedPlant(adjoint_of(env.plant))
+    return TapedPlant(require_adjoint(env.plant))
 
 
 def run(taped: TapedPlant, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,9 +119,9 @@ def test_exact_gradient_of_the_cost_in_the_policy_parameters(
 def test_a_clip_bounds_the_sensitivity_of_the_state(env: Any) -> None:
     """With next to none let through, only the interval's own cost moves an action."""
     actions = drawn(0, env).requires_grad_()
-    run(TapedPlant(adjoint_of(env.plant), state_clip=1e-12), actions)[1].sum().backward()
+    run(TapedPlant(require_adjoint(env.plant), state_clip=1e-12), actions)[1].sum().backward()
     own = drawn(0, env).requires_grad_()
-    taped = TapedPlant(adjoint_of(env.plant))
+    taped = TapedPlant(require_adjoint(env.plant))
     first = run(taped, own)[1][0].sum()
     first.backward()
     assert actions.grad is not None
@@ -151,7 +151,7 @@ from mpi4py import MPI
 from hypemarl import envs
 from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.optimal import bridge
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
 
@@ -159,7 +159,7 @@ config = EnvConfig(
     mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
 )
 env = envs.make(config)
-taped = TapedPlant(adjoint_of(env.plant))
+taped = TapedPlant(require_adjoint(env.plant))
 env.plant.reset(np.array([-0.3, 0.2, 0.25, -0.1]))
 shape = (3, env.n_agents, env.action_size)
 actions = torch.from_numpy(0.6 * np.random.default_rng(0).uniform(-1, 1, shape)).requires_grad_()

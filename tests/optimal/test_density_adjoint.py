@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
-from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
+from hypemarl.coupling.adjoint import require_adjoint
+from hypemarl.coupling.plant import Plant
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.optimal.trajectory import EpisodeAdjoint
@@ -148,10 +149,14 @@ def test_little_memory_changes_nothing_but_time(case: Any) -> None:
         assert np.array_equal(other.gradient, ample.gradient)
 
 
-def test_every_plant_of_the_registry_has_an_adjoint() -> None:
-    assert not has_adjoint(object())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="no adjoint of object"):
-        adjoint_of(object())  # type: ignore[arg-type]
+def test_a_plant_without_an_adjoint_is_named() -> None:
+    class Other(DensityPlant):
+        adjoint = Plant.adjoint  # type: ignore[assignment]
+
+    plant = object.__new__(Other)
+    assert plant.adjoint_fault
+    with pytest.raises(TypeError, match="no adjoint of Other: expected a plant whose adjoint"):
+        require_adjoint(plant)
 
 
 @pytest.mark.mpi

@@ -18,7 +18,7 @@ from hypemarl.agents import diagnostics
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.cli import main
 from hypemarl.config import Config
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs import make
 from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
@@ -97,7 +97,7 @@ def test_gradients_by_the_adjoint_sum_to_the_policy_gradient() -> None:
     config = tiny()
     env = make(config.env)
     agent = APG(spec_of(env), config.agent, seed=0)
-    taped = TapedPlant(adjoint_of(env.plant), 0.0)
+    taped = TapedPlant(require_adjoint(env.plant), 0.0)
     episode = env.reset_arrays(env.parameter_low)
     first, mu = np.array(episode.observations), episode.mu
     exact = diagnosis._differentiate(taped, agent.policy(mu), first, mu, config)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hypemarl import envs, mpi
 from hypemarl.config import load
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.training import loop
 from hypemarl.training.groups import Groups, gains
 from hypemarl.training.records import read_metrics
@@ -29,7 +29,8 @@ def test_gains_are_derivatives_of_the_discounted_costs_to_come() -> None:
         costs = [env.step_arrays(row).info["cost"] for row in changed]
         return float(sum(GAMMA ** (k - first) * costs[k] for k in range(first, 3)))
 
-    (found,) = gains(Groups(mpi.world()), adjoint_of(env.plant), [parameters], {0: actions}, GAMMA)
+    adjoint = require_adjoint(env.plant)
+    (found,) = gains(Groups(mpi.world()), adjoint, [parameters], {0: actions}, GAMMA)
     for k, agent in ((0, 1), (1, 2), (2, 0)):
         step = np.zeros_like(actions)
         step[k, agent] = 1e-5

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import Config, EnvConfig, from_dict
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
 
 N = 4
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 
 VALUE_EPISODES = 20  # episodes that the value is fitted to, the latest

@@ -15,7 +15,7 @@ import numpy as np
 
 from hypemarl import mpi
 from hypemarl.config import Config
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation
@@ -63,7 +63,7 @@ class AdjointGradient:
         self.config, self.env, self.split = config, env, split
         self.steps = config.env.control_steps
         self.window = config.agent.apg_window or self.steps
-        self.taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+        self.taped = TapedPlant(require_adjoint(env.plant), config.agent.apg_state_clip)
         self.agent: APG
         self._seen: list[Rollout] = []  # of the latest round, on rank 0
 

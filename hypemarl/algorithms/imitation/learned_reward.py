@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.replay import Batch
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 
 SHOWN_BATCH = 3  # demonstrations in a fit of the discriminator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
 from hypemarl.config import Config, ConfigError
-from hypemarl.systems.local_model import local_model_of
+from hypemarl.coupling.local_model import require_local_model
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.records import RunFolder
@@ -57,7 +57,7 @@ def surrogate_errors(
         parameters = evaluation.fixed_set(env, episodes, "held-out")
         own, _ = trained_policy(folder, env, config, comm)
         policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
-        local = local_model_of(env.plant)
+        local = require_local_model(env.plant)
         found: dict[str, dict[str, Any]] = {}
         for name, policy in policies.items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)

@@ -8,7 +8,7 @@ from typing import Any
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
-from hypemarl.systems.local_model import local_model_of
+from hypemarl.coupling.local_model import require_local_model
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
@@ -29,7 +29,7 @@ class ModelBased(OffPolicy):
 
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         super().__init__(config, env, split)
-        self.local = local_model_of(env.plant)
+        self.local = require_local_model(env.plant)
 
     def _make_agent(self, *arguments: Any, **options: Any) -> Any:
         from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient

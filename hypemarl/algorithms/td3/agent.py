@@ -14,9 +14,9 @@ from torch.nn import functional
 from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.critics import make_critic, neighbourhood_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 
 NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")

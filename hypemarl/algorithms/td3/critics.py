@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.networks import make_network
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.map_critic import MapCritic
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 TWINS = 2
 

@@ -41,9 +41,9 @@ class OffPolicy:
         self.policy_from = config.training.random_episodes  # episodes before have random actions
         self._adjoint: PlantAdjoint | None = None
         if self.exact_gains and config.agent.credit == "adjoint":
-            from hypemarl.coupling.adjoint import adjoint_of
+            from hypemarl.coupling.adjoint import require_adjoint
 
-            self._adjoint = adjoint_of(env.plant)
+            self._adjoint = require_adjoint(env.plant)
         self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Demands of a density plant on a mesh: boxes of agents and of bumps that lie in it."""
+"""Checks of a density's mesh: its tags in a fluid, boxes of agents and of bumps that lie in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
-from hypemarl.meshing.boundary import Fault
+from hypemarl.coupling.validation import Findings, interior_notes
+from hypemarl.meshing.boundary import BoundaryRoles, Fault, examine_boundary
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
 from hypemarl.systems.density.bump import bump
 
@@ -22,6 +23,23 @@ SAMPLES = 5
 WIDTH = 0.22
 """Standard deviation of a bump along an axis, 1 / sqrt(20)."""
 SHOWN = 6
+ROLES = {
+    "density": BoundaryRoles("env.system=density"),
+    "density-fluid": BoundaryRoles(
+        "env.system=density-fluid",
+        {"bottom": "inflow", "top": "outflow", "left": "slip", "right": "slip", "disc": "body"},
+        profiled=True,
+    ),
+}
+
+
+def examine(config: EnvConfig, raw: RawMesh) -> Findings:
+    """Compare a whole mesh with the density problem of ``config``. Local."""
+    roles = ROLES[config.system]
+    boundary, faults = examine_boundary(raw, roles)
+    kept, more, surprising = examine_density(config, raw)
+    notes = surprising if roles.tags else interior_notes(raw) + surprising
+    return Findings(boundary, kept, tuple(faults + more), tuple(notes))
 
 
 def examine_density(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,18 @@ from mpi4py import MPI
 
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.actuators import BlendActuators
+from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.layout import grid_layout
-from hypemarl.coupling.plant import StepCosts, agree_on_actions
+from hypemarl.coupling.local_model import LocalModel
+from hypemarl.coupling.plant import Plant, StepCosts
 from hypemarl.coupling.sensors import PatchMeans
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
+from hypemarl.systems.density.local_model import local_model
+from hypemarl.systems.density.mesh_checks import examine
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class DensitySnapshot:
     carrier: np.ndarray | None = None
 
 
-class DensityPlant:
-    """Fokker-Planck plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
+class DensityPlant(Plant):
+    """Fokker-Planck plant.
 
     Parameters of an episode: c0 (``initial``) then c_d (``target``), each of the mesh's dimension.
     Amplitudes (ux, uy, ...) of each agent are bounded by ``u_max`` and saturate there.
@@ -51,8 +56,13 @@ class DensityPlant:
         ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
     """
 
+    kind = "density"
+    action_label = "control $u_1$"
+    cost_terms = TERMS
+    measured = MappingProxyType({"time_steps": 0})
+
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
-        checked = validate(config, tagged)
+        checked = validate(config, tagged, examine)
         self.config, self.boundary = config, checked.boundary
         self.solver = FokkerPlanck(tagged.mesh, config.viscosity, config.max_time_step)
         self.space = space = self.solver.space
@@ -76,20 +86,16 @@ class DensityPlant:
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        self.n_agents = self.layout.n_agents
         self.positions, self.spacing = self.layout.positions, self.layout.spacing
-        self.grid: tuple[int, ...] | None = self.layout.grid
+        self.grid = self.layout.grid
         seen = self.sensors.size
         self.observation_size = seen * (2 if config.observe_target else 1)
         own = (seen // 2, seen + seen // 2)
-        self.own_features: tuple[int, ...] = own if config.observe_target else own[:1]
+        self.own_features = own if config.observe_target else own[:1]
         self.observation_low = np.zeros(self.observation_size)
         self.observation_high = np.full(self.observation_size, self._largest_mean())
-        self.action_size = gdim
         self.action_low = np.full(gdim, -config.u_max)
         self.action_high = np.full(gdim, config.u_max)
-        self.cost_terms: tuple[str, ...] = TERMS
-        self.measured: dict[str, Any] = {"time_steps": 0}
         axes = "xyz"[:gdim]
         self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
         self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
@@ -119,11 +125,6 @@ class DensityPlant:
         return self._actions
 
     @property
-    def baseline(self) -> np.ndarray:
-        """Zeros (n,): a density does not stay where it starts."""
-        return np.zeros(self.n_agents)
-
-    @property
     def time(self) -> float:
         """Time since the episode's start."""
         return self.solver.time
@@ -137,18 +138,8 @@ class DensityPlant:
 
         The system is deterministic: ``seed`` is accepted for the interface's sake. Collective.
         """
-        values = self._checked(parameters)
-        self._start(values)
+        self._start(self.checked(parameters))
         return self._observe()
-
-    def _checked(self, parameters: np.ndarray) -> np.ndarray:
-        values = np.asarray(parameters, dtype=np.float64)
-        if values.shape != self.parameter_low.shape or not np.all(np.isfinite(values)):
-            raise ValueError(
-                f"parameters: expected {len(self.parameter_low)} finite numbers "
-                f"{self.parameter_names}, got {values.tolist()}"
-            )
-        return values
 
     def _start(self, values: np.ndarray) -> None:
         gdim = self.space.gdim
@@ -183,8 +174,7 @@ class DensityPlant:
         Raises:
             ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
         """
-        bounds = (self.action_low, self.action_high)
-        self._actions = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        self._actions = self.agreed(actions)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
         self.solver.set_velocity(self._with_carrier(u))
@@ -236,6 +226,16 @@ class DensityPlant:
             "velocity": values[:, 2:],
             "actions": self._actions.copy(),
         }
+
+    def adjoint(self) -> PlantAdjoint:
+        """The transpose of a control interval. Collective."""
+        from hypemarl.systems.density.adjoint import DensityAdjoint
+
+        return DensityAdjoint(self)
+
+    def local_model(self) -> LocalModel:
+        """Patch means as states, and the cost as a formula of them. Collective."""
+        return local_model(self)
 
     def _observe(self) -> np.ndarray:
         seen = self.sensors.gather(self.sensors.means(self.solver.density))
