@@ -102,5 +102,5 @@ def median_spacing(positions: np.ndarray) -> float:
     np.fill_diagonal(distances, np.inf)
     nearest = distances.min(axis=1)
     if not (nearest > 0.0).all():
-        raise ValueError("positions: two agents have the same place")
+        raise ValueError("two agents have the same place")
     return float(np.median(nearest)) if len(positions) > 1 else 1.0

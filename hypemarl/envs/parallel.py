@@ -174,6 +174,15 @@ class PDEEnv(ParallelEnv):
         self._run(state.ended)
         return self._observations.copy()
 
+    @property
+    def idle_actions(self) -> np.ndarray:
+        """(n, m) actions that do nothing: zeros."""
+        return np.zeros((self.n_agents, self.action_size))
+
+    def baseline_actions(self, share: float) -> np.ndarray:
+        """Constant actions (n, m) to compare with, see :meth:`Plant.baseline_actions`. Local."""
+        return self.plant.baseline_actions(share)
+
     def record(self) -> dict[str, Any] | None:
         """Fields for pictures on rank 0 (Plant.fields, kind, positions and time). Collective."""
         fields = self.plant.fields()

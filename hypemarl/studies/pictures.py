@@ -76,15 +76,15 @@ def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) 
     env = make_env(config.env, comm=comm)
     try:
         policy, agent = trained_policy(folder, env, config, comm)
-        flow = config.env.system in ("flow", "shape")
+        beside = env.plant.shown_uncontrolled
         wanted = index is not None or not folder.trajectory.exists()
-        wanted = wanted or (flow and not folder.uncontrolled.exists())
+        wanted = wanted or (beside and not folder.uncontrolled.exists())
         if comm.bcast(wanted, root=0) if comm.size > 1 else wanted:
             parameters = _held_out(env, index or 0)
             evaluation.record_trajectory(
                 env, policy, parameters, folder.trajectory, config.agent.scheme
             )
-            if flow:
+            if beside:
                 nothing = evaluation.uncontrolled(env)
                 evaluation.record_trajectory(
                     env, nothing, parameters, folder.uncontrolled, "uncontrolled"
@@ -119,27 +119,14 @@ def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> l
         np.stack(answers, axis=1),
         folder.path / "policy_map.png",
         action_label=_action_label(env),
-        angles=_angles(env),
+        angles=env.plant.angles,
     )
     return [path]
 
 
-def _angles(env: Any) -> Array | None:
-    """Angles (n,) of agents on a body, ascending; None where they stand elsewhere."""
-    if env.config.system == "flow":
-        return np.asarray(env.plant.layout.arcs.mean(axis=1))
-    if env.config.system != "shape" or env.grid is not None:
-        return None
-    offsets = env.positions - env.positions.mean(axis=0)
-    return np.unwrap(np.arctan2(offsets[:, 1], offsets[:, 0]))
-
-
-ACTIONS = {"flow": "normal velocity on the arc", "shape": "wanted amplitude"}
-
-
 def _action_label(env: Any) -> str:
     """What the first component of an action is."""
-    name = ACTIONS.get(env.config.system, "control $u_1$")
+    name = env.plant.action_label
     return name if env.action_size == 1 else f"{name} (first of {env.action_size} components)"
 
 

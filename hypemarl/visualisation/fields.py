@@ -11,25 +11,19 @@ import imageio.v2 as imageio
 import numpy as np
 
 from hypemarl.training.records import kind_of
-from hypemarl.visualisation.axis_fields import AxisScene
-from hypemarl.visualisation.flow_fields import FlowScene
-from hypemarl.visualisation.forces import LABELS, draw_forces
+from hypemarl.visualisation.forces import draw_forces
 from hypemarl.visualisation.offscreen import RenderError
-from hypemarl.visualisation.plane_fields import PlaneScene
-from hypemarl.visualisation.shape_fields import ShapeScene
+from hypemarl.visualisation.scenes import scene_kind
 from hypemarl.visualisation.style import scheme_name
 
 __all__ = ["RenderError", "render"]
 
 FILM_SECONDS = 6.0
 MIN_RATE = 8  # frames per second
-COMMON = {"points": 2, "cells": 2, "times": 1, "velocity": 3}
-COMMON |= {"positions": 2, "actions": 3, "costs": 1}
-AXES = {  # number of axes of the arrays of each kind
-    "density": COMMON | {"density": 2, "target": 1},
-    "flow": COMMON | {"vorticity": 2},
-    "shape": COMMON | {"points": 3, "cells": 3, "vorticity": 2, "outline": 3, "reference": 2},
-}
+COMMON = {"points": 2, "cells": 2, "times": 1, "positions": 2, "actions": 3, "costs": 1}
+"""Number of axes of the arrays of every kind."""
+MAY_MOVE = ("points", "cells", "outline")
+"""Arrays that are recorded once where they never change."""
 
 
 def render(
@@ -68,7 +62,8 @@ def render(
     out_dir.mkdir(parents=True, exist_ok=True)
     last = len(data["times"]) - 1
     wanted = {round(fraction * last): round(100 * fraction) for fraction in stills}
-    scene = _scene(data, reference)
+    other = None if reference is None else check_trajectory(reference)
+    scene = scene_kind(data["kind"]).make(data, other)
     written: list[Path] = []
     try:
         with _film(out_dir / "film.mp4", film, last + 1) as append:
@@ -80,21 +75,10 @@ def render(
                     imageio.imwrite(written[-1], picture)
     finally:
         scene.close()
-    if data["kind"] in ("flow", "shape") and "drag" in data:
+    if "drag" in data:
         both = [data] if reference is None else [data, reference]
         written.append(draw_forces(both, out_dir / "forces.png"))
     return [out_dir / "film.mp4", *written] if film else written
-
-
-def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
-    if data["kind"] == "shape":
-        return ShapeScene(data, None if reference is None else check_trajectory(reference))
-    if data["kind"] == "flow":
-        other = None if reference is None else check_trajectory(reference)
-        if other is not None and not np.array_equal(other["points"], data["points"]):
-            raise ValueError("the uncontrolled flow stands on another mesh; record both again")
-        return FlowScene(data, other)
-    return (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
 
 
 def caption(data: Mapping[str, Any], frame: int) -> str:
@@ -130,25 +114,26 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: names the array, its shape and the one that is expected.
     """
     kind = str(trajectory.get("kind") or kind_of(trajectory))
-    wanted = AXES[kind]
+    drawn = scene_kind(kind)
+    wanted = COMMON | dict(drawn.axes)
     missing = sorted(set(wanted) - set(trajectory))
     if missing:
         raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
     data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in wanted}
     frames = len(data["times"])
-    if kind == "shape":
-        data |= {name: _of_frames(data[name], frames) for name in ("points", "cells", "outline")}
+    for name in MAY_MOVE:
+        if wanted.get(name) == 3:
+            data[name] = _of_frames(data[name], frames)
     wrong = {name: data[name].shape for name, axes in wanted.items() if data[name].ndim != axes}
     if wrong:
         raise ValueError(f"arrays of the trajectory with the wrong number of axes: {wrong}")
     *_, n_points, gdim = data["points"].shape
     agents = len(data["positions"])
     fields = {"density": (frames, n_points), "target": (n_points,)}
-    fields["vorticity"] = (frames, n_points)
+    fields |= {"vorticity": (frames, n_points), "velocity": (frames, n_points, gdim)}
     expected = {
         **{name: shape for name, shape in fields.items() if name in wanted},
         "cells": (*data["cells"].shape[:-1], gdim + 1),
-        "velocity": (frames, n_points, gdim),
         "positions": (agents, gdim),
         "actions": (frames, agents, data["actions"].shape[2]),
         "costs": (frames,),
@@ -158,21 +143,11 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"trajectory: {name} has shape {data[name].shape}, expected {shape}")
     if gdim not in (1, 2) or frames == 0:
         raise ValueError(f"can draw 1D and 2D episodes with frames, got {gdim}D, {frames} frames")
-    data |= {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
-    if kind in ("flow", "shape"):
-        return data | {name: np.asarray(trajectory[name]) for name in LABELS if name in trajectory}
-    return data | {"arrows": _arrows(data)}
+    keeps = trajectory if drawn.keeps is None else drawn.keeps
+    data |= {name: np.asarray(trajectory[name]) for name in keeps if name in trajectory}
+    return data | {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
 
 
 def _of_frames(values: np.ndarray, frames: int) -> np.ndarray:
     """With an axis of frames, where what never changed was kept once."""
     return np.broadcast_to(values, (frames, *values.shape)) if values.ndim == 2 else values
-
-
-def _arrows(data: Mapping[str, Any]) -> np.ndarray:
-    """Control at the agents: (F, n, gdim), their amplitudes, or else the field at their places."""
-    gdim = data["points"].shape[1]
-    if data["actions"].shape[2] == gdim:
-        return np.asarray(data["actions"], dtype=float)
-    gaps = np.linalg.norm(data["points"][None] - data["positions"][:, None], axis=2)
-    return np.asarray(data["velocity"][:, gaps.argmin(axis=1)], dtype=float)

@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
 from hypemarl.visualisation import style
+from hypemarl.visualisation.axis_fields import agent_arrows
 from hypemarl.visualisation.offscreen import FieldPicture, round_up, surface
 
 PIXELS = 800  # of the longer side of the domain
@@ -34,7 +35,7 @@ class PlaneScene:
         Raises:
             RenderError: PyVista cannot be used without a display here.
         """
-        self._data = data
+        self._data, self._control = data, agent_arrows(data)
         points, cells = data["points"], data["cells"]
         top = round_up(max(float(data["density"].max()), float(data["target"].max())))
         box = (points.min(axis=0), points.max(axis=0))
@@ -54,7 +55,7 @@ class PlaneScene:
 
     def _prepare_arrows(self, pyvista: Any) -> None:
         """One arrow per agent, turned and scaled in every frame; the longest spans the spacing."""
-        places, arrows = self._data["positions"], self._data["arrows"]
+        places, arrows = self._data["positions"], self._control
         self._places = pyvista.PolyData(np.column_stack([places, np.full(len(places), 0.01)]))
         self._longest = float(np.linalg.norm(arrows, axis=2).max())
         spacing = np.sqrt(np.ptp(self._data["points"], axis=0).prod() / len(places))
@@ -65,7 +66,7 @@ class PlaneScene:
 
     def _field(self, frame: int) -> np.ndarray:
         """PyVista's picture of the domain: (height, width, 3) uint8."""
-        arrows = self._data["arrows"][frame]
+        arrows = self._control[frame]
         self._places["u"] = np.column_stack([arrows, np.zeros(len(arrows))])
         glyphs = self._places.glyph(
             orient="u", scale="u", factor=self._scale, geom=self._arrow, tolerance=None

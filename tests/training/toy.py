@@ -51,6 +51,13 @@ class ToyEnv:
         self.on_step: Callable[[int, int], None] = lambda episode, step: None
         self.episodes, self.closed = 0, False
 
+    @property
+    def idle_actions(self) -> np.ndarray:
+        return np.zeros((N, 1))
+
+    def baseline_actions(self, share: float) -> np.ndarray:
+        return np.full((N, 1), share)
+
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
         return generator.uniform(self.parameter_low, self.parameter_high)
 

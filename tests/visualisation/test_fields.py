@@ -13,6 +13,7 @@ from mpi4py import MPI
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import build, gather
 from hypemarl.visualisation import RenderError, offscreen, render
+from hypemarl.visualisation.axis_fields import agent_arrows
 from hypemarl.visualisation.fields import caption, check_trajectory
 from hypemarl.visualisation.plane_fields import PlaneScene
 
@@ -120,7 +121,7 @@ def test_arrows_follow_the_control() -> None:
 def test_actions_of_another_kind_show_the_velocity_at_the_agents() -> None:
     data = moving_bump(2)
     data["actions"] = np.ones((3, 16, 5))
-    arrows = check_trajectory(data)["arrows"]
+    arrows = agent_arrows(check_trajectory(data))
     nearest = np.linalg.norm(data["points"] - data["positions"][6], axis=1).argmin()
     np.testing.assert_array_equal(arrows[:, 6], data["velocity"][:, nearest])
 
