@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hypemarl.types import Row
+
 if TYPE_CHECKING:
     from hypemarl.coupling.plant import Plant
 
@@ -34,7 +36,7 @@ class PlantAdjoint(Protocol):
     def state_size(self) -> int:
         """Length of this rank's state cotangents."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Any]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Any]:
         """``plant.step(actions)``, the same to the last bit, and the interval's tape. Collective.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.neighbourhood import grid_stencil, median_spacing, nearest_stencil
 from hypemarl.coupling.spec import AgentSpec
+from hypemarl.types import Record, Row
 
 
 class ActionError(ValueError):
@@ -51,7 +52,7 @@ class Plant(ABC):
     #: names of the terms of StepCosts that infos report
     cost_terms: tuple[str, ...] = ()
     #: numbers and arrays in a step's info beside its costs that infos report, as zeros
-    measured: Mapping[str, Any] = MappingProxyType({})
+    measured: Record = MappingProxyType({})
     #: of pictures: the scene that draws :meth:`fields` (see hypemarl.visualisation.scenes)
     kind: str = "field"
     #: name of the first component of an action in pictures
@@ -117,7 +118,7 @@ class Plant(ABC):
         """Start an episode; returns observations (n, k). Collective."""
 
     @abstractmethod
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval: observations (n, k), local rewards (n,), info. Collective.
 
         ``info["costs"]`` are the interval's :class:`StepCosts`; rewards are minus their shares.

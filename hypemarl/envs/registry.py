@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from mpi4py import MPI
 
 from hypemarl.config import EnvConfig, mesh_files
 from hypemarl.coupling.plant import Plant
+from hypemarl.envs.array_env import ArrayEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.mpi import on_root, world
 from hypemarl.systems.registry import system
 
 
-def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
+def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
     """The environment of ``config`` on ``comm`` (default: the world). Collective.
 
     A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array
@@ -28,4 +29,4 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
     comm = comm or world()
     on_root(comm, lambda: mesh_files.check(config))
     made = system(config.system).make(config, comm)
-    return PDEEnv(made, config, make) if isinstance(made, Plant) else made
+    return PDEEnv(made, config, make) if isinstance(made, Plant) else cast("ArrayEnv", made)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.tri import Triangulation
 
+from hypemarl.types import Record
 from hypemarl.visualisation import style
 
 
 class FieldScene:
     """The first recorded field in 1D as a line, in 2D as colours; below it the first actions."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Record) -> None:
         """``data`` is what ``fields.check_trajectory`` returns.
 
         Raises:
@@ -74,7 +74,7 @@ class FieldScene:
         """Nothing to release: the figure is not registered anywhere."""
 
 
-def first_field(data: Mapping[str, Any]) -> tuple[str, np.ndarray]:
+def first_field(data: Record) -> tuple[str, np.ndarray]:
     """Name and values (F, N) of the first array at the points, of vectors their lengths.
 
     Raises:

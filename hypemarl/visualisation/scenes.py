@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from hypemarl.types import Record
 from hypemarl.visualisation.axis_fields import AxisScene
 from hypemarl.visualisation.field_scene import FieldScene
 from hypemarl.visualisation.flow_fields import FlowScene
 from hypemarl.visualisation.forces import LABELS
 from hypemarl.visualisation.plane_fields import PlaneScene
 from hypemarl.visualisation.shape_fields import ShapeScene
-
-Data = Mapping[str, Any]
 
 
 class Scene(Protocol):
@@ -38,7 +37,7 @@ class SceneKind:
         keeps: names of further arrays that it draws where they are recorded; None: all.
     """
 
-    make: Callable[[Data, Data | None], Scene]
+    make: Callable[[Record, Record | None], Scene]
     axes: Mapping[str, int]
     keeps: tuple[str, ...] | None = ()
 
@@ -62,12 +61,12 @@ def scene_kind(kind: str) -> SceneKind:
     return _KINDS.get(kind, GENERIC)
 
 
-def _density(data: Data, reference: Data | None) -> Scene:
+def _density(data: Record, reference: Record | None) -> Scene:
     scene = AxisScene if data["points"].shape[1] == 1 else PlaneScene
     return scene(data)
 
 
-def _flow(data: Data, reference: Data | None) -> Scene:
+def _flow(data: Record, reference: Record | None) -> Scene:
     if reference is not None and not np.array_equal(reference["points"], data["points"]):
         raise ValueError("the uncontrolled flow stands on another mesh; record both again")
     return FlowScene(data, reference)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -25,6 +24,7 @@ from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
 from hypemarl.systems.density.local_model import local_model
 from hypemarl.systems.density.mesh_checks import examine
+from hypemarl.types import Comm, Row
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class DensityPlant(Plant):
     def _with_carrier(self, u: np.ndarray) -> np.ndarray:
         return u if self._carrier is None else u + self._carrier
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval under constant amplitudes (n, gdim).
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
@@ -244,7 +244,7 @@ class DensityPlant(Plant):
         return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
 
 
-def _bounding_box(comm: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bounding_box(comm: Comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner (gdim,) of all ranks' points. Collective."""
     boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
     return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.stats import qmc
 
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.local_model import LocalModel, seen_alike
 from hypemarl.coupling.neighbourhood import Neighbourhood
 from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.probes import PointProbes
+from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
@@ -30,6 +30,7 @@ from hypemarl.systems.flow.developed import DevelopedStates
 from hypemarl.systems.flow.fields import FlowFields
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
 from hypemarl.systems.flow.mesh_checks import examine
+from hypemarl.types import Row
 
 VALIDATED = (1.0, 200.0)
 """Reynolds numbers that the solver was validated for: flows past a disc become three-dimensional
@@ -187,7 +188,7 @@ class FlowPlant(Plant):
         self._baseline = self.cost.finish().costs.shares
         return self._observe()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval towards amplitudes (n, m).
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
@@ -273,7 +274,7 @@ class FlowPlant(Plant):
         self._baseline = state.baseline.copy()
         return self._observe()
 
-    def fields(self) -> dict[str, Any] | None:
+    def fields(self) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2) and cells (M, 3) of the vertices, velocity
         (N, 2), pressure (N,), vorticity (N,), and actions (n, m) as they are applied, without
         net mass flux. Collective.

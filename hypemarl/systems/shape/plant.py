@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -26,6 +25,7 @@ from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
 from hypemarl.systems.shape.mesh_checks import examine
+from hypemarl.types import Row
 
 ONSET_OF_SHEDDING = 45.0
 """Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
@@ -221,7 +221,7 @@ class ShapePlant(Plant):
         self._state = ShapeState(self._first, self._rest, flow, nothing, values, 0, baseline)
         return self._observe()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval towards amplitudes (n, m) in units of their bound.
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
@@ -273,7 +273,7 @@ class ShapePlant(Plant):
         """Let the mesh have the present shape again, whatever was computed meanwhile. Local."""
         self.present.place(self._state.shape.q)
 
-    def fields(self) -> dict[str, Any] | None:
+    def fields(self) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2) of the present shape, cells (M, 3), velocity
         (N, 2), pressure (N,), vorticity (N,) at the vertices, actions (n, m): the amplitudes, and
         outlines of the present and of the reference shape (k, 2). Collective.
