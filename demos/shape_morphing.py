@@ -103,7 +103,7 @@ def choose(given: argparse.Namespace) -> config.Config:
     """Settings of the run whose policy is shown, or of the scenario."""
     if given.policy is not None:
         return RunFolder(given.policy).read_config()
-    budget = ["training.method=apg", f"training.episodes={given.episodes}"]
+    budget = ["training.algorithm=apg", f"training.episodes={given.episodes}"]
     budget.append(f"training.validation_every={max(1, given.episodes // 4)}")
     return config.load("shape-morphing", budget + given.set)
 

@@ -1,4 +1,4 @@
-"""Ways to learn (``training.method``) behind one interface: what a round of episodes is."""
+"""Ways to learn (``training.algorithm``) behind one interface: what a round of episodes is."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_method(config: Config, env: Any, groups: Groups) -> Method:
     Raises:
         TypeError: the plant has no adjoint and the method needs it.
     """
-    method = config.training.method
+    method = config.training.algorithm
     if method == "td3":
         from hypemarl.algorithms.td3.learner import OffPolicy
 
@@ -80,15 +80,15 @@ def make_method(config: Config, env: Any, groups: Groups) -> Method:
 
 def make_agent(config: Config, spec: Any) -> Any:
     """The agent whose state a checkpoint of such a run holds, on the CPU. Local."""
-    if config.training.method in ("td3", "dyna"):  # without dyna's surrogate
+    if config.training.algorithm in ("td3", "dyna"):  # without dyna's surrogate
         from hypemarl.algorithms.td3.agent import TD3
 
         return TD3(spec, config.agent, config.seed)
-    if config.training.method == "irl":
+    if config.training.algorithm == "irl":
         from hypemarl.algorithms.imitation.learned_reward import RewardLearner
 
         return RewardLearner(spec, config.agent, config.seed)
-    if config.training.method == "mbpg":
+    if config.training.algorithm == "mbpg":
         from hypemarl.agents.policy import PolicyAgent  # without the surrogate
 
         return PolicyAgent(spec, config.agent, config.seed)
@@ -110,5 +110,5 @@ def variant(config: Config) -> str:
 
 def label(config: Config) -> str:
     """What stands beside the scheme in tables: the credit of TD3, else the method."""
-    method = config.training.method
+    method = config.training.algorithm
     return config.agent.credit if method == "td3" else method

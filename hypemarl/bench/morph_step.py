@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from hypemarl import config
 from hypemarl.bench.timing import median_ms
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.meshing import distribute
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, follow, remesh
@@ -17,6 +17,7 @@ from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.solvers.velocity_transfer import VelocityTransfer
 from hypemarl.systems.shape.flow import FAR, ShapeFlow
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.systems.shape.plant import ShapePlant
 
 ANGLE, REYNOLDS, SHAPES = 0.3, 30.0, 32
@@ -37,7 +38,7 @@ def morph_step() -> dict[str, float]:
     viscosity, flow = plant.viscosity(REYNOLDS), plant.snapshot().flow
     amplitudes = [np.zeros((plant.n_agents, 1))]
     for wanted in np.random.default_rng(0).uniform(-1.0, 1.0, (SHAPES, plant.n_agents, 1)):
-        amplitudes.append(amplitudes[-1] + env.shape.lag * (wanted - amplitudes[-1]))
+        amplitudes.append(amplitudes[-1] + plant.options.lag * (wanted - amplitudes[-1]))
     bound = plant.moving.feasible.bounds.amplitude
     turns = itertools.cycle([bound * a for a in amplitudes[1:]])
     steps: list[FlowSolution] = [flow]
@@ -79,7 +80,8 @@ def _rebuilt(
     extension = median_ms(lambda: follow(new.raw, motion.space, motion.tag, origin=q), 5)
 
     def build() -> ShapeFlow:
-        return ShapeFlow(distribute(new.raw, MPI.COMM_SELF), new, env.flow, boundary)
+        mesh, options = distribute(new.raw, MPI.COMM_SELF), options_of(env, ShapeOptions)
+        return ShapeFlow(mesh, new, options, boundary)
 
     solver = median_ms(build, 5)
     both = median_ms(lambda: build().solve(q, viscosity, ANGLE, None), 5)

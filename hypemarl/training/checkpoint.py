@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hypemarl import files
-from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config import ALGORITHMS, Config, ConfigError, mesh_files, to_dict
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
 
@@ -31,35 +31,6 @@ FREE_KEYS = frozenset(
     | {"training.checkpoint_every", "training.held_out_size", "training.diagnose_every"}
     | {"env.external.sha256"}  # a change of the source is said, see loop.train
 )
-
-OFF_POLICY_KEYS = frozenset(
-    f"agent.{name}"
-    for name in (
-        "actor_rate",
-        "adjoint_step",
-        "average_rate",
-        "batch_episodes",
-        "batch_steps",
-        "cloning",
-        "credit",
-        "credit_radius",
-        "critic_rate",
-        "exploration_noise",
-        "gamma",
-        "huber",
-        "map_channels",
-        "policy_delay",
-        "replay_episodes",
-        "reward_clip",
-        "reward_scale",
-        "target_noise",
-        "target_noise_clip",
-        "tau",
-        "time_left",
-        "trace",
-    )
-) | {"training.random_episodes", "training.random_scale", "training.updates_per_step"}
-"""Settings that only methods with a replay read."""
 
 
 class CheckpointError(RuntimeError):
@@ -166,7 +137,7 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())
         if name not in FREE_KEYS | same_files and stored.get(name) != wanted.get(name)
-        if not _idle(name, wanted["training.method"])
+        if not _idle(name, wanted["training.algorithm"])
     ]
     if differing:
         raise CheckpointError(
@@ -197,13 +168,14 @@ def _compare_files(
     return names
 
 
-def _idle(name: str, method: str) -> bool:
-    """Whether a method of training does not read a setting."""
-    if name.startswith("agent.surrogate."):
-        return method not in ("mbpg", "dyna")
-    if method in ("td3", "mbpg", "dyna"):
-        return name.startswith(("agent.apg_", "agent.imitate_", "agent.irl_"))
-    return method in ("apg", "imitate") and name in OFF_POLICY_KEYS
+def _idle(name: str, algorithm: str) -> bool:
+    """Whether an algorithm does not read a setting."""
+    known = ALGORITHMS.get(algorithm)
+    part, _, rest = name.partition(".")
+    section = rest.partition(".")[0]
+    if part == "agent" and section in ALGORITHMS:
+        return section not in (algorithm, *known.reads)
+    return name in known.ignores
 
 
 def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], Any]]) -> None:

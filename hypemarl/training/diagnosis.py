@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.algorithms.model_based.errors import surrogate_errors
 from hypemarl.algorithms.registry import label
 from hypemarl.config import Config
@@ -73,7 +74,7 @@ def diagnose_run(
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     row = _head(RunFolder(run_dir), found.config) | {"episodes": found.episodes, "cost": found.cost}
     row = dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
-    if found.config.training.method in ("mbpg", "dyna"):
+    if found.config.training.algorithm in ("mbpg", "dyna"):
         errors = surrogate_errors(run_dir, episodes=episodes, comm=comm, make_env=make_env)
         for policy, numbers in errors.items():
             numbers.pop("by_step")
@@ -102,7 +103,7 @@ def probe_run(
         policy, agent = trained_policy(folder, env, config, comm)
         if agent is not None:
             agent.actor.load_state_dict(agent.actor_average.state_dict())
-        exact = config.training.method in ("apg", "imitate")
+        exact = config.training.algorithm in ("apg", "imitate")
         probe_of = _by_adjoint if exact else _by_critic
         probe, cost = probe_of(env, config, policy, agent, parameters)
         return Probed(config, agent, probe, len(parameters), cost, np.array(env.positions))
@@ -167,7 +168,7 @@ def _by_adjoint(
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+    taped = TapedPlant(adjoint_of(env.plant), config.agent.of(APGOptions).state_clip)
     found: list[_Exact] = []
     costs: list[float] = []
     for row in parameters:

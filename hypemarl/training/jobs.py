@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from hypemarl.config import Config, check_training, override, to_yaml
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
@@ -60,7 +61,8 @@ class Job:
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [*python_module("hypemarl"), "train", str(file)]
-        trust = trust_flags(self.config.env.external)
+        external = external_of(self.config.env)
+        trust = [] if external is None else trust_flags(external)
         return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 

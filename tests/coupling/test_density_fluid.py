@@ -201,9 +201,9 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
     ("override", "message"),
     [
         ("env.mesh.shape=square", "no disc in a square; .* needs square-with-disc"),
-        ("env.flow.speed_high=0.05", "speed_low .0.1. exceeds speed_high"),
-        ("env.flow.angle_low=1.2", "angle_low .1.2. exceeds angle_high"),
-        ("env.flow.linear_solver=iterative", "needs a factorisation"),
+        ("env.density-fluid.speed_high=0.05", "speed_low .0.1. exceeds speed_high"),
+        ("env.density-fluid.angle_low=1.2", "angle_low .1.2. exceeds angle_high"),
+        ("env.density-fluid.linear_solver=iterative", "needs a factorisation"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(override: str, message: str) -> None:

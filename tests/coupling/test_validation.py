@@ -198,9 +198,9 @@ def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
     settings = {
         "env.mesh.file": l_shape,
         "env.agents": "[4,4]",
-        "env.drop_agents_outside": "true",
-        "env.target_low": "[0.2,-0.5]",
-        "env.target_high": "[0.5,-0.2]",
+        "env.density.drop_agents_outside": "true",
+        "env.density.target_low": "[0.2,-0.5]",
+        "env.density.target_high": "[0.5,-0.2]",
         "env.control_steps": 2,
         "env.horizon": 0.2,
         "agent.credit": "cooperative",
@@ -234,7 +234,7 @@ def test_bumps_lie_in_the_mesh(tmp_path: Path) -> None:
     unit = read(polygon_mesh(tmp_path / "unit.msh", [(0, 0), (1, 0), (1, 1), (0, 1)]))
     found = examine(SQUARE, unit)
     assert len(found.faults) == 2
-    assert "env.initial_low [-0.5, -0.5] .. env.initial_high [0.0, 0.5]: the density around " in (
+    assert "env.density.initial_low [-0.5, -0.5] .. env.density.initial_high [0.0, 0.5]: the density around " in (
         found.message
     )
     assert "outside the mesh, has mass" in found.message

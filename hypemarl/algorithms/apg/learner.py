@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.optimal.taped import TapedPlant
@@ -62,8 +63,8 @@ class AdjointGradient:
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split
         self.steps = config.env.control_steps
-        self.window = config.agent.apg_window or self.steps
-        self.taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+        self.window = config.agent.of(APGOptions).window or self.steps
+        self.taped = TapedPlant(adjoint_of(env.plant), config.agent.of(APGOptions).state_clip)
         self.agent: APG
         self._seen: list[Rollout] = []  # of the latest round, on rank 0
 

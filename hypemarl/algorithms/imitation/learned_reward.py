@@ -19,6 +19,7 @@ from torch.nn import functional
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
@@ -46,7 +47,9 @@ class RewardLearner(TD3):
         judged = dataclasses.replace(config, scheme="hypemarl")
         generator = torch_generator(seed, "reward")
         self.discriminator = make_network(spec, judged, sizes, 1, 1.0, generator).to(device)
-        self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), config.irl_rate)
+        self.reward_optimiser = torch.optim.Adam(
+            self.discriminator.parameters(), config.of(IRLOptions).rate
+        )
         self.reward_generator = torch_generator(seed, "reward-batches", device)
         self.shown: list[dict[str, Tensor]] = []
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypemarl import mpi
+from hypemarl.algorithms.model_based.options import MBPGOptions
 from hypemarl.algorithms.td3.learner import OffPolicy
-from hypemarl.config import Config
+from hypemarl.config import ALGORITHMS, Config
 from hypemarl.systems.local_model import local_model_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
@@ -18,7 +19,7 @@ class ModelBased(OffPolicy):
     """The methods ``mbpg`` and ``dyna`` (see :class:`~hypemarl.algorithms.registry.Method`).
 
     Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
-    after the random episodes, and whenever ``agent.surrogate.every`` more are there.
+    after the random episodes, and whenever ``agent.<algorithm>.every`` more are there.
 
     Raises:
         TypeError: nothing is known of the plant's local states.
@@ -30,12 +31,13 @@ class ModelBased(OffPolicy):
     def __init__(self, config: Config, env: Any, split: Groups) -> None:
         super().__init__(config, env, split)
         self.local = local_model_of(env.plant)
+        self.options_type = ALGORITHMS.get(config.training.algorithm).options
 
     def _make_agent(self, *arguments: Any, **options: Any) -> Any:
         from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
 
         steps = self.config.env.control_steps
-        if self.settings.method == "mbpg":
+        if self.options_type is MBPGOptions:
             return ModelPolicyGradient(self.local, steps, *arguments, **options)
         return Dyna(self.local, steps, self.env.shape_rewards, *arguments, **options)
 
@@ -57,7 +59,7 @@ class ModelBased(OffPolicy):
 
     def _learn(self, before: int, after: int, progress: Progress) -> list[Losses]:
         """What is due with ``after`` episodes, where there were ``before``. Local, on rank 0."""
-        first, every = self.policy_from, self.config.agent.surrogate.every
+        first, every = self.policy_from, self.agent.options.every
         losses: list[Losses] = []
         if after > first and len(self.replay) > after - before:
             # before they are learned from

@@ -18,7 +18,7 @@ from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
-from hypemarl.config import ConfigError, EnvConfig
+from hypemarl.config import ConfigError, EnvConfig, ExternalConfig, options_of
 from hypemarl.coupling.plant import agree_on_actions, non_finite
 from hypemarl.envs.external.contract import CheckedEnv, ContractError
 from hypemarl.envs.external.sources import open_source
@@ -79,6 +79,7 @@ class ExternalEnv:
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
+        self.external = options_of(config, ExternalConfig)
         self._checked: CheckedEnv  # on rank 0
         facts = mpi.on_root(comm, self._open)
         self.names, self.n_agents = facts.names, len(facts.names)
@@ -101,7 +102,7 @@ class ExternalEnv:
         self._observations = np.zeros((self.n_agents, self.observation_size))
         self._middle = np.zeros((self.n_agents, self.observation_size - 1))
         self._scale = np.ones_like(self._middle)
-        mpi.on_root(comm, self._measure_scale if config.external.scaling_episodes else self._try)
+        mpi.on_root(comm, self._measure_scale if self.external.scaling_episodes else self._try)
 
     @property
     def parallel_env(self) -> ParallelEnv:
@@ -119,7 +120,7 @@ class ExternalEnv:
 
     def __repr__(self) -> str:
         """Source and number of agents."""
-        return f"ExternalEnv({self.config.external.source}, {self.n_agents} agents)"
+        return f"ExternalEnv({self.external.source}, {self.n_agents} agents)"
 
     # --- episodes --------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ class ExternalEnv:
             ConfigError: always.
         """
         raise ConfigError(
-            f"{self.config.external.source}: an external environment has no fields to record or "
+            f"{self.external.source}: an external environment has no fields to record or "
             "draw; evaluate and compare its runs instead"
         )
 
@@ -223,7 +224,7 @@ class ExternalEnv:
     # --- on rank 0 -------------------------------------------------------------------------------
 
     def _open(self) -> Facts:
-        external = self.config.external
+        external = self.external
         self._checked = env = CheckedEnv(external.source, lambda: open_source(external))
         components = np.array([box.low.size for box in env.boxes])
         idle = np.zeros((len(env.names), components.max()))
@@ -245,7 +246,7 @@ class ExternalEnv:
     def _step(self, actions: np.ndarray) -> Outcome:
         """The actions held for ``env.external.repeat`` steps, or until the episode ends."""
         outcome = self._step_once(actions)
-        for _ in range(self.config.external.repeat - 1):
+        for _ in range(self.external.repeat - 1):
             if outcome.cut or not outcome.taking_part.any():
                 break
             following = self._step_once(actions)
@@ -287,7 +288,7 @@ class ExternalEnv:
 
     @property
     def _unscaled(self) -> bool:
-        return self.config.external.scaling_episodes == 0
+        return self.external.scaling_episodes == 0
 
     def _measure_scale(self) -> None:
         """Mean and deviation of each agent's observations under random actions of fixed seeds.
@@ -298,7 +299,7 @@ class ExternalEnv:
             ContractError: all of them are.
         """
         generator = numpy_generator(0, "external-scaling")
-        count, source = self.config.external.scaling_episodes, self.config.external.source
+        count, source = self.external.scaling_episodes, self.external.source
         seen: list[np.ndarray] = []
         faults: list[str] = []
         for seed in range(FIRST_SEED["scaling"], FIRST_SEED["scaling"] + count):

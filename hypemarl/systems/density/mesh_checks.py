@@ -6,11 +6,12 @@ from itertools import product
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
 from hypemarl.meshing.boundary import Fault
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
 from hypemarl.systems.density.bump import bump
+from hypemarl.systems.density.options import DensityOptions
 
 LEAST_MASS, MOST_MASS = 0.4, 1.5
 """Of a bump in the mesh; one in the middle of a fine mesh has 1, one on a straight wall 0.5, less
@@ -41,7 +42,12 @@ def examine_density(
 
 
 def _corner_fault(config: EnvConfig, gdim: int) -> str:
-    corners = (config.initial_low, config.initial_high, config.target_low, config.target_high)
+    corners = (
+        options_of(config, DensityOptions).initial_low,
+        options_of(config, DensityOptions).initial_high,
+        options_of(config, DensityOptions).target_low,
+        options_of(config, DensityOptions).target_high,
+    )
     if all(len(corner) == gdim for corner in corners):
         return ""
     return (
@@ -80,17 +86,15 @@ def _boxes(
     named = f"the boxes of agents {_listed(outside)} ({len(outside)} of {count}, the first one "
     if len(outside):
         named += f"around {describe_place(centres[outside[0]])}) lie outside the mesh"
-    if len(outside) and not config.drop_agents_outside:
+    if len(outside) and not options_of(config, DensityOptions).drop_agents_outside:
         faults.append(
             Fault(
-                f"{named}: set env.drop_agents_outside=true to go on without them, or choose "
-                "env.agents so that every box of their grid holds a part of the domain"
+                f"{named}: set env.{config.system}.drop_agents_outside=true to go on without them, "
+                "or choose env.agents so that every box of their grid holds a part of the domain"
             )
         )
     elif len(outside):
-        notes.append(
-            f"{named}: they are dropped (env.drop_agents_outside), {count - len(empty)} stay"
-        )
+        notes.append(f"{named}: they are dropped (drop_agents_outside), {count - len(empty)} stay")
     return tuple(np.flatnonzero(cells).tolist()), faults, notes
 
 

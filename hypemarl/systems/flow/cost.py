@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import StepCosts
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
 from hypemarl.systems.flow.arc_actuation import ArcCost
 from hypemarl.systems.flow.arcs import ArcLayout
+from hypemarl.systems.flow.options import FlowOptions
 
 OBJECTIVES = {"drag": ("drag", "lift"), "dissipation": ("dissipation",)}
 
@@ -54,9 +55,10 @@ class FlowCost:
     ) -> None:
         self.solver, self.functionals, self.layout = solver, functionals, layout
         self.config, self.axes = config, axes
-        self.names = (*OBJECTIVES[config.flow.objective], "control", "control_gradient")
+        self.options = options_of(config, FlowOptions)
+        self.names = (*OBJECTIVES[self.options.objective], "control", "control_gradient")
         self._arc_cost = ArcCost(layout)
-        self.coefficient = 2.0 / (config.flow.speed**2 * 2.0 * layout.disc.radius)
+        self.coefficient = 2.0 / (self.options.speed**2 * 2.0 * layout.disc.radius)
         self.begin()
 
     def begin(self) -> None:
@@ -71,7 +73,7 @@ class FlowCost:
         self._weights.append(weight)
         self._forces.append(self.force_shares())
         self._control += weight * self._arc_cost.shares(control)
-        if self.config.flow.objective == "dissipation":
+        if self.options.objective == "dissipation":
             cells = self.functionals.gradient_squares(self.solver.velocity)
             owners = self.layout.cell_owners
             part = np.bincount(owners, cells, self.layout.n_agents)
@@ -91,7 +93,7 @@ class FlowCost:
         sums = sum_over_ranks(self.solver.comm, np.concatenate(parts))
         forces = sums[: 2 * levels].reshape(levels, 2, n)
         totals = forces.sum(axis=2)
-        flow, weights = self.config.flow, np.array(self._weights)
+        flow, weights = self.options, np.array(self._weights)
         if flow.objective == "drag":
             shares = [
                 flow.drag_weight * (weights @ forces[:, 0]),
@@ -99,7 +101,7 @@ class FlowCost:
             ]
         else:
             shares = [sums[-1]]
-        shares += [self.config.beta * sums[-3], self.config.beta_g * sums[-2]]
+        shares += [self.options.beta * sums[-3], self.options.beta_g * sums[-2]]
         terms = {name: float(part.sum()) for name, part in zip(self.names, shares, strict=True)}
         costs = StepCosts(terms, np.sum(shares, axis=0))
         return IntervalCosts(costs, totals[:, 0], totals[:, 1], forces)

@@ -31,7 +31,7 @@ class FlowCostAdjoint:
         A share of C_L^2 is C_L times the share of C_L: everybody's share of the lift enters
         everybody's cost.
         """
-        flow = self.plant.config.flow
+        flow = self.plant.options
         if flow.objective != "drag":
             return np.zeros_like(forces)
         lift = forces[:, 1]
@@ -56,7 +56,7 @@ class FlowCostAdjoint:
         """
         of_forces, of_shares = bars
         layout = self.layout
-        if self.plant.config.flow.objective == "dissipation":
+        if self.plant.options.objective == "dissipation":
             factors = 0.5 * weight * of_shares[layout.cell_owners]
             self.plant.functionals.pull_gradient_squares(factors, velocity, state_bar.velocity)
             return
@@ -70,11 +70,11 @@ class FlowCostAdjoint:
 
         Of beta/2 ||u||^2 + beta_g/2 ||d_tau u||^2. Local.
         """
-        config, lengths = self.plant.config, self.layout.facets.lengths
+        lengths = self.layout.facets.lengths
         values = control[:, self._place]
         given = shares_bar[self.layout.facet_owners]
-        parts = config.beta * (given * lengths)[None, :, None] * (values @ MASS)
-        parts += config.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
+        parts = self.plant.options.beta * (given * lengths)[None, :, None] * (values @ MASS)
+        parts += self.plant.options.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
         result = np.zeros_like(control)
         for axis in range(2):
             np.add.at(result[axis], self._place, parts[axis])
@@ -88,7 +88,7 @@ def pull_observations(
 
     ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
     """
-    flow, layout, n = plant.config.flow, plant.layout, plant.n_agents
+    flow, layout, n = plant.options, plant.layout, plant.n_agents
     seen = plant.stencil(plant.config.observation_radius)
     bars = observations_bar.reshape(*seen.shape, -1)
     own = np.zeros((n, bars.shape[2]))
@@ -100,4 +100,4 @@ def pull_observations(
     matrix = plant.probes.velocity_matrix
     state_bar.velocity[: matrix.shape[1]] += matrix.T @ velocity
     state_bar.pressure += plant.probes.pressure_matrix.T @ pressure.ravel() / flow.speed**2
-    return own[:, 3 * probes :] / plant.config.u_max
+    return own[:, 3 * probes :] / plant.options.u_max
