@@ -8,7 +8,7 @@ from typing import Any
 from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.keys import key
 from hypemarl.config.ranges import refuse
-from hypemarl.config.registry import ALGORITHMS, Registered
+from hypemarl.config.registry import ALGORITHMS, SystemSettings
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.config.yaml_text import read_text
 
@@ -89,7 +89,7 @@ def check_training(config: Config) -> None:
     )
 
 
-EXTERNAL = Registered(
+EXTERNAL = SystemSettings(
     name="external",
     options=ExternalConfig,
     check=check,

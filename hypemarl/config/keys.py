@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from hypemarl.config.registry import Registered, Registry
+    from hypemarl.config.registry import Registry
 
 LinearSolver = Literal["auto", "lu", "redundant", "mumps", "iterative"]
 Displacement = Literal[
@@ -22,7 +22,7 @@ def key(
     above: float | None = None,
     low: float | None = None,
     high: float | None = None,
-    names: Registry[Registered] | None = None,
+    names: Registry[Any] | None = None,
 ) -> Any:
     """A dataclass field with its explanation, which ``hypemarl list --keys`` prints.
 
@@ -35,7 +35,7 @@ def key(
     )
 
 
-def sections(registry: Registry[Registered], selector: str = "") -> Any:
+def sections(registry: Registry[Any], selector: str = "") -> Any:
     """A field that holds registered options, in YAML a section under the name of each.
 
     With a ``selector``, a sibling key, it holds the options of the one that this names and others

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -63,8 +63,8 @@ def _renamed(
     settings: Mapping[str, Any], system: str
 ) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Old keys that are there, and the places that each has now."""
-    known = [SYSTEMS.get(system)] if system in SYSTEMS else []
-    for part, registered in (("env", known), ("agent", list(ALGORITHMS))):
+    known: list[Registered] = [SYSTEMS.get(system)] if system in SYSTEMS else []
+    for part, registered in (("env", known), ("agent", ALGORITHMS)):
         for old, places in _aliases(part, registered).items():
             if _has(settings, old.split(".")):
                 yield old.split("."), places
@@ -72,7 +72,7 @@ def _renamed(
         yield ["training", "method"], [["training", "algorithm"]]
 
 
-def _aliases(part: str, registered: list[Registered]) -> dict[str, list[list[str]]]:
+def _aliases(part: str, registered: Iterable[Registered]) -> dict[str, list[list[str]]]:
     places: dict[str, list[list[str]]] = {}
     for item in registered:
         for old, new in item.aliases.items():

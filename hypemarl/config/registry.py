@@ -8,6 +8,7 @@ registered with their dataclass of options, and imported when they are first ask
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -34,22 +35,36 @@ class Registered:
         check: raises :class:`ConfigError` where settings cannot work together. Local.
         aliases: keys of earlier versions, relative to ``env`` or ``agent``, and the option that
             each is now.
-        context: of a system: parameters that mu holds where nothing else is said.
-        needs: of an algorithm: "adjoint", "local_model", what it asks of the plant.
-        reads: of an algorithm: others whose settings it reads as well.
-        ignores: of an algorithm: common keys that it does not read, which a resume may change.
-        check_training: of a system: as ``check``, of settings that only training minds.
     """
 
     name: str
     options: type
     check: Callable[[Config], None] = _unchecked
     aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemSettings(Registered):
+    """A system.
+
+    Attributes:
+        context: parameters that mu holds where nothing else is said.
+        check_training: as ``check``, of settings that training alone minds.
+    """
+
     context: tuple[str, ...] = ("all",)
-    needs: frozenset[str] = frozenset()
-    reads: tuple[str, ...] = ()
-    ignores: frozenset[str] = frozenset()
     check_training: Callable[[Config], None] = _unchecked
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSettings(Registered):
+    """An algorithm, whose ``check`` is made when something is trained.
+
+    Attributes:
+        needs: "adjoint", "local_model": what it asks of the plant.
+    """
+
+    needs: frozenset[str] = frozenset()
 
 
 class Registry[T: Registered]:
@@ -57,78 +72,57 @@ class Registry[T: Registered]:
 
     Args:
         kind: of what it holds, in messages.
-        group: of the entry points that other packages declare.
-        builtins: ``module:NAME`` by name, imported when asked for.
+        package: whose folders each name their own in the tuple ``attribute``; entry points of
+            other packages are in the group of this name. Imported when first asked.
     """
 
-    def __init__(self, kind: str, group: str, builtins: Mapping[str, str]) -> None:
-        self.kind, self.group = kind, group
-        self._builtins = dict(builtins)
+    def __init__(self, kind: str, package: str, attribute: str) -> None:
+        self.kind, self.package, self.attribute = kind, package, attribute
         self._items: dict[str, T] = {}
-        self._installed: dict[str, str] | None = None
+        self._own: dict[str, T] | None = None
 
     def register(self, item: T) -> None:
-        """Add an object; one of the same name that was registered before is replaced. Local.
+        """Add an object; the same one again is no error. Local.
 
         Raises:
-            ConfigError: the package or an installed one has the name already.
+            ConfigError: another one has this name.
         """
-        if item.name in self._places():
+        if self._known().get(item.name, item) is not item:
             raise ConfigError(f"{self.kind} {shown(item.name)} is taken: choose another name")
         self._items[item.name] = item
 
     def names(self) -> list[str]:
         """All names: of the package, installed, registered."""
-        return list(dict.fromkeys((*self._places(), *self._items)))
+        return list(self._known())
 
     def get(self, name: str) -> T:
         """The object of this name. Raises :class:`ConfigError` where there is none."""
-        if name not in self._items:
-            place = self._places().get(name) if isinstance(name, str) else None
-            if place is None:
-                raise ConfigError(self.unknown(name))
-            module, _, attribute = place.partition(":")
-            self._items[name] = getattr(importlib.import_module(module), attribute)
-        return self._items[name]
+        if name not in self:
+            raise ConfigError(self.unknown(name))
+        return self._known()[name]
 
     def unknown(self, name: object) -> str:
         """The sentence for a name that nothing here has."""
         names = self.names()
         hint = nearest(str(name), names, ".")
-        return f"no {self.kind} {shown(name)}{hint} There are: {', '.join(names)}"
+        return f"no {self.kind} {shown(name)}{hint} Known: {', '.join(names)}"
 
     def __contains__(self, name: object) -> bool:
-        return name in self._items or name in self._places()
+        return isinstance(name, str) and name in self._known()
 
     def __iter__(self) -> Iterator[T]:
-        return map(self.get, self.names())
+        return iter(self._known().values())
 
-    def _places(self) -> dict[str, str]:
-        if self._installed is None:
-            self._installed = {e.name: e.value for e in entry_points(group=self.group)}
-        return self._builtins | self._installed
+    def _known(self) -> dict[str, T]:
+        if self._own is None:
+            package = importlib.import_module(self.package)
+            folders = [m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg]
+            modules = [importlib.import_module(f"{self.package}.{name}") for name in folders]
+            items = [item for module in modules for item in getattr(module, self.attribute)]
+            items += [entry.load() for entry in entry_points(group=self.package)]
+            self._own = {item.name: item for item in items}
+        return self._own | self._items
 
 
-SYSTEMS: Registry[Registered] = Registry(
-    "system",
-    "hypemarl.systems",
-    {
-        "density": "hypemarl.systems.density.options:DENSITY",
-        "density-fluid": "hypemarl.systems.density.options:IN_FLUID",
-        "flow": "hypemarl.systems.flow.options:FLOW",
-        "shape": "hypemarl.systems.shape.options:SHAPE",
-        "external": "hypemarl.config.external:EXTERNAL",
-    },
-)
-ALGORITHMS: Registry[Registered] = Registry(
-    "algorithm",
-    "hypemarl.algorithms",
-    {
-        "td3": "hypemarl.algorithms.td3.options:TD3",
-        "apg": "hypemarl.algorithms.apg.options:APG",
-        "imitate": "hypemarl.algorithms.imitation.options:IMITATE",
-        "irl": "hypemarl.algorithms.imitation.options:IRL",
-        "mbpg": "hypemarl.algorithms.model_based.options:MBPG",
-        "dyna": "hypemarl.algorithms.model_based.options:DYNA",
-    },
-)
+SYSTEMS: Registry[SystemSettings] = Registry("system", "hypemarl.systems", "SYSTEMS")
+ALGORITHMS: Registry[AlgorithmSettings] = Registry("algorithm", "hypemarl.algorithms", "ALGORITHMS")

@@ -24,14 +24,15 @@ from scipy.optimize import OptimizeResult, minimize
 from hypemarl import files
 from hypemarl.config import EnvConfig, mesh_files, to_dict
 from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
-from hypemarl.envs.parallel import PDEEnv
+from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.types import Record, Row
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
-MEMORY_PAIRS = 20  # of L-BFGS
+UNSTOPPED = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0}  # L-BFGS-B: the callback decides
 REPEATABLE = 1e-6  # relative change of J at which stored actions are of another discretisation
 NOT_PHYSICS = (
     "context",
@@ -80,16 +81,16 @@ class OpenLoop:
     What killed writers left in the folder is removed. Collective, every method too.
     """
 
-    def __init__(self, env: PDEEnv, folder: Path | None = None) -> None:
-        self.env, self.plant, self.comm = env, env.plant, env.comm
+    def __init__(self, env: ArrayEnv, folder: Path | None = None) -> None:
+        self.env, self.plant, self.comm = env, plant_of(env), env.comm
         self.folder = folder or files.cache_folder(note) / "optima"
         on_root(self.comm, lambda: files.remove_leftovers(self.folder) and None)
         self.shape = (env.control_steps, env.n_agents, env.action_size)
 
     @staticmethod
-    def serves(env: Any) -> bool:
+    def serves(env: ArrayEnv) -> bool:
         """Whether ``env`` is an environment whose optima can be found."""
-        return isinstance(env, PDEEnv) and has_adjoint(env.plant)
+        return env.plant is not None and has_adjoint(env.plant)
 
     @cached_property
     def episode(self) -> EpisodeAdjoint:
@@ -200,7 +201,7 @@ class _Search:
 
     def run(self, start: np.ndarray, tolerance: float, max_evaluations: int) -> Optimum:
         began, shape = time.monotonic(), start.shape
-        low, high = (np.broadcast_to(bound, shape).ravel() for bound in self.owner._bounds)
+        bounds = [np.broadcast_to(bound, shape).ravel() for bound in self.owner._bounds]
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             actions = flat.reshape(shape)
@@ -221,23 +222,20 @@ class _Search:
         result = minimize(
             objective,
             start.ravel(),
-            jac=True,
             method="L-BFGS-B",
-            bounds=np.stack([low, high], axis=1),
+            jac=True,
+            bounds=np.stack(bounds, axis=1),
             callback=stop,
-            options={
-                "maxcor": MEMORY_PAIRS,
-                "maxfun": max_evaluations,
-                "maxiter": max_evaluations,
-                "ftol": 0.0,
-                "gtol": 0.0,
-            },
+            options=UNSTOPPED | {"maxfun": max_evaluations, "maxiter": max_evaluations},
         )
-        cost, slope = self.evaluate(result.x.reshape(shape))
-        residual = np.linalg.norm(self.owner._projected(result.x.reshape(shape), slope))
+        return self._describe(result.x.reshape(shape), began)
+
+    def _describe(self, actions: np.ndarray, began: float) -> Optimum:
+        cost, slope = self.evaluate(actions)
+        residual = np.linalg.norm(self.owner._projected(actions, slope))
         return Optimum(
             np.array(self.parameters, dtype=np.float64),
-            result.x.reshape(shape),
+            actions,
             cost,
             self.uncontrolled,
             float(residual / self.scale),
@@ -247,7 +245,7 @@ class _Search:
         )
 
 
-def differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def differing(settings: Record, defaults: Record) -> Row:
     """The settings that are not the defaults, nested as they are.
 
     What names files by them still finds them when a version brings new settings.
@@ -267,7 +265,7 @@ def _read(path: Path) -> Optimum | None:
         return None
     try:
         stored, sealed = files.read_arrays(path)
-        values: dict[str, Any] = {
+        values: Row = {
             item.name: stored[item.name] if stored[item.name].ndim else stored[item.name].item()
             for item in dataclasses.fields(Optimum)
         }

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -36,6 +36,10 @@ from hypemarl.training.evaluation import Array
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
 from hypemarl.visualisation.speeds import draw_speeds
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
+
 
 SCENARIO = "density-1d"
 RUNS = "encoding"
@@ -107,7 +111,9 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
         env.close()
 
 
-def _costs(env: Any, agent: Any, parameters: Array, speed: float, *, told: bool) -> list[float]:
+def _costs(
+    env: ArrayEnv, agent: Any, parameters: Array, speed: float, *, told: bool
+) -> list[float]:
     costs = []
     for index, row in enumerate(parameters):
         motion = Motion(env, speed, index)
@@ -122,7 +128,7 @@ class Motion:
     ``episode`` decides the directions, which are the same at every speed and for every policy.
     """
 
-    def __init__(self, env: Any, speed: float, episode: int) -> None:
+    def __init__(self, env: ArrayEnv, speed: float, episode: int) -> None:
         self.start = np.array(env.positions)
         self.interval = env.config.control_interval
         self.low = self.start.min(axis=0) - 0.5 * env.spacing

@@ -26,9 +26,8 @@ from hypemarl.files import write_text
 from hypemarl.studies.results import Entry, jobs_of, train_missing
 from hypemarl.training import summary
 from hypemarl.training.records import read_metrics, write_json
+from hypemarl.types import Row
 from hypemarl.visualisation.table import format_table
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -211,5 +210,5 @@ def write(
     write_text(output / f"{name}-{scenario}.md", text)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Row:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

@@ -12,7 +12,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hypemarl import config as configuration
 from hypemarl.files import write_text
@@ -22,9 +21,8 @@ from hypemarl.training import summary
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
 from hypemarl.training.records import RunError, RunFolder, read_metrics, write_json
 from hypemarl.training.table import columns, flat, summarise
+from hypemarl.types import Row
 from hypemarl.visualisation.table import format_table
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,7 @@ def validation_costs(run_dirs: Sequence[Path]) -> str:
     return stream.getvalue()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Row:
     try:
         return dict(json.loads(path.read_bytes())) if path.is_file() else {}
     except (ValueError, TypeError) as error:

@@ -16,9 +16,12 @@ from typing import Any
 import torch
 
 from hypemarl import files
-from hypemarl.config import ALGORITHMS, Config, ConfigError, mesh_files, to_dict
+from hypemarl.config import Config, ConfigError, EnvConfig, mesh_files, to_dict
+from hypemarl.config.migration import migrated, system_of
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
+from hypemarl.training.learner import algorithm_of
+from hypemarl.types import Record, Row
 
 FORMAT = "hypemarl-checkpoint"
 VERSION = 2
@@ -37,7 +40,7 @@ class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged, foreign, or belongs to another run."""
 
 
-def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
+def save(path: str | Path, state: Record, config: Config) -> None:
     """Write ``state`` under the header; the old file stays whole until the new one is.
 
     Raises:
@@ -52,7 +55,7 @@ def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
         raise CheckpointError(f"{error}; {record_copy.how_to_go_on(last)}") from error
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Row:
     """Read a checkpoint onto the CPU. Raises :class:`CheckpointError` on anything else."""
     path = Path(path)
     if not path.is_file():
@@ -96,7 +99,7 @@ def _check_header(path: Path, content: Any) -> None:
         )
 
 
-def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
+def entry(path: str | Path, stored: Record, *names: str) -> Any:
     """Value under nested names in a checkpoint. Raises :class:`CheckpointError`."""
     value: Any = stored
     for k, name in enumerate(names):
@@ -109,7 +112,7 @@ def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
     return value
 
 
-def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterable[str]) -> None:
+def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> None:
     """Raise :class:`CheckpointError` where a whole state has other entries than ``expected``."""
     wanted = {"format", "version", "config", *expected}
     for name in sorted(wanted - stored.keys()):
@@ -121,23 +124,24 @@ def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterabl
         )
 
 
-def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -> None:
+def check_config(path: str | Path, content: Record, config: Config) -> None:
     """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
 
-    A key that is younger than the checkpoint counts as its default there, and what the method of
-    training does not read may differ.
+    A key that is younger than the checkpoint counts as its default there, and what the algorithm
+    does not read may differ.
     """
     settings = entry(path, content, "config")
     if not isinstance(settings, Mapping):
         raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
     stored = completed(settings)
     wanted = flat(to_dict(config))
+    reads = algorithm_of(config).reads
     same_files = _compare_files(config, stored, wanted)
     differing = [
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())
         if name not in FREE_KEYS | same_files and stored.get(name) != wanted.get(name)
-        if not _idle(name, wanted["training.algorithm"])
+        if reads(name)
     ]
     if differing:
         raise CheckpointError(
@@ -146,9 +150,7 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
         )
 
 
-def _compare_files(
-    config: Config, stored: dict[str, Any], wanted: dict[str, Any]
-) -> frozenset[str]:
+def _compare_files(config: Config, stored: Row, wanted: Row) -> frozenset[str]:
     """Make what both say of mesh files comparable; returns the keys that need no comparison.
 
     A file may have moved where its content is known to be the same.
@@ -168,16 +170,6 @@ def _compare_files(
     return names
 
 
-def _idle(name: str, algorithm: str) -> bool:
-    """Whether an algorithm does not read a setting."""
-    known = ALGORITHMS.get(algorithm)
-    part, _, rest = name.partition(".")
-    section = rest.partition(".")[0]
-    if part == "agent" and section in ALGORITHMS:
-        return section not in (algorithm, *known.reads)
-    return name in known.ignores
-
-
 def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], Any]]) -> None:
     """Hand each stored part to its loader: ``{"agent": (agent.load_state_dict, state)}``."""
     for name, (loader, state) in parts.items():
@@ -193,16 +185,22 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by their full keys; those that are younger than ``settings`` at their defaults."""
-    return flat(to_dict(Config())) | flat(settings)
+    """Settings by their full keys; those that are younger than ``settings`` at their defaults.
+
+    Raises:
+        ConfigError: they name a system that is unknown here.
+    """
+    system = system_of(settings)
+    defaults = to_dict(Config(env=EnvConfig(system=system)))
+    return flat(defaults) | flat(migrated(settings, system))
 
 
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat(settings: Record) -> Row:
     """Nested settings by their full keys, such as ``agent.gamma``."""
     return dict(_items(settings, ""))
 
 
-def _items(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _items(settings: Record, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _items(value, f"{prefix}{name}.")

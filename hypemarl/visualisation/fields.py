@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import imageio.v2 as imageio
 import numpy as np
 
 from hypemarl.training.records import kind_of
+from hypemarl.types import Record, Row
 from hypemarl.visualisation.axis_fields import AxisScene
 from hypemarl.visualisation.flow_fields import FlowScene
 from hypemarl.visualisation.forces import LABELS, draw_forces
@@ -33,11 +34,11 @@ AXES = {  # number of axes of the arrays of each kind
 
 
 def render(
-    trajectory: Mapping[str, Any],
+    trajectory: Record,
     out_dir: str | Path,
     film: bool = True,
     stills: Sequence[float] = (0.0, 0.5, 1.0),
-    reference: Mapping[str, Any] | None = None,
+    reference: Record | None = None,
 ) -> list[Path]:
     """Draw a recorded episode: matplotlib in 1D, PyVista off screen in 2D.
 
@@ -50,8 +51,7 @@ def render(
         trajectory: what ``hypemarl.training.records.read_trajectory`` returns.
         out_dir: folder, made where it is missing.
         film: write ``film.mp4``, about six seconds.
-        stills: fractions of the episode, 0 the first and 1 the last frame, each a
-            ``still-<percent>.png``.
+        stills: fractions of the episode, 0 to 1, each a ``still-<percent>.png``.
         reference: the same flow without control, a trajectory on the same mesh.
 
     Returns:
@@ -64,29 +64,36 @@ def render(
     data = check_trajectory(trajectory)
     if any(not 0.0 <= fraction <= 1.0 for fraction in stills):
         raise ValueError(f"stills={tuple(stills)} must be fractions of the episode in [0, 1]")
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    last = len(data["times"]) - 1
-    wanted = {round(fraction * last): round(100 * fraction) for fraction in stills}
     scene = _scene(data, reference)
-    written: list[Path] = []
     try:
-        with _film(out_dir / "film.mp4", film, last + 1) as append:
-            for frame in range(last + 1) if film else sorted(wanted):
-                picture = scene.draw(frame, caption(data, frame))
-                append(picture)
-                if frame in wanted:
-                    written.append(out_dir / f"still-{wanted[frame]:03d}.png")
-                    imageio.imwrite(written[-1], picture)
+        written = _draw_frames(scene, data, Path(out_dir), film, stills)
     finally:
         scene.close()
     if data["kind"] in ("flow", "shape") and "drag" in data:
         both = [data] if reference is None else [data, reference]
-        written.append(draw_forces(both, out_dir / "forces.png"))
-    return [out_dir / "film.mp4", *written] if film else written
+        written.append(draw_forces(both, Path(out_dir) / "forces.png"))
+    return written
 
 
-def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
+def _draw_frames(
+    scene: Any, data: dict[str, Any], out_dir: Path, film: bool, stills: Sequence[float]
+) -> list[Path]:
+    """Film and stills; returns the paths written."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    last = len(data["times"]) - 1
+    percents = {round(fraction * last): round(100 * fraction) for fraction in stills}
+    written = [out_dir / "film.mp4"] if film else []
+    with _film(out_dir / "film.mp4", film, last + 1) as append:
+        for frame in range(last + 1) if film else sorted(percents):
+            picture = scene.draw(frame, caption(data, frame))
+            append(picture)
+            if frame in percents:
+                written.append(out_dir / f"still-{percents[frame]:03d}.png")
+                imageio.imwrite(written[-1], picture)
+    return written
+
+
+def _scene(data: Row, reference: Record | None) -> Any:
     if data["kind"] == "shape":
         return ShapeScene(data, None if reference is None else check_trajectory(reference))
     if data["kind"] == "flow":
@@ -97,7 +104,7 @@ def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
     return (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
 
 
-def caption(data: Mapping[str, Any], frame: int) -> str:
+def caption(data: Record, frame: int) -> str:
     """Scheme, time and the cost so far."""
     scheme = scheme_name(str(data["scheme"]))
     cost = float(data["costs"][: frame + 1].sum())
@@ -123,7 +130,7 @@ def _film(path: Path, wanted: bool, frames: int) -> Iterator[Callable[[np.ndarra
         yield append
 
 
-def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
+def check_trajectory(trajectory: Record) -> Row:
     """The arrays of a trajectory as floats.
 
     Raises:
@@ -134,7 +141,7 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
     missing = sorted(set(wanted) - set(trajectory))
     if missing:
         raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
-    data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in wanted}
+    data: Row = {name: np.asarray(trajectory[name]) for name in wanted}
     frames = len(data["times"])
     if kind == "shape":
         data |= {name: _of_frames(data[name], frames) for name in ("points", "cells", "outline")}
@@ -169,7 +176,7 @@ def _of_frames(values: np.ndarray, frames: int) -> np.ndarray:
     return np.broadcast_to(values, (frames, *values.shape)) if values.ndim == 2 else values
 
 
-def _arrows(data: Mapping[str, Any]) -> np.ndarray:
+def _arrows(data: Record) -> np.ndarray:
     """Control at the agents: (F, n, gdim), their amplitudes, or else the field at their places."""
     gdim = data["points"].shape[1]
     if data["actions"].shape[2] == gdim:

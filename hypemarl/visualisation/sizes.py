@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from hypemarl.types import Row
 from hypemarl.visualisation import style
-
-Row = Mapping[str, Any]
 
 
 def draw_sizes(
@@ -43,7 +41,7 @@ def draw_sizes(
         ylabel = "held-out cost J (dimensionless)" if index == 0 else ""
         style.plain_axes(axes, xlabel=kind, ylabel=ylabel)
     panels[0].set_ylim(bottom=0.0)  # of all, once all costs are drawn
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    style.legend_below(figure, 2)
     return style.save(figure, path_png)
 
 

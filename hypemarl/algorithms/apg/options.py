@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.keys import key
-from hypemarl.config.registry import Registered
 from hypemarl.config.schema import Config
 
 
@@ -37,6 +35,9 @@ class APGOptions:
     )
 
 
+ALIASES = {f"apg_{item.name}": item.name for item in fields(APGOptions)}
+
+
 def check_window(config: Config) -> None:
     """Refuse a window that is longer than an episode. Raises ConfigError."""
     window, steps = config.agent.of(APGOptions).window, config.env.control_steps
@@ -45,13 +46,3 @@ def check_window(config: Config) -> None:
             f"agent.apg.window ({window}) exceeds env.control_steps ({steps}), the length of an "
             "episode; 0 takes the whole of it"
         )
-
-
-APG = Registered(
-    name="apg",
-    options=APGOptions,
-    check=check_window,
-    needs=frozenset({"adjoint"}),
-    ignores=OFF_POLICY_KEYS,
-    aliases={f"apg_{item.name}": item.name for item in fields(APGOptions)},
-)

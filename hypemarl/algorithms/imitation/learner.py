@@ -23,10 +23,11 @@ from hypemarl.training.progress import Losses, Progress, Result, averages
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 def _shown(
-    options: DemonstrationOptions, env: Any, split: Groups, parameters: Sequence[Array]
+    options: DemonstrationOptions, env: ArrayEnv, split: Groups, parameters: Sequence[Array]
 ) -> list[Any]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = options.evaluations, split.index < len(parameters)
@@ -35,9 +36,9 @@ def _shown(
 
 
 class Imitation(AdjointGradient):
-    """The method ``imitate`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``imitate`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
         self.shown = config.agent.of(ImitateOptions)
 
@@ -68,11 +69,11 @@ class Imitation(AdjointGradient):
 
 
 class InverseReward(OffPolicy):
-    """The method ``irl``: ``td3`` on a local reward learned from demonstrations."""
+    """The algorithm ``irl``: ``td3`` on a local reward learned from demonstrations."""
 
     agent: RewardLearner
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
         self.shown = config.agent.of(IRLOptions)
         self.first = self.shown.episodes

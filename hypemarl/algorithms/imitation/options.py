@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from hypemarl.algorithms.apg.options import check_window
-from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS, check_batch_steps
+from hypemarl.algorithms.td3.options import check_batch_steps
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.keys import key
-from hypemarl.config.registry import Registered
 from hypemarl.config.schema import Config
 
 
@@ -40,6 +39,11 @@ class IRLOptions(DemonstrationOptions):
     rate: float = key(1e-3, "Adam rate of the learned reward", above=0)
 
 
+IMITATE_ALIASES = {f"imitate_{item.name}": item.name for item in fields(ImitateOptions)}
+IRL_ALIASES = {f"imitate_{item.name}": item.name for item in fields(DemonstrationOptions)}
+IRL_ALIASES["irl_rate"] = "rate"
+
+
 def check_imitate(config: Config) -> None:
     """Refuse more demonstrations than episodes. Raises ConfigError."""
     shown, episodes = config.agent.of(ImitateOptions).episodes, config.training.episodes
@@ -59,22 +63,3 @@ def check_irl(config: Config) -> None:
             f"({training.random_episodes}) leave none of training.episodes ({training.episodes})"
         )
     check_batch_steps(config)
-
-
-IMITATE = Registered(
-    name="imitate",
-    options=ImitateOptions,
-    check=check_imitate,
-    needs=frozenset({"adjoint"}),
-    reads=("apg",),
-    ignores=OFF_POLICY_KEYS,
-    aliases={f"imitate_{item.name}": item.name for item in fields(ImitateOptions)},
-)
-IRL = Registered(
-    name="irl",
-    options=IRLOptions,
-    check=check_irl,
-    needs=frozenset({"adjoint"}),
-    aliases={f"imitate_{item.name}": item.name for item in fields(DemonstrationOptions)}
-    | {"irl_rate": "rate"},
-)

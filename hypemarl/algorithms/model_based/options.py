@@ -8,7 +8,6 @@ from typing import Literal
 from hypemarl.algorithms.td3.options import check_off_policy
 from hypemarl.config.keys import key
 from hypemarl.config.ranges import refuse
-from hypemarl.config.registry import Registered
 from hypemarl.config.schema import Config
 
 SurrogateForm = Literal["auto", "flux", "local"]
@@ -106,21 +105,6 @@ def check_dyna(config: Config) -> None:
     )
 
 
-def _aliases(options: type[SurrogateOptions]) -> dict[str, str]:
+def aliases(options: type[SurrogateOptions]) -> dict[str, str]:
+    """Keys of version 0.1, in which both algorithms shared ``agent.surrogate``."""
     return {f"surrogate.{item.name}": item.name for item in fields(options)}
-
-
-MBPG = Registered(
-    name="mbpg",
-    options=MBPGOptions,
-    check=check_mbpg,
-    needs=frozenset({"local_model"}),
-    aliases=_aliases(MBPGOptions),
-)
-DYNA = Registered(
-    name="dyna",
-    options=DynaOptions,
-    check=check_dyna,
-    needs=frozenset({"local_model"}),
-    aliases=_aliases(DynaOptions),
-)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hypemarl.config.ranges import refuse
-from hypemarl.config.registry import Registered
 from hypemarl.config.schema import Config
 
 OFF_POLICY_KEYS = frozenset(
@@ -66,6 +65,3 @@ def check_off_policy(config: Config) -> None:
             f"training.episodes ({training.episodes}), or nothing is learned",
         ),
     )
-
-
-TD3 = Registered(name="td3", options=TD3Options, check=check_off_policy)

@@ -8,7 +8,7 @@ from typing import Literal
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.keys import key
 from hypemarl.config.ranges import misordered, refuse
-from hypemarl.config.registry import Registered
+from hypemarl.config.registry import SystemSettings
 from hypemarl.config.schema import Config, EnvConfig, options_of
 
 
@@ -120,14 +120,14 @@ def _check_boxes(env: EnvConfig, options: DensityOptions) -> None:
             )
 
 
-DENSITY = Registered(
+DENSITY = SystemSettings(
     name="density",
     options=DensityOptions,
     check=check,
     context=("target",),
     aliases={item.name: item.name for item in fields(DensityOptions)},
 )
-IN_FLUID = Registered(
+IN_FLUID = SystemSettings(
     name="density-fluid",
     options=InFluidOptions,
     check=check_in_fluid,

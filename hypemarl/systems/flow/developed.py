@@ -12,12 +12,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from hypemarl.coupling.actuators import smoothstep
+from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.errors import SolverDiverged
@@ -26,6 +25,7 @@ from hypemarl.systems.flow.arcs import Disc
 from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.systems.flow.state_cache import StateCache
+from hypemarl.types import Row
 
 VERSION = 2
 """Of the boundary conditions and the way from rest to a developed state; the solver's own code is
@@ -173,7 +173,7 @@ class DevelopedStates:
         return solver.snapshot()
 
 
-def _facts(solver: UnsteadyFlow, config: FlowOptions) -> dict[str, Any]:
+def _facts(solver: UnsteadyFlow, config: FlowOptions) -> Row:
     """All that a developed state depends on, besides its parameters."""
     settings = asdict(config)
     code = hashlib.sha256()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from hypemarl.config.keys import LinearSolver, key
 from hypemarl.config.ranges import misordered, refuse
-from hypemarl.config.registry import Registered
+from hypemarl.config.registry import SystemSettings
 from hypemarl.config.schema import Config, options_of
 
 Inflow = Literal["parabolic", "oblique"]
@@ -113,7 +113,7 @@ def check(config: Config) -> None:
     )
 
 
-FLOW = Registered(
+FLOW = SystemSettings(
     name="flow",
     options=FlowOptions,
     check=check,

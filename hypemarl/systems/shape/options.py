@@ -9,7 +9,7 @@ from typing import Literal
 
 from hypemarl.config.keys import Displacement, key
 from hypemarl.config.ranges import misordered, refuse
-from hypemarl.config.registry import Registered
+from hypemarl.config.registry import SystemSettings
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.systems.flow.options import BodyOptions
 
@@ -100,7 +100,7 @@ def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]
         )
 
 
-SHAPE = Registered(
+SHAPE = SystemSettings(
     name="shape",
     options=ShapeOptions,
     check=check,

@@ -1,0 +1,162 @@
+"""Algorithms: the contract of one.
+
+An :class:`Algorithm` says how a run learns and how its runs are read again. Those of the package
+are the folders of :mod:`hypemarl.algorithms`, each of which names its own in ``ALGORITHMS``; a
+user's algorithm comes by :func:`register_algorithm` or from an installed package with an entry
+point in the group ``hypemarl.algorithms``. Importing this module imports no algorithm, and looking
+one up imports neither torch nor dolfinx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hypemarl.config import ALGORITHMS, Config
+from hypemarl.config.registry import AlgorithmSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hypemarl.agents.policy import Actor
+    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.replay import Batch
+    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.training.evaluation import Array, Policy
+    from hypemarl.training.groups import Groups
+    from hypemarl.training.progress import Losses, Progress, Result
+
+
+class Agent(Protocol):
+    """Policies of all agents, as evaluation and diagnostics use them.
+
+    :class:`hypemarl.agents.policy.PolicyAgent` is one, and what most algorithms build on.
+    """
+
+    @property
+    def actor(self) -> Actor:
+        """The policies that learn."""
+
+    @property
+    def actor_average(self) -> Actor:
+        """Their running average, which is evaluated and shipped."""
+
+    def act(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
+        """Deterministic actions (n, m) at observations (n, k) and mu (n_mu,)."""
+
+    def probe(self, sample: Batch) -> Probe:
+        """Diagnostics' view of the agents on a batch of whole episodes."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the entry ``agent`` of a checkpoint. Raises RuntimeError where it is unfit."""
+
+
+class Learner(Protocol):
+    """Collects episodes and learns from them. Made on every rank; rank 0 alone learns.
+
+    ``agent`` is there on the first rank of every group, after :meth:`start`: it acts, and on
+    rank 0 it holds everything that is learned.
+    """
+
+    agent: Any
+
+    def start(self) -> None:
+        """Build networks where they are needed. Local."""
+
+    def collect(
+        self, parameters: Sequence[Array], progress: Progress
+    ) -> tuple[list[Result], Losses]:
+        """Run an episode in group g at ``parameters[g]`` and learn from it. Collective.
+
+        Counts updates in ``progress`` of rank 0. Returns results and mean losses on rank 0, none
+        elsewhere. Raises TrainingError on every rank.
+        """
+
+    def share(self) -> None:
+        """Give rank 0's averaged actor to the first ranks of all groups. Collective."""
+
+    def has_policy(self, episode: int) -> bool:
+        """Whether there is a policy to validate after this number of episodes."""
+
+    def probe(self) -> Probe | None:
+        """Diagnostics' view of the latest episodes, None where there are none. On rank 0.
+
+        Changes nothing, and depends on nothing that a resumed run would lack.
+        """
+
+    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+        """State for a checkpoint: ``agent``, and if ``whole`` all that training goes on from."""
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Take up a checkpoint with a whole state. On rank 0."""
+
+
+ProbeEpisodes = Callable[
+    [Any, Config, "Policy", Any, "Array"],
+    "tuple[Probe | None, float]",
+]
+"""(env, config, policy, agent, parameters) -> diagnostics' view on rank 0, and the mean cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm(AlgorithmSettings):
+    """One algorithm, chosen by ``training.algorithm``. Its functions import what they need."""
+
+    make: Callable[[Config, Any, Groups], Learner]
+    """(config, env, groups) -> learner. Collective; raises TypeError where the plant lacks what
+    the algorithm needs"""
+    make_agent: Callable[[AgentSpec, Config], Agent]
+    """(spec, config) -> the agent whose state its checkpoints hold, on the CPU, for evaluation.
+    Local"""
+    title: str = ""
+    """a few words for legends"""
+    label: Callable[[Config], str] | None = None
+    """name of a run in tables, beside the scheme; None: the algorithm's name"""
+    builds_on: tuple[str, ...] = ()
+    """other algorithms whose options it reads as well"""
+    ignores: frozenset[str] = frozenset()
+    """common settings that it does not read, so that a resumed run may change them"""
+    probe: ProbeEpisodes | None = None
+    """how ``diagnose`` looks at a finished run; None: by :meth:`Agent.probe` on sampled episodes.
+    Collective"""
+    diagnose: Callable[..., dict[str, float]] | None = None
+    """(run_dir, episodes=, comm=, make_env=) -> further entries of ``diagnose``. Collective"""
+
+    def label_of(self, config: Config) -> str:
+        """Name of a run in tables, beside the scheme."""
+        return self.name if self.label is None else self.label(config)
+
+    def reads(self, key: str) -> bool:
+        """Whether a setting such as ``agent.gamma`` decides how training goes on."""
+        part, _, rest = key.partition(".")
+        section = rest.partition(".")[0]
+        if part == "agent" and section in ALGORITHMS:
+            return section in (self.name, *self.builds_on)
+        return key not in self.ignores
+
+
+def register_algorithm(algorithm: Algorithm) -> Algorithm:
+    """Make an algorithm known as ``training.algorithm=<name>``; returns it. Local: on every rank.
+
+    Raises:
+        ConfigError: another one has this name.
+    """
+    ALGORITHMS.register(algorithm)
+    return algorithm
+
+
+def algorithm_of(config: Config | str) -> Algorithm:
+    """The algorithm of a configuration, or of this name. Local.
+
+    Raises:
+        ConfigError: it is unknown; names the known ones.
+    """
+    found = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
+    assert isinstance(found, Algorithm)
+    return found
+
+
+def label(config: Config) -> str:
+    """Name of a run's algorithm in tables, beside the scheme."""
+    return algorithm_of(config).label_of(config)
