@@ -33,7 +33,9 @@ from typing import Any
 import numpy as np
 
 from hypemarl import config, envs, mpi
+from hypemarl.config import options_of
 from hypemarl.optimal.open_loop import OpenLoop, recovered_share, replay
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.training import evaluation
 from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, write_trajectory
@@ -52,7 +54,7 @@ def main() -> None:
     say(
         comm,
         f"{env.n_agents} agents, each sees {env.observation_size} numbers; {env.control_steps} "
-        f"control steps; parametrisation {settings.env.shape.displacement}",
+        f"control steps; parametrisation {options_of(settings.env, ShapeOptions).displacement}",
     )
 
     # 2. Whatever the agents want, they get a feasible shape of the same area.

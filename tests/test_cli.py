@@ -300,7 +300,10 @@ def test_demo_keeps_finished_runs_compares_and_draws(
     ("arguments", "message"),
     [
         (["train", "density-9d"], "no scenario or file 'density-9d'"),
-        (["simulate", "density-1d", "--set", "env.density.viscosity=-1"], "env.density.viscosity: expected a"),
+        (
+            ["simulate", "density-1d", "--set", "env.density.viscosity=-1"],
+            "env.density.viscosity: expected a",
+        ),
         (["train", "density-1d", "--set", "agent.gama=1"], "did you mean 'agent.gamma'"),
         (["train", "density-1d", "--resume", "--run", "nowhere"], "nothing to resume"),
         (["train", "density-1d", "--ranks-per-env", "2"], "1 ranks cannot be split"),
