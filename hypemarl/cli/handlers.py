@@ -19,6 +19,7 @@ from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
 from hypemarl.cli.trust import check_runs
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.training.children import EXIT_VAIN
 from hypemarl.types import Row
 
@@ -34,8 +35,8 @@ def do_list(given: Arguments) -> None:
         config = configuration.load(name)
         env, agents = config.env, "x".join(str(count) for count in config.env.agents)
         say(f"{name}\n    {config.description}")
-        if env.system == "external":
-            say(f"    {env.external.source or '--env SOURCE'}, up to {env.control_steps} steps")
+        if (external := external_of(env)) is not None:
+            say(f"    {external.source or '--env SOURCE'}, up to {env.control_steps} steps")
             continue
         say(f"    {agents} agents, {env.control_steps} control steps, T = {env.horizon:g}")
     schemes = ", ".join(configuration.choices("agent.scheme"))
@@ -51,7 +52,7 @@ def do_mesh(given: Arguments) -> None:
     """
     from hypemarl import meshing, mpi
     from hypemarl.coupling import validation
-    from hypemarl.systems.registry import system
+    from hypemarl.systems.registry import system_of
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: Row = {name: v for name, v in options.items() if v is not None}
@@ -63,7 +64,7 @@ def do_mesh(given: Arguments) -> None:
         tagged = _morphed(mesh, given, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
-        examine = system(config.env.system).examine
+        examine = system_of(config.env).examine
         found = None if changes or examine is None else validation.find(config.env, tagged, examine)
         if given.picture is not None:
             from hypemarl.studies.mesh_pictures import draw_mesh

@@ -88,13 +88,13 @@ def interior_notes(raw: RawMesh) -> list[str]:
 
 
 def time_scale_notes(
-    config: EnvConfig, raw: RawMesh, body: str, develop_time: float | None = None
+    config: EnvConfig, raw: RawMesh, body: str, speed: float, develop_time: float | None = None
 ) -> list[str]:
     """Notes on an unsteady flow's times against D / U of the body with the tag ``body``. Local.
 
-    ``develop_time``: that a flow marches from rest before an episode, None where it does not.
+    ``speed``: U; ``develop_time``: that a flow marches from rest before an episode, or None.
     """
-    speed, outline = config.flow.speed, raw.points[np.unique(raw.members(body))]
+    outline = raw.points[np.unique(raw.members(body))]
     diameter = float(np.ptp(outline, axis=0).max())
     unit, notes = diameter / speed, []
     scale = f"D / U, with D = {diameter:.3g} and U = {speed:g}"

@@ -11,7 +11,7 @@ from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.mpi import on_root, world
-from hypemarl.systems.registry import system
+from hypemarl.systems.registry import system_of
 
 
 def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
@@ -28,5 +28,5 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
     """
     comm = comm or world()
     on_root(comm, lambda: mesh_files.check(config))
-    made = system(config.system).make(config, comm)
+    made = system_of(config).make(config, comm)
     return PDEEnv(made, config, make) if isinstance(made, Plant) else cast("ArrayEnv", made)

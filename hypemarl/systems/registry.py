@@ -1,4 +1,8 @@
-"""Controlled systems by name: the ones of this package, registered ones, entry points, files."""
+"""Controlled systems: what one is made of, and how others are added.
+
+Those of the package are the folders beside this file, each of which names its own in ``SYSTEMS``.
+Looking one up imports no solver.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +11,55 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mpi4py import MPI
+from hypemarl.config.registry import SYSTEMS, SystemSettings
+from hypemarl.types import Comm
 
-    from hypemarl.config import Config, EnvConfig
+if TYPE_CHECKING:
+    from hypemarl.config import EnvConfig
     from hypemarl.coupling.validation import Examine
 
-GROUP = "hypemarl.systems"
-"""Entry points of other packages' systems."""
 
-
-@dataclass(frozen=True)
-class NoOptions:
-    """Options of a system that has none of its own."""
-
-
-@dataclass(frozen=True)
-class System:
-    """A controlled system. Making one imports nothing heavy: ``make`` imports what it needs.
+@dataclass(frozen=True, kw_only=True)
+class System(SystemSettings):
+    """A controlled system, chosen by ``env.system``. Its functions import what they need.
 
     Attributes:
-        name: what ``env.system`` calls it.
-        make: the plant of a configuration on a communicator, or an environment with the array
-            calls of :class:`~hypemarl.envs.PDEEnv` where there is no plant. Collective.
-        options: dataclass of its own settings.
-        check: raises ConfigError for settings that cannot work together.
+        make: the :class:`~hypemarl.coupling.plant.Plant` of a configuration on a communicator, or
+            an :class:`~hypemarl.envs.ArrayEnv` where there is no plant. Collective.
         examine: checks of a mesh (see :mod:`hypemarl.coupling.validation`), None without a mesh.
     """
 
-    name: str
-    make: Callable[[EnvConfig, MPI.Intracomm], object]
-    options: type = NoOptions
-    check: Callable[[Config], None] = lambda config: None
+    make: Callable[[EnvConfig, Comm], object]
     examine: Examine | None = None
 
 
-_BUILTIN = {
-    "density": "hypemarl.systems.density.system:DENSITY",
-    "density-fluid": "hypemarl.systems.density.system:DENSITY_FLUID",
-    "flow": "hypemarl.systems.flow.system:FLOW",
-    "shape": "hypemarl.systems.shape.system:SHAPE",
-    "external": "hypemarl.envs.external.system:EXTERNAL",
-}
-"""Where the systems of this package are; looked up only when asked for."""
+def register_system(system: System) -> System:
+    """Make a system known as ``env.system=<name>``; returns it. Local: on every rank.
+
+    Raises:
+        ConfigError: another one has this name.
+    """
+    SYSTEMS.register(system)
+    return system
 
 
-def system(name: str) -> System:
-    """The system of this name. Local."""
-    module, _, attribute = _BUILTIN[name].partition(":")
-    found: System = getattr(import_module(module), attribute)
+def system_of(env: EnvConfig) -> System:
+    """The system of a configuration. Local.
+
+    Raises:
+        ConfigError: it is unknown; names the known ones.
+    """
+    found = SYSTEMS.get(env.system)
+    assert isinstance(found, System)
     return found
+
+
+def deferred[**P, R](place: str) -> Callable[P, R]:
+    """The function at ``module:name``, which is imported when it is first called."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        module, _, name = place.partition(":")
+        result: R = getattr(import_module(module), name)(*args, **kwargs)
+        return result
+
+    return call

@@ -11,12 +11,13 @@ import pytest
 import torch
 from local_case import Local
 
+from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
-from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 
-SMALL = SurrogateConfig(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
+SMALL = SurrogateOptions(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
 
 
 def surrogate(spec: AgentSpec, local: Local, **changes: object) -> Surrogate:

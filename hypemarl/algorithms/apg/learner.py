@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
@@ -64,8 +65,9 @@ class AdjointGradient:
     def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split
         self.steps = config.env.control_steps
-        self.window = config.agent.apg_window or self.steps
-        self.taped = TapedPlant(require_adjoint(plant_of(env)), config.agent.apg_state_clip)
+        self.window = config.agent.of(APGOptions).window or self.steps
+        clip = config.agent.of(APGOptions).state_clip
+        self.taped = TapedPlant(require_adjoint(plant_of(env)), clip)
         self.agent: APG
         self._seen: list[Running] = []  # of the latest round, on rank 0
 

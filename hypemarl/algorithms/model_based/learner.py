@@ -22,7 +22,7 @@ class ModelBased(OffPolicy):
     """Base of the algorithms with a surrogate (see :class:`~hypemarl.training.learner.Learner`).
 
     Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
-    after the random episodes, and whenever ``agent.surrogate.every`` more are there.
+    after the random episodes, and whenever ``agent.<algorithm>.every`` more are there.
 
     Raises:
         TypeError: nothing is known of the plant's local states.
@@ -53,7 +53,7 @@ class ModelBased(OffPolicy):
 
     def _learn(self, before: int, after: int, progress: Progress) -> list[Losses]:
         """What is due with ``after`` episodes, where there were ``before``. Local, on rank 0."""
-        first, every = self.policy_from, self.config.agent.surrogate.every
+        first, every = self.policy_from, self.agent.options.every
         losses: list[Losses] = []
         if after > first and len(self.replay) > after - before:
             # before they are learned from

@@ -77,7 +77,7 @@ class ShapeAdjoint:
             SolverDiverged: the adjoint has no solution.
         """
         plant, state = self.plant, tape.state
-        amplitudes, lag = state.amplitudes, plant.config.shape.lag
+        amplitudes, lag = state.amplitudes, plant.options.lag
         own = np.zeros(amplitudes.size)
         own[: len(state_bar)] = state_bar
         bar = sum_over_ranks(plant.comm, own).reshape(amplitudes.shape)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.local_model import LocalModel, seen_alike
 from hypemarl.coupling.neighbourhood import Neighbourhood
@@ -25,6 +25,7 @@ from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
 from hypemarl.systems.shape.mesh_checks import examine
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
 ONSET_OF_SHEDDING = 45.0
@@ -87,20 +88,27 @@ class ShapePlant(Plant):
     steady = True
     #: what bears on whether there is a flow
     settings: tuple[str, ...] = (
-        "env.flow.reynolds_high",
+        "env.shape.reynolds_high",
         "env.shape.amplitude",
         "env.mesh.disc_element_size",
     )
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
-        shape = config.shape
         self.config, self.comm = config, comm
+        self.options = shape = options_of(config, ShapeOptions)
         self.moving = MovingMesh(
             config.mesh,
             shape.displacement,
             config.agents[0],
             comm,
-            bounds=lambda default: chosen_bounds(default, shape),
+            bounds=lambda default: chosen_bounds(
+                default,
+                amplitude=shape.amplitude,
+                area=shape.area,
+                max_curvature=shape.max_curvature,
+                min_thickness=shape.min_thickness,
+                min_quality=shape.min_quality,
+            ),
             remeshes=shape.remesh,
         )
         self.boundary = validate(config, self.moving.tagged, examine).boundary
@@ -129,7 +137,7 @@ class ShapePlant(Plant):
 
     def _describe(self) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        config, flow = self.config, self.config.flow
+        config, flow = self.config, self.options
         self.layout = layout = self._first.layout
         self.positions, self.spacing, self.grid = layout.positions, layout.spacing, layout.lattice
         self.action_high = np.ones(self.moving.feasible.space.parametrisation.components)
@@ -156,7 +164,7 @@ class ShapePlant(Plant):
     def _flow_on_mesh(self) -> ShapeFlow:
         """A flow solver on the present mesh. Collective."""
         moving = self.moving
-        return ShapeFlow(moving.tagged, moving.motion, self.config.flow, self.boundary)
+        return ShapeFlow(moving.tagged, moving.motion, self.options, self.boundary)
 
     def _begin(self) -> None:
         """The flow in the middle of the parameters' box, from which all others are found."""
@@ -204,7 +212,7 @@ class ShapePlant(Plant):
 
     def viscosity(self, reynolds: float) -> float:
         """U D / Re."""
-        return self.config.flow.speed * self.diameter / reynolds
+        return self.options.speed * self.diameter / reynolds
 
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Start at the reference, in the steady flow at (reynolds, angle); observations (n, k).
@@ -236,7 +244,7 @@ class ShapePlant(Plant):
         """
         wanted = self.agreed(actions)
         old = self._state
-        amplitudes = old.amplitudes + self.config.shape.lag * (wanted - old.amplitudes)
+        amplitudes = old.amplitudes + self.options.lag * (wanted - old.amplitudes)
         try:
             with self._explained(old.parameters):
                 shape, flow, remeshed = self._morph(amplitudes)
@@ -312,7 +320,7 @@ class ShapePlant(Plant):
         if not self.steady:
             return "unsteady shapes have none; set env.shape.mode=steady"
         remesh = "a shape that remeshes has none; set env.shape.remesh=false"
-        return remesh if self.config.shape.remesh else ""
+        return remesh if self.options.remesh else ""
 
     def adjoint(self) -> PlantAdjoint | None:
         """The transpose of a control interval, None of an :attr:`adjoint_fault`. Collective."""
@@ -394,7 +402,7 @@ class ShapePlant(Plant):
     def traction(self) -> float:
         """One over U^2 / 2 and the length of the outline per agent."""
         length = self.moving.feasible.space.parametrisation.outline.length / self.n_agents
-        return 2.0 / (self.config.flow.speed**2 * length)
+        return 2.0 / (self.options.speed**2 * length)
 
 
 def _sensed(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:
