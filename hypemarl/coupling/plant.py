@@ -15,7 +15,6 @@ from mpi4py import MPI
 from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.neighbourhood import grid_stencil, median_spacing, nearest_stencil
-from hypemarl.coupling.spec import AgentSpec
 from hypemarl.types import Record, Row
 
 
@@ -176,27 +175,6 @@ class Plant(ABC):
                 f"{values.tolist()}"
             )
         return values
-
-    def spec(self, context: Sequence[str]) -> AgentSpec:
-        """Sizes, bounds and places as the agents may know them, with mu out of ``context``. Local.
-
-        Raises:
-            ValueError: ``context`` names no parameter of this plant.
-        """
-        columns = self.context_columns(context)
-        return AgentSpec(
-            observation_size=self.observation_size,
-            action_size=self.action_size,
-            action_low=self.action_low,
-            action_high=self.action_high,
-            positions=self.positions,
-            spacing=self.spacing,
-            mu_low=self.parameter_low[columns],
-            mu_high=self.parameter_high[columns],
-            own_features=self.own_features,
-            stencil=self.stencil,
-            grid=self.grid,
-        )
 
     def context_columns(self, context: Sequence[str]) -> np.ndarray:
         """Columns of the parameters that make up mu; ``target`` stands for all ``target_*``. Local.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from hypemarl.coupling.plant import Plant, non_finite
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.types import Array, Comm, Row
 
 if TYPE_CHECKING:
@@ -103,6 +105,11 @@ class ArrayEnv(Protocol):
     indexed: bool = False
     #: the controlled system, where the environment is one of this package's
     plant: Plant | None = None
+
+    @cached_property
+    def agent_spec(self) -> AgentSpec:
+        """Sizes, bounds and places, as far as the agents may know them."""
+        return AgentSpec(**{item.name: getattr(self, item.name) for item in fields(AgentSpec)})
 
     @property
     def idle_actions(self) -> Array:

@@ -8,7 +8,6 @@ import numpy as np
 
 from hypemarl.config import Config
 from hypemarl.training.rollout import Policy, Rollout
-from hypemarl.training.setup import spec_of
 from hypemarl.types import Array
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def collect(
     if keep:
         from hypemarl.agents.replay import Replay
 
-        replay = Replay(spec_of(env), len(parameters), config.env.control_steps, config.seed)
+        replay = Replay(env.agent_spec, len(parameters), config.env.control_steps, config.seed)
     costs = []
     for row in parameters:
         rollout, shares = Rollout(env, policy, row), []

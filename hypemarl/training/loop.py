@@ -18,7 +18,7 @@ from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
 from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
-from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
+from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, torch_threads
 from hypemarl.training.trainer import Trainer
 from hypemarl.types import Comm, Row
 
@@ -28,7 +28,6 @@ __all__ = [
     "default_make_env",
     "is_finished",
     "pick_device",
-    "spec_of",
     "torch_threads",
     "train",
 ]

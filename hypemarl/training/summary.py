@@ -17,7 +17,7 @@ from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.learner import algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.yardstick import KnownOptima, known_optima
 from hypemarl.types import Comm, Row
 
@@ -38,7 +38,7 @@ def trained_policy(
         if comm.rank == 0:
             file, stored = best_checkpoint(folder)
             checkpoint.check_config(file, stored, config)
-            agent = algorithm_of(config).make_agent(spec_of(env), config)
+            agent = algorithm_of(config).make_agent(env.agent_spec, config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))

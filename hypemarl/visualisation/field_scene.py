@@ -12,6 +12,9 @@ from matplotlib.tri import Triangulation
 from hypemarl.types import Record
 from hypemarl.visualisation import style
 
+FIXED = ("points", "cells", "times", "positions", "actions", "costs", "mu")
+"""Arrays of every trajectory, which are no fields."""
+
 
 class FieldScene:
     """The first recorded field in 1D as a line, in 2D as colours; below it the first actions."""
@@ -81,8 +84,14 @@ def first_field(data: Record) -> tuple[str, np.ndarray]:
         ValueError: there is none.
     """
     shape = (len(data["times"]), len(data["points"]))
-    for name, values in data.items():
-        if name != "points" and np.shape(values)[:2] == shape and np.ndim(values) in (2, 3):
+    arrays = {
+        name: v for name, v in data.items() if isinstance(v, np.ndarray) and name not in FIXED
+    }
+    for name, values in arrays.items():
+        if values.shape[:2] == shape and values.ndim in (2, 3):
             lengths = values if values.ndim == 2 else np.linalg.norm(values, axis=2)
             return name, np.asarray(lengths, dtype=float)
+    for name, values in arrays.items():  # a field that never changed is recorded once
+        if values.shape == shape[1:]:
+            return name, np.broadcast_to(values.astype(float), shape)
     raise ValueError(f"the trajectory has no field of shape {shape} (frames, points) to draw")

@@ -10,11 +10,10 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 
-from hypemarl.training.records import kind_of
 from hypemarl.types import Record, Row
 from hypemarl.visualisation.forces import draw_forces
 from hypemarl.visualisation.offscreen import RenderError
-from hypemarl.visualisation.scenes import scene_kind
+from hypemarl.visualisation.scenes import kind_of, scene_kind
 from hypemarl.visualisation.style import scheme_name
 
 __all__ = ["RenderError", "render"]

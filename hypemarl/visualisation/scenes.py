@@ -61,6 +61,15 @@ def scene_kind(kind: str) -> SceneKind:
     return _KINDS.get(kind, GENERIC)
 
 
+def kind_of(trajectory: Record) -> str:
+    """The kind with most arrays among those that the trajectory has all arrays of; empty if none.
+
+    For records that do not name their kind.
+    """
+    fitting = [kind for kind, scene in _KINDS.items() if scene.axes.keys() <= trajectory.keys()]
+    return max(fitting, key=lambda kind: len(_KINDS[kind].axes), default="")
+
+
 def _density(data: Record, reference: Record | None) -> Scene:
     scene = AxisScene if data["points"].shape[1] == 1 else PlaneScene
     return scene(data)

@@ -16,7 +16,6 @@ from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs.external import env as external
 from hypemarl.training import evaluation
-from hypemarl.training.setup import spec_of
 
 UNIT = np.zeros((3, 3))
 
@@ -178,7 +177,7 @@ def test_on_the_ring_everyone_is_near_once(count: int) -> None:
 
 def test_exploration_does_not_join_agents_that_only_stand_next_in_a_list() -> None:
     for factory, joined in (("PointAgents", False), ("Placed", True)):
-        spec = spec_of(make(factory))
+        spec = make(factory).agent_spec
         noise = Noise(spec, 0.9, seed=0)
         samples = np.array([noise.sample()[:, 0] for _ in range(4000)])
         between = np.corrcoef(samples[::10].T)[0]

@@ -16,7 +16,6 @@ from hypemarl.optimal.taped import TapedPlant
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.systems.density.options import DensityOptions
-from hypemarl.training.setup import spec_of
 
 ENV = EnvConfig(
     mesh=MeshConfig(element_size=0.15),
@@ -99,7 +98,7 @@ def test_exact_gradient_of_the_cost_in_the_policy_parameters(
 ) -> None:
     settings = ["agent.encoding_size=8", "agent.hyper_width=8", "agent.actor_hidden=[6]"]
     config = configuration.load("density-vacuum", [f"agent.scheme={scheme}", *settings])
-    agent = APG(spec_of(env), config.agent, seed=0)
+    agent = APG(env.agent_spec, config.agent, seed=0)
     agent.actor.double()
     parameters = list(agent.actor.parameters())
     gradient = agent.gradient(episode_cost(agent, env, taped))

@@ -70,6 +70,7 @@ class ToyEnv(ArrayEnv):
             "target": np.full(5, self.target),
             "velocity": np.zeros((5, 1)),
             "positions": self.positions,
+            "kind": "density",
             "time": 0.1 * self.time,
         }
 

@@ -23,7 +23,6 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
-from hypemarl.training.setup import spec_of
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class AdjointGradient:
             from hypemarl.algorithms.apg.agent import APG
 
             config, share = self.config, self._rate_share()
-            self.agent = APG(spec_of(self.env), config.agent, config.seed, rate_share=share)
+            self.agent = APG(self.env.agent_spec, config.agent, config.seed, rate_share=share)
 
     def _rate_share(self) -> float:
         return 1.0

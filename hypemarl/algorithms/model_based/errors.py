@@ -20,7 +20,7 @@ from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.learner import algorithm_of
 from hypemarl.training.records import RunFolder
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import best_checkpoint, trained_policy
 from hypemarl.types import Comm, Row
 
@@ -89,7 +89,7 @@ def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: Any) -
 
     file, stored = best_checkpoint(folder)
     options: SurrogateOptions = config.agent.of(algorithm_of(config).options)
-    model = WorldModel(local, spec_of(env), options, config.seed, torch.device("cpu"))
+    model = WorldModel(local, env.agent_spec, options, config.seed, torch.device("cpu"))
     state = checkpoint.entry(file, stored, "agent", "model")
     checkpoint.restore(file, {"surrogate": (model.load_state_dict, state)})
     return model

@@ -14,7 +14,7 @@ from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
-from hypemarl.training.setup import pick_device, spec_of
+from hypemarl.training.setup import pick_device
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class OffPolicy:
             return
         from hypemarl.agents.replay import Replay
 
-        spec, config, root = spec_of(self.env), self.config, self.split.root
+        spec, config, root = self.env.agent_spec, self.config, self.split.root
         device = pick_device(self.settings.device) if root else "cpu"
         slots = self.split.count
         self.agent = self._make_agent(spec, config.agent, config.seed, device, slots=slots)

@@ -123,7 +123,7 @@ def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
     options = options_of(config, DensityOptions)
     low, high = (np.array(getattr(options, f"{name}_{end}")) for end in ("low", "high"))
     where = f"env.{config.system}.{name}"
-    keys = f"{where}_low {low.tolist()} .. {where}_high {high.tolist()}"
+    keys = f"{where}_low {low.tolist()} .. {name}_high {high.tolist()}"
     axes = [np.unique(np.linspace(a, b, SAMPLES)) for a, b in zip(low, high, strict=True)]
     centres = np.array(list(product(*axes)))
     masses = mass_of_bumps(raw, centres)
