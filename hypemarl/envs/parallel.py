@@ -330,6 +330,8 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
 def _context_columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> np.ndarray:
     """Columns of the parameters that make up mu; ``target`` stands for all target_* columns."""
+    if kinds == ("all",):
+        return np.arange(len(names))
     known = sorted({name.rsplit("_", 1)[0] for name in names})
     unknown = [kind for kind in kinds if kind not in known]
     if unknown:

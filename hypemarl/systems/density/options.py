@@ -125,6 +125,7 @@ DENSITY = SystemSettings(
     options=DensityOptions,
     check=check,
     context=("target",),
+    parameters=("target", "initial"),
     aliases={item.name: item.name for item in fields(DensityOptions)},
 )
 IN_FLUID = SystemSettings(
@@ -132,6 +133,7 @@ IN_FLUID = SystemSettings(
     options=InFluidOptions,
     check=check_in_fluid,
     context=("target",),
+    parameters=("target", "initial", "speed", "angle"),
     aliases=dict(DENSITY.aliases)
     | {"observe_flow": "observe_flow", "flow.viscosity": "flow_viscosity"}
     | {

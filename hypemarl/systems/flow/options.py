@@ -117,5 +117,6 @@ FLOW = SystemSettings(
     name="flow",
     options=FlowOptions,
     check=check,
+    parameters=("reynolds", "angle"),
     aliases={name: name for name in ("beta", "beta_g", "u_max")},
 )
