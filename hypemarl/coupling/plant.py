@@ -179,9 +179,13 @@ class Plant(ABC):
     def context_columns(self, context: Sequence[str]) -> np.ndarray:
         """Columns of the parameters that make up mu; ``target`` stands for all ``target_*``. Local.
 
+        ``all`` alone stands for all parameters.
+
         Raises:
             ValueError: a name is not one of these.
         """
+        if tuple(context) == ("all",):
+            return np.arange(len(self.parameter_names))
         stems = [name.rsplit("_", 1)[0] for name in self.parameter_names]
         unknown = [name for name in context if name not in stems]
         if unknown:

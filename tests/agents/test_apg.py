@@ -42,8 +42,10 @@ def spec() -> AgentSpec:
 
 
 def make(spec: AgentSpec, **changes: Any) -> APG:
+    common = {name: changes.pop(name) for name in ("scheme", "output_gain") if name in changes}
     options = dataclasses.replace(SMALL.of(APGOptions), **changes)
-    return APG(spec, dataclasses.replace(SMALL, algorithms={"apg": options}), seed=0)
+    config = dataclasses.replace(SMALL, **common, algorithms={"apg": options})
+    return APG(spec, config, seed=0)
 
 
 def flat(agent: APG) -> torch.Tensor:

@@ -116,9 +116,11 @@ def toy_config(**training: Any) -> Config:
         "mesh": {"shape": "interval"},
         "agents": [N],
         "control_steps": 5,
-        "initial_low": [0.0],
-        "initial_high": [0.0],
-        "target_low": [-0.5],
-        "target_high": [0.5],
+        "density": {
+            "initial_low": [0.0],
+            "initial_high": [0.0],
+            "target_low": [-0.5],
+            "target_high": [0.5],
+        },
     }
     return from_dict({"scenario": "toy", "env": env, "agent": agent, "training": loop | training})

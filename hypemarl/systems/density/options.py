@@ -127,6 +127,7 @@ DENSITY = System(
     options=DensityOptions,
     check=check,
     context=("target",),
+    parameters=("target", "initial"),
     aliases={item.name: item.name for item in fields(DensityOptions)},
 )
 IN_FLUID = System(
@@ -136,6 +137,7 @@ IN_FLUID = System(
     options=InFluidOptions,
     check=check_in_fluid,
     context=("target",),
+    parameters=("target", "initial", "speed", "angle"),
     aliases=dict(DENSITY.aliases)
     | {"observe_flow": "observe_flow", "flow.viscosity": "flow_viscosity"}
     | {

@@ -119,5 +119,6 @@ FLOW = System(
     examine=deferred("hypemarl.systems.flow.mesh_checks:examine"),
     options=FlowOptions,
     check=check,
+    parameters=("reynolds", "angle"),
     aliases={name: name for name in ("beta", "beta_g", "u_max")},
 )

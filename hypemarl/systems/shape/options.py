@@ -106,6 +106,7 @@ SHAPE = System(
     examine=deferred("hypemarl.systems.shape.mesh_checks:examine"),
     options=ShapeOptions,
     check=check,
+    parameters=("reynolds", "angle"),
     aliases={"beta": "beta", "beta_g": "beta_g", "u_max": "u_max", "flow.inflow": "inflow"}
     | {f"flow.{item.name}": item.name for item in fields(BodyOptions)},
 )
