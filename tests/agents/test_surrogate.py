@@ -199,7 +199,7 @@ def test_memory_is_used_where_states_hide_something(build_spec: Callable[..., Ag
 def test_what_does_not_fit_is_named(build_spec: Callable[..., AgentSpec]) -> None:
     spec = build_spec((12,), 3)
     local = local_case.pairs(spec)
-    with pytest.raises(ValueError, match="form=flux needs a density"):
+    with pytest.raises(ValueError, match="form=flux of the surrogate needs a density"):
         surrogate(spec, local, form="flux")
     with pytest.raises(ValueError, match="cost=formula needs a formula"):
         surrogate(spec, local, cost="formula")
