@@ -121,10 +121,11 @@ class Slot:
         wanted with the agents' shares of its cost. One without a step leaves nothing."""
         if not self.steps:
             return
-        replay.begin(self.mu, self.targets, self.first)
-        for step in self.steps:
-            replay.add(*step)
-        replay.end(gains, np.stack(self.shares) if keep_costs and self.shares else None)
+        from hypemarl.agents.replay import Experience
+
+        costs = np.stack(self.shares) if keep_costs and self.shares else None
+        start = self.mu, self.targets, self.first
+        replay.append(Experience.of_steps(*start, self.steps, gains, costs))
 
 
 def start(

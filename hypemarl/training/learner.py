@@ -25,8 +25,8 @@ from hypemarl.config.errors import nearest
 if TYPE_CHECKING:
     import numpy as np
 
-    from hypemarl.agents.probe import Probe
     from hypemarl.agents.policy import Actor
+    from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Batch
     from hypemarl.agents.spec import AgentSpec
     from hypemarl.training.evaluation import Array, Policy
