@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Batch
     from hypemarl.agents.spec import AgentSpec
-    from hypemarl.training.evaluation import Array, Policy
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
     from hypemarl.training.progress import Losses, Progress, Result
+    from hypemarl.training.rollout import Policy
+    from hypemarl.types import Array, Row
 
 GROUP = "hypemarl.algorithms"
 """Entry points of installed packages: ``name = "module:ALGORITHM"``."""
@@ -57,7 +59,7 @@ class Agent(Protocol):
     def probe(self, sample: Batch) -> Probe:
         """Diagnostics' view of the agents on a batch of whole episodes."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Take up the entry ``agent`` of a checkpoint. Raises RuntimeError where it is unfit."""
 
 
@@ -94,17 +96,14 @@ class Learner(Protocol):
         Changes nothing, and depends on nothing that a resumed run would lack.
         """
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """State for a checkpoint: ``agent``, and if ``whole`` all that training goes on from."""
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Take up a checkpoint with a whole state. On rank 0."""
 
 
-ProbeEpisodes = Callable[
-    [Any, Config, "Policy", Any, "Array"],
-    "tuple[Probe | None, float]",
-]
+type ProbeEpisodes = Callable[[ArrayEnv, Config, Policy, Any, Array], tuple[Probe | None, float]]
 """(env, config, policy, agent, parameters) -> diagnostics' view on rank 0, and the mean cost."""
 
 
@@ -114,7 +113,7 @@ class Algorithm:
 
     name: str
     """the value of ``training.method``"""
-    make: Callable[[Config, Any, Groups], Learner]
+    make: Callable[[Config, ArrayEnv, Groups], Learner]
     """(config, env, groups) -> learner. Collective; raises TypeError where the plant lacks what
     the algorithm needs"""
     make_agent: Callable[[AgentSpec, Config], Agent]

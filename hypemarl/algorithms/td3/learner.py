@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.td3.gains import PlantGains
 from hypemarl.config import Config
-from hypemarl.envs.array_env import plant_of
 from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
@@ -20,7 +20,6 @@ from hypemarl.types import Row
 if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
-    from hypemarl.coupling.adjoint import PlantAdjoint
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -42,11 +41,8 @@ class OffPolicy:
         self.agent: Any  # explores; TD3 here
         self.replay: Replay
         self.policy_from = config.training.random_episodes  # episodes before have random actions
-        self._adjoint: PlantAdjoint | None = None
-        if self.exact_gains and config.agent.credit == "adjoint":
-            from hypemarl.coupling.adjoint import adjoint_of
-
-            self._adjoint = adjoint_of(plant_of(env))
+        exact = self.exact_gains and config.agent.credit == "adjoint"
+        self.gains = PlantGains(env, split, config.agent.gamma) if exact else None
         self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self) -> None:
@@ -114,13 +110,13 @@ class OffPolicy:
 
     def _gains(self, parameters: Sequence[Array], slots: list[Slot]) -> list[Array | None]:
         """What the adjoint says of the actions of this round, where the credit asks. Collective."""
-        if self._adjoint is None:
+        if self.gains is None:
             return []
         whole = mpi.on_root(
             self.split.comm,
             lambda: {s.index: np.stack([a for a, *_ in s.steps]) for s in slots if s.steps},
         )
-        return groups.gains(self.split, self._adjoint, parameters, whole, self.config.agent.gamma)
+        return self.gains.of(parameters, whole)
 
     def _plan(self, slots: list[Slot], before: int) -> dict[int, np.ndarray]:
         """Actions (n, m) of the slots that go on. Local, on rank 0."""
