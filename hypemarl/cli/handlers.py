@@ -19,6 +19,7 @@ from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
 from hypemarl.cli.trust import check_runs
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.training.children import EXIT_VAIN
 from hypemarl.types import Row
 
@@ -34,8 +35,8 @@ def do_list(given: Arguments) -> None:
         config = configuration.load(name)
         env, agents = config.env, "x".join(str(count) for count in config.env.agents)
         say(f"{name}\n    {config.description}")
-        if env.system == "external":
-            say(f"    {env.external.source or '--env SOURCE'}, up to {env.control_steps} steps")
+        if (external := external_of(env)) is not None:
+            say(f"    {external.source or '--env SOURCE'}, up to {env.control_steps} steps")
             continue
         say(f"    {agents} agents, {env.control_steps} control steps, T = {env.horizon:g}")
     schemes = ", ".join(configuration.choices("agent.scheme"))

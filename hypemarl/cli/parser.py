@@ -13,6 +13,7 @@ from hypemarl.cli import handlers, train
 from hypemarl.cli.errors import cut_words
 from hypemarl.cli.trust import add_trust
 from hypemarl.cli.values import integer, number
+from hypemarl.config.keys import Displacement
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,7 +105,7 @@ def _add_setup_commands(commands: Any) -> None:
     parser.add_argument("--picture", metavar="FILE", help="draw the (morphed) mesh: .png, .pdf")
     parser.add_argument(
         "--morph",
-        choices=get_args(configuration.Displacement),
+        choices=get_args(Displacement),
         help="move the obstacle by random amplitudes, see --set seed=1",
     )
     parser.add_argument(
@@ -135,7 +136,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
     parser.add_argument(
-        "--train", choices=configuration.choices("training.method"), help="how to learn"
+        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
     )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")

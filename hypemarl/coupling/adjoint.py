@@ -65,7 +65,7 @@ class PlantAdjoint(Protocol):
 def has_adjoint(plant: Plant) -> bool:
     """Whether :func:`adjoint_of` knows the adjoint of ``plant``. Local."""
     if isinstance(plant, ShapePlant):
-        return plant.steady and not plant.config.shape.remesh
+        return plant.steady and not plant.options.remesh
     return isinstance(plant, DensityPlant | FlowPlant)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Findings:
 
 def roles_of(config: EnvConfig) -> BoundaryRoles:
     """Conditions that the system of ``config`` has on its tags."""
-    name, wall = f"env.system={config.system}", config.flow.walls
+    name, wall = f"env.system={config.system}", getattr(config.options, "walls", "")
     if config.system == "flow":
         side: Role = "slip" if wall == "slip" else "no-slip"
         tags: dict[str, Role] = {"inflow": "inflow", "outflow": "outflow"}
@@ -129,7 +130,8 @@ def _inside(raw: RawMesh) -> list[str]:
 
 def _time_scales(config: EnvConfig, raw: RawMesh) -> Iterator[str]:
     """Times of an unsteady flow against D / U."""
-    flow, steady = config.flow, config.system == "shape" and config.shape.mode == "steady"
+    flow: Any = config.options
+    steady = getattr(flow, "mode", "") == "steady"
     if steady:
         return
     outline = raw.points[np.unique(raw.members("disc" if config.system == "flow" else "obstacle"))]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig, mesh_files
+from hypemarl.config import EnvConfig, mesh_files, options_of
 from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv
 from hypemarl.envs.external.env import ExternalEnv
@@ -16,6 +16,7 @@ from hypemarl.mpi import on_root, world
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
 from hypemarl.systems.density.plant import DensityPlant
 from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.systems.shape.plant import ShapePlant
 from hypemarl.systems.shape.unsteady import UnsteadyShapePlant
 
@@ -33,7 +34,8 @@ def _flow(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
 
 
 def _shape(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
-    plant = ShapePlant if config.shape.mode == "steady" else UnsteadyShapePlant
+    mode = options_of(config, ShapeOptions).mode
+    plant = ShapePlant if mode == "steady" else UnsteadyShapePlant
     return plant(config, comm)
 
 

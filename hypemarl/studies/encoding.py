@@ -25,7 +25,7 @@ SCENARIO = "density-1d"
 EPISODES = 4  # of the held-out set, whose observations all agents are shown
 BINS = 10  # of the distance between places, where agents have many
 
-TRAINED = ("training.method=apg", "training.episodes=200")
+TRAINED = ("training.algorithm=apg", "training.episodes=200")
 ENTRIES = (
     *(
         Entry(encoder, (*TRAINED, "agent.scheme=hypemarl", f"agent.encoder={encoder}"))

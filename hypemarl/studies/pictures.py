@@ -11,6 +11,7 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.envs.array_env import plant_of
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
@@ -76,9 +77,9 @@ def draw_run(
 def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv) -> list[Path]:
     """Record an episode where one is wanted, and draw the policy map of the trained agents."""
     config = folder.read_config()
-    if config.env.system == "external":
+    if (external := external_of(config.env)) is not None:
         raise ConfigError(
-            f"{folder.path} is a run of an external environment, {config.env.external.source}, "
+            f"{folder.path} is a run of an external environment, {external.source}, "
             "which has no fields to draw; `hypemarl compare` draws its training curve"
         )
     env = make_env(config.env, comm=comm)

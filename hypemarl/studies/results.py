@@ -48,7 +48,7 @@ PLAIN = tuple(
     for name, scheme in (("local", "hypemarl"), ("marl-local", "marl"))
 )
 GRADIENT = tuple(
-    Entry(name, (f"agent.scheme={scheme}", "training.method=apg", "training.episodes=400"))
+    Entry(name, (f"agent.scheme={scheme}", "training.algorithm=apg", "training.episodes=400"))
     for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
 )
 
@@ -56,7 +56,7 @@ GRADIENT = tuple(
 def few_real_episodes(method: str, episodes: int) -> tuple[str, ...]:
     """Overrides of a run that learns in a surrogate, with so many real episodes."""
     return (
-        f"training.method={method}",
+        f"training.algorithm={method}",
         f"training.episodes={episodes}",
         "training.random_episodes=8",
         "training.validation_every=10",
@@ -65,24 +65,24 @@ def few_real_episodes(method: str, episodes: int) -> tuple[str, ...]:
 
 MODEL = Entry("mbpg", few_real_episodes("mbpg", 73))
 OBSERVED = tuple(
-    Entry(f"{entry.name}-flow", (*entry.overrides, "env.observe_flow=true"))
+    Entry(f"{entry.name}-flow", (*entry.overrides, "env.density-fluid.observe_flow=true"))
     for entry in (SCHEMES[0], SCHEMES[3], MODEL)
 )
 #: what optima teach: a start to gradients, and a local reward
 SHOWN = (
-    Entry("imitate", ("training.method=imitate",)),
-    Entry("irl", ("training.method=irl", "agent.credit=local")),
+    Entry("imitate", ("training.algorithm=imitate",)),
+    Entry("irl", ("training.algorithm=irl", "agent.credit=local")),
 )
 #: a flow's gradient costs seconds, and few are enough
 FLOW_GRADIENT = {
     episodes: Entry(
-        "apg", ("agent.scheme=hypemarl", "training.method=apg", f"training.episodes={episodes}")
+        "apg", ("agent.scheme=hypemarl", "training.algorithm=apg", f"training.episodes={episodes}")
     )
     for episodes in (60, 80, 100)
 }
 #: the flow of a moving obstacle, which has no adjoint; with a fifth of the time step an episode's
 #: cost changes by less than 0.01%
-MOVING = ("env.shape.mode=unsteady", "env.flow.time_step=0.01")
+MOVING = ("env.shape.mode=unsteady", "env.shape.time_step=0.01")
 UNSTEADY = tuple(
     Entry(f"{entry.name}-unsteady", (*entry.overrides, *MOVING))
     for entry in (SCHEMES[3], SCHEMES[0])
@@ -168,7 +168,7 @@ def make_table(
 
 def _start(jobs: Sequence[Job]) -> Path | None:
     """For flows a policy from which a search is short; others are searched from zero control."""
-    gradient = [job for job in jobs if job.config.training.method == "apg"]
+    gradient = [job for job in jobs if job.config.training.algorithm == "apg"]
     flow = jobs[0].config.env.system == "flow"
     return gradient[0].run_dir if flow and gradient else None
 
@@ -200,7 +200,7 @@ def validation_costs(run_dirs: Sequence[Path]) -> str:
     writer.writerow(names)
     for run_dir in run_dirs:
         config = RunFolder(run_dir).read_config()
-        agent, method = config.agent, config.training.method
+        agent, method = config.agent, config.training.algorithm
         head = (run_dir.parent.name, agent.scheme, agent.credit, method, config.seed)
         for line in read_metrics(run_dir):
             if line["kind"] == "validation":

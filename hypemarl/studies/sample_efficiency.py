@@ -59,7 +59,7 @@ def entries() -> list[Entry]:
 
 def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
     training = RunFolder(runs[0]).read_config().training
-    head = {"name": entry.name, "method": training.method, "episodes": training.episodes}
+    head = {"name": entry.name, "method": training.algorithm, "episodes": training.episodes}
     return head | pattern.costs(results)
 
 

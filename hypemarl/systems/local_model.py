@@ -78,7 +78,7 @@ def _density(plant: DensityPlant) -> LocalModel:
     seen, radius = plant.sensors.size, plant.config.observation_radius
     shown = np.full((plant.observation_size, 2), -1, dtype=np.int64)
     shown[:seen, 0], shown[:seen, 1] = np.arange(seen), 0
-    extra = plant.observation_size - seen * (2 if plant.config.observe_target else 1)
+    extra = plant.observation_size - seen * (2 if plant.options.observe_target else 1)
     return LocalModel(
         state=(seen // 2,),
         shown=shown,
@@ -100,7 +100,7 @@ def _density_form(plant: DensityPlant) -> DensityForm:
     return DensityForm(
         interval=config.control_interval,
         measures=plant.sensors.measures,
-        boundary=config.boundary_weight * sum_over_ranks(plant.comm, boundary),
+        boundary=plant.options.boundary_weight * sum_over_ranks(plant.comm, boundary),
         near=near,
         slopes=_slopes(near, len(config.agents)),
         control=sum_over_ranks(plant.comm, control),
@@ -124,7 +124,7 @@ def _slopes(near: np.ndarray, axes: int) -> np.ndarray:
 
 def _control_form(plant: DensityPlant, cells: np.ndarray, near: np.ndarray) -> np.ndarray:
     """(K, K) this rank's part of the form over ``cells``, zero for agents that do not exist."""
-    space, config = plant.space, plant.config
+    space = plant.space
     nodes, volumes = space.cells[cells], space.volumes[cells]
     columns = np.where(near >= 0, near, 0)
     rows, place = np.unique(nodes, return_inverse=True)
@@ -137,7 +137,7 @@ def _control_form(plant: DensityPlant, cells: np.ndarray, near: np.ndarray) -> n
     mass /= corners * (corners + 1)
     slopes = np.einsum("cak,cag->cgk", psi, space.gradients[cells])
     stiffness = np.einsum("c,cgk,cgl->kl", volumes, slopes, slopes)
-    return 0.5 * config.beta * mass + 0.5 * config.beta_g * stiffness
+    return 0.5 * plant.options.beta * mass + 0.5 * plant.options.beta_g * stiffness
 
 
 def _seen_alike(plant: FlowPlant | ShapePlant) -> LocalModel:

@@ -127,7 +127,7 @@ class Slot:
         replay.append(Experience.of_steps(*start, self.steps, gains, costs))
 
 
-def start(
+def start_round(
     groups: Groups, env: ArrayEnv, parameters: Sequence[Array], random: Sequence[bool]
 ) -> list[Slot]:
     """Start an episode of ``parameters[g]`` in group g; groups beyond their number stay idle.
@@ -147,7 +147,7 @@ def start(
     ]
 
 
-def step(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
+def step_round(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
     """One control step in every group that ``plan`` has actions (n, m) for.
 
     Returns the outcomes of all groups on rank 0 (None for an idle one), an empty list elsewhere.

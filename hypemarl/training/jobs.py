@@ -19,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hypemarl.config import Config, override, to_yaml
+from hypemarl.config import Config, check_training, override, to_yaml
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
@@ -30,7 +31,6 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
-from hypemarl.training.learner import check_training
 from hypemarl.training.loop import TrainingError, is_finished, require_begun
 from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder
@@ -61,7 +61,8 @@ class Job:
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [*python_module("hypemarl"), "train", str(file)]
-        trust = trust_flags(self.config.env.external)
+        external = external_of(self.config.env)
+        trust = [] if external is None else trust_flags(external)
         return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 

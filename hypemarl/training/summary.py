@@ -12,6 +12,7 @@ import numpy as np
 from hypemarl import files, mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config.external import external_of
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.learner import algorithm_of, label
@@ -154,7 +155,7 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "scenario": config.scenario,
         "scheme": variant(config.agent),
         "credit": label(config),
-        "algorithm": config.training.method,
+        "algorithm": config.training.algorithm,
         "seed": config.seed,
         **_flatten(result, ""),
         **({} if result.failure is None else {"failure": result.failure}),
@@ -165,7 +166,11 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
 
 def _ratio_to(uncontrolled: float, cost: float, config: Config) -> Row:
     """Only for costs that cannot be negative: the ratio of two returns means nothing."""
-    return {} if config.env.system == "external" else {"ratio_to_uncontrolled": cost / uncontrolled}
+    return (
+        {}
+        if external_of(config.env) is not None
+        else {"ratio_to_uncontrolled": cost / uncontrolled}
+    )
 
 
 def _flatten(result: Evaluation, prefix: str) -> Row:
@@ -206,11 +211,14 @@ def _unstamped(config: Config) -> Config:
     A change of the environment is reported when it is opened; mesh files of known content are
     compared by that.
     """
-    external, mesh = replace(config.env.external, sha256=""), config.env.mesh
+    env, external = config.env, external_of(config.env)
+    mesh = env.mesh
+    if external is not None:
+        env = replace(env, options=replace(external, sha256=""))
     if mesh.files_sha256 is not None:
         paths: Row = dict.fromkeys(mesh_files.NAMES)
         mesh = replace(mesh, **paths)
-    return replace(config, env=replace(config.env, external=external, mesh=mesh))
+    return replace(config, env=replace(env, mesh=mesh))
 
 
 def _problem(config: Config) -> Row:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from hypemarl.agents.schemes import INFORMED, REFERENCE
-from hypemarl.config import TrainingConfig
+from hypemarl.config import ALGORITHMS, TrainingConfig
 from hypemarl.training import evaluation
-from hypemarl.training.learner import algorithm_names
 from hypemarl.types import Row
 
-USUAL = TrainingConfig().method
+USUAL = TrainingConfig().algorithm
 """The algorithm whose costs by scheme are compared, credit by credit."""
 
 RATIO = "ratio_to_uncontrolled"
@@ -82,7 +81,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 def _algorithm(row: Row) -> str:
     """Name of its algorithm; rows of version 0.1 have it as the credit, but for the usual one."""
-    usual = USUAL if row["credit"] not in algorithm_names() else row["credit"]
+    usual = USUAL if row["credit"] not in ALGORITHMS else row["credit"]
     return str(row.get("algorithm", usual))
 
 

@@ -16,8 +16,9 @@ from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Experience, Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
+from hypemarl.algorithms.model_based.options import MBPGOptions
 from hypemarl.algorithms.model_based.world_model import WorldModel
-from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.config import AgentConfig
 
 CPU = torch.device("cpu")
 SMALL = AgentConfig(
@@ -25,7 +26,7 @@ SMALL = AgentConfig(
     hyper_width=16,
     actor_hidden=(8,),
     output_gain=1.0,
-    surrogate=SurrogateConfig(hidden=(16,), batch=8, rollout=2),
+    algorithms={"mbpg": MBPGOptions(hidden=(16,), batch=8, rollout=2)},
 )
 
 
@@ -40,7 +41,7 @@ def case(
     spec = build_spec((3, 4), 10 if kind == "density" else 3)
     local = local_case.density(spec) if kind == "density" else local_case.pairs(spec)
     replay = local_case.fill(spec, local, drift)
-    config = dataclasses.replace(SMALL, surrogate=dataclasses.replace(SMALL.surrogate, **changes))
+    config = dataclasses.replace(SMALL.of(MBPGOptions), **changes)
     world = WorldModel(local, spec, config, 0, CPU)
     world.fit(replay, 2)
     return spec, local, replay, world

@@ -13,11 +13,12 @@ from local_case import Local
 
 from hypemarl.agents.replay import Experience, Replay
 from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
-from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.config import AgentConfig
 
-SMALL = SurrogateConfig(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
+SMALL = SurrogateOptions(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
 
 
 def surrogate(spec: AgentSpec, local: Local, **changes: object) -> Surrogate:

@@ -27,8 +27,13 @@ def rebuilt(local: LocalModel, observations: np.ndarray) -> np.ndarray:
     ("scenario", "overrides", "states", "still"),
     [
         ("density-1d", ["env.observation_radius=2"], 1, 0),
-        ("density-vacuum", ["env.mesh.element_size=0.2", "env.observe_target=true"], 1, 9),
-        ("density-fluid", ["env.mesh.element_size=0.12", "env.observe_flow=true"], 1, 2),
+        ("density-vacuum", ["env.mesh.element_size=0.2", "env.density.observe_target=true"], 1, 9),
+        (
+            "density-fluid",
+            ["env.mesh.element_size=0.12", "env.density-fluid.observe_flow=true"],
+            1,
+            2,
+        ),
     ],
 )
 def test_observations_are_made_of_near_states(
@@ -78,14 +83,18 @@ def test_measures_are_those_of_the_domain_and_its_boundary() -> None:
     form = local_model_of(make(config).plant).density
     assert form is not None
     assert form.measures.sum() == pytest.approx(4.0)
-    assert form.boundary.sum() == pytest.approx(config.boundary_weight * 8.0)
+    assert form.boundary.sum() == pytest.approx(config.options.boundary_weight * 8.0)
     inner = form.boundary.reshape(8, 8)[1:-1, 1:-1]
     np.testing.assert_array_equal(inner, 0.0)
 
 
 def test_a_linear_density_costs_what_its_means_and_differences_do() -> None:
     """It hardly moves in an interval without control, and its profile in a patch is linear."""
-    overrides = ["env.mesh.element_size=0.05", "env.viscosity=1e-9", "env.boundary_weight=0"]
+    overrides = [
+        "env.mesh.element_size=0.05",
+        "env.density.viscosity=1e-9",
+        "env.density.boundary_weight=0",
+    ]
     config = configuration.load("density-vacuum", overrides).env
     plant = make(config).plant
     assert isinstance(plant, DensityPlant)

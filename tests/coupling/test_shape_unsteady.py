@@ -182,7 +182,7 @@ def test_a_mesh_that_is_turned_over_fails_the_step(
 
 
 def test_the_environment_of_an_unsteady_shape() -> None:
-    settings = ["env.shape.mode=unsteady", "env.flow.time_step=0.01"]
+    settings = ["env.shape.mode=unsteady", "env.shape.time_step=0.01"]
     env = make(configuration.load("shape-morphing", settings).env)
     assert isinstance(env.plant, UnsteadyShapePlant)
     env.reset_arrays(PARAMETERS)
@@ -196,8 +196,8 @@ def test_the_environment_of_an_unsteady_shape() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (["env.flow.time_step=0.3"], "must divide the control interval"),
-        (["env.flow.time_step=2"], "must divide the control interval"),
+        (["env.shape.time_step=0.3"], "must divide the control interval"),
+        (["env.shape.time_step=2"], "must divide the control interval"),
         (["env.shape.remesh=true"], "keeps it"),
     ],
 )

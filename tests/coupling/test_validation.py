@@ -176,7 +176,9 @@ def test_boxes_outside_the_domain_are_named_and_dropped_where_allowed(l_shape: s
     with pytest.raises(MeshError, match=r"boxes of agents \[10, 11, 14, 15\] \(4 of 16.*drop_agen"):
         DensityPlant(env, tagged)
     with pytest.warns(UserWarning, match=r"\[10, 11, 14, 15\].* are dropped .*, 12 stay"):
-        plant = DensityPlant(replace(env, drop_agents_outside=True), tagged)
+        plant = DensityPlant(
+            replace(env, options=replace(env.options, drop_agents_outside=True)), tagged
+        )
     assert (plant.n_agents, plant.grid) == (12, None)
     np.testing.assert_allclose(plant.actuators.matrix.sum(axis=1), 1.0, atol=1e-12)
     assert plant.sensors.measures.sum() == pytest.approx(3.0)
@@ -198,9 +200,9 @@ def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
     settings = {
         "env.mesh.file": l_shape,
         "env.agents": "[4,4]",
-        "env.drop_agents_outside": "true",
-        "env.target_low": "[0.2,-0.5]",
-        "env.target_high": "[0.5,-0.2]",
+        "env.density.drop_agents_outside": "true",
+        "env.density.target_low": "[0.2,-0.5]",
+        "env.density.target_high": "[0.5,-0.2]",
         "env.control_steps": 2,
         "env.horizon": 0.2,
         "agent.credit": "cooperative",
@@ -234,7 +236,7 @@ def test_bumps_lie_in_the_mesh(tmp_path: Path) -> None:
     unit = read(polygon_mesh(tmp_path / "unit.msh", [(0, 0), (1, 0), (1, 1), (0, 1)]))
     found = examine(SQUARE, unit)
     assert len(found.faults) == 2
-    assert "env.initial_low [-0.5, -0.5] .. env.initial_high [0.0, 0.5]: the density around " in (
+    assert "initial_low [-0.5, -0.5] .. initial_high [0.0, 0.5]: the density around " in (
         found.message
     )
     assert "outside the mesh, has mass" in found.message
@@ -264,7 +266,7 @@ def test_times_are_reported_in_diameters_over_speed() -> None:
     develop, horizon = examine(env, replace(raw, points=1000.0 * raw.points)).notes
     assert "env.flow.develop_time=4 is 0.04 D / U, with D = 100 and U = 1" in develop
     assert "env.horizon=2 is 0.02 D / U" in horizon
-    slow = replace(env, flow=replace(env.flow, develop_time=1.4))
+    slow = replace(env, options=replace(env.options, develop_time=1.4))
     (note,) = examine(slow, raw).notes
     assert "env.flow.develop_time=1.4 is 14 D / U" in note
 

@@ -245,8 +245,8 @@ def test_what_cannot_be_opened_is_named(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.method=apg", "local states"),
-        ("training.method=irl", "local states"),
+        ("training.algorithm=apg", "local states"),
+        ("training.algorithm=irl", "local states"),
         ("agent.credit=adjoint", "needs the adjoint of the plant"),
         ("agent.credit=central", "agents on a grid"),
         ("env.external.options=[n_agents]", r"expected name=value.*'n_agents'"),

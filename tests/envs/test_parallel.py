@@ -13,16 +13,16 @@ from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs import PDEEnv, make
 from hypemarl.meshing import MeshError
+from hypemarl.systems.density.options import DensityOptions
 
 SMALL = EnvConfig(
     mesh=MeshConfig(shape="interval", element_size=0.05),
     agents=(5,),
     horizon=0.5,
     control_steps=3,
-    initial_low=(-0.5,),
-    initial_high=(0.0,),
-    target_low=(0.0,),
-    target_high=(0.5,),
+    options=DensityOptions(
+        initial_low=(-0.5,), initial_high=(0.0,), target_low=(0.0,), target_high=(0.5,)
+    ),
 )
 
 

@@ -15,10 +15,15 @@ from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.systems.density.options import DensityOptions
 from hypemarl.training.setup import spec_of
 
 ENV = EnvConfig(
-    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
+    mesh=MeshConfig(element_size=0.15),
+    agents=(3, 3),
+    horizon=0.3,
+    control_steps=3,
+    options=DensityOptions(beta_g=0.05),
 )
 PARAMETERS = np.array([-0.3, 0.2, 0.25, -0.1])
 
@@ -148,6 +153,7 @@ import numpy as np
 import torch
 from mpi4py import MPI
 from hypemarl import envs
+from hypemarl.systems.density.options import DensityOptions
 from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.optimal import bridge
 from hypemarl.coupling.adjoint import adjoint_of
@@ -155,7 +161,8 @@ from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
 
 config = EnvConfig(
-    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
+    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3,
+    options=DensityOptions(beta_g=0.05)
 )
 env = envs.make(config)
 taped = TapedPlant(adjoint_of(env.plant))

@@ -152,7 +152,7 @@ def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys
     settings |= {"agent.hyper_width": "8", "agent.encoding_size": "4"}
     overrides = tuple(f"{key}={value}" for key, value in settings.items())
     short = ("training.validation_every=4", "training.episodes=8", "training.held_out_size=3")
-    apg = results.Entry("apg", (*overrides, *short, "training.method=apg"))
+    apg = results.Entry("apg", (*overrides, *short, "training.algorithm=apg"))
     monkeypatch.setitem(results.TABLES, "tiny", {"density-1d": ((apg,), 1, 2)})
     given = ["results", "tiny", "--jobs", "2", "--output", str(tmp_path / "out"), "--quiet"]
     assert cli.main(given) == 0

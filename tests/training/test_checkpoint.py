@@ -95,15 +95,15 @@ def test_another_configuration_is_named_and_free_keys_are_not(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("method", "key", "differs"),
     [
-        ("td3", "agent.apg_rate=0.5", False),
+        ("td3", "agent.apg.rate=0.5", False),
         ("td3", "agent.gamma=0.5", True),
         ("apg", "agent.gamma=0.5", False),
-        ("apg", "agent.apg_rate=0.5", True),
+        ("apg", "agent.apg.rate=0.5", True),
         ("apg", "agent.hyper_width=7", True),
     ],
 )
 def test_what_a_method_does_not_read_may_differ(method: str, key: str, differs: bool) -> None:
-    given = [f"training.method={method}"]
+    given = [f"training.algorithm={method}"]
     stored = {"config": configuration.to_dict(configuration.load("density-1d", given))}
     wanted = configuration.load("density-1d", [*given, key])
     if differs:

@@ -137,7 +137,7 @@ def test_exact_gradients_of_a_run_by_adjoint_gradients(
 @pytest.mark.parametrize("method", [pytest.param("td3", marks=pytest.mark.slow), "apg"])
 def test_two_ranks_diagnose_what_one_does(tmp_path: Path, mpirun: Any, method: str) -> None:
     run = tmp_path / "run"
-    options = ["training.episodes=5", f"training.method={method}", "training.random_episodes=2"]
+    options = ["training.episodes=5", f"training.algorithm={method}", "training.random_episodes=2"]
     loop.train(tiny(*options), run, progress=False)
     one = diagnosis.diagnose_run(run, episodes=2)
     mpirun(2, TWO_RANKS, str(run), str(tmp_path / "two.json"))

@@ -21,7 +21,7 @@ from pettingzoo import ParallelEnv
 
 from hypemarl.config import ConfigError, shown
 from hypemarl.config.errors import nearest
-from hypemarl.config.schema import ExternalConfig
+from hypemarl.config.external import ExternalConfig
 from hypemarl.config.sources import (
     Source,
     digest,

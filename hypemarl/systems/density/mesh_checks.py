@@ -6,11 +6,12 @@ from itertools import product
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
 from hypemarl.meshing.boundary import Fault
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
 from hypemarl.systems.density.bump import bump
+from hypemarl.systems.density.options import DensityOptions
 
 LEAST_MASS, MOST_MASS = 0.4, 1.5
 """Of a bump in the mesh; one in the middle of a fine mesh has 1, one on a straight wall 0.5, less
@@ -23,8 +24,8 @@ WIDTH = 0.22
 """Standard deviation of a bump along an axis, 1 / sqrt(20)."""
 SHOWN = 6
 DROP_OR_CHOOSE = (
-    "set env.drop_agents_outside=true to go on without them, or choose env.agents so that every "
-    "box of their grid holds a part of the domain"
+    "set drop_agents_outside=true to go on without them, or choose env.agents so that every box of "
+    "their grid holds a part of the domain"
 )
 
 
@@ -45,7 +46,13 @@ def examine_density(
 
 
 def _corner_fault(config: EnvConfig, gdim: int) -> str:
-    corners = (config.initial_low, config.initial_high, config.target_low, config.target_high)
+    options = options_of(config, DensityOptions)
+    corners = (
+        options.initial_low,
+        options.initial_high,
+        options.target_low,
+        options.target_high,
+    )
     if all(len(corner) == gdim for corner in corners):
         return ""
     return (
@@ -80,9 +87,9 @@ def _boxes(
     if len(outside):
         text = f"the boxes of agents {_listed(outside)} ({len(outside)} of {count}, the first one "
         text += f"around {describe_place(centres[outside[0]])}) lie outside the mesh: "
-        if config.drop_agents_outside:
+        if options_of(config, DensityOptions).drop_agents_outside:
             stay = count - len(empty)
-            notes.append(f"{text}they are dropped (env.drop_agents_outside), {stay} stay")
+            notes.append(f"{text}they are dropped (drop_agents_outside), {stay} stay")
         else:
             faults.append(Fault(text + DROP_OR_CHOOSE))
     return tuple(np.flatnonzero(cells).tolist()), faults, notes

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import BlendActuators
 from hypemarl.coupling.layout import grid_layout
 from hypemarl.coupling.plant import StepCosts, agree_on_actions
@@ -19,6 +19,7 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
+from hypemarl.systems.density.options import DensityOptions
 from hypemarl.types import Comm, Row
 
 
@@ -54,7 +55,8 @@ class DensityPlant:
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
         checked = validate(config, tagged)
         self.config, self.boundary = config, checked.boundary
-        self.solver = FokkerPlanck(tagged.mesh, config.viscosity, config.max_time_step)
+        self.options = options_of(config, DensityOptions)
+        self.solver = FokkerPlanck(tagged.mesh, self.options.viscosity, self.options.max_time_step)
         self.space = space = self.solver.space
         self.comm = space.comm
         box = space.mesh.geometry.x[:, : space.gdim]
@@ -63,7 +65,7 @@ class DensityPlant:
         blends = (layout.lattice, layout.centres, layout.places)
         self.actuators = BlendActuators(space.points, *blends)
         self.sensors = PatchMeans(space, self.layout, config.observation_radius)
-        weights = (config.boundary_weight, config.beta, config.beta_g)
+        weights = (self.options.boundary_weight, self.options.beta, self.options.beta_g)
         self.cost = DensityCost(space, self.layout, *weights)
         self._describe(config, space.gdim)
         self._target = np.zeros(space.n_local)
@@ -80,20 +82,24 @@ class DensityPlant:
         self.positions, self.spacing = self.layout.positions, self.layout.spacing
         self.grid: tuple[int, ...] | None = self.layout.grid
         seen = self.sensors.size
-        self.observation_size = seen * (2 if config.observe_target else 1)
+        self.observation_size = seen * (2 if self.options.observe_target else 1)
         own = (seen // 2, seen + seen // 2)
-        self.own_features: tuple[int, ...] = own if config.observe_target else own[:1]
+        self.own_features: tuple[int, ...] = own if self.options.observe_target else own[:1]
         self.observation_low = np.zeros(self.observation_size)
         self.observation_high = np.full(self.observation_size, self._largest_mean())
         self.action_size = gdim
-        self.action_low = np.full(gdim, -config.u_max)
-        self.action_high = np.full(gdim, config.u_max)
+        self.action_low = np.full(gdim, -self.options.u_max)
+        self.action_high = np.full(gdim, self.options.u_max)
         self.cost_terms: tuple[str, ...] = TERMS
         self.measured: Row = {"time_steps": 0}
         axes = "xyz"[:gdim]
         self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
-        self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
-        self.parameter_high = np.array(config.initial_high + config.target_high, dtype=np.float64)
+        self.parameter_low = np.array(
+            self.options.initial_low + self.options.target_low, dtype=np.float64
+        )
+        self.parameter_high = np.array(
+            self.options.initial_high + self.options.target_high, dtype=np.float64
+        )
 
     def _largest_mean(self) -> float:
         """Bound of every patch mean: the density is not negative and keeps its mass. Collective."""
@@ -165,7 +171,7 @@ class DensityPlant:
         """
         interval, counts = self.config.control_interval, [1]
         for signs in product((-1.0, 1.0), repeat=self.space.gdim):
-            fastest = np.tile(self.config.u_max * np.array(signs), (self.space.n_local, 1))
+            fastest = np.tile(self.options.u_max * np.array(signs), (self.space.n_local, 1))
             self.solver.set_velocity(self._with_carrier(fastest))
             counts.append(self.solver.steps_needed(interval))
         self.solver.set_velocity(self._with_carrier(np.zeros_like(self.space.points)))
@@ -239,7 +245,7 @@ class DensityPlant:
 
     def _observe(self) -> np.ndarray:
         seen = self.sensors.gather(self.sensors.means(self.solver.density))
-        if not self.config.observe_target:
+        if not self.options.observe_target:
             return seen
         return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
 

@@ -171,7 +171,7 @@ def pull_observations(
 
     ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
     """
-    flow, layout, n = plant.config.flow, plant.layout, plant.n_agents
+    flow, layout, n = plant.options, plant.layout, plant.n_agents
     seen = plant.stencil(plant.config.observation_radius)
     bars = observations_bar.reshape(*seen.shape, -1)
     own = np.zeros((n, bars.shape[2]))
@@ -183,4 +183,4 @@ def pull_observations(
     matrix = plant.probes.velocity_matrix
     state_bar.velocity[: matrix.shape[1]] += matrix.T @ velocity
     state_bar.pressure += plant.probes.pressure_matrix.T @ pressure.ravel() / flow.speed**2
-    return own[:, 3 * probes :] / plant.config.u_max
+    return own[:, 3 * probes :] / flow.u_max

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.profiles import smoothstep
@@ -26,6 +26,7 @@ from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
 from hypemarl.systems.flow.fields import FlowFields
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
+from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.types import Row
 
 VALIDATED = (1.0, 200.0)
@@ -76,9 +77,9 @@ class FlowPlant:
     """
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh, cache: Path | None = None) -> None:
-        flow = config.flow
         boundary = validate(config, tagged).boundary
         self.config, self.comm = config, tagged.mesh.comm
+        self.options = flow = options_of(config, FlowOptions)
         self.solver = UnsteadyFlow(
             tagged,
             dirichlet=boundary.dirichlet,
@@ -108,13 +109,13 @@ class FlowPlant:
 
     def _describe(self) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        config, flow, layout = self.config, self.config.flow, self.layout
+        config, flow, layout = self.config, self.options, self.layout
         self.n_agents = layout.n_agents
         self.positions, self.spacing = layout.positions, layout.spacing
         self.grid: tuple[int, ...] | None = layout.grid
         self.action_size = self.actuators.shape[1]
-        self.action_low = np.full(self.action_size, -config.u_max)
-        self.action_high = np.full(self.action_size, config.u_max)
+        self.action_low = np.full(self.action_size, -self.options.u_max)
+        self.action_high = np.full(self.action_size, self.options.u_max)
         self._seen = layout.stencil(config.observation_radius)
         probes = len(flow.probe_distances)
         features = 3 * probes + self.action_size
@@ -209,7 +210,7 @@ class FlowPlant:
         try:
             self.interval = interval = self._march(self._amplitudes, wanted)
         except SolverDiverged as error:
-            raise SolverDiverged(f"{error} (env.flow.time_step, env.u_max)") from error
+            raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
         self._amplitudes = wanted
         count = len(interval.drag) - 1
         levels = slice(count // self._steps, None, count // self._steps)
@@ -228,7 +229,7 @@ class FlowPlant:
         ``parts``: that every time step is divided into.
         """
         count = self._steps * parts
-        return smoothstep(np.arange(1, count + 1) / (self.config.flow.ramp * count))
+        return smoothstep(np.arange(1, count + 1) / (self.options.ramp * count))
 
     def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
         """One control interval, with time steps as short as the flow needs them."""
@@ -291,24 +292,24 @@ class FlowPlant:
         return {"kind": "flow", **fields, "actions": self.actuators.project(self._amplitudes)}
 
     def _observe(self) -> np.ndarray:
-        speed, layout, n = self.config.flow.speed, self.layout, self.n_agents
+        speed, layout, n = self.options.speed, self.layout, self.n_agents
         values = self.probes.evaluate(self.solver.velocity, self.solver.pressure)
         values = values.reshape(n, -1, 3)
         velocity, pressure = values[..., :2] / speed, values[..., 2] / speed**2
         across = np.einsum("npx,nx->np", velocity, layout.normals)
         along = np.einsum("npx,nx->np", velocity, layout.tangents)
-        amplitudes = self._amplitudes / self.config.u_max
+        amplitudes = self._amplitudes / self.options.u_max
         own = np.concatenate([pressure, across, along, amplitudes], axis=1)
         return np.where((self._seen >= 0)[..., None], own[self._seen], 0.0).reshape(n, -1)
 
     def _bank(self) -> np.ndarray:
         """Halton points in the box of mu, without repetitions (a box may be a point)."""
-        points = qmc.Halton(2, scramble=False).random(self.config.flow.states + 1)[1:]
+        points = qmc.Halton(2, scramble=False).random(self.options.states + 1)[1:]
         span = self.parameter_high - self.parameter_low
         return np.unique(self.parameter_low + span * points, axis=0)
 
     def _require_balance(self, given: tuple[str, ...]) -> None:
-        flow, boundary = self.config.flow, np.zeros_like(self.solver.boundary)
+        flow, boundary = self.options, np.zeros_like(self.solver.boundary)
         for angle in (flow.angle_low, flow.angle_high):
             boundary[:, self.inflow.nodes] = self.inflow.values(angle)
             require_mass_balance(self.space, given, boundary, flow.speed * self.inflow.height)

@@ -51,7 +51,7 @@ class ShapeAdjoint:
     """
 
     def __init__(self, plant: ShapePlant) -> None:
-        if plant.config.shape.remesh:
+        if plant.options.remesh:
             raise TypeError("no adjoint of a shape plant that remeshes; set env.shape.remesh=false")
         self.plant, present = plant, plant.present
         self._gradient = SteadyShapeGradient(present.solver)
@@ -82,7 +82,7 @@ class ShapeAdjoint:
             SolverDiverged: the adjoint has no solution.
         """
         plant, state = self.plant, tape.state
-        amplitudes, lag = state.amplitudes, plant.config.shape.lag
+        amplitudes, lag = state.amplitudes, plant.options.lag
         own = np.zeros(amplitudes.size)
         own[: len(state_bar)] = state_bar
         bar = sum_over_ranks(plant.comm, own).reshape(amplitudes.shape)

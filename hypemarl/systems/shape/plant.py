@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.validation import validate
@@ -21,6 +21,7 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
 ONSET_OF_SHEDDING = 45.0
@@ -80,20 +81,27 @@ class ShapePlant:
     steady = True
     #: what bears on whether there is a flow
     settings: tuple[str, ...] = (
-        "env.flow.reynolds_high",
+        "env.shape.reynolds_high",
         "env.shape.amplitude",
         "env.mesh.disc_element_size",
     )
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
-        shape = config.shape
         self.config, self.comm = config, comm
+        self.options = shape = options_of(config, ShapeOptions)
         self.moving = MovingMesh(
             config.mesh,
             shape.displacement,
             config.agents[0],
             comm,
-            bounds=lambda default: chosen_bounds(default, shape),
+            bounds=lambda default: chosen_bounds(
+                default,
+                amplitude=shape.amplitude,
+                area=shape.area,
+                max_curvature=shape.max_curvature,
+                min_thickness=shape.min_thickness,
+                min_quality=shape.min_quality,
+            ),
             remeshes=shape.remesh,
         )
         self.boundary = validate(config, self.moving.tagged).boundary
@@ -122,7 +130,7 @@ class ShapePlant:
 
     def _describe(self) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        config, flow = self.config, self.config.flow
+        config, flow = self.config, self.options
         self.layout = layout = self._first.layout
         self.n_agents, self.positions, self.spacing = (
             layout.n_agents,
@@ -155,7 +163,7 @@ class ShapePlant:
     def _flow_on_mesh(self) -> ShapeFlow:
         """A flow solver on the present mesh. Collective."""
         moving = self.moving
-        return ShapeFlow(moving.tagged, moving.motion, self.config.flow, self.boundary)
+        return ShapeFlow(moving.tagged, moving.motion, self.options, self.boundary)
 
     def _begin(self) -> None:
         """The flow in the middle of the parameters' box, from which all others are found."""
@@ -208,7 +216,7 @@ class ShapePlant:
 
     def viscosity(self, reynolds: float) -> float:
         """U D / Re."""
-        return self.config.flow.speed * self.diameter / reynolds
+        return self.options.speed * self.diameter / reynolds
 
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Start at the reference, in the steady flow at (reynolds, angle); observations (n, k).
@@ -246,7 +254,7 @@ class ShapePlant:
         bounds = (self.action_low, self.action_high)
         wanted = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
         old = self._state
-        amplitudes = old.amplitudes + self.config.shape.lag * (wanted - old.amplitudes)
+        amplitudes = old.amplitudes + self.options.lag * (wanted - old.amplitudes)
         try:
             with self._explained(old.parameters):
                 shape, flow, remeshed = self._morph(amplitudes)
@@ -365,7 +373,7 @@ class ShapePlant:
     def traction(self) -> float:
         """One over U^2 / 2 and the length of the outline per agent."""
         length = self.moving.feasible.space.parametrisation.outline.length / self.n_agents
-        return 2.0 / (self.config.flow.speed**2 * length)
+        return 2.0 / (self.options.speed**2 * length)
 
 
 def _sensed(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:
