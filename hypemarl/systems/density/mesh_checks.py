@@ -102,7 +102,10 @@ def _listed(agents: np.ndarray) -> str:
 
 def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
     """Fault and note on the bumps whose centres lie in a box of c0 or c_d; empty if sound."""
-    low, high = (np.array(getattr(config, f"{name}_{end}")) for end in ("low", "high"))
+    low, high = (
+        np.array(getattr(options_of(config, DensityOptions), f"{name}_{end}"))
+        for end in ("low", "high")
+    )
     keys = f"env.{name}_low {low.tolist()} .. env.{name}_high {high.tolist()}"
     axes = [np.unique(np.linspace(a, b, SAMPLES)) for a, b in zip(low, high, strict=True)]
     centres = np.array(list(product(*axes)))
