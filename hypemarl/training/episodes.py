@@ -25,22 +25,22 @@ def collect(
     """
     replay = None
     if keep:
-        from hypemarl.agents.replay import Replay
+        from hypemarl.agents.replay import Experience, Replay
 
         replay = Replay(env.agent_spec, len(parameters), config.env.control_steps, config.seed)
     costs = []
     for row in parameters:
-        rollout, shares = Rollout(env, policy, row), []
-        cost, started = 0.0, rollout.failure is None
-        if replay is not None and started:
-            replay.begin(rollout.episode.mu, rollout.episode.targets, rollout.episode.observations)
+        rollout, shares, steps, cost = Rollout(env, policy, row), [], [], 0.0
+        first = np.array(rollout.episode.observations)  # an environment may reuse its arrays
         for _, actions, step in rollout:
-            if replay is not None:
-                replay.add(actions, step.rewards, step.observations, step.terminated)
+            rewards, seen = np.array(step.rewards), np.array(step.observations)
+            steps.append((np.array(actions), rewards, seen, step.terminated))
             if "local_costs" in step.info:
                 shares.append(np.array(step.info["local_costs"]))
             cost += float(step.info["cost"])
-        if replay is not None and started:
-            replay.end(costs=np.stack(shares) if shares else None)
+        if replay is not None and steps:
+            start = rollout.episode.mu, rollout.episode.targets, first
+            shared = np.stack(shares) if shares else None
+            replay.append(Experience.of_steps(*start, steps, costs=shared))
         costs.append(cost if rollout.failure is None else np.inf)
     return replay, float(np.mean(costs))

@@ -22,7 +22,6 @@ from hypemarl.types import Comm
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
-    from hypemarl.coupling.adjoint import PlantAdjoint
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -121,13 +120,14 @@ class Slot:
         wanted with the agents' shares of its cost. One without a step leaves nothing."""
         if not self.steps:
             return
-        replay.begin(self.mu, self.targets, self.first)
-        for step in self.steps:
-            replay.add(*step)
-        replay.end(gains, np.stack(self.shares) if keep_costs and self.shares else None)
+        from hypemarl.agents.replay import Experience
+
+        costs = np.stack(self.shares) if keep_costs and self.shares else None
+        start = self.mu, self.targets, self.first
+        replay.append(Experience.of_steps(*start, self.steps, gains, costs))
 
 
-def start(
+def start_round(
     groups: Groups, env: ArrayEnv, parameters: Sequence[Array], random: Sequence[bool]
 ) -> list[Slot]:
     """Start an episode of ``parameters[g]`` in group g; groups beyond their number stay idle.
@@ -147,7 +147,7 @@ def start(
     ]
 
 
-def step(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
+def step_round(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
     """One control step in every group that ``plan`` has actions (n, m) for.
 
     Returns the outcomes of all groups on rank 0 (None for an idle one), an empty list elsewhere.
@@ -167,32 +167,6 @@ def step(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outco
             result.info.get("local_costs"),
         )
     return groups.gather(outcome)
-
-
-def gains(
-    groups: Groups,
-    adjoint: PlantAdjoint,
-    parameters: Sequence[Array],
-    actions: Mapping[int, Array],
-    gamma: float,
-) -> list[Array | None]:
-    """Gains (steps, n, m) of the episode of ``actions[g]`` at ``parameters[g]`` in each group g.
-
-    The gain of an action is minus the derivative of the costs of its interval and of those that
-    follow, each interval discounted once more by ``gamma``, summed over agents, with all later
-    actions as they are. On rank 0, an empty list elsewhere. Each episode is run once more and back.
-    Collective.
-    """
-    found = None
-    if groups.index in actions:
-        plant = adjoint.plant
-        plant.reset(parameters[groups.index])
-        tapes = [adjoint.step(row)[3] for row in actions[groups.index]]
-        found = np.zeros_like(actions[groups.index])
-        state_bar, shares_bar = np.zeros(adjoint.state_size), np.full(plant.n_agents, -1.0)
-        for k in reversed(range(len(tapes))):
-            state_bar, found[k] = adjoint.pull(tapes.pop(), gamma * state_bar, None, shares_bar)
-    return groups.gather(found)
 
 
 def spread_costs(groups: Groups, env: ArrayEnv, policy: Policy, parameters: Array) -> Array:

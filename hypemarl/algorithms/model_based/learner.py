@@ -31,8 +31,8 @@ class ModelBased(OffPolicy):
     keep_costs = True
     exact_gains = False  # but the surrogate's
 
-    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
-        super().__init__(config, env, split)
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        super().__init__(config, env, groups)
         self.local = require_local_model(plant_of(env))
 
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
@@ -45,8 +45,8 @@ class ModelBased(OffPolicy):
         """A round of real episodes and, where due, learning in the surrogate."""
         before = progress.episode
         results, losses = super().collect(parameters, progress)
-        with mpi.raise_together(self.split.comm):
-            if self.split.root:
+        with mpi.raise_together(self.groups.comm):
+            if self.groups.root:
                 found = [losses, *self._learn(before, before + len(parameters), progress)]
                 losses = averages(found)
         return results, losses
