@@ -13,6 +13,8 @@ from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.policy import PolicyAgent
+    from hypemarl.agents.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -80,7 +82,7 @@ def make_method(config: Config, env: ArrayEnv, groups: Groups) -> Method:
     return (Imitation if method == "imitate" else InverseReward)(config, env, groups)
 
 
-def make_agent(config: Config, spec: Any) -> Any:
+def make_agent(config: Config, spec: AgentSpec) -> PolicyAgent:
     """The agent whose state a checkpoint of such a run holds, on the CPU. Local."""
     if config.training.method in ("td3", "dyna"):  # without dyna's surrogate
         from hypemarl.algorithms.td3.agent import TD3

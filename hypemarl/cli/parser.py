@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn, get_args
 
 import hypemarl
@@ -36,7 +37,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, handler: Any, text: str, example: str) -> argparse.ArgumentParser:
+type Commands = argparse._SubParsersAction[_Parser]
+
+
+def _command(
+    commands: Commands, handler: Callable[[argparse.Namespace], int | None], text: str, example: str
+) -> argparse.ArgumentParser:
     name = handler.__name__.removeprefix("do_")
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=f"{text}.", epilog=f"example: hypemarl {name} {example}"
@@ -74,7 +80,7 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
     _add_configuration(parser)
 
 
-def _add_setup_commands(commands: Any) -> None:
+def _add_setup_commands(commands: Commands) -> None:
     scenario = {"help": "a scenario's name or a YAML file"}
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
@@ -113,7 +119,7 @@ def _add_setup_commands(commands: Any) -> None:
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 
 
-def _add_run_commands(commands: Any) -> None:
+def _add_run_commands(commands: Commands) -> None:
     parser = _command(
         commands,
         train.do_train,
@@ -186,7 +192,7 @@ def _add_run_commands(commands: Any) -> None:
     parser.add_argument("--no-film", action="store_true", help="stills only")
 
 
-def _add_optimum(commands: Any) -> None:
+def _add_optimum(commands: Commands) -> None:
     text = "Find the open-loop optimum by exact gradients; kept on disk, `evaluate` then reports "
     text += "the recovered share"
     parser = _command(
@@ -222,7 +228,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
-def _add_check_commands(commands: Any) -> None:
+def _add_check_commands(commands: Commands) -> None:
     text = "Compare computed numbers with known ones; exit status 1 where one is off"
     parser = _command(commands, handlers.do_validate, text, "ou --json ou.json")
     parser.add_argument("case", metavar="CASE", help="ou, gibbs, mass, ..., or all")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hypemarl.coupling.plant import Plant, non_finite
-from hypemarl.types import Array, Comm, Row
+from hypemarl.mpi import Comm
+from hypemarl.types import Array, Row
 
 if TYPE_CHECKING:
     from hypemarl.config import EnvConfig

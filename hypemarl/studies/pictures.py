@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +12,16 @@ from hypemarl import mpi
 from hypemarl.algorithms.registry import label, variant
 from hypemarl.config import ConfigError
 from hypemarl.envs.array_env import plant_of
+from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
-from hypemarl.types import Comm
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -109,7 +110,9 @@ def _held_out(env: ArrayEnv, index: int) -> Array:
     return found[index]
 
 
-def _draw_policies(folder: RunFolder, env: ArrayEnv, policy: Policy, agent: Any) -> list[Path]:
+def _draw_policies(
+    folder: RunFolder, env: ArrayEnv, policy: Policy, agent: PolicyAgent | None
+) -> list[Path]:
     """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
     middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
     observations, mu = _visited(env, policy, middle)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -17,20 +17,21 @@ from hypemarl import mpi
 from hypemarl.algorithms.model_based.errors import surrogate_errors
 from hypemarl.algorithms.registry import label
 from hypemarl.config import Config
+from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.algorithms.apg.agent import APG
-    from hypemarl.algorithms.td3.agent import TD3
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.optimal.taped import TapedPlant
 
@@ -39,7 +40,7 @@ class Probed(NamedTuple):
     """A run's agents and what some episodes show of them."""
 
     config: Config
-    agent: Any
+    agent: PolicyAgent | None
     """None but on rank 0; its ``actor`` is the averaged one"""
     probe: Probe | None
     """None but on rank 0, and where every episode failed"""
@@ -128,11 +129,11 @@ def _head(folder: RunFolder, config: Config) -> Row:
     }
 
 
-def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
+def _measure(agent: PolicyAgent | None, probe: Probe | None) -> dict[str, float]:
     """Parameters and diagnostics. Local, on rank 0."""
     from hypemarl.agents import diagnostics
 
-    if probe is None:
+    if probe is None or agent is None:
         raise NothingToDiagnose("every episode failed, so that there is nothing to diagnose")
     modules = {name: getattr(agent, name, None) for name in ("actor", "critic")}
     counts = {
@@ -144,7 +145,7 @@ def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
 
 
 def _by_critic(
-    env: ArrayEnv, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: PolicyAgent | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
     replay, cost = collect(env, config, policy, parameters, keep=agent is not None)
@@ -165,7 +166,7 @@ class _Exact(NamedTuple):
 
 
 def _by_adjoint(
-    env: ArrayEnv, config: Config, policy: Policy, agent: APG | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: PolicyAgent | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
     from hypemarl.coupling.adjoint import adjoint_of
@@ -182,11 +183,12 @@ def _by_adjoint(
         failed = episode.fault is not None
 
         def run(first: Array = first, mu: Array = mu, failed: bool = failed) -> _Exact | None:
-            assert agent is not None
             if failed:
                 return None
             try:
-                return _differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
+                return _differentiate(
+                    taped, cast("APG", agent).policy(mu), first, mu, config.env.control_steps
+                )
             except SolverDiverged:
                 return None
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.mpi import Comm
+from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.progress import Result
-from hypemarl.types import Comm
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
@@ -185,13 +186,8 @@ def gains(
     """
     found = None
     if groups.index in actions:
-        plant = adjoint.plant
-        plant.reset(parameters[groups.index])
-        tapes = [adjoint.step(row)[3] for row in actions[groups.index]]
-        found = np.zeros_like(actions[groups.index])
-        state_bar, shares_bar = np.zeros(adjoint.state_size), np.full(plant.n_agents, -1.0)
-        for k in reversed(range(len(tapes))):
-            state_bar, found[k] = adjoint.pull(tapes.pop(), gamma * state_bar, None, shares_bar)
+        episode, rows = EpisodeAdjoint(adjoint), actions[groups.index]
+        found = -episode.gradient(parameters[groups.index], rows, gamma).gradient
     return groups.gather(found)
 
 

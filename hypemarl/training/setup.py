@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from hypemarl.config import EnvConfig
-from hypemarl.types import Comm
+from hypemarl.mpi import Comm
 
 if TYPE_CHECKING:
     from hypemarl.agents.spec import AgentSpec

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -65,7 +64,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def plain_axes(axes: Axes, **labels: Any) -> None:
+def plain_axes(axes: Axes, **labels: object) -> None:
     """Set labels, drop the frame's upper and right sides, add a light grid."""
     axes.set(**labels)
     axes.spines[["top", "right"]].set_visible(False)

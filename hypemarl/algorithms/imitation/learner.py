@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
 
 
-def _shown(config: Config, env: ArrayEnv, split: Groups, parameters: Sequence[Array]) -> list[Any]:
+def _shown(
+    config: Config, env: ArrayEnv, split: Groups, parameters: Sequence[Array]
+) -> list[Demonstration]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = config.agent.imitate_evaluations, split.index < len(parameters)
     own = demonstrate(env, parameters[split.index], limit) if active else None

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.config import Config, ConfigError
 from hypemarl.envs.array_env import plant_of
+from hypemarl.mpi import Comm
 from hypemarl.systems.local_model import local_model_of
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.summary import best_checkpoint, trained_policy
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
+    from hypemarl.agents.replay import Replay
     from hypemarl.algorithms.model_based.world_model import WorldModel
     from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.systems.local_model import LocalModel
 
 OWN = "policy"
 
@@ -71,15 +74,17 @@ def surrogate_errors(
         env.close()
 
 
-def _errors(folder: RunFolder, config: Config, env: ArrayEnv, local: Any, replay: Any) -> Row:
+def _errors(
+    folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel, replay: Replay | None
+) -> Row:
     """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
-    if not len(replay):
+    if not replay:
         return {}
     model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
     return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 
-def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: Any) -> WorldModel:
+def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel) -> WorldModel:
     """The surrogate of the best checkpoint, on the CPU."""
     import torch
 

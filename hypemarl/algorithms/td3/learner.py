@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.config import Config
+from hypemarl.config import AgentConfig, Config
 from hypemarl.envs.array_env import plant_of
 from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
@@ -19,7 +19,9 @@ from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.agents.replay import Replay
+    from hypemarl.agents.spec import AgentSpec
     from hypemarl.coupling.adjoint import PlantAdjoint
     from hypemarl.envs.array_env import ArrayEnv
 
@@ -63,10 +65,12 @@ class OffPolicy:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
             self.replay = Replay(spec, capacity, steps, config.seed)
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _make_agent(
+        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str, *, slots: int
+    ) -> ExploringAgent:
         from hypemarl.algorithms.td3.agent import TD3
 
-        return TD3(*arguments, **options)
+        return TD3(spec, config, seed, device, slots=slots)
 
     def has_policy(self, episode: int) -> bool:
         """After the random episodes."""

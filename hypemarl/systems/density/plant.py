@@ -16,10 +16,11 @@ from hypemarl.coupling.plant import StepCosts, agree_on_actions
 from hypemarl.coupling.sensors import PatchMeans
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh
+from hypemarl.mpi import Comm
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
