@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.encoding import encode
-from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
+from hypemarl.agents.probe import Probe
+from hypemarl.agents.schemes import make_network, scheme_of
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator
@@ -28,17 +28,11 @@ if TYPE_CHECKING:
 
 
 class Actor(nn.Module):
-    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m).
-
-    Scheme ``fups-id-no-state`` is HyperMARL's ablation FuPS+ID (No State) (arXiv:2412.04233): one
-    shared policy that reads which agent it is, here also mu, and no observation at all, which
-    tells what identity alone is worth, without gradients of observation and identity coupled in
-    one network. It acts open loop. Its critics see what those of ``fups-id`` do.
-    """
+    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m)."""
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.seen = 0 if config.scheme == "fups-id-no-state" else spec.observation_size
+        self.seen = spec.observation_size if scheme_of(config).observes else 0
         sizes = (self.seen, *config.actor_hidden, spec.action_size)
         self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
 
@@ -135,7 +129,7 @@ class PolicyAgent:
 
     def encodings(self) -> np.ndarray:
         """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
-        codes = self.actor_average.network.codes(first=True)
+        codes = self.actor_average.network.codes()
         if codes is None:
             return encode(self.spec, self.config)
         return codes.reshape(self.spec.n_agents, -1).cpu().numpy().astype(np.float64)

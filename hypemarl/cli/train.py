@@ -97,8 +97,8 @@ def _how_to_go_on(planned: Sequence[Planned], given: Arguments) -> str:
 
 
 def _job(config: Config, run: str | None, count: int) -> Job:
-    from hypemarl.algorithms.registry import label
     from hypemarl.training.jobs import Job
+    from hypemarl.training.learner import label
 
     seed = f"seed{config.seed}"
     if run is None:

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from hypemarl import mpi
+from hypemarl.agents.policy import PolicyAgent
 from hypemarl.config import ConfigError
 from hypemarl.envs import make
 from hypemarl.seeding import numpy_generator
@@ -38,7 +39,6 @@ from hypemarl.training.summary import trained_policy
 from hypemarl.visualisation.speeds import draw_speeds
 
 if TYPE_CHECKING:
-    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -106,7 +106,7 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
                 f"moving-agents needs agents on a grid over the domain; {config.scenario} has none"
             )
         _, agent = trained_policy(folder, env, config, mpi.world())
-        assert agent is not None  # serial
+        assert isinstance(agent, PolicyAgent)  # serial
         parameters = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
         return np.array([_costs(env, agent, parameters, speed, told=told) for speed in speeds])
     finally:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.registry import label, variant
+from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
 from hypemarl.envs.array_env import plant_of
 from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.learner import Agent, label
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
 
 if TYPE_CHECKING:
-    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -36,7 +36,7 @@ def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None
     from hypemarl.visualisation.curves import draw_curves as draw
 
     configs = [RunFolder(run_dir).read_config() for run_dir in run_dirs]
-    schemes, ways = [variant(config) for config in configs], [label(c) for c in configs]
+    schemes, ways = [variant(config.agent) for config in configs], [label(c) for c in configs]
     alike = len(set(ways)) == 1
     labels = [s if alike else f"{s} ({way})" for s, way in zip(schemes, ways, strict=True)]
     return draw(run_dirs, labels, path)
@@ -111,12 +111,14 @@ def _held_out(env: ArrayEnv, index: int) -> Array:
 
 
 def _draw_policies(
-    folder: RunFolder, env: ArrayEnv, policy: Policy, agent: PolicyAgent | None
+    folder: RunFolder, env: ArrayEnv, policy: Policy, agent: Agent | None
 ) -> list[Path]:
     """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
     middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
     observations, mu = _visited(env, policy, middle)
-    if agent is None:
+    from hypemarl.agents.policy import PolicyAgent
+
+    if not isinstance(agent, PolicyAgent):
         return []
     from hypemarl.visualisation.policy_map import draw_policy_map
 

@@ -91,4 +91,5 @@ def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
         **{f"real_episodes_to_match_{method}": value for method, value in matches.items()},
     }
     pattern.write(name, scenario, known, COLUMNS, output, **figures)
-    draw_budgets(known, output.parent / "images" / f"{name}-{scenario}.png")
+    picture = output.parent / "images" / f"{name}-{scenario}.png"
+    draw_budgets(known, picture, reference=REFERENCE.name)

@@ -19,6 +19,7 @@ from hypemarl import files
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
+from hypemarl.training.learner import algorithm_of
 from hypemarl.types import Record, Row
 
 FORMAT = "hypemarl-checkpoint"
@@ -32,35 +33,6 @@ FREE_KEYS = frozenset(
     | {"training.checkpoint_every", "training.held_out_size", "training.diagnose_every"}
     | {"env.external.sha256"}  # a change of the source is said, see loop.train
 )
-
-OFF_POLICY_KEYS = frozenset(
-    f"agent.{name}"
-    for name in (
-        "actor_rate",
-        "adjoint_step",
-        "average_rate",
-        "batch_episodes",
-        "batch_steps",
-        "cloning",
-        "credit",
-        "credit_radius",
-        "critic_rate",
-        "exploration_noise",
-        "gamma",
-        "huber",
-        "map_channels",
-        "policy_delay",
-        "replay_episodes",
-        "reward_clip",
-        "reward_scale",
-        "target_noise",
-        "target_noise_clip",
-        "tau",
-        "time_left",
-        "trace",
-    )
-) | {"training.random_episodes", "training.random_scale", "training.updates_per_step"}
-"""Settings that only methods with a replay read."""
 
 
 class CheckpointError(RuntimeError):
@@ -154,20 +126,21 @@ def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> 
 def check_config(path: str | Path, content: Record, config: Config) -> None:
     """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
 
-    A key that is younger than the checkpoint counts as its default there, and what the method of
-    training does not read may differ.
+    A key that is younger than the checkpoint counts as its default there, and what the algorithm
+    does not read may differ.
     """
     settings = entry(path, content, "config")
     if not isinstance(settings, Mapping):
         raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
     stored = completed(settings)
     wanted = flat(to_dict(config))
+    reads = algorithm_of(config).reads
     same_files = _compare_files(config, stored, wanted)
     differing = [
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())
         if name not in FREE_KEYS | same_files and stored.get(name) != wanted.get(name)
-        if not _idle(name, wanted["training.method"])
+        if reads(name)
     ]
     if differing:
         raise CheckpointError(
@@ -194,15 +167,6 @@ def _compare_files(config: Config, stored: Row, wanted: Row) -> frozenset[str]:
         except ConfigError:  # gone: it differs from what is stored
             return frozenset()
     return names
-
-
-def _idle(name: str, method: str) -> bool:
-    """Whether a method of training does not read a setting."""
-    if name.startswith("agent.surrogate."):
-        return method not in ("mbpg", "dyna")
-    if method in ("td3", "mbpg", "dyna"):
-        return name.startswith(("agent.apg_", "agent.imitate_", "agent.irl_"))
-    return method in ("apg", "imitate") and name in OFF_POLICY_KEYS
 
 
 def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], Any]]) -> None:

@@ -2,25 +2,25 @@
 
 What the numbers mean is said in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
 actor that is shipped. The gradients dJ/da come from what the run itself learned from: its critics,
-or the plant's adjoint where it followed exact gradients of the cost.
+or the plant's adjoint where it followed exact gradients of the cost; its algorithm says which.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.model_based.errors import surrogate_errors
-from hypemarl.algorithms.registry import label
+from hypemarl.agents import schemes
 from hypemarl.config import Config
 from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
@@ -29,9 +29,7 @@ from hypemarl.types import Row
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hypemarl.agents.diagnostics import Probe
-    from hypemarl.agents.policy import PolicyAgent
-    from hypemarl.algorithms.apg.agent import APG
+    from hypemarl.agents.probe import Probe
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.optimal.taped import TapedPlant
 
@@ -40,7 +38,7 @@ class Probed(NamedTuple):
     """A run's agents and what some episodes show of them."""
 
     config: Config
-    agent: PolicyAgent | None
+    agent: Agent | None
     """None but on rank 0; its ``actor`` is the averaged one"""
     probe: Probe | None
     """None but on rank 0, and where every episode failed"""
@@ -64,11 +62,11 @@ def diagnose_run(
 ) -> Row:
     """Diagnostics of a run on its first held-out parameters; a flat row. Collective.
 
-    Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other methods than TD3: the
-    method), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
+    Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other algorithms than TD3: the
+    algorithm), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
     ``critic_parameters`` (where it has critics), and those of
-    :func:`hypemarl.agents.diagnostics.describe`. Of ``mbpg`` and ``dyna`` also the surrogate's
-    errors, ``<policy>_<error>``, see :mod:`hypemarl.algorithms.model_based.errors`.
+    :func:`hypemarl.agents.diagnostics.describe`; of algorithms with a surrogate also its errors,
+    ``<policy>_<error>``.
 
     Raises:
         RunError, CheckpointError: no such run, or one that does not load.
@@ -79,11 +77,9 @@ def diagnose_run(
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     row = _head(RunFolder(run_dir), found.config) | {"episodes": found.episodes, "cost": found.cost}
     row = dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
-    if found.config.training.method in ("mbpg", "dyna"):
-        errors = surrogate_errors(run_dir, episodes=episodes, comm=comm, make_env=make_env)
-        for policy, numbers in errors.items():
-            numbers.pop("by_step")
-            row |= {f"{policy}_{name}": value for name, value in numbers.items()}
+    further = algorithm_of(found.config).diagnose
+    if further is not None:
+        row |= further(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     return row
 
 
@@ -108,8 +104,7 @@ def probe_run(
         policy, agent = trained_policy(folder, env, config, comm)
         if agent is not None:
             agent.actor.load_state_dict(agent.actor_average.state_dict())
-        exact = config.training.method in ("apg", "imitate")
-        probe_of = _by_adjoint if exact else _by_critic
+        probe_of = algorithm_of(config).probe or _by_sample
         probe, cost = probe_of(env, config, policy, agent, parameters)
         return Probed(config, agent, probe, len(parameters), cost, np.array(env.positions))
     finally:
@@ -117,19 +112,19 @@ def probe_run(
 
 
 def _head(folder: RunFolder, config: Config) -> Row:
-    agent = config.agent
+    agent, scheme = config.agent, schemes.scheme_of(config.agent)
     return {
         "run": str(folder.path),
         "scenario": config.scenario,
         "scheme": agent.scheme,
-        "hypernetwork": agent.hypernetwork if agent.scheme == "hypemarl" else "none",
-        "encoder": agent.encoder if agent.scheme not in ("marl", "nops") else "none",
+        "hypernetwork": agent.hypernetwork if scheme.generates else "none",
+        "encoder": agent.encoder if scheme.has_codes else "none",
         "credit": label(config),
         "seed": config.seed,
     }
 
 
-def _measure(agent: PolicyAgent | None, probe: Probe | None) -> dict[str, float]:
+def _measure(agent: Agent | None, probe: Probe | None) -> dict[str, float]:
     """Parameters and diagnostics. Local, on rank 0."""
     from hypemarl.agents import diagnostics
 
@@ -144,10 +139,10 @@ def _measure(agent: PolicyAgent | None, probe: Probe | None) -> dict[str, float]
     return counts | diagnostics.describe(agent.actor, probe)
 
 
-def _by_critic(
-    env: ArrayEnv, config: Config, policy: Policy, agent: PolicyAgent | None, parameters: Array
+def _by_sample(
+    env: ArrayEnv, config: Config, policy: Policy, agent: Agent | None, parameters: Array
 ) -> tuple[Probe | None, float]:
-    """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
+    """Episodes of the policy in a replay, and what the agent sees in them. Collective."""
     replay, cost = collect(env, config, policy, parameters, keep=agent is not None)
     sample = None if replay is None else replay.latest(len(parameters))
     return None if agent is None or sample is None else agent.probe(sample), cost
@@ -165,16 +160,20 @@ class _Exact(NamedTuple):
     cost: float
 
 
-def _by_adjoint(
-    env: ArrayEnv, config: Config, policy: Policy, agent: PolicyAgent | None, parameters: Array
+def by_adjoint(
+    env: ArrayEnv, config: Config, agent: Any, parameters: Array, state_clip: float
 ) -> tuple[Probe | None, float]:
-    """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
+    """Episodes inside a graph, and minus the cost's exact gradients. Collective.
+
+    ``agent``, on rank 0, has the differentiable ``policy(mu)`` and ``probe_of`` of
+    :class:`hypemarl.algorithms.apg.agent.APG`. Raises TypeError where the plant has no adjoint.
+    """
     from hypemarl.coupling.adjoint import adjoint_of
     from hypemarl.envs.array_env import plant_of
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.apg_state_clip)
+    taped = TapedPlant(adjoint_of(plant_of(env)), state_clip)
     found: list[_Exact] = []
     costs: list[float] = []
     for row in parameters:
@@ -186,9 +185,7 @@ def _by_adjoint(
             if failed:
                 return None
             try:
-                return _differentiate(
-                    taped, cast("APG", agent).policy(mu), first, mu, config.env.control_steps
-                )
+                return _differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
             except SolverDiverged:
                 return None
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypemarl import mpi
-from hypemarl.config import Config, check_training, mesh_files
+from hypemarl.config import Config, mesh_files
 from hypemarl.config.sources import say_changed, stamped
 from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint
@@ -16,6 +16,7 @@ from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.edits import note_dropped
 from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
+from hypemarl.training.learner import check_training
 from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads

@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypemarl import files, mpi
-from hypemarl.algorithms.registry import label, make_agent, variant
+from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
+from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.yardstick import KnownOptima, known_optima
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
-    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
 def trained_policy(
     folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm
-) -> tuple[Policy, PolicyAgent | None]:
+) -> tuple[Policy, Agent | None]:
     """The averaged actor of the best checkpoint (of the last, where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
     the other ranks). Collective. Raises CheckpointError.
     """
-    agent: PolicyAgent | None = None
+    agent: Agent | None = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
             file, stored = best_checkpoint(folder)
             checkpoint.check_config(file, stored, config)
-            agent = make_agent(config, spec_of(env))
+            agent = algorithm_of(config).make_agent(spec_of(env), config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))
@@ -86,15 +86,15 @@ def evaluate_runs(
     ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
 
     Keys: run, scenario, scheme (with its encoder and kind of hypernetwork, where they are not the
-    usual ones), credit (of other methods than TD3: the method), seed, held_out, failures (where
-    episodes failed, ``failure`` says why the last of them did), cost,
-    cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
+    usual ones), credit (of other algorithms than TD3: the algorithm), algorithm, seed, held_out,
+    failures (where episodes failed, ``failure`` says why the last of them did), cost, cost_std
+    (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
     :data:`evaluation.METRICS` it has; the same of each baseline with its name before it
     (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
-    parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share
-    (J0 - J) / (J0 - J*).
+    parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) /
+    (J0 - J*).
     """
     comm = mpi.world() if comm is None else comm
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
@@ -153,8 +153,9 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
     return {
         "run": str(folder.path),
         "scenario": config.scenario,
-        "scheme": variant(config),
+        "scheme": variant(config.agent),
         "credit": label(config),
+        "algorithm": config.training.method,
         "seed": config.seed,
         **_flatten(result, ""),
         **({} if result.failure is None else {"failure": result.failure}),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+
+from hypemarl.agents.schemes import schemes
 
 DENSITY_MAP = "viridis"
 SIGNED_MAP = "PuOr"
@@ -16,14 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DENSITY_COLOUR, CONTROL_COLOUR, TARGET_COLOUR = COLOURS[0], COLOURS[1], COLOURS[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":")
-NAMES = {
-    "hypemarl": "HypeMARL",
-    "marl": "MARL",
-    "fups-id": "FuPS+ID",
-    "nops": "NoPS",
-    "uncontrolled": "uncontrolled",
-    "fups-id-no-state": "FuPS+ID (no state)",
-}
+UNCONTROLLED_PLACE = 4  # among the colours
 KINDS = {  # of sharing and of codes, as experiments name them
     "fups": "FuPS",
     "none": "no code (MARL)",
@@ -39,7 +36,8 @@ FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multipl
 def scheme_name(scheme: str) -> str:
     """The published name of a sharing scheme, also before a remark; anything else as it is."""
     name, space, remark = scheme.partition(" ")
-    return (NAMES | KINDS).get(name, name) + space + remark
+    titles = {entry.name: entry.title for entry in schemes()} | KINDS
+    return titles.get(name, name) + space + remark
 
 
 def places(labels: Iterable[str]) -> list[int]:
@@ -47,7 +45,8 @@ def places(labels: Iterable[str]) -> list[int]:
 
     Where several labels have the same scheme, the later ones take what no scheme has.
     """
-    order, taken = list(NAMES), set[int]()
+    order, taken = [entry.name for entry in schemes()], set[int]()
+    order.insert(UNCONTROLLED_PLACE, "uncontrolled")
     found = []
     for label in labels:
         scheme = label.partition(" ")[0]
@@ -70,6 +69,31 @@ def plain_axes(axes: Axes, **labels: object) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+type Values = np.ndarray | Sequence[float]
+
+
+def plot_range(
+    axes: Axes,
+    x: Values,
+    lines: tuple[Values, Values, Values],
+    index: int,
+    label: str,
+    **options: Any,
+) -> None:
+    """A line of means over the range of the seeds; ``lines``: mean, lowest and highest.
+
+    ``index`` chooses colour and marker, ``options`` are those of ``Axes.plot``.
+    """
+    mean, low, high = lines
+    axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.2, linewidth=0)
+    axes.plot(x, mean, color=COLOURS[index], marker=MARKERS[index], label=label, **options)
+
+
+def legend_below(figure: Figure | SubFigure, columns: int) -> None:
+    """One legend of all axes, under them."""
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
 def freeze_layout(figure: Figure) -> None:

@@ -9,7 +9,6 @@ value stands for the cost after it (as in SHAC: Xu et al., ICLR 2022).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable
@@ -19,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.descent import descend
-from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
+from hypemarl.agents.schemes import INFORMED, make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
@@ -42,8 +41,8 @@ class CostToGo(nn.Module):
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
         sizes = (spec.observation_size + 1, *config.critic_hidden, 1)
-        config = dataclasses.replace(config, scheme="hypemarl")
-        self.network = make_network(spec, config, sizes, 1, 1.0 / spec.n_agents, generator)
+        gain = 1.0 / spec.n_agents
+        self.network = make_network(spec, config, sizes, 1, gain, generator, scheme=INFORMED)
 
     def forward(self, observations: Tensor, mu: Tensor, left: Tensor) -> Tensor:
         """(E, T) costs of observations (E, n, T, k) with shares ``left`` (E, T) of the horizon."""

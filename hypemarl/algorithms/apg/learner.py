@@ -28,8 +28,8 @@ from hypemarl.types import Row
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hypemarl.agents.diagnostics import Probe
     from hypemarl.agents.noise import Noise
+    from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.envs.array_env import ArrayEnv
 
@@ -60,7 +60,7 @@ class Running:
 
 
 class AdjointGradient:
-    """The method ``apg`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``apg`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
     def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split

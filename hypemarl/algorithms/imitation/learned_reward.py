@@ -8,18 +8,17 @@ do for others is in it only as far as demonstrators did it.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from hypemarl.agents.descent import descend
-from hypemarl.agents.networks import make_network
 from hypemarl.agents.replay import Batch
+from hypemarl.agents.schemes import INFORMED, make_network
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.agent import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3
+from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 from hypemarl.types import Row
@@ -44,9 +43,9 @@ class RewardLearner(TD3):
         super().__init__(spec, config, seed, device, slots=slots)
         sizes = (spec.observation_size + spec.action_size, *config.critic_hidden, 1)
         # The demonstrator knows place and mu whatever the scheme is, and so does its judge.
-        judged = dataclasses.replace(config, scheme="hypemarl")
         generator = torch_generator(seed, "reward")
-        self.discriminator = make_network(spec, judged, sizes, 1, 1.0, generator).to(device)
+        judge = make_network(spec, config, sizes, 1, 1.0, generator, scheme=INFORMED)
+        self.discriminator = judge.to(device)
         self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), config.irl_rate)
         self.reward_generator = torch_generator(seed, "reward-batches", device)
         self.shown: list[dict[str, Tensor]] = []

@@ -35,7 +35,7 @@ def _shown(
 
 
 class Imitation(AdjointGradient):
-    """The method ``imitate`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``imitate`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
     def _rate_share(self) -> float:
         return self.config.agent.imitate_apg_share  # a full rate loses what was cloned
@@ -64,7 +64,7 @@ class Imitation(AdjointGradient):
 
 
 class InverseReward(OffPolicy):
-    """The method ``irl``: ``td3`` on a local reward learned from demonstrations."""
+    """The algorithm ``irl``: ``td3`` on a local reward learned from demonstrations."""
 
     agent: RewardLearner
 

@@ -148,9 +148,9 @@ class Dyna(TD3):
         means = {n: float(np.mean([e[n] for e in kept if n in e])) for n in names}
         return losses | means, count
 
-    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
+    def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
         """As TD3's; real episodes have no gains, so that nothing draws actors along theirs."""
-        return super()._improved(batch) if batch["gains"].shape[-1] else batch["actions"]
+        return super()._target_actions(batch) if batch["gains"].shape[-1] else batch["actions"]
 
     def _imagined(self, replay: Replay, count: int) -> Replay:
         """A replay of ``count`` episodes of the exploring policy, imagined just now."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ModelBased(OffPolicy):
-    """The methods ``mbpg`` and ``dyna`` (see :class:`~hypemarl.algorithms.registry.Method`).
+    """Base of the algorithms with a surrogate (see :class:`~hypemarl.training.learner.Learner`).
 
     Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
     after the random episodes, and whenever ``agent.surrogate.every`` more are there.
@@ -34,14 +34,6 @@ class ModelBased(OffPolicy):
     def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
         self.local = local_model_of(plant_of(env))
-
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
-        from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
-
-        steps = self.config.env.control_steps
-        if self.settings.method == "mbpg":
-            return ModelPolicyGradient(self.local, steps, *arguments, **options)
-        return Dyna(self.local, steps, self.env.shape_rewards, *arguments, **options)
 
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
         """Nothing within an episode."""
@@ -82,3 +74,22 @@ class ModelBased(OffPolicy):
         if "q_mean" in found:
             losses.append(self._value_bound([found]))
         return [*losses, found]
+
+
+class ModelBasedGradient(ModelBased):
+    """The algorithm ``mbpg``."""
+
+    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+        from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
+
+        return ModelPolicyGradient(self.local, self.config.env.control_steps, *arguments, **options)
+
+
+class ModelBasedTD3(ModelBased):
+    """The algorithm ``dyna``."""
+
+    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+        from hypemarl.algorithms.model_based.agent import Dyna
+
+        steps, shape = self.config.env.control_steps, self.env.shape_rewards
+        return Dyna(self.local, steps, shape, *arguments, **options)

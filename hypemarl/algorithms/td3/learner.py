@@ -18,8 +18,8 @@ from hypemarl.training.setup import pick_device, spec_of
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
-    from hypemarl.agents.diagnostics import Probe
     from hypemarl.agents.policy import ExploringAgent
+    from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.agents.spec import AgentSpec
     from hypemarl.coupling.adjoint import PlantAdjoint
@@ -30,7 +30,7 @@ PROBE_EPISODES = 4  # the latest, which diagnostics look at
 
 
 class OffPolicy:
-    """The method ``td3`` (see :class:`~hypemarl.algorithms.registry.Method`).
+    """The algorithm ``td3`` (see :class:`~hypemarl.training.learner.Learner`).
 
     Raises:
         TypeError: credit ``adjoint`` with a plant that has none.
