@@ -206,7 +206,7 @@ def _sha256(stream: IO[bytes], size: int) -> str:
 
 def write_arrays(path: Path, arrays: Record, *, compress: bool = False) -> None:
     """Write named arrays as a sealed ``.npz``. Raises :class:`WriteError`."""
-    save: Any = np.savez_compressed if compress else np.savez
+    save: Callable[..., None] = np.savez_compressed if compress else np.savez
     write_sealed(path, lambda stream: save(stream, **arrays, **{_MARK: np.array(1)}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.config import Config, ConfigError
 from hypemarl.training.learner import Algorithm, Learner
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.spec import AgentSpec
     from hypemarl.algorithms.apg.agent import APG
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.evaluation import Array, Policy
     from hypemarl.training.groups import Groups
 
@@ -47,7 +48,7 @@ IGNORES = (
 """Settings of the surrogate, and those that only algorithms with a replay read."""
 
 
-def make(config: Config, env: Any, groups: Groups) -> Learner:
+def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that descends the cost by exact gradients. Collective; raises TypeError."""
     from hypemarl.algorithms.apg.learner import AdjointGradient
 
@@ -72,7 +73,7 @@ def check_window(config: Config) -> None:
 
 
 def probe(
-    env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
     from hypemarl.training.diagnosis import by_adjoint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.config import Config, ConfigError
 from hypemarl.training.learner import Algorithm, Learner
@@ -10,12 +10,13 @@ from hypemarl.training.learner import Algorithm, Learner
 if TYPE_CHECKING:
     from hypemarl.agents.spec import AgentSpec
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 
 IGNORES = ("agent.surrogate.*", "agent.apg_*", "agent.imitate_*", "agent.irl_*")
 
 
-def make(config: Config, env: Any, groups: Groups) -> Learner:
+def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that explores and learns from a replay. Collective."""
     from hypemarl.algorithms.td3.learner import OffPolicy
 

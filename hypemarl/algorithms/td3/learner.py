@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.config import AgentConfig, Config
+from hypemarl.config import Config
 from hypemarl.envs.array_env import plant_of
 from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hypemarl.agents.policy import ExploringAgent
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
-    from hypemarl.agents.spec import AgentSpec
     from hypemarl.coupling.adjoint import PlantAdjoint
     from hypemarl.envs.array_env import ArrayEnv
 
@@ -60,17 +59,15 @@ class OffPolicy:
         spec, config, root = spec_of(self.env), self.config, self.split.root
         device = pick_device(self.settings.device) if root else "cpu"
         slots = self.split.count
-        self.agent = self._make_agent(spec, config.agent, config.seed, device, slots=slots)
+        self.agent = self._agent_class()(spec, config.agent, config.seed, device, slots=slots)
         if root:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
             self.replay = Replay(spec, capacity, steps, config.seed)
 
-    def _make_agent(
-        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str, *, slots: int
-    ) -> ExploringAgent:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.td3.agent import TD3
 
-        return TD3(spec, config, seed, device, slots=slots)
+        return TD3
 
     def has_policy(self, episode: int) -> bool:
         """After the random episodes."""
