@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 LONGEST_WORD = 250  # longer words of a message are cut by the command line
 _LONGEST = 80
@@ -22,7 +21,7 @@ class ConfigError(ValueError):
         self.key = key
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """``repr(value)`` as it may stand in a message: the end of a long one is left out."""
     return cut(repr(value))
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -43,6 +42,7 @@ NOT_PHYSICS = (
 )
 """Settings of an environment, with all that begin with ``reward``, that J does not depend on."""
 
+type Costs = float | Sequence[float] | np.ndarray
 Progress = Callable[[int, float, float], None]
 
 
@@ -283,7 +283,7 @@ def replay(actions: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray
     return lambda observations, mu: next(following)
 
 
-def recovered_share(cost: Any, uncontrolled: Any, best: Any) -> float:
+def recovered_share(cost: Costs, uncontrolled: Costs, best: Costs) -> float:
     """(J0 - J) / (J0 - J*) of mean costs: 0 for doing nothing, 1 for the optimum.
 
     Raises:

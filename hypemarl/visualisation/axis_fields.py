@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hypemarl.types import Record
 from hypemarl.visualisation import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class AxisScene:
@@ -30,7 +33,7 @@ class AxisScene:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
         style.freeze_layout(figure)
 
-    def _draw_density(self, axes: Any) -> None:
+    def _draw_density(self, axes: Axes) -> None:
         data, x = self._data, self._x
         self._low = min(0.0, float(data["density"].min()))
         high = 1.08 * max(float(data["density"].max()), float(data["target"].max()), 1e-12)
@@ -40,7 +43,7 @@ class AxisScene:
         axes.plot(x, target, color=style.TARGET_COLOUR, linestyle="--", label="target $y_d$")
         style.plain_axes(axes, ylabel="density $y$", ylim=(self._low, high), xlim=(x[0], x[-1]))
 
-    def _draw_control(self, axes: Any) -> None:
+    def _draw_control(self, axes: Axes) -> None:
         data, x = self._data, self._x
         self._bound = 1.1 * max(
             float(np.abs(data["velocity"]).max()), float(np.abs(self._control).max()), 1e-12

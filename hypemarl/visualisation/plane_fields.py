@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,6 +14,12 @@ from hypemarl.types import Record
 from hypemarl.visualisation import style
 from hypemarl.visualisation.axis_fields import agent_arrows
 from hypemarl.visualisation.offscreen import FieldPicture, round_up, surface
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyvista
+
 
 PIXELS = 800  # of the longer side of the domain
 LEVELS = (0.25, 0.5, 0.75)
@@ -45,7 +51,7 @@ class PlaneScene:
         self._prepare_arrows(self._picture.pyvista)
         self._frame = _Frame(data, self._field(0), top, self._longest)
 
-    def _add_target(self, plane: Any) -> None:
+    def _add_target(self, plane: pyvista.PolyData) -> None:
         plane.point_data["target"] = self._data["target"]
         peak = float(self._data["target"].max())
         contours = plane.contour([level * peak for level in LEVELS], scalars="target")
@@ -53,7 +59,7 @@ class PlaneScene:
             contours.clear_data()
             self._plotter.add_mesh(contours, color=CONTOUR_COLOUR, line_width=3, lighting=False)
 
-    def _prepare_arrows(self, pyvista: Any) -> None:
+    def _prepare_arrows(self, pyvista: ModuleType) -> None:
         """One arrow per agent, turned and scaled in every frame; the longest spans the spacing."""
         places, arrows = self._data["positions"], self._control
         self._places = pyvista.PolyData(np.column_stack([places, np.full(len(places), 0.01)]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -62,7 +63,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def plain_axes(axes: Axes, **labels: Any) -> None:
+def plain_axes(axes: Axes, **labels: object) -> None:
     """Set labels, drop the frame's upper and right sides, add a light grid."""
     axes.set(**labels)
     axes.spines[["top", "right"]].set_visible(False)
@@ -70,8 +71,16 @@ def plain_axes(axes: Axes, **labels: Any) -> None:
     axes.set_axisbelow(True)
 
 
+type Values = np.ndarray | Sequence[float]
+
+
 def plot_range(
-    axes: Axes, x: Any, lines: tuple[Any, Any, Any], index: int, label: str, **options: Any
+    axes: Axes,
+    x: Values,
+    lines: tuple[Values, Values, Values],
+    index: int,
+    label: str,
+    **options: Any,
 ) -> None:
     """A line of means over the range of the seeds; ``lines``: mean, lowest and highest.
 

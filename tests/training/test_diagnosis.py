@@ -99,7 +99,8 @@ def test_gradients_by_the_adjoint_sum_to_the_policy_gradient() -> None:
     taped = TapedPlant(require_adjoint(env.plant), 0.0)
     episode = env.reset_arrays(env.parameter_low)
     first, mu = np.array(episode.observations), episode.mu
-    exact = diagnosis._differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
+    exact = diagnosis._differentiate(taped, agent, episode, config.env.control_steps)
+    assert exact is not None
     probe = agent.probe_of([exact.observations], [mu], [exact.gradients])
     parts = diagnostics.agent_gradients(agent.actor, probe)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from hypemarl.training.progress import Losses, Progress, Result, TrainingError, 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hypemarl.agents.noise import Noise
     from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.envs.array_env import ArrayEnv
@@ -46,7 +47,7 @@ class Running:
     """An episode of one group as it goes on, on the group's first rank."""
 
     mu: Array
-    noise: Any
+    noise: Noise | None
     observations: list[Array]
     costs: list[float] = field(default_factory=list)
     failure: str | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
@@ -15,6 +16,7 @@ from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -79,17 +81,16 @@ class ModelBased(OffPolicy):
 class ModelBasedGradient(ModelBased):
     """The algorithm ``mbpg``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
 
-        return ModelPolicyGradient(self.local, self.config.env.control_steps, *arguments, **options)
+        return partial(ModelPolicyGradient, self.local, self.config.env.control_steps)
 
 
 class ModelBasedTD3(ModelBased):
     """The algorithm ``dyna``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import Dyna
 
-        steps, shape = self.config.env.control_steps, self.env.shape_rewards
-        return Dyna(self.local, steps, shape, *arguments, **options)
+        return partial(Dyna, self.local, self.config.env.control_steps, self.env.shape_rewards)
