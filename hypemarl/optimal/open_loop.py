@@ -9,8 +9,6 @@ is found is a local minimum, and the lowest of those found so far is what is sto
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,8 +160,7 @@ class OpenLoop:
             mesh = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
             env["mesh"] = mesh | {"files_sha256": self._mesh_content}
         facts = {"env": env, "parameters": [float(value) for value in parameters]}
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode())
-        return self.folder / f"optimum-{digest.hexdigest()[:32]}.npz"
+        return self.folder / f"optimum-{files.short_digest(files.facts_key(facts))}.npz"
 
     def _save(self, optimum: Optimum) -> None:
         with raise_together(self.comm):

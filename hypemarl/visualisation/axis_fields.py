@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hypemarl.types import Record
 from hypemarl.visualisation import style
@@ -22,9 +21,7 @@ class AxisScene:
         self._data, self._control = data, agent_arrows(data)
         self._order = np.argsort(data["points"][:, 0])
         self._x = data["points"][self._order, 0]
-        figure = style.new_figure(8.0, 5.5)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(8.0, 5.5)
         self._title = figure.suptitle(" ")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1.0))
         self._draw_density(above)
@@ -87,8 +84,7 @@ class AxisScene:
         arrows = self._control[frame][:, 0]
         self._arrows.set_UVC(arrows, np.zeros_like(arrows))
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Nothing to release: the figure is not registered anywhere."""

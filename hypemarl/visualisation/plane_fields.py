@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
@@ -104,9 +103,7 @@ class _Frame:
     """Axes, colour bar, legend and caption around PyVista's picture."""
 
     def __init__(self, data: Record, picture: np.ndarray, top: float, longest: float) -> None:
-        figure = style.new_figure(8.0, 7.25)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(8.0, 7.25)
         axes = figure.subplots()
         self._title = axes.set_title(" ")
         (left, bottom), (right, upper) = data["points"].min(axis=0), data["points"].max(axis=0)
@@ -133,5 +130,4 @@ class _Frame:
     def draw(self, picture: np.ndarray, text: str) -> np.ndarray:
         self._image.set_data(picture)
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
