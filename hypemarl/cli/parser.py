@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any, NoReturn, get_args
 
 import hypemarl
@@ -36,10 +37,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, handler: Any, text: str, example: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, handler: Any, text: str, example: str, aliases: Sequence[str] = ()
+) -> argparse.ArgumentParser:
     name = handler.__name__.removeprefix("do_")
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=f"{text}.", epilog=f"example: hypemarl {name} {example}"
+        name,
+        aliases=aliases,
+        help=text,
+        description=f"{text}.",
+        epilog=f"example: hypemarl {name} {example}",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(handler=handler)
@@ -234,41 +241,10 @@ def _add_check_commands(commands: Any) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
     text = (
-        "Train, evaluate and draw all that a table of docs/results needs; what is finished is kept"
+        "Train, evaluate, tabulate and draw an experiment or a table of docs/results over several "
+        "seeds; what is finished is kept"
     )
-    parser = _command(commands, handlers.do_results, text, "density --jobs 2")
-    names = "density, flow, shape, unsteady, imitation or observed-flow"
-    parser.add_argument("name", metavar="TABLE", help=names)
-    parser.add_argument("--scenario", nargs="+", help="only these")
-    parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
-    parser.add_argument(
-        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
-    )
-    parser.add_argument(
-        "--finished-only", action="store_true", help="tabulate what is there, train nothing"
-    )
-    parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
-    parser.add_argument("--runs", metavar="DIR", default="runs", help="default: runs")
-    parser.add_argument("--output", metavar="DIR", default="docs/results")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-
-    text = "Train what an experiment compares over several seeds, and tabulate it"
-    parser = _command(commands, handlers.do_experiment, text, "ablation density-1d --jobs 2")
-    parser.add_argument("name", metavar="NAME", help=", ".join(studies.NAMES))
-    text = "default: what the experiment is about (docs/experiments.md)"
-    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help=text)
-    _add_configuration(parser)
-    add_trust(parser)
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument(
-        "--seeds", type=integer(0), nargs="+", default=[0, 1, 2], help="default: 0 1 2"
-    )
-    parser.add_argument(
-        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
-    )
-    parser.add_argument("--runs", metavar="DIR", help="default: runs/NAME")
-    parser.add_argument("--output", metavar="DIR", default="docs/results")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_study(_command(commands, handlers.do_experiment, text, "density --jobs 2", ["results"]))
 
     parser = _command(
         commands,
@@ -285,4 +261,26 @@ def _add_check_commands(commands: Any) -> None:
         "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
     )
     parser.add_argument("--fresh", action="store_true", help="train again in any case")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join((*studies.NAMES, *studies.TABLES))
+    parser.add_argument("name", metavar="NAME", help=names)
+    text = "default: what the study is about (docs/experiments.md)"
+    parser.add_argument("scenario", metavar="SCENARIO", nargs="*", help=text)
+    parser.add_argument("--scenario", dest="scenarios", nargs="+", help=argparse.SUPPRESS)
+    _add_configuration(parser)
+    add_trust(parser)
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these entries")
+    parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
+    parser.add_argument(
+        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
+    )
+    parser.add_argument(
+        "--finished-only", action="store_true", help="tabulate what is there, train nothing"
+    )
+    parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
+    parser.add_argument("--runs", metavar="DIR", help="default: runs, or runs/EXPERIMENT")
+    parser.add_argument("--output", metavar="DIR", default="docs/results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

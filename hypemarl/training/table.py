@@ -1,8 +1,8 @@
-"""Rows of evaluated runs as a table over schemes and seeds, and as one flat object."""
+"""Rows of evaluated runs: a table over schemes and seeds, one flat object, long records."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,12 @@ METHODS = ("apg", "imitate", "irl", "mbpg", "dyna")
 """What stands in the place of a credit where the method is not TD3 on the plant's rewards."""
 
 RATIO = "ratio_to_uncontrolled"
+SPREAD: dict[str, Callable[[Any], Any]] = {
+    "cost_mean": np.mean,
+    "cost_median": np.median,
+    "cost_min": np.min,
+    "cost_max": np.max,
+}
 _COLUMNS = {
     "name": "scheme (credit)",
     "seeds": "seeds",
@@ -21,26 +27,26 @@ _COLUMNS = {
     "cost_median": "median",
     "cost_min": "min",
     "cost_max": "max",
-    "ratio_to_uncontrolled": "J / J0",
+    RATIO: "J / J0",
     "recovered": "recovered",
     "recovered_min": "min",
     "recovered_median": "median mu",
     "return_mean": "return",
 }
-
 _SOMETIMES = (RATIO, "recovered", "recovered_min", "recovered_median")
 """Columns that a table has only where a row does: no optimum is known, or costs have no ratio."""
+_NO_METRIC = ("seed", "held_out", "optima", "uncontrolled")
+"""Numbers of a run's row that say nothing of its policy."""
 
 
 def columns(table: Sequence[Row]) -> dict[str, str]:
     """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
     and metrics as they are found in its rows.
     """
-    spread = {"cost_mean", "cost_median", "cost_min", "cost_max"}
-    found = [name for name in _details(table) if name not in spread]
-    given = {name for row in table for name in row}
-    shared = {k: text for k, text in _COLUMNS.items() if k in given or k not in _SOMETIMES}
-    return shared | {name: name.removeprefix("cost_").replace("_", " ") for name in found}
+    known = {name for row in table for name in row}
+    shared = {k: text for k, text in _COLUMNS.items() if k in known or k not in _SOMETIMES}
+    details = [name for name in _details(table) if name not in SPREAD]
+    return shared | {name: name.removeprefix("cost_").replace("_", " ") for name in details}
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
@@ -52,33 +58,45 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["credit"]), []).append(row)
-    table = [
-        _baseline_row(rows[0], name) for name in evaluation.BASELINES if f"{name}_cost" in rows[0]
-    ]
+    first = rows[0]
+    table = [_single(name, baseline_of(first, name), first) for name in baselines(first)]
     for (scheme, credit), members in sorted(groups.items(), key=_order):
         costs = np.array([member["cost"] for member in members])
+        ratio = {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
         table.append(
             {
                 "name": f"{scheme} ({credit})",
                 "scheme": scheme,
                 "credit": credit,
                 "seeds": len(members),
-                "cost_mean": float(costs.mean()),
-                "cost_median": float(np.median(costs)),
-                "cost_min": float(costs.min()),
-                "cost_max": float(costs.max()),
+                **spread(costs),
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
-                **_ratio_mean(members),
+                **ratio,
                 "return_mean": _mean(members, "return"),
                 **{name: _mean(members, name) for name in _details(members)},
                 **_recovered(members),
             }
         )
-    return table + _optimum_row(rows[0])
+    return table + _optimum_row(first)
 
 
-def _ratio_mean(members: Sequence[Row]) -> Row:
-    return {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
+def spread(costs: Any) -> Row:
+    """Mean, median, least and largest of some costs."""
+    return {name: float(reduce(costs)) for name, reduce in SPREAD.items()}
+
+
+def baselines(row: Row) -> list[str]:
+    """Policies without a run whose results stand in a run's row, in their order."""
+    names = [name.removesuffix("_cost") for name in row if name.endswith("_cost")]
+    return [name for name in names if f"{name}_return" in row]
+
+
+def baseline_of(row: Row, name: str) -> Row:
+    """The results of one of the :func:`baselines`, without its name before the keys."""
+    longer = tuple(f"{n}_" for n in baselines(row) if n.startswith(f"{name}_"))
+    prefix = f"{name}_"
+    mine = {k: v for k, v in row.items() if k.startswith(prefix) and not k.startswith(longer)}
+    return {key.removeprefix(prefix): value for key, value in mine.items()}
 
 
 def _recovered(members: Sequence[Row]) -> Row:
@@ -99,19 +117,19 @@ def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
     return scheme != "marl", scheme, credit  # the yardstick stands before what is compared with it
 
 
-def _baseline_row(row: Row, name: str) -> Row:
-    cost, prefix = float(row[f"{name}_cost"]), f"{name}_"
-    own = {k.removeprefix(prefix): value for k, value in row.items() if k.startswith(prefix)}
+def _single(name: str, found: Row, row: Row) -> Row:
+    """The row of a policy without seeds, from its cost and whatever else is known of it."""
+    cost = float(found["cost"])
+    kept = [key for key in ("recovered", "recovered_median") if key in found]
     return {
         "name": name,
         "scheme": name,
         "credit": "",
         "seeds": "",
-        **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
+        **dict.fromkeys(SPREAD, cost),
         **({RATIO: cost / row["uncontrolled"]} if RATIO in row else {}),
-        "return_mean": own["return"],
-        **{detail: own[detail] for detail in _details([own])},
-        **{name: own[name] for name in ("recovered", "recovered_median") if name in own},
+        **({"return_mean": found["return"]} if "return" in found else {}),
+        **{key: found[key] for key in (*_details([found]), *kept)},
     }
 
 
@@ -119,18 +137,10 @@ def _optimum_row(row: Row) -> list[Row]:
     """The mean over the parameters whose optimum is known; no row where none is."""
     if "optimum_cost" not in row:
         return []
-    cost, all_known = float(row["optimum_cost"]), row["optima"] == row["held_out"]
-    return [
-        {
-            "name": "optimum" if all_known else f"optimum ({row['optima']} of {row['held_out']})",
-            "scheme": "optimum",
-            "credit": "",
-            "seeds": "",
-            **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
-            "ratio_to_uncontrolled": cost / row["optimum_uncontrolled"],
-            "recovered": 1.0,
-        }
-    ]
+    best = _single("optimum", {"cost": row["optimum_cost"], "recovered": 1.0}, {})
+    if row["optima"] != row["held_out"]:
+        best["name"] = f"optimum ({row['optima']} of {row['held_out']})"
+    return [best | {RATIO: best["cost_mean"] / row["optimum_uncontrolled"]}]
 
 
 def _details(rows: Sequence[Row]) -> list[str]:
@@ -148,6 +158,31 @@ def _mean(rows: Sequence[Row], name: str) -> float:
     return float(reduce([row.get(name, np.inf) for row in rows]))
 
 
+def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row]:
+    """Long records of evaluated runs: policy, seed, mu_set, metric, value.
+
+    A policy is a scheme and its credit, or the run's entry of ``names`` (one per row). Baselines
+    and the optimum, which are the same beside every run, come first and have no seed.
+    """
+    first = rows[0]
+    single = {name: baseline_of(first, name) for name in baselines(first)}
+    if "optimum_cost" in first:
+        single["optimum"] = {"cost": first["optimum_cost"], "optima": first["optima"]}
+    found = [record for name, row in single.items() for record in _long(name, None, row)]
+    prefixes = tuple(f"{name}_" for name in single)
+    for k, row in enumerate(rows):
+        policy = f"{row['scheme']} ({row['credit']})" if names is None else names[k]
+        mine = {key: value for key, value in row.items() if not key.startswith(prefixes)}
+        found += _long(policy, row["seed"], mine)
+    return found
+
+
+def _long(policy: str, seed: int | None, row: Mapping[str, Any]) -> list[Row]:
+    head = {"policy": policy, "seed": seed, "mu_set": "held-out"}
+    values = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in _NO_METRIC}
+    return [head | {"metric": name, "value": value} for name, value in values.items()]
+
+
 def flat(rows: Sequence[Row]) -> Row:
     """One flat object for ``--json``: ``hypemarl_cost_mean``, ``uncontrolled_cost``, ...
 
@@ -156,17 +191,14 @@ def flat(rows: Sequence[Row]) -> Row:
     the keys that they have in every row. ``ratio_marl_over_hypemarl`` is MARL's median over
     HypeMARL's mean cost by TD3, both with the same credit, the one that HypeMARL is best with;
     ``best_recovered`` the largest recovered share of a scheme, a mean over its seeds,
-    ``td3_recovered`` that of HypeMARL by TD3. A single run
-    gives its own row as well.
+    ``td3_recovered`` that of HypeMARL by TD3. A single run gives its own row as well.
     """
-    yardsticks = (*evaluation.BASELINES, "optimum")
-    table = [row for row in summarise(rows) if row["scheme"] not in yardsticks]
-    prefixes = tuple(f"{name}_" for name in yardsticks)
+    single = (*baselines(rows[0]), "optimum")
+    table = [row for row in summarise(rows) if row["scheme"] not in single]
     result: Row = dict(rows[0]) if len(rows) == 1 else {}
-    kept = (*prefixes, "optima", "held_out")
+    kept = (*(f"{name}_" for name in single), "optima", "held_out")
     result |= {name: value for name, value in rows[0].items() if name.startswith(kept)}
-    result["seeds"] = len({row["seed"] for row in rows})
-    result["runs"] = len(rows)
+    result |= {"seeds": len({row["seed"] for row in rows}), "runs": len(rows)}
     schemes = [row["scheme"] for row in table]
     for row in table:
         name = row["scheme"].replace("-", "_").replace(" ", "_")
