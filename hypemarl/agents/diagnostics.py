@@ -15,10 +15,12 @@ observations, and their noise, come in. :meth:`AgentNetwork.generated` gives the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from hypemarl.agents.probe import Probe
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import Actor
@@ -26,20 +28,6 @@ if TYPE_CHECKING:
 MOST_AGENTS = 16  # whose gradients are compared, evenly spread
 MOST_STEPS = 8  # of an episode, from which the variance is estimated, evenly spread
 MOST_OBSERVATIONS = 64  # that all agents are shown
-
-
-class Probe(NamedTuple):
-    """What E episodes of T steps show of n agents' policies."""
-
-    observations: Tensor
-    """(E, n, T, k)"""
-    mu: Tensor
-    """(E, n_mu), scaled"""
-    mask: Tensor
-    """(E, T), 1 where the step exists"""
-    gradient: Tensor | None = None
-    """(E, n, T, m) dJ/da of the objective J (to be made larger) at the unit actions, zero where the
-    step does not exist; None where nobody knows it"""
 
 
 def describe(actor: Actor, probe: Probe) -> dict[str, float]:
@@ -108,17 +96,15 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
     - ``cross_agent_share`` of V that stems from different agents' noise meeting in the shared
       parameters: V = jacobian_gain * observation_variance / (1 - cross_agent_share).
 
-    ``most`` steps are taken of each episode. The sum over agents inside is estimated by random
-    signs, two fixed draws per step. All are zero where no episode has two steps.
+    Of ``most`` steps per episode. The sum over agents inside is estimated by random signs, two
+    fixed draws per step. All are zero where no episode has two steps.
     """
-    generator = torch.Generator().manual_seed(0)
-    total = own = observed = 0.0
-    mean, count, free = None, 0, 0
+    generator, mean = torch.Generator().manual_seed(0), torch.zeros(())
+    total, own, observed, count, free = 0.0, 0.0, 0.0, 0, 0
     for episode in range(len(probe.mu)):
         weights = actor.network.generated(probe.mu[episode : episode + 1], trained=True)
         terms = _terms_of_steps(actor, probe, episode, weights.detach(), most)  # (S, n, p)
-        whole = _pull_back(actor, weights, terms.sum(dim=0, keepdim=True))
-        mean = whole if mean is None else mean + whole
+        mean = mean + _pull_back(actor, weights, terms.sum(dim=0, keepdim=True))
         count, free = count + len(terms), free + len(terms) - 1
         if len(terms) < 2:
             continue
@@ -127,17 +113,22 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
         for step in noise[:, None]:
             total += float(_pull_back(actor, weights, step).square().sum())
             for _ in range(2):
-                signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
-                mixed = step * signs.to(step.device)
-                own += 0.5 * float(_pull_back(actor, weights, mixed).square().sum())
-    size = 0.0 if mean is None else float((mean / max(count, 1)).square().sum())
+                mixed = _pull_back(actor, weights, step * _signs(step, generator))
+                own += 0.5 * float(mixed.square().sum())
+    size, free = float((mean / max(count, 1)).square().sum()), max(free, 1)
     return {
-        "gradient_variance": total / max(free, 1),
-        "gradient_noise": total / max(free, 1) / size if size else 0.0,
-        "observation_variance": observed / max(free, 1),
+        "gradient_variance": total / free,
+        "gradient_noise": total / free / size if size else 0.0,
+        "observation_variance": observed / free,
         "jacobian_gain": own / observed if observed else 0.0,
         "cross_agent_share": 1.0 - own / total if total else 0.0,
     }
+
+
+def _signs(step: Tensor, generator: torch.Generator) -> Tensor:
+    """Random signs (1, n, 1) of the agents in ``step`` (1, n, p)."""
+    signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
+    return signs.to(step.device)
 
 
 def behavioural_diversity(

@@ -63,29 +63,25 @@ def position_encoding(
     After Vaswani et al. 2017, section 3.5, with physical coordinates in place of token indices.
 
     Raises:
-        ValueError: fewer than one entry per coordinate, or a frequency or spacing that is not
-        positive.
+        ValueError: too few entries, or a frequency or spacing that is not positive.
     """
     positions = np.asarray(positions, dtype=np.float64)
-    dimensions = positions.shape[1]
-    share = size // dimensions
+    gdim = positions.shape[1]
+    share = size // gdim
     if share < 1:
         raise ValueError(
-            f"an encoding of {dimensions} coordinates needs at least {dimensions} entries, got "
-            f"{size}: raise agent.encoding_size"
+            f"an encoding of {gdim} coordinates needs at least {gdim} entries, got {size}: raise "
+            "agent.encoding_size"
         )
     if not (spacing > 0 and highest > 0):
         raise ValueError(f"spacing and frequency must be positive, got {spacing} and {highest}")
-    middle = 0.5 * (positions.min(axis=0) + positions.max(axis=0))
-    extent = np.ptp(positions, axis=0)
     places = positions if places is None else np.asarray(places, dtype=np.float64)
     encoding = np.zeros((len(places), size))
-    for axis in range(dimensions):
-        lowest = np.pi / max(extent[axis], spacing)
+    for axis, line in enumerate(positions.T):
+        lowest = np.pi / max(np.ptp(line), spacing)
         frequencies = _frequencies(max(share // 2, 1), lowest, highest / spacing)
-        phase = (places[:, axis, None] - middle[axis]) * frequencies
-        columns = [np.sin(phase)] if share == 1 else [np.sin(phase), np.cos(phase)]
-        block = np.concatenate(columns, axis=1)
+        phase = (places[:, axis, None] - 0.5 * (line.min() + line.max())) * frequencies
+        block = np.sin(phase) if share == 1 else np.hstack([np.sin(phase), np.cos(phase)])
         encoding[:, axis * share : axis * share + block.shape[1]] = block
     return np.sqrt(2.0) * encoding
 

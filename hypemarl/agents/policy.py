@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.encoding import encode
 from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
+from hypemarl.agents.probe import Probe
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator

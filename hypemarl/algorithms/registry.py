@@ -11,7 +11,7 @@ from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result
 
 if TYPE_CHECKING:
-    from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.probe import Probe
 
 
 class Method(Protocol):

@@ -34,10 +34,27 @@ def morph_step() -> dict[str, float]:
     env = config.load("shape-morphing").env
     plant = ShapePlant(env, MPI.COMM_SELF)
     plant.reset(np.array([REYNOLDS, ANGLE]))
+    times = _steps(plant)
+    assert plant.moving.shape is not None
+    motion, q = plant.moving.motion, plant.moving.shape.q
+    times |= _rebuilt(motion, q, plant.viscosity(REYNOLDS), env, plant.boundary)
+    times |= _transfer(motion, q)
+    renewed = times["ms_mesh"] + times["ms_extension"] + times["ms_solver"]
+    rebuilt = renewed + times["ms_from_rest"]
+    return times | {
+        "ms_rebuilt": rebuilt,
+        "ratio": rebuilt / times["ms_step"],
+        "ratio_gmsh": (rebuilt - times["ms_extension"]) / times["ms_step"],
+        "ms_remesh_transfer": renewed + times["ms_velocity"],
+    }
+
+
+def _steps(plant: ShapePlant) -> dict[str, float]:
+    """A step to each of SHAPES random shapes, and what it took. The plant keeps the last one."""
     viscosity, flow = plant.viscosity(REYNOLDS), plant.snapshot().flow
     amplitudes = [np.zeros((plant.n_agents, 1))]
     for wanted in np.random.default_rng(0).uniform(-1.0, 1.0, (SHAPES, plant.n_agents, 1)):
-        amplitudes.append(amplitudes[-1] + env.shape.lag * (wanted - amplitudes[-1]))
+        amplitudes.append(amplitudes[-1] + plant.config.shape.lag * (wanted - amplitudes[-1]))
     bound = plant.moving.feasible.bounds.amplitude
     turns = itertools.cycle([bound * a for a in amplitudes[1:]])
     steps: list[FlowSolution] = [flow]
@@ -47,28 +64,12 @@ def morph_step() -> dict[str, float]:
         assert plant.moving.shape is not None
         steps.append(plant.present.solve(plant.moving.shape.q, viscosity, ANGLE, steps[-1]))
 
-    times = {"ms_step": median_ms(step, SHAPES)}
-    assert plant.moving.shape is not None
-    counts = {
+    return {
         "cells": len(plant.moving.motion.raw.cells),
+        "ms_step": median_ms(step, SHAPES),
         "factorisations": float(np.mean([s.factorisations for s in steps[1:]])),
         "chord_steps": float(np.mean([s.chord_steps for s in steps[1:]])),
     }
-    times |= _rebuilt(plant.moving.motion, plant.moving.shape.q, viscosity, env, plant.boundary)
-    moved = _transfer(plant.moving.motion, plant.moving.shape.q)
-    renewed = times["ms_mesh"] + times["ms_extension"] + times["ms_solver"]
-    rebuilt = renewed + times["ms_from_rest"]
-    return (
-        counts
-        | times
-        | moved
-        | {
-            "ms_rebuilt": rebuilt,
-            "ratio": rebuilt / times["ms_step"],
-            "ratio_gmsh": (rebuilt - times["ms_extension"]) / times["ms_step"],
-            "ms_remesh_transfer": renewed + moved["ms_velocity"],
-        }
-    )
 
 
 def _rebuilt(

@@ -32,8 +32,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hypemarl {hypemarl.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_setup_commands(commands)
-    _add_run_commands(commands)
-    _add_check_commands(commands)
+    _add_train(commands)
+    _add_optimum(commands)
+    _add_reports(commands)
+    _add_checks(commands)
+    _add_tables(commands)
+    _add_demo(commands)
     return parser
 
 
@@ -81,6 +85,16 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
     _add_configuration(parser)
 
 
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    cores = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=integer(), default=cores, help="default: all cores")
+    _add_quiet(parser)
+
+
 def _add_setup_commands(commands: Any) -> None:
     scenario = {"help": "a scenario's name or a YAML file"}
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
@@ -120,13 +134,10 @@ def _add_setup_commands(commands: Any) -> None:
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 
 
-def _add_run_commands(commands: Any) -> None:
-    parser = _command(
-        commands,
-        train.do_train,
-        "Train agents; Ctrl-C saves the last whole episode",
-        "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl",
-    )
+def _add_train(commands: Any) -> None:
+    text = "Train agents; Ctrl-C saves the last whole episode"
+    example = "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl"
+    parser = _command(commands, train.do_train, text, example)
     _add_environment(parser)
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
@@ -152,34 +163,32 @@ def _add_run_commands(commands: Any) -> None:
         metavar="R",
         help="under mpirun -n N: N/R environments at once, each on R ranks (default: one on all)",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_quiet(parser)
 
-    _add_optimum(commands)
+
+def _add_reports(commands: Any) -> None:
+    """Commands that read runs."""
     text = "Evaluate runs on held-out parameters; one table row per scheme"
-    parser = _command(
-        commands, handlers.do_evaluate, text, "runs/marl runs/hypemarl --json result.json"
-    )
+    example = "runs/marl runs/hypemarl --json result.json"
+    parser = _command(commands, handlers.do_evaluate, text, example)
     _add_evaluation(parser)
     text = "Evaluate runs and draw their training curves"
-    parser = _command(
-        commands, handlers.do_compare, text, "runs/marl runs/hypemarl --output curves.png"
-    )
+    example = "runs/marl runs/hypemarl --output curves.png"
+    parser = _command(commands, handlers.do_compare, text, example)
     _add_evaluation(parser)
     parser.add_argument("--output", metavar="PNG", default="curves.png")
 
     text = "Tell how the agents of a run share: conflict and noise of their gradients, diversity"
-    parser = _command(
-        commands, handlers.do_diagnose, text, "runs/hypemarl/seed0 --json diagnosis.json"
-    )
+    example = "runs/hypemarl/seed0 --json diagnosis.json"
+    parser = _command(commands, handlers.do_diagnose, text, example)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
     add_trust(parser)
     parser.add_argument("--episodes", type=integer(), default=4, help="run afresh (default 4)")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object per run")
 
     text = "Map the recovered share over two parameters, up to a fifth beyond the training range"
-    parser = _command(
-        commands, handlers.do_map, text, "runs/apg/seed0 --parameters target_x target_y"
-    )
+    example = "runs/apg/seed0 --parameters target_x target_y"
+    parser = _command(commands, handlers.do_map, text, example)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="runs of one problem")
     parser.add_argument("--parameters", nargs=2, required=True, metavar="NAME")
     parser.add_argument(
@@ -219,7 +228,7 @@ def _add_optimum(commands: Any) -> None:
     )
     parser.add_argument("--run", metavar="DIR", help="record the first episode there, for render")
     parser.add_argument("--json", metavar="FILE", help="also write the rows")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_quiet(parser)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
@@ -229,7 +238,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
-def _add_check_commands(commands: Any) -> None:
+def _add_checks(commands: Any) -> None:
     text = "Compare computed numbers with known ones; exit status 1 where one is off"
     parser = _command(commands, handlers.do_validate, text, "ou --json ou.json")
     parser.add_argument("case", metavar="CASE", help="ou, gibbs, mass, ..., or all")
@@ -240,31 +249,12 @@ def _add_check_commands(commands: Any) -> None:
     parser.add_argument("name", metavar="NAME", help="density-step, agent-update, reset, ...")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
-    text = (
-        "Train, evaluate, tabulate and draw an experiment or a table of docs/results over several "
-        "seeds; what is finished is kept"
-    )
-    _add_study(_command(commands, handlers.do_experiment, text, "density --jobs 2", ["results"]))
 
-    parser = _command(
-        commands,
-        handlers.do_demo,
-        "Train HypeMARL and MARL on density-1d side by side, compare and draw them. Finished runs "
-        "in the folder are kept, unfinished ones resumed, runs with other settings replaced",
-        "--seeds 0 1 --run runs/demo",
-    )
-    _add_configuration(parser)
-    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
-    parser.add_argument("--run", metavar="DIR", default="runs/demo", help="default: runs/demo")
-    parser.add_argument(
-        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
-    )
-    parser.add_argument("--fresh", action="store_true", help="train again in any case")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def _add_study(parser: argparse.ArgumentParser) -> None:
+def _add_tables(commands: Any) -> None:
+    """The command that trains what a table compares."""
+    text = "Train, evaluate, tabulate and draw an experiment or a table of docs/results over "
+    text += "several seeds; what is finished is kept"
+    parser = _command(commands, handlers.do_experiment, text, "density --jobs 2", ["results"])
     names = ", ".join((*studies.NAMES, *studies.TABLES))
     parser.add_argument("name", metavar="NAME", help=names)
     text = "default: what the study is about (docs/experiments.md)"
@@ -275,12 +265,22 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these entries")
     parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
     parser.add_argument(
-        "--jobs", type=integer(), default=os.cpu_count() or 1, help="default: all cores"
-    )
-    parser.add_argument(
         "--finished-only", action="store_true", help="tabulate what is there, train nothing"
     )
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--runs", metavar="DIR", help="default: runs, or runs/EXPERIMENT")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_jobs(parser)
+
+
+def _add_demo(commands: Any) -> None:
+    text = "Train HypeMARL and MARL on density-1d side by side, compare and draw them. "
+    text += "Finished runs in the folder are kept, unfinished ones resumed, runs with other "
+    text += "settings replaced"
+    parser = _command(commands, handlers.do_demo, text, "--seeds 0 1 --run runs/demo")
+    _add_configuration(parser)
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
+    parser.add_argument("--run", metavar="DIR", default="runs/demo", help="default: runs/demo")
+    parser.add_argument("--fresh", action="store_true", help="train again in any case")
+    _add_jobs(parser)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from hypemarl.coupling.layout import LayoutError
+from hypemarl.coupling.profiles import smoothstep
 
 REACH = 1e-6
 """Smallest sum of the blends of the agents that are left, where some were left out."""
@@ -69,12 +70,6 @@ def _spread(psi: np.ndarray, points: np.ndarray) -> np.ndarray:
             "the reach of the agents that are left; take more agents per axis or smaller cells"
         )
     return psi / sums
-
-
-def smoothstep(t: np.ndarray | float) -> np.ndarray:
-    """t^2 (3 - 2 t) on [0, 1], constant outside: C1, and s(t) + s(1 - t) = 1."""
-    clipped = np.clip(t, 0.0, 1.0)
-    return clipped * clipped * (3.0 - 2.0 * clipped)
 
 
 def axis_blend(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from hypemarl.solvers.errors import SolverDiverged
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
-MEMORY_PAIRS = 20  # of L-BFGS
+UNSTOPPED = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0}  # L-BFGS-B: the callback decides
 REPEATABLE = 1e-6  # relative change of J at which stored actions are of another discretisation
 NOT_PHYSICS = (
     "context",
@@ -200,7 +200,7 @@ class _Search:
 
     def run(self, start: np.ndarray, tolerance: float, max_evaluations: int) -> Optimum:
         began, shape = time.monotonic(), start.shape
-        low, high = (np.broadcast_to(bound, shape).ravel() for bound in self.owner._bounds)
+        bounds = [np.broadcast_to(bound, shape).ravel() for bound in self.owner._bounds]
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             actions = flat.reshape(shape)
@@ -221,23 +221,20 @@ class _Search:
         result = minimize(
             objective,
             start.ravel(),
-            jac=True,
             method="L-BFGS-B",
-            bounds=np.stack([low, high], axis=1),
+            jac=True,
+            bounds=np.stack(bounds, axis=1),
             callback=stop,
-            options={
-                "maxcor": MEMORY_PAIRS,
-                "maxfun": max_evaluations,
-                "maxiter": max_evaluations,
-                "ftol": 0.0,
-                "gtol": 0.0,
-            },
+            options=UNSTOPPED | {"maxfun": max_evaluations, "maxiter": max_evaluations},
         )
-        cost, slope = self.evaluate(result.x.reshape(shape))
-        residual = np.linalg.norm(self.owner._projected(result.x.reshape(shape), slope))
+        return self._describe(result.x.reshape(shape), began)
+
+    def _describe(self, actions: np.ndarray, began: float) -> Optimum:
+        cost, slope = self.evaluate(actions)
+        residual = np.linalg.norm(self.owner._projected(actions, slope))
         return Optimum(
             np.array(self.parameters, dtype=np.float64),
-            result.x.reshape(shape),
+            actions,
             cost,
             self.uncontrolled,
             float(residual / self.scale),

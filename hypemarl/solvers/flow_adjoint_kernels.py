@@ -9,6 +9,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from hypemarl.solvers.flow_kernels import Facets, WallElements, set_convection
+from hypemarl.solvers.krylov import Rows
+
 
 @numba.njit(cache=True, fastmath=True)
 def pull_convection(
@@ -58,11 +61,7 @@ def pull_outflow(
     w: np.ndarray,
     y: np.ndarray,
     v: np.ndarray,
-    nodes: np.ndarray,
-    lengths: np.ndarray,
-    normals: np.ndarray,
-    shapes: np.ndarray,
-    weights: np.ndarray,
+    facets: Facets,
     w_bar: np.ndarray,
 ) -> None:
     """Subtracts d/dw of 1/2 int max(w . n, 0) v . y over facets from ``w_bar`` (n, 2).
@@ -70,6 +69,7 @@ def pull_outflow(
     The derivative of max(s, 0) is taken as 1 for s > 0 and 0 elsewhere: the kink at s = 0 gets the
     derivative of the side on which fluid enters.
     """
+    nodes, lengths, normals, shapes, weights = facets
     for f in range(len(nodes)):
         for q in range(len(weights)):
             flux, product = 0.0, 0.0
@@ -91,15 +91,10 @@ def pull_outflow(
 
 @numba.njit(cache=True)
 def given_rows(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    rows: np.ndarray,
-    x: np.ndarray,
-    right: np.ndarray,
-    out: np.ndarray,
+    matrix: Rows, rows: np.ndarray, x: np.ndarray, right: np.ndarray, out: np.ndarray
 ) -> None:
     """out = right - A x, two columns, on some ``rows`` (k,); ``out`` (k, 2)."""
+    indptr, indices, data = matrix
     for place in range(len(rows)):
         i = rows[place]
         first, second = right[i, 0], right[i, 1]
@@ -136,14 +131,7 @@ def pull_extrapolation(
 def pull_wall_forces(
     y: np.ndarray,
     u: np.ndarray,
-    nodes: np.ndarray,
-    corners: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    mass: np.ndarray,
-    stiffness: np.ndarray,
-    convection: np.ndarray,
-    divergence: np.ndarray,
+    elements: WallElements,
     viscosity: float,
     rate_bar: np.ndarray,
     u_bar: np.ndarray,
@@ -154,18 +142,11 @@ def pull_wall_forces(
     Transpose of :func:`~hypemarl.solvers.flow_kernels.add_wall_forces` without the dependence of
     the convection on the advecting velocity, which :func:`pull_convection` adds.
     """
+    nodes, corners, volumes, gradients, mass, stiffness, _, divergence = elements
     pairs = np.empty(15)
     for c in range(len(nodes)):
         volume = volumes[c]
-        pairs[:] = 0.0
-        for k in range(6):
-            node = nodes[c, k]
-            for a in range(2):
-                along = volume * (
-                    u[node, 0] * gradients[c, a + 1, 0] + u[node, 1] * gradients[c, a + 1, 1]
-                )
-                for q in range(15):
-                    pairs[q] += along * convection[2 * k + a, q]
+        set_convection(u, elements, c, pairs)
         for d in range(2):
             q = 0
             for i in range(6):
@@ -189,17 +170,9 @@ def pull_wall_forces(
 
 
 @numba.njit(cache=True)
-def pull_wall_convection(
-    y: np.ndarray,
-    u: np.ndarray,
-    nodes: np.ndarray,
-    lengths: np.ndarray,
-    normals: np.ndarray,
-    shapes: np.ndarray,
-    weights: np.ndarray,
-    u_bar: np.ndarray,
-) -> None:
+def pull_wall_convection(y: np.ndarray, u: np.ndarray, facets: Facets, u_bar: np.ndarray) -> None:
     """Subtracts d/du of 1/2 int (u . n) u . y over wall facets from ``u_bar`` (n_nodes, 2)."""
+    nodes, lengths, normals, shapes, weights = facets
     for f in range(len(nodes)):
         n0, n1 = normals[f, 0], normals[f, 1]
         for q in range(len(weights)):

@@ -6,11 +6,45 @@ that the rank owns; what belongs to another rank's rows is sent or summed by the
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import basix
 import numba
 import numpy as np
 
 PAIRS = np.array([(i, j) for i in range(6) for j in range(i + 1, 6)], dtype=np.int64)
+GAUSS_POINTS = 4  # per edge: exact for the product of three P2 functions
+
+
+class Facets(NamedTuple):
+    """Edges of the boundary, and their quadrature.
+
+    ``nodes`` (m, 3) P2 nodes: end, end, middle; ``lengths`` (m,); ``normals`` (m, 2) outwards;
+    ``shapes`` (n_q, 3) P2 functions (end, end, middle) at Gauss points; ``weights`` (n_q,).
+    """
+
+    nodes: np.ndarray
+    lengths: np.ndarray
+    normals: np.ndarray
+    shapes: np.ndarray
+    weights: np.ndarray
+
+
+class WallElements(NamedTuple):
+    """The n cells that touch a wall, and the reference element's products.
+
+    ``nodes`` (n, 6) and ``corners`` (n, 3) are their P2 and P1 nodes, ``stiffness`` (n, 6, 6)
+    theirs; the rest as in :func:`reference_products` and :func:`reference_convection`.
+    """
+
+    nodes: np.ndarray
+    corners: np.ndarray
+    volumes: np.ndarray
+    gradients: np.ndarray
+    mass: np.ndarray
+    stiffness: np.ndarray
+    convection: np.ndarray
+    divergence: np.ndarray
 
 
 def _tabulate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +60,14 @@ def _quadrature(degree: int) -> tuple[np.ndarray, ...]:
     """Points, weights (unit area), and what :func:`_tabulate` gives there."""
     points, weights = basix.make_quadrature(basix.CellType.triangle, degree)
     return points, 2.0 * weights, *_tabulate(points)
+
+
+def facet_quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """P2 functions (n_q, 3) of an edge (end, end, middle) at Gauss points, weights (n_q,)."""
+    points, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
+    s = 0.5 * (points + 1.0)
+    shapes = np.stack([(1 - s) * (1 - 2 * s), s * (2 * s - 1), 4 * s * (1 - s)], axis=1)
+    return shapes, 0.5 * weights
 
 
 def corner_slopes() -> np.ndarray:
@@ -150,20 +192,9 @@ def add_convection(
 
 
 @numba.njit(cache=True)
-def add_outflow(
-    w: np.ndarray,
-    nodes: np.ndarray,
-    lengths: np.ndarray,
-    normals: np.ndarray,
-    shapes: np.ndarray,
-    weights: np.ndarray,
-    places: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Adds 1/2 int max(w . n, 0) phi_i phi_j over facets to ``out`` at ``places`` (m, 3, 3).
-
-    ``shapes`` (n_q, 3) P2 functions (end, end, middle) at Gauss points, ``weights`` (n_q,).
-    """
+def add_outflow(w: np.ndarray, facets: Facets, places: np.ndarray, out: np.ndarray) -> None:
+    """Adds 1/2 int max(w . n, 0) phi_i phi_j over facets to ``out`` at ``places`` (m, 3, 3)."""
+    nodes, lengths, normals, shapes, weights = facets
     for f in range(len(nodes)):
         for q in range(len(weights)):
             flux = 0.0
@@ -177,44 +208,42 @@ def add_outflow(
 
 
 @numba.njit(cache=True)
+def set_convection(w: np.ndarray, elements: WallElements, c: int, pairs: np.ndarray) -> None:
+    """pairs (15,) = skew-symmetric convection by ``w`` (n_nodes, 2) over cell ``c``, see PAIRS."""
+    nodes, gradients, convection = elements.nodes, elements.gradients, elements.convection
+    pairs[:] = 0.0
+    for k in range(6):
+        node = nodes[c, k]
+        for a in range(2):
+            along = elements.volumes[c] * (
+                w[node, 0] * gradients[c, a + 1, 0] + w[node, 1] * gradients[c, a + 1, 1]
+            )
+            for q in range(15):
+                pairs[q] += along * convection[2 * k + a, q]
+
+
+@numba.njit(cache=True)
 def add_wall_forces(
     rate: np.ndarray,
     u: np.ndarray,
     w: np.ndarray,
     p: np.ndarray,
     dilation: np.ndarray,
-    nodes: np.ndarray,
-    corners: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    mass: np.ndarray,
-    stiffness: np.ndarray,
-    convection: np.ndarray,
-    divergence: np.ndarray,
+    elements: WallElements,
     viscosity: float,
     out: np.ndarray,
 ) -> None:
-    """Adds minus the momentum residual of some cells to ``out`` (n_nodes, 2).
+    """Adds minus the momentum residual of the elements to ``out`` (n_nodes, 2).
 
     Residual: (rate + dilation u / 2, phi) + C(w; u, phi) + viscosity (grad u, grad phi)
     - (p, div phi); ``rate``, ``u``, ``w`` (n_nodes, 2): time derivative, velocity, advecting
-    velocity; ``dilation`` (n,): divergence of the velocity of the mesh. ``nodes`` (n, 6) and
-    ``corners`` (n, 3) are the P2 and P1 nodes of these n cells, ``stiffness`` (n, 6, 6) theirs; the
-    rest as in :func:`reference_products` and :func:`reference_convection`.
+    velocity; ``dilation`` (n,): divergence of the velocity of the mesh.
     """
+    nodes, corners, volumes, gradients, mass, stiffness, _, divergence = elements
     pairs = np.empty(15)
     for c in range(len(nodes)):
-        volume = volumes[c]
-        pairs[:] = 0.0
-        for k in range(6):
-            node = nodes[c, k]
-            for a in range(2):
-                along = volume * (
-                    w[node, 0] * gradients[c, a + 1, 0] + w[node, 1] * gradients[c, a + 1, 1]
-                )
-                for q in range(15):
-                    pairs[q] += along * convection[2 * k + a, q]
-        growth = 0.5 * dilation[c]
+        set_convection(w, elements, c, pairs)
+        volume, growth = volumes[c], 0.5 * dilation[c]
         for d in range(2):
             q = 0
             for i in range(6):
@@ -230,28 +259,19 @@ def add_wall_forces(
                 for j in range(i + 1, 6):
                     nj = nodes[c, j]
                     inertia = volume * mass[i, j]
-                    friction = viscosity * stiffness[c, i, j]
-                    friction += growth * inertia
+                    friction = viscosity * stiffness[c, i, j] + growth * inertia
                     out[ni, d] -= inertia * rate[nj, d] + (friction + pairs[q]) * u[nj, d]
                     out[nj, d] -= inertia * rate[ni, d] + (friction - pairs[q]) * u[ni, d]
                     q += 1
 
 
 @numba.njit(cache=True)
-def add_wall_convection(
-    u: np.ndarray,
-    w: np.ndarray,
-    nodes: np.ndarray,
-    lengths: np.ndarray,
-    normals: np.ndarray,
-    shapes: np.ndarray,
-    weights: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def add_wall_convection(u: np.ndarray, w: np.ndarray, facets: Facets, out: np.ndarray) -> None:
     """Subtracts 1/2 int (w . n) u phi over wall facets from ``out`` (n_nodes, 2).
 
     The skew-symmetric form lacks it beside the convective one wherever fluid crosses a wall.
     """
+    nodes, lengths, normals, shapes, weights = facets
     for f in range(len(nodes)):
         for q in range(len(weights)):
             first, second, flux = 0.0, 0.0, 0.0

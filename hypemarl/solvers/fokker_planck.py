@@ -32,7 +32,7 @@ from mpi4py import MPI
 
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.solvers.kernels import edge_rates, euler_stage
+from hypemarl.solvers.kernels import Exchange, edge_rates, euler_stage
 from hypemarl.solvers.p1 import P1Space
 
 THETA = 2.0
@@ -89,11 +89,6 @@ class FokkerPlanck:
         return self._velocity
 
     @property
-    def rates(self) -> np.ndarray:
-        """k_ij, k_ji, a_ij, a_ji of every entry (nnz, 4) under the present velocity; a view."""
-        return self._rates
-
-    @property
     def stable_time_step(self) -> float:
         """Largest dt for which the sign of the density is kept."""
         return SAFETY / self._fastest if self._fastest > 0 else np.inf
@@ -110,24 +105,14 @@ class FokkerPlanck:
             SolverDiverged: on every rank, when a velocity is not finite.
         """
         self._velocity[:] = velocity
-        self._fastest = self._rates_under(self._velocity, self._rates)
+        self._fastest = self._rates_under(self._velocity, self.exchange)
         if not np.isfinite(self._fastest):
             raise SolverDiverged("velocity: expected finite nodal values, got NaN or infinity")
 
-    def _rates_under(self, velocity: np.ndarray, rates: np.ndarray) -> float:
-        """Fill ``rates``, see :attr:`rates`; returns the fastest decay of a node. Collective."""
-        p = self.space
-        local = edge_rates(
-            velocity,
-            p.indptr,
-            p.indices,
-            self.gradient,
-            self.gradient_t,
-            self._diffusion,
-            self.lumped_mass,
-            THETA,
-            rates,
-        )
+    def _rates_under(self, velocity: np.ndarray, exchange: Exchange) -> float:
+        """Fill the rates of ``exchange``; returns the fastest decay of a node. Collective."""
+        p, gradients = self.space, (self.gradient, self.gradient_t)
+        local = edge_rates(velocity, *gradients, self._diffusion, THETA, exchange)
         # max(0, nan) may hide a NaN, the sum does not
         local = local if np.isfinite(velocity.sum()) else np.inf
         return p.comm.allreduce(local, MPI.MAX) if p.comm.size > 1 else local
@@ -173,7 +158,8 @@ class FokkerPlanck:
 
     def _most_demanding(self, duration: float, count: int) -> str:
         """Cause of most of the ``count`` time steps, and the remedy. Collective."""
-        still = self._rates_under(np.zeros_like(self._velocity), np.empty_like(self._rates))
+        unused = self.exchange._replace(rates=np.empty_like(self.exchange.rates))
+        still = self._rates_under(np.zeros_like(self._velocity), unused)
         diffusion, own = duration * still / SAFETY, duration * self._fastest / SAFETY
         speed = np.abs(self._velocity).max(initial=0.0)
         speed = self.space.comm.allreduce(speed, MPI.MAX)
@@ -223,18 +209,19 @@ class FokkerPlanck:
         consistent = p.pattern.data[: p.indptr[-1]]
         #: lumped mass of the owned nodes, (n_owned,)
         self.lumped_mass = np.add.reduceat(consistent, p.indptr[:-1]) if p.n_owned else np.zeros(0)
-        self._rates = np.zeros((len(p.indices), 4))
+        rates = np.zeros((len(p.indices), 4))
+        #: rates of exchange under the present velocity
+        self.exchange = Exchange(p.indptr, p.indices, rates, self.lumped_mass)
         self._fastest = 0.0
 
     def _heun(self, dt: float, record: Callable[[np.ndarray, np.ndarray], None] | None) -> None:
         """y <- 1/2 y + 1/2 E(E(y)), E one explicit Euler step: both stages keep sign and mass."""
-        p, y, stage = self.space, self._y, self._stage
-        rows = (p.indptr, p.indices, self._rates, self.lumped_mass)
-        euler_stage(y.array, y.array, 0.0, dt, *rows, stage.array)
+        y, stage = self._y, self._stage
+        euler_stage(y.array, y.array, 0.0, dt, self.exchange, stage.array)
         self._update_ghosts(stage)
         if record is not None:
             record(y.array, stage.array)
-        euler_stage(stage.array, y.array, 0.5, dt, *rows, y.array)
+        euler_stage(stage.array, y.array, 0.5, dt, self.exchange, y.array)
         self._update_ghosts(y)
 
     def _update_ghosts(self, vector: la.Vector) -> None:

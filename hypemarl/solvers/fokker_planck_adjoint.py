@@ -14,6 +14,7 @@ import numpy as np
 from dolfinx import la
 
 from hypemarl.solvers.fokker_planck import THETA, FokkerPlanck
+from hypemarl.solvers.kernels import Exchange
 
 
 class FokkerPlanckAdjoint:
@@ -51,26 +52,23 @@ class FokkerPlanckAdjoint:
         """
         solver, bar, stage_bar = self.solver, self._bar, self._stage_bar
         solver.set_velocity(velocity)
-        p = solver.space
-        rows = (p.indptr, p.indices, solver.rates, solver.lumped_mass)
-        rates_bar = np.zeros((len(p.indices), 3))
+        exchange = solver.exchange
+        rates_bar = np.zeros((len(exchange.indices), 3))
         bar.array[:] = density_bar
         observe_bar(len(levels), bar.array)
         self._collect(bar)
         for n in reversed(range(len(levels))):
             y, stage = levels[n]
             stage_bar.array[:] = 0.0
-            euler_stage_bar(bar.array, 0.5, dt, stage, *rows, stage_bar.array, rates_bar)
+            euler_stage_bar(bar.array, 0.5, dt, stage, exchange, stage_bar.array, rates_bar)
             self._collect(stage_bar)
             bar.array[:] *= 0.5
-            euler_stage_bar(stage_bar.array, 1.0, dt, y, *rows, bar.array, rates_bar)
+            euler_stage_bar(stage_bar.array, 1.0, dt, y, exchange, bar.array, rates_bar)
             observe_bar(n, bar.array)
             self._collect(bar)
         velocity_bar = np.zeros_like(velocity)
         gradients = (solver.gradient, solver.gradient_t)
-        edge_rates_bar(
-            rates_bar, p.indptr, p.indices, *gradients, solver.rates, THETA, velocity_bar
-        )
+        edge_rates_bar(rates_bar, *gradients, THETA, exchange, velocity_bar)
         return bar.array.copy(), velocity_bar
 
     def _collect(self, vector: la.Vector) -> None:
@@ -86,10 +84,7 @@ def euler_stage_bar(
     share: float,
     dt: float,
     y: np.ndarray,
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    rates: np.ndarray,
-    mass: np.ndarray,
+    exchange: Exchange,
     y_bar: np.ndarray,
     rates_bar: np.ndarray,
 ) -> None:
@@ -97,6 +92,7 @@ def euler_stage_bar(
 
     ``rates_bar`` (nnz, 3): of k_ij, k_ji and of d_ij = theta max(0, -k_ij, -k_ji).
     """
+    indptr, indices, rates, mass = exchange
     for i in range(len(mass)):
         scaled = share * out_bar[i]
         y_bar[i] += scaled
@@ -128,15 +124,14 @@ def euler_stage_bar(
 @numba.njit(cache=True)
 def edge_rates_bar(
     rates_bar: np.ndarray,
-    indptr: np.ndarray,
-    indices: np.ndarray,
     gradient: np.ndarray,
     gradient_t: np.ndarray,
-    rates: np.ndarray,
     theta: float,
+    exchange: Exchange,
     velocity_bar: np.ndarray,
 ) -> None:
     """Adds the transpose of ``kernels.edge_rates`` to ``velocity_bar`` (n_local, gdim)."""
+    indptr, indices, rates, _ = exchange
     for i in range(len(indptr) - 1):
         for e in range(indptr[i], indptr[i + 1]):
             j = indices[e]
@@ -152,50 +147,3 @@ def edge_rates_bar(
             for axis in range(velocity_bar.shape[1]):
                 velocity_bar[j, axis] += first * gradient[e, axis]
                 velocity_bar[i, axis] += second * gradient_t[e, axis]
-
-
-@numba.njit(cache=True)
-def add_squares_bar(
-    y: np.ndarray,
-    z: np.ndarray,
-    nodes: np.ndarray,
-    measures: np.ndarray,
-    owners: np.ndarray,
-    weight: float,
-    out_bar: np.ndarray,
-    y_bar: np.ndarray,
-) -> None:
-    """Adds the transpose of ``kernels.add_squares`` to ``y_bar``; ``out_bar`` (n_pieces,)."""
-    corners = nodes.shape[1]
-    factor = 2.0 * weight / (corners * (corners + 1.0))
-    for n in range(len(nodes)):
-        total = 0.0
-        for c in range(corners):
-            total += y[nodes[n, c]] - z[nodes[n, c]]
-        scaled = factor * measures[n] * out_bar[owners[n]]
-        for c in range(corners):
-            node = nodes[n, c]
-            y_bar[node] += scaled * (total + y[node] - z[node])
-
-
-@numba.njit(cache=True)
-def add_gradient_squares_bar(
-    u: np.ndarray,
-    nodes: np.ndarray,
-    gradients: np.ndarray,
-    measures: np.ndarray,
-    owners: np.ndarray,
-    weight: float,
-    out_bar: np.ndarray,
-    u_bar: np.ndarray,
-) -> None:
-    """Adds the transpose of ``kernels.add_gradient_squares`` to ``u_bar`` (n_points, m)."""
-    for n in range(len(nodes)):
-        scaled = 2.0 * weight * measures[n] * out_bar[owners[n]]
-        for component in range(u.shape[1]):
-            for axis in range(gradients.shape[2]):
-                slope = 0.0
-                for c in range(nodes.shape[1]):
-                    slope += u[nodes[n, c], component] * gradients[n, c, axis]
-                for c in range(nodes.shape[1]):
-                    u_bar[nodes[n, c], component] += scaled * slope * gradients[n, c, axis]

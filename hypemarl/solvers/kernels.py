@@ -6,26 +6,47 @@ rank's rows of a distributed matrix.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
+
+
+class Exchange(NamedTuple):
+    """Compressed rows of the neighbours that nodes exchange density with, and at what rates.
+
+    indptr (n_owned + 1,), indices (nnz,), ``rates`` (nnz, 4): k_ij, k_ji and the bounding rates
+    a_ij, a_ji (see FokkerPlanck), lumped mass (n_owned,).
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    rates: np.ndarray
+    mass: np.ndarray
+
+
+class Pieces(NamedTuple):
+    """Simplices by the piece of a partition that they belong to.
+
+    ``nodes`` (n, d + 1) of their corners, ``measures`` (n,), ``owners`` (n,): the pieces.
+    """
+
+    nodes: np.ndarray
+    measures: np.ndarray
+    owners: np.ndarray
 
 
 @numba.njit(cache=True)
 def edge_rates(
     velocity: np.ndarray,
-    indptr: np.ndarray,
-    indices: np.ndarray,
     gradient: np.ndarray,
     gradient_t: np.ndarray,
     diffusion: np.ndarray,
-    mass: np.ndarray,
     theta: float,
-    rates: np.ndarray,
+    exchange: Exchange,
 ) -> float:
-    """Rates of exchange between neighbours; returns the largest rate of outflow, 1/time.
-
-    ``rates`` (nnz, 4) receives k_ij, k_ji and the bounding rates a_ij, a_ji (see FokkerPlanck).
-    """
+    """Set the rates of ``exchange``; returns the largest rate of outflow, 1/time."""
+    indptr, indices, rates, mass = exchange
     fastest = 0.0
     for i in range(len(mass)):
         outflow = 0.0
@@ -55,13 +76,11 @@ def euler_stage(
     y_old: np.ndarray,
     share: float,
     dt: float,
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    rates: np.ndarray,
-    mass: np.ndarray,
+    exchange: Exchange,
     out: np.ndarray,
 ) -> None:
     """out = share y_old + (1 - share) (y + dt F(y)) on owned rows, F the limited flux."""
+    indptr, indices, rates, mass = exchange
     for i in range(len(mass)):
         total = 0.0
         y_i = y[i]
@@ -77,15 +96,13 @@ def euler_stage(
 
 @numba.njit(cache=True)
 def add_squares(
-    y: np.ndarray,
-    z: np.ndarray,
-    nodes: np.ndarray,
-    measures: np.ndarray,
-    owners: np.ndarray,
-    weight: float,
-    out: np.ndarray,
+    y: np.ndarray, z: np.ndarray, pieces: Pieces, weight: float, out: np.ndarray
 ) -> None:
-    """Adds weight times the exact integral of (y - z)^2 over each simplex to its owner's entry."""
+    """Adds weight times the integral of (y - z)^2 over each simplex to its owner's entry.
+
+    Exact for P1: |K| / ((d + 1)(d + 2)) [(sum e)^2 + sum e^2], e the corner values.
+    """
+    nodes, measures, owners = pieces
     corners = nodes.shape[1]
     factor = weight / (corners * (corners + 1.0))
     for n in range(len(nodes)):
@@ -100,15 +117,10 @@ def add_squares(
 
 @numba.njit(cache=True)
 def add_gradient_squares(
-    u: np.ndarray,
-    nodes: np.ndarray,
-    gradients: np.ndarray,
-    measures: np.ndarray,
-    owners: np.ndarray,
-    weight: float,
-    out: np.ndarray,
+    u: np.ndarray, gradients: np.ndarray, pieces: Pieces, weight: float, out: np.ndarray
 ) -> None:
     """Adds weight times the integral of |grad u|^2, u (n_points, m), to each cell's owner."""
+    nodes, measures, owners = pieces
     for n in range(len(nodes)):
         total = 0.0
         for component in range(u.shape[1]):
@@ -118,3 +130,48 @@ def add_gradient_squares(
                     slope += u[nodes[n, c], component] * gradients[n, c, axis]
                 total += slope * slope
         out[owners[n]] += weight * measures[n] * total
+
+
+@numba.njit(cache=True)
+def add_squares_bar(
+    y: np.ndarray,
+    z: np.ndarray,
+    pieces: Pieces,
+    weight: float,
+    out_bar: np.ndarray,
+    y_bar: np.ndarray,
+) -> None:
+    """Adds the transpose of :func:`add_squares` to ``y_bar``; ``out_bar`` (n_pieces,)."""
+    nodes, measures, owners = pieces
+    corners = nodes.shape[1]
+    factor = 2.0 * weight / (corners * (corners + 1.0))
+    for n in range(len(nodes)):
+        total = 0.0
+        for c in range(corners):
+            total += y[nodes[n, c]] - z[nodes[n, c]]
+        scaled = factor * measures[n] * out_bar[owners[n]]
+        for c in range(corners):
+            node = nodes[n, c]
+            y_bar[node] += scaled * (total + y[node] - z[node])
+
+
+@numba.njit(cache=True)
+def add_gradient_squares_bar(
+    u: np.ndarray,
+    gradients: np.ndarray,
+    pieces: Pieces,
+    weight: float,
+    out_bar: np.ndarray,
+    u_bar: np.ndarray,
+) -> None:
+    """Adds the transpose of :func:`add_gradient_squares` to ``u_bar`` (n_points, m)."""
+    nodes, measures, owners = pieces
+    for n in range(len(nodes)):
+        scaled = 2.0 * weight * measures[n] * out_bar[owners[n]]
+        for component in range(u.shape[1]):
+            for axis in range(gradients.shape[2]):
+                slope = 0.0
+                for c in range(nodes.shape[1]):
+                    slope += u[nodes[n, c], component] * gradients[n, c, axis]
+                for c in range(nodes.shape[1]):
+                    u_bar[nodes[n, c], component] += scaled * slope * gradients[n, c, axis]

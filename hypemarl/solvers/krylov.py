@@ -8,6 +8,8 @@ nodes, a halo update before each product, sums over ranks after it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 from dolfinx import la
@@ -17,11 +19,17 @@ from hypemarl.mpi import sum_over_ranks
 TINY = 1e-300
 
 
+class Rows(NamedTuple):
+    """Compressed rows: pointers (n_owned + 1,), columns (nnz,) and values (nnz,)."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+
+
 @numba.njit(cache=True, fastmath={"contract"})
 def multiply(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
+    rows: Rows,
     scale: np.ndarray,
     x: np.ndarray,
     left: np.ndarray,
@@ -29,6 +37,7 @@ def multiply(
     sums: np.ndarray,
 ) -> None:
     """out = scale * (A x), two columns; sums[0] = (left, out), sums[1] = (out, out) per column."""
+    indptr, indices, data = rows
     left_0, left_1, own_0, own_1 = 0.0, 0.0, 0.0, 0.0
     for i in range(len(indptr) - 1):
         first, second, more, again = 0.0, 0.0, 0.0, 0.0
@@ -99,9 +108,7 @@ def turn(p: np.ndarray, r: np.ndarray, v: np.ndarray, beta: np.ndarray, omega: n
 
 @numba.njit(cache=True, fastmath={"contract"})
 def start(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
+    rows: Rows,
     mass: np.ndarray,
     scale: np.ndarray,
     x: np.ndarray,
@@ -115,6 +122,7 @@ def start(
     sums[0] = (r, r), sums[1] = |scale (force - M rate)|^2 + |scale A x|^2, the yardstick: given
     boundary values in x may be all that drives the flow.
     """
+    indptr, indices, data = rows
     sums[:] = 0.0
     for i in range(len(indptr) - 1):
         first, second, first_rate, second_rate = 0.0, 0.0, 0.0, 0.0
@@ -167,7 +175,7 @@ class TwoColumnBiCGStab:
 
     def solve(
         self,
-        rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+        rows: Rows,
         mass: np.ndarray,
         scale: np.ndarray,
         rate: np.ndarray,
@@ -176,15 +184,13 @@ class TwoColumnBiCGStab:
     ) -> bool:
         """Improve ``x`` (block size 2) until both columns meet ``rtol``; whether they do.
 
-        ``rows``: indptr, indices and data of the owned rows, ``mass`` (nnz,) values of M in the
-        same pattern; ``rate`` (n_local, 2) and ``x`` with ghosts up to date, which those of ``x``
-        are afterwards too; ``force`` (n_owned, 2). Collective.
+        ``rows`` of A and ``mass`` (nnz,) values of M in their pattern; ``force`` (n_owned, 2);
+        ``rate`` (n_local, 2) and ``x`` with current ghosts, as ``x`` has afterwards. Collective.
         """
-        n = len(force)
         r, shadow, v, t, sums = self._r, self._shadow, self._v, self._t, self._sums
         p, s = self._p.array.reshape(-1, 2), self._s.array.reshape(-1, 2)
-        solution = x.array.reshape(-1, 2)
-        start(*rows, mass, scale, solution, rate, force, r, sums)
+        solution, n = x.array.reshape(-1, 2), len(force)
+        start(rows, mass, scale, solution, rate, force, r, sums)
         norms, yardstick = self._total()
         limits = self.rtol**2 * np.maximum(yardstick, TINY)
         shadow[:], p[:n] = r, r
@@ -192,25 +198,27 @@ class TwoColumnBiCGStab:
         while not (norms <= limits).all():
             if self.iterations >= self.max_iterations or not np.isfinite(norms).all():
                 return False
-            self._update(self._p)
-            multiply(*rows, scale, p, shadow, v, sums)
             active = norms > limits
+            self._multiply(rows, scale, self._p, shadow, v)
             alpha = np.where(active, _ratio(rho, self._total()[0]), 0.0)
             subtract(r, v, alpha, s[:n])
-            self._update(self._s)
-            multiply(*rows, scale, s, s, t, sums)
-            ts, tt = self._total()
-            omega = np.where(active, _ratio(ts, tt), 0.0)
+            self._multiply(rows, scale, self._s, s, t)
+            omega = np.where(active, _ratio(*self._total()), 0.0)
             advance(solution[:n], r, p[:n], s[:n], t, shadow, alpha, omega, sums)
             self.iterations += 1
-            new_rho, norms = self._total()
-            if (norms <= limits).all():
-                break
-            beta = _ratio(new_rho, rho) * _ratio(alpha, omega)
-            turn(p[:n], r, v, np.where(active, beta, 0.0), omega)
-            rho = new_rho
+            old_rho, (rho, norms) = rho, self._total()
+            if not (norms <= limits).all():
+                beta = _ratio(rho, old_rho) * _ratio(alpha, omega)
+                turn(p[:n], r, v, np.where(active, beta, 0.0), omega)
         self._update(x)
         return True
+
+    def _multiply(
+        self, rows: Rows, scale: np.ndarray, x: la.Vector, left: np.ndarray, out: np.ndarray
+    ) -> None:
+        """out = scale * (A x) with the halo of ``x`` brought up to date. Collective."""
+        self._update(x)
+        multiply(rows, scale, x.array.reshape(-1, 2), left, out, self._sums)
 
     def _total(self) -> np.ndarray:
         return sum_over_ranks(self.comm, self._sums)

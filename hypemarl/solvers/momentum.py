@@ -8,9 +8,8 @@ import ufl
 from dolfinx import fem, la
 
 from hypemarl.solvers import flow_kernels as kernels
+from hypemarl.solvers.krylov import Rows
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
-
-GAUSS_POINTS = 4  # exact for the product of three P2 functions
 
 
 class MomentumMatrix:
@@ -56,13 +55,13 @@ class MomentumMatrix:
         i, j = kernels.PAIRS.T
         self._cell_places = np.stack([full[:, i, j], full[:, j, i]], axis=2).astype(np.uint32)
         self._facet_places = places(open_facets.nodes.astype(np.int32), indptr, indices)
-        #: see :func:`facet_quadrature`
-        self.gauss = facet_quadrature()
+        #: facets of the open boundary
+        self.outflow = open_facets.for_kernels()
 
     @property
-    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """indptr, indices and values of the owned rows; views."""
-        return self.indptr, self.indices, self._matrix.data[: self._nnz]
+    def rows(self) -> Rows:
+        """The owned rows; views."""
+        return Rows(self.indptr, self.indices, self._matrix.data[: self._nnz])
 
     def assemble(
         self, w: np.ndarray, inertia: float, viscosity: float, *, transposed: bool = False
@@ -72,7 +71,7 @@ class MomentumMatrix:
         Returns this rank's largest |w . grad(l_a)|, one over the shortest time in which a particle
         crosses a cell. Collective.
         """
-        data, space, facets = self._matrix.data, self.space, self.open
+        data, space = self._matrix.data, self.space
         self._set_constant_part(inertia, viscosity)
         fastest = kernels.add_convection(
             w,
@@ -84,9 +83,7 @@ class MomentumMatrix:
             self._cell_places,
             data,
         )
-        kernels.add_outflow(
-            w, facets.nodes, facets.lengths, facets.normals, *self.gauss, self._facet_places, data
-        )
+        kernels.add_outflow(w, self.outflow, self._facet_places, data)
         if space.comm.size > 1:
             self._matrix.scatter_reverse()
         return float(fastest)
@@ -104,14 +101,6 @@ class MomentumMatrix:
     def _positions_of_diagonal(self) -> np.ndarray:
         nodes = np.arange(self.n_owned, dtype=np.int32)[:, None]
         return places(nodes, self._matrix.indptr, self._matrix.indices).ravel()
-
-
-def facet_quadrature() -> tuple[np.ndarray, np.ndarray]:
-    """P2 functions (n_q, 3) of an edge (end, end, middle) at Gauss points, weights (n_q,)."""
-    points, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
-    s = 0.5 * (points + 1.0)
-    shapes = np.stack([(1 - s) * (1 - 2 * s), s * (2 * s - 1), 4 * s * (1 - s)], axis=1)
-    return shapes, 0.5 * weights
 
 
 @numba.njit(cache=True)

@@ -6,10 +6,55 @@ points, which ghost cells have too.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
 from hypemarl.solvers.flow_kernels import PAIRS, reference_products
+
+
+class CellNodes(NamedTuple):
+    """Vertices (n_all, 3), P2 nodes (n_all, 6) and P1 nodes (n_all, 3) of all cells.
+
+    The rank's own n_cells come first.
+    """
+
+    corners: np.ndarray
+    velocity: np.ndarray
+    pressure: np.ndarray
+
+
+class CellGeometry(NamedTuple):
+    """Points of P2 and P1 nodes (.., 2), and of the rank's own cells volumes (n_cells,),
+    barycentric gradients (n_cells, 3, 2) and midpoints (n_cells, 2).
+    """
+
+    velocity_points: np.ndarray
+    pressure_points: np.ndarray
+    volumes: np.ndarray
+    gradients: np.ndarray
+    midpoints: np.ndarray
+
+
+class Cells(NamedTuple):
+    """P1 nodes (n, 3), P2 nodes (n, 6), volumes (n,) and gradients (n, 3, 2) of own cells."""
+
+    pressure: np.ndarray
+    velocity: np.ndarray
+    volumes: np.ndarray
+    gradients: np.ndarray
+
+
+class MassStiffness(NamedTuple):
+    """Reference products, :func:`packed_references`, and positions of their entries.
+
+    ``pairs`` (n, 15, 2) and ``diagonals`` (n, 6).
+    """
+
+    packed: np.ndarray
+    pairs: np.ndarray
+    diagonals: np.ndarray
 
 
 def packed_references() -> np.ndarray:
@@ -28,24 +73,15 @@ def packed_references() -> np.ndarray:
 
 @numba.njit(cache=True, error_model="numpy")
 def renew_cells(
-    x: np.ndarray,
-    corners: np.ndarray,
-    velocity_cells: np.ndarray,
-    pressure_cells: np.ndarray,
-    orientation: np.ndarray,
-    velocity_points: np.ndarray,
-    pressure_points: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    midpoints: np.ndarray,
+    x: np.ndarray, cells: CellNodes, orientation: np.ndarray, out: CellGeometry
 ) -> float:
-    """Points of P2 and P1 nodes, volumes, gradients, midpoints from the vertices ``x`` (n, 3).
+    """Set ``out`` from the vertices ``x`` (n, 3); returns the smallest signed volume.
 
-    ``corners`` (n_all, 3), ``velocity_cells`` (n_all, 6) and ``pressure_cells`` (n_all, 3) number
-    vertices and nodes of all cells, the rank's own n_cells first; ``orientation`` (n_cells,) is 1
-    for anticlockwise cells, else -1. Returns the smallest signed volume,
-    minus infinity where coordinates are no numbers.
+    ``orientation`` (n_cells,) is 1 for anticlockwise cells, else -1. The result is minus infinity
+    where coordinates are no numbers.
     """
+    corners, velocity_cells, pressure_cells = cells
+    velocity_points, pressure_points, volumes, gradients, midpoints = out
     least = np.inf
     for c in range(len(corners)):
         for k in range(3):
@@ -88,16 +124,11 @@ def add_mass_and_stiffness(
     viscosity: float,
     volumes: np.ndarray,
     gradients: np.ndarray,
-    packed: np.ndarray,
-    pairs: np.ndarray,
-    diagonals: np.ndarray,
+    products: MassStiffness,
     out: np.ndarray,
 ) -> None:
-    """Adds (inertia + dilation / 2) M + viscosity S to ``out``, ``dilation`` (n,) one per cell.
-
-    ``packed``: :func:`packed_references`; ``pairs`` (n, 15, 2) and ``diagonals`` (n, 6): positions
-    of the entries.
-    """
+    """Adds (inertia + dilation / 2) M + viscosity S to ``out``, ``dilation`` (n,) one per cell."""
+    packed, pairs, diagonals = products
     local = np.empty(21)
     for c in range(len(volumes)):
         g10, g11 = gradients[c, 1, 0], gradients[c, 1, 1]
@@ -129,16 +160,9 @@ def set_laplacians(volumes: np.ndarray, gradients: np.ndarray, out: np.ndarray) 
 
 
 @numba.njit(cache=True)
-def add_weak_gradient(
-    p: np.ndarray,
-    pressure_cells: np.ndarray,
-    velocity_cells: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    tensor: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def add_weak_gradient(p: np.ndarray, cells: Cells, tensor: np.ndarray, out: np.ndarray) -> None:
     """Adds (p, div phi) to ``out`` (n_nodes, 2); ``tensor`` (3, 2, 6) as in reference_products."""
+    pressure_cells, velocity_cells, volumes, gradients = cells
     for c in range(len(volumes)):
         p_0 = volumes[c] * p[pressure_cells[c, 0]]
         p_1 = volumes[c] * p[pressure_cells[c, 1]]
@@ -152,16 +176,9 @@ def add_weak_gradient(
 
 
 @numba.njit(cache=True)
-def add_weak_divergence(
-    v: np.ndarray,
-    pressure_cells: np.ndarray,
-    velocity_cells: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    tensor: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def add_weak_divergence(v: np.ndarray, cells: Cells, tensor: np.ndarray, out: np.ndarray) -> None:
     """Adds (psi, div v) to ``out`` (n_pressure,), the transpose of :func:`add_weak_gradient`."""
+    pressure_cells, velocity_cells, volumes, gradients = cells
     for c in range(len(volumes)):
         s_0, s_1, s_2 = 0.0, 0.0, 0.0
         for i in range(6):

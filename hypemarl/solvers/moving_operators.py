@@ -33,10 +33,12 @@ class MovingMomentum(MomentumMatrix):
         super().__init__(space, open_facets)
         self.dilation = np.zeros(len(space.volumes))
         self._still = np.zeros(len(space.volumes))
-        self._packed = kernels.packed_references()
         full = places(space.velocity_cells, self._matrix.indptr, self._matrix.indices)
         nodes = np.arange(6)
-        self._cell_diagonals = full[:, nodes, nodes].astype(np.uint32)
+        diagonals = full[:, nodes, nodes].astype(np.uint32)
+        self._products = kernels.MassStiffness(
+            kernels.packed_references(), self._cell_places, diagonals
+        )
 
     def renew(self) -> None:
         """Mass, and geometry of the open boundary, where the nodes are now. Collective."""
@@ -60,16 +62,9 @@ class MovingMomentum(MomentumMatrix):
     def _fill(self, inertia: float, dilation: np.ndarray, viscosity: float) -> None:
         data, space = self._matrix.data, self.space
         data[:] = 0.0
+        geometry = (space.volumes, space.gradients)
         kernels.add_mass_and_stiffness(
-            inertia,
-            dilation,
-            viscosity,
-            space.volumes,
-            space.gradients,
-            self._packed,
-            self._cell_places,
-            self._cell_diagonals,
-            data,
+            inertia, dilation, viscosity, *geometry, self._products, data
         )
 
 
@@ -101,7 +96,9 @@ class MovingPressure(PressureCorrection):
         space = self.space
         _, _, self._tensor = reference_products()
         self._pull, self._tested = la.vector(space.velocity_map, 2), la.vector(space.pressure_map)
-        self._cells = (space.pressure_cells, space.velocity_cells, space.volumes, space.gradients)
+        self._cells = kernels.Cells(
+            space.pressure_cells, space.velocity_cells, space.volumes, space.gradients
+        )
 
     def renew(self) -> None:
         """The Laplacian where the nodes are now. Collective."""
@@ -123,7 +120,7 @@ class MovingPressure(PressureCorrection):
         """As in the base; ``p`` (n_pressure_local,) with its ghosts up to date. Collective."""
         self._pull.array[:] = 0.0
         out = self._pull.array.reshape(-1, 2)
-        kernels.add_weak_gradient(p, *self._cells, self._tensor, out)
+        kernels.add_weak_gradient(p, self._cells, self._tensor, out)
         if self.space.comm.size > 1:
             self._pull.scatter_reverse(la.InsertMode.add)
         return out[: self.space.n_velocity]
@@ -131,7 +128,7 @@ class MovingPressure(PressureCorrection):
     def weak_divergence(self, v: np.ndarray) -> np.ndarray:
         """As in the base; ``v`` (n_velocity_local or more, 2) with its ghosts. Collective."""
         self._tested.array[:] = 0.0
-        kernels.add_weak_divergence(v, *self._cells, self._tensor, self._tested.array)
+        kernels.add_weak_divergence(v, self._cells, self._tensor, self._tested.array)
         if self.space.comm.size > 1:
             self._tested.scatter_reverse(la.InsertMode.add)
         self._right.array_w[:] = self._tested.array[: self.space.n_pressure]

@@ -268,9 +268,9 @@ class UnsteadyFlow:
 
     def _quadratic(self, values: np.ndarray) -> float:
         """v . A v, A with ``values`` (nnz,) in the rows of the momentum matrix. Collective."""
-        indptr, indices, _ = self.momentum.rows
+        rows = self.momentum.rows._replace(data=values)
         v, own = self._v, self._v[: self.momentum.n_owned]
-        multiply(indptr, indices, values, self._ones, v, own, self._right, self._sums)
+        multiply(rows, self._ones, v, own, self._right, self._sums)
         return float(sum_over_ranks(self.comm, self._sums[0]).sum())
 
     def _diverged(self, what: str, error: type[SolverDiverged] = SolverDiverged) -> None:

@@ -233,22 +233,13 @@ class UnsteadyFlowAdjoint:
 
     def _pull_boundary(self, right: np.ndarray, adjoint: np.ndarray) -> None:
         rows, rest = self._fixed_rows, self._given_rest
-        kernels.given_rows(*self.solver.momentum.rows, rows, adjoint, right, rest)
+        kernels.given_rows(self.solver.momentum.rows, rows, adjoint, right, rest)
         self._boundary[rows] = rest * (1.0 - self._free[rows])
 
     def _multiply_mass(self, adjoint: np.ndarray) -> None:
         momentum, n = self.solver.momentum, len(self._free)
-        indptr, indices, _ = momentum.rows
-        multiply(
-            indptr,
-            indices,
-            momentum.mass,
-            self._ones,
-            adjoint,
-            adjoint[:n],
-            self._weighted,
-            self._sums,
-        )
+        rows = momentum.rows._replace(data=momentum.mass)
+        multiply(rows, self._ones, adjoint, adjoint[:n], self._weighted, self._sums)
 
     def _pull_advection(self, step: FlowStep, adjoint: np.ndarray) -> np.ndarray:
         momentum, space = self.solver.momentum, self.solver.space
@@ -256,17 +247,7 @@ class UnsteadyFlowAdjoint:
         w_bar[:] = 0.0
         geometry = (space.velocity_cells, space.volumes, space.gradients, momentum.convection)
         kernels.pull_convection(adjoint, step.new, *geometry, w_bar)
-        facets = momentum.open
-        kernels.pull_outflow(
-            self._w,
-            adjoint,
-            step.new,
-            facets.nodes,
-            facets.lengths,
-            facets.normals,
-            *momentum.gauss,
-            w_bar,
-        )
+        kernels.pull_outflow(self._w, adjoint, step.new, momentum.outflow, w_bar)
         if space.comm.size > 1:
             collect(self._w_bar)
         return w_bar

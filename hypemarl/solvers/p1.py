@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
@@ -12,7 +11,6 @@ from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.kernels import add_squares
 
 
 class P1Space:
@@ -140,23 +138,3 @@ def _assemble(integrand: Callable, space: fem.FunctionSpace) -> la.MatrixCSR:
     matrix = fem.assemble_matrix(fem.form(integrand(u, v) * ufl.dx))
     matrix.scatter_reverse()
     return matrix
-
-
-@dataclass(frozen=True)
-class SquareIntegral:
-    """Integrals of (y - z)^2 over the pieces of a partition of cells or facets, exact for P1.
-
-    On a simplex K of dimension d: |K| / ((d + 1)(d + 2)) [(sum e)^2 + sum e^2], e the corner
-    values.
-
-    Attributes:
-        nodes: (n, d + 1) corner nodes; measures: (n,); owners: (n,) piece of each simplex.
-    """
-
-    nodes: np.ndarray
-    measures: np.ndarray
-    owners: np.ndarray
-
-    def add(self, y: np.ndarray, z: np.ndarray, weight: float, out: np.ndarray) -> None:
-        """Adds ``weight`` times this rank's share of every piece to ``out`` (n_pieces,). Local."""
-        add_squares(y, z, self.nodes, self.measures, self.owners, weight, out)

@@ -14,7 +14,8 @@ from dolfinx import default_scalar_type, fem, la
 from dolfinx import mesh as dmesh
 
 from hypemarl.meshing import TaggedMesh, require_tags
-from hypemarl.solvers.moving_kernels import renew_cells
+from hypemarl.solvers.flow_kernels import Facets, facet_quadrature
+from hypemarl.solvers.moving_kernels import CellGeometry, CellNodes, renew_cells
 from hypemarl.solvers.p1 import barycentric_gradients
 
 #: local edge e lies opposite to local vertex e: the ends of the edges of a triangle
@@ -38,6 +39,10 @@ class BoundaryFacets:
     places: np.ndarray
     lengths: np.ndarray
     normals: np.ndarray
+
+    def for_kernels(self) -> Facets:
+        """Views of the arrays, which follow :meth:`renew`, with quadrature points."""
+        return Facets(self.nodes, self.lengths, self.normals, *facet_quadrature())
 
     def renew(self, space: TaylorHood) -> None:
         """Lengths and normals where the nodes of ``space`` are now, in place. Local."""
@@ -94,15 +99,15 @@ class TaylorHood:
         return float(
             renew_cells(
                 geometry.x,
-                geometry.dofmaps[0],
-                self.V.dofmap.list,
-                self.Q.dofmap.list,
+                CellNodes(geometry.dofmaps[0], self.V.dofmap.list, self.Q.dofmap.list),
                 self._orientation,
-                self.velocity_points,
-                self.pressure_points,
-                self.volumes,
-                self.gradients,
-                self.midpoints,
+                CellGeometry(
+                    self.velocity_points,
+                    self.pressure_points,
+                    self.volumes,
+                    self.gradients,
+                    self.midpoints,
+                ),
             )
         )
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from hypemarl.solvers import flow_adjoint_kernels as adjoint_kernels
 from hypemarl.solvers import flow_kernels as kernels
-from hypemarl.solvers.momentum import facet_quadrature
 from hypemarl.solvers.taylor_hood import TaylorHood
 
 
@@ -30,7 +29,7 @@ class WallForces:
         cells = np.flatnonzero(walls[space.velocity_cells].any(axis=1))
         mass, _, divergence = kernels.reference_products()
         self.space, self.cells = space, cells
-        self._elements = (
+        self._elements = kernels.WallElements(
             space.velocity_cells[cells],
             space.pressure_cells[cells],
             space.volumes[cells],
@@ -41,7 +40,7 @@ class WallForces:
             divergence,
         )
         self._closed = facets = space.closed_facets(walls)
-        self._facets = (facets.nodes, facets.lengths, facets.normals, *facet_quadrature())
+        self._facets = facets.for_kernels()
         self._rigid = np.zeros(len(cells))
         touched = np.unique(space.velocity_cells[cells])
         self._inner = touched[~walls[touched]]
@@ -49,9 +48,10 @@ class WallForces:
 
     def renew(self) -> None:
         """Geometry where the nodes of ``space`` are now, in place. Local."""
-        _, _, volumes, gradients, _, stiffness, _, _ = self._elements
-        volumes[:], gradients[:] = self.space.volumes[self.cells], self.space.gradients[self.cells]
-        stiffness[:] = kernels.cell_stiffness(volumes, gradients)
+        elements = self._elements
+        elements.volumes[:] = self.space.volumes[self.cells]
+        elements.gradients[:] = self.space.gradients[self.cells]
+        elements.stiffness[:] = kernels.cell_stiffness(elements.volumes, elements.gradients)
         self._closed.renew(self.space)
 
     def evaluate(
@@ -74,8 +74,8 @@ class WallForces:
         forces[:] = 0.0
         w = v if relative is None else relative
         growth = self._rigid if dilation is None else dilation[self.cells]
-        kernels.add_wall_forces(rate, v, w, p, growth, *self._elements, viscosity, forces)
-        kernels.add_wall_convection(v, w, *self._facets, forces)
+        kernels.add_wall_forces(rate, v, w, p, growth, self._elements, viscosity, forces)
+        kernels.add_wall_convection(v, w, self._facets, forces)
         forces[self._inner] = 0.0
         return forces
 
@@ -94,9 +94,7 @@ class WallForces:
         """
         rate_bar, v_bar, p_bar = bars
         elements = self._elements
-        adjoint_kernels.pull_wall_forces(
-            forces_bar, v, *elements, viscosity, rate_bar, v_bar, p_bar
-        )
-        nodes, _, volumes, gradients, _, _, convection, _ = elements
-        adjoint_kernels.pull_convection(forces_bar, v, nodes, volumes, gradients, convection, v_bar)
-        adjoint_kernels.pull_wall_convection(forces_bar, v, *self._facets, v_bar)
+        adjoint_kernels.pull_wall_forces(forces_bar, v, elements, viscosity, rate_bar, v_bar, p_bar)
+        geometry = (elements.nodes, elements.volumes, elements.gradients, elements.convection)
+        adjoint_kernels.pull_convection(forces_bar, v, *geometry, v_bar)
+        adjoint_kernels.pull_wall_convection(forces_bar, v, self._facets, v_bar)

@@ -25,7 +25,7 @@ from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
 
 if TYPE_CHECKING:
-    from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.algorithms.td3.agent import TD3
 

@@ -26,12 +26,10 @@ def draw_budgets(rows: Sequence[dict[str, Any]], path_png: str | Path) -> Path:
     methods = dict.fromkeys(row["method"] for row in rows if row["method"] != "td3")
     for index, method in enumerate(methods):
         own = sorted((r for r in rows if r["method"] == method), key=lambda row: row["episodes"])
-        colour, episodes = style.COLOURS[index], [row["episodes"] for row in own]
-        low, high = ([row[key] for row in own] for key in ("cost_min", "cost_max"))
-        axes.fill_between(episodes, low, high, color=colour, alpha=0.2, linewidth=0)
-        means = [row["cost_mean"] for row in own]
+        keys = ("episodes", "cost_mean", "cost_min", "cost_max")
+        episodes, mean, low, high = ([row[key] for row in own] for key in keys)
         label = f"{NAMES.get(method, method)}, {own[0]['seeds']} seeds"
-        axes.plot(episodes, means, color=colour, marker=style.MARKERS[index], label=label)
+        style.plot_range(axes, episodes, (mean, low, high), index, label)
     for row in rows:
         if row["method"] == "td3":
             label = f"TD3, {row['episodes']} real episodes ({row['cost_mean']:.3g})"
@@ -50,5 +48,5 @@ def draw_budgets(rows: Sequence[dict[str, Any]], path_png: str | Path) -> Path:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(bottom=0.0)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    style.legend_below(figure, 2)
     return style.save(figure, path_png)

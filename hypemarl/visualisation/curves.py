@@ -149,4 +149,4 @@ def _finish(axes: Axes, costs: list[float]) -> None:
         axes.set_ylim(bottom=0.0)
     axes.set_xlim(left=0.0)
     # Below the axes, where it hides no curve.
-    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    style.legend_below(axes.figure, 3)

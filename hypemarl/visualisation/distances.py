@@ -24,12 +24,11 @@ def draw_distances(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> P
     figure = style.new_figure(7.0, 4.2)
     axes = figure.subplots()
     for index, row in enumerate(rows):
-        colour, marker = style.COLOURS[index], style.MARKERS[index]
         place, mean, low, high = np.asarray(row["by_distance"], dtype=np.float64).T
-        axes.fill_between(place, low, high, color=colour, alpha=0.2, linewidth=0)
         label = style.scheme_name(row["name"])
-        axes.plot(place, mean, color=colour, marker=marker, markersize=4, label=label)
-        axes.axhline(row["observation_spread"], color=colour, linestyle="--", linewidth=1.0)
+        style.plot_range(axes, place, (mean, low, high), index, label, markersize=4)
+        level = row["observation_spread"]
+        axes.axhline(level, color=style.COLOURS[index], linestyle="--", linewidth=1.0)
     seeds = rows[0]["seeds"]
     style.plain_axes(
         axes,
@@ -39,5 +38,5 @@ def draw_distances(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> P
     )
     axes.title.set_fontsize("medium")
     axes.set_xlim(left=0.0)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    style.legend_below(figure, 4)
     return style.save(figure, path_png)

@@ -51,7 +51,7 @@ def draw_dots(
     grid[0, 0].set_yticks(range(len(names)), labels)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
     if any(panel.levels for panel in panels):
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+        style.legend_below(figure, 3)
     return style.save(figure, path_png)
 
 

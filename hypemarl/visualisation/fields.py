@@ -50,8 +50,7 @@ def render(
         trajectory: what ``hypemarl.training.records.read_trajectory`` returns.
         out_dir: folder, made where it is missing.
         film: write ``film.mp4``, about six seconds.
-        stills: fractions of the episode, 0 the first and 1 the last frame, each a
-            ``still-<percent>.png``.
+        stills: fractions of the episode, 0 to 1, each a ``still-<percent>.png``.
         reference: the same flow without control, a trajectory on the same mesh.
 
     Returns:
@@ -64,26 +63,33 @@ def render(
     data = check_trajectory(trajectory)
     if any(not 0.0 <= fraction <= 1.0 for fraction in stills):
         raise ValueError(f"stills={tuple(stills)} must be fractions of the episode in [0, 1]")
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    last = len(data["times"]) - 1
-    wanted = {round(fraction * last): round(100 * fraction) for fraction in stills}
     scene = _scene(data, reference)
-    written: list[Path] = []
     try:
-        with _film(out_dir / "film.mp4", film, last + 1) as append:
-            for frame in range(last + 1) if film else sorted(wanted):
-                picture = scene.draw(frame, caption(data, frame))
-                append(picture)
-                if frame in wanted:
-                    written.append(out_dir / f"still-{wanted[frame]:03d}.png")
-                    imageio.imwrite(written[-1], picture)
+        written = _draw_frames(scene, data, Path(out_dir), film, stills)
     finally:
         scene.close()
     if data["kind"] in ("flow", "shape") and "drag" in data:
         both = [data] if reference is None else [data, reference]
-        written.append(draw_forces(both, out_dir / "forces.png"))
-    return [out_dir / "film.mp4", *written] if film else written
+        written.append(draw_forces(both, Path(out_dir) / "forces.png"))
+    return written
+
+
+def _draw_frames(
+    scene: Any, data: dict[str, Any], out_dir: Path, film: bool, stills: Sequence[float]
+) -> list[Path]:
+    """Film and stills; returns the paths written."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    last = len(data["times"]) - 1
+    percents = {round(fraction * last): round(100 * fraction) for fraction in stills}
+    written = [out_dir / "film.mp4"] if film else []
+    with _film(out_dir / "film.mp4", film, last + 1) as append:
+        for frame in range(last + 1) if film else sorted(percents):
+            picture = scene.draw(frame, caption(data, frame))
+            append(picture)
+            if frame in percents:
+                written.append(out_dir / f"still-{percents[frame]:03d}.png")
+                imageio.imwrite(written[-1], picture)
+    return written
 
 
 def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:

@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 
 from hypemarl.visualisation import style
 
+RESPONSES = "Response to the same observations"
+ANGLES = "angle of the agent, degrees anticlockwise from +x"
+
 
 def cosine_similarity(rows: np.ndarray) -> np.ndarray:
     """Cosines between the rows of an (n, d) array: (n, n), 0 for zero rows."""
@@ -37,51 +40,55 @@ def draw_policy_map(
         encodings: (n, d) positional encodings.
         weights: (n, p) generated policy weights of every agent.
         actions: (n, g) what each agent's policy answers to the same g observations (or g pairs
-            of observation and action component).
+            of observation and action component); action_label: what these numbers are.
         path: picture to write.
-        action_label: what the numbers in ``actions`` are.
         angles: (n,) angles of agents on a body in rad, in ascending order: the responses are
             drawn over them.
 
-    Returns:
-        The path written.
+    Returns the path written.
 
     Raises:
         ValueError: the arrays have not all two axes, or not the same number of agents (angles too).
     """
     arrays = {"positions": positions, "encodings": encodings}
-    arrays |= {"weights": weights, "actions": actions}
+    _check_rows(arrays | {"weights": weights, "actions": actions}, angles)
+    figure = style.new_figure(10.5, 8.0)
+    (first, second), (third, fourth) = figure.subplots(2, 2)
+    labels = ("entry of the encoding", "value")
+    _draw_rows(figure, first, encodings, "Encoding of the position", labels)
+    _draw_similarity(figure, second, encodings, "encodings")
+    _draw_similarity(figure, third, weights, "generated policies")
+    _draw_responses(figure, fourth, positions if angles is None else angles, actions, action_label)
+    spread = _spread(np.asarray(actions, dtype=float))
+    figure.suptitle(f"Policies over positions, {len(positions)} agents: {spread}")
+    return style.save(figure, path)
+
+
+def _check_rows(arrays: dict[str, np.ndarray], angles: np.ndarray | None) -> None:
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     count = shapes["positions"][0]
     if any(len(s) != 2 or s[0] != count for s in shapes.values()):
         raise ValueError(f"expected one row per agent in every array, got the shapes {shapes}")
     if angles is not None and np.shape(angles) != (count,):
         raise ValueError(f"expected one angle for each of {count} agents, got {np.shape(angles)}")
-    figure = style.new_figure(10.5, 8.0)
-    (first, second), (third, fourth) = figure.subplots(2, 2)
-    _draw_rows(
-        figure, first, encodings, "Encoding of the position", ("entry of the encoding", "value")
-    )
-    _draw_similarity(figure, second, encodings, "encodings")
-    _draw_similarity(figure, third, weights, "generated policies")
-    title = "Response to the same observations"
-    if angles is not None:
-        _draw_over_angles(figure, fourth, angles, actions, title)
-        fourth.set_ylabel(action_label)
-    elif positions.shape[1] == 1 and count <= 32:
-        _draw_lines(figure, fourth, positions[:, 0], actions, title)
-        fourth.set_ylabel(action_label)
-    else:
-        _draw_rows(figure, fourth, actions, title, ("shared observation", action_label))
-    spread = _spread(np.asarray(actions, dtype=float))
-    figure.suptitle(f"Policies over positions, {len(positions)} agents: {spread}")
-    return style.save(figure, path)
 
 
 def _spread(actions: np.ndarray) -> str:
     between = actions.std(axis=0).mean()
     within = actions.std(axis=1).mean()
     return f"responses vary by {between:.2g} between agents, {within:.2g} between observations"
+
+
+def _draw_responses(
+    figure: Figure, axes: Axes, places: np.ndarray, actions: np.ndarray, label: str
+) -> None:
+    """Over the angles (n,) of agents, as a line for each of few in a row (n, 1), or as a map."""
+    if places.ndim == 1:
+        _draw_over_angles(figure, axes, places, actions, label)
+    elif places.shape[1] == 1 and len(places) <= 32:
+        _draw_lines(figure, axes, places[:, 0], actions, label)
+    else:
+        _draw_rows(figure, axes, actions, RESPONSES, ("shared observation", label))
 
 
 def _draw_rows(
@@ -110,18 +117,18 @@ def _draw_similarity(figure: Figure, axes: Axes, rows: np.ndarray, what: str) ->
 
 
 def _draw_lines(
-    figure: Figure, axes: Axes, places: np.ndarray, actions: np.ndarray, title: str
+    figure: Figure, axes: Axes, places: np.ndarray, actions: np.ndarray, label: str
 ) -> None:
     """One line per agent, coloured by its position."""
     colours = ScalarMappable(Normalize(places.min(), places.max()), style.DENSITY_MAP)
     for place, row in zip(places, actions, strict=True):
         axes.plot(row, color=colours.to_rgba(place), linewidth=1.4)
     figure.colorbar(colours, ax=axes, label="position of the agent")
-    style.plain_axes(axes, title=title, xlabel="shared observation")
+    style.plain_axes(axes, title=RESPONSES, xlabel="shared observation", ylabel=label)
 
 
 def _draw_over_angles(
-    figure: Figure, axes: Axes, angles: np.ndarray, actions: np.ndarray, title: str
+    figure: Figure, axes: Axes, angles: np.ndarray, actions: np.ndarray, label: str
 ) -> None:
     """One line per shared observation over the agents' angles, coloured by the observation."""
     count = actions.shape[1]
@@ -129,4 +136,4 @@ def _draw_over_angles(
     for column, shade in zip(actions.T, colours.to_rgba(np.arange(count)), strict=True):
         axes.plot(np.degrees(angles), column, color=shade, linewidth=1.2, marker=".")
     figure.colorbar(colours, ax=axes, label="shared observation, by its size")
-    style.plain_axes(axes, title=title, xlabel="angle of the agent, degrees anticlockwise from +x")
+    style.plain_axes(axes, title=RESPONSES, xlabel=ANGLES, ylabel=label)

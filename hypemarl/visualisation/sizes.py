@@ -43,7 +43,7 @@ def draw_sizes(
         ylabel = "held-out cost J (dimensionless)" if index == 0 else ""
         style.plain_axes(axes, xlabel=kind, ylabel=ylabel)
     panels[0].set_ylim(bottom=0.0)  # of all, once all costs are drawn
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    style.legend_below(figure, 2)
     return style.save(figure, path_png)
 
 

@@ -26,16 +26,8 @@ def draw_speeds(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path
     axes = figure.subplots()
     for index, row in enumerate(rows):
         speed, mean, low, high = np.asarray(row["by_speed"], dtype=np.float64).T
-        colour, marker = style.COLOURS[index], style.MARKERS[index]
-        axes.fill_between(speed, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(
-            speed,
-            mean,
-            color=colour,
-            marker=marker,
-            markersize=4,
-            label=style.scheme_name(row["name"]),
-        )
+        label = style.scheme_name(row["name"])
+        style.plot_range(axes, speed, (mean, low, high), index, label, markersize=4)
     speeds = [entry[0] for entry in rows[0]["by_speed"]]
     style.plain_axes(
         axes,
@@ -51,5 +43,5 @@ def draw_speeds(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path
     else:
         axes.set_ylim(bottom=0.0)
     axes.minorticks_off()
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    style.legend_below(figure, 2)
     return style.save(figure, path_png)

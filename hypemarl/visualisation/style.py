@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 DENSITY_MAP = "viridis"
 SIGNED_MAP = "PuOr"
@@ -71,6 +71,23 @@ def plain_axes(axes: Axes, **labels: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def plot_range(
+    axes: Axes, x: Any, lines: tuple[Any, Any, Any], index: int, label: str, **options: Any
+) -> None:
+    """A line of means over the range of the seeds; ``lines``: mean, lowest and highest.
+
+    ``index`` chooses colour and marker, ``options`` are those of ``Axes.plot``.
+    """
+    mean, low, high = lines
+    axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.2, linewidth=0)
+    axes.plot(x, mean, color=COLOURS[index], marker=MARKERS[index], label=label, **options)
+
+
+def legend_below(figure: Figure | SubFigure, columns: int) -> None:
+    """One legend of all axes, under them."""
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
 def freeze_layout(figure: Figure) -> None:

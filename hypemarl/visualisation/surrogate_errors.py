@@ -43,5 +43,5 @@ def draw_errors(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path
     axes.set_xlim(left=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yscale("log")  # where nothing is done the way is short, and errors are large beside it
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    style.legend_below(figure, 4)
     return style.save(figure, path_png)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hypemarl.agents import diagnostics
 from hypemarl.agents.compact_hypernetworks import KINDS
-from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.policy import Actor
+from hypemarl.agents.probe import Probe
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3, masked_mean
 from hypemarl.config import AgentConfig

@@ -27,7 +27,7 @@ from hypemarl.training.setup import spec_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
 
 

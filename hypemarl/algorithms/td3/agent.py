@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hypemarl.agents.diagnostics import Probe
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
+from hypemarl.agents.probe import Probe
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.critics import make_critic, neighbourhood_mean

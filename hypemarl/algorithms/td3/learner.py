@@ -16,7 +16,7 @@ from hypemarl.training.progress import Losses, Progress, Result, TrainingError, 
 from hypemarl.training.setup import pick_device, spec_of
 
 if TYPE_CHECKING:
-    from hypemarl.agents.diagnostics import Probe
+    from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.coupling.adjoint import PlantAdjoint
 

@@ -9,11 +9,7 @@ import numpy as np
 
 from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.fokker_planck_adjoint import (
-    FokkerPlanckAdjoint,
-    add_gradient_squares_bar,
-    add_squares_bar,
-)
+from hypemarl.solvers.fokker_planck_adjoint import FokkerPlanckAdjoint
 from hypemarl.systems.density.plant import DensityPlant
 
 
@@ -85,13 +81,13 @@ class DensityAdjoint:
         def observe_bar(n: int, y_bar: np.ndarray) -> None:
             weight = dt if 0 < n < count else 0.5 * dt
             y = tape.end if n == count else tape.levels[n][0]
-            self._pull_cost(y, tape.target, weight, shares_bar, y_bar)
+            plant.cost.pull(y, tape.target, weight, shares_bar, y_bar)
 
         density_bar = state_bar.copy()
         if observations_bar is not None:
             density_bar += self._pull_observations(observations_bar)
         before, u_bar = self._solver.pull(density_bar, tape.levels, dt, tape.velocity, observe_bar)
-        self._pull_control_cost(tape.control, interval, shares_bar, u_bar)
+        plant.cost.pull_control(tape.control, interval, shares_bar, u_bar)
         actions_bar = sum_over_ranks(plant.comm, plant.actuators.transposed(u_bar))
         return before, actions_bar * tape.inside
 
@@ -102,33 +98,3 @@ class DensityAdjoint:
         seen = sensors.stencil >= 0
         np.add.at(means_bar, sensors.stencil[seen], observations_bar[:, : sensors.size][seen])
         return np.asarray(sensors.matrix.T @ means_bar)
-
-    def _pull_cost(
-        self,
-        y: np.ndarray,
-        target: np.ndarray,
-        weight: float,
-        shares_bar: np.ndarray,
-        y_bar: np.ndarray,
-    ) -> None:
-        cost = self.plant.cost
-        d, b = cost.domain, cost.boundary
-        add_squares_bar(y, target, d.nodes, d.measures, d.owners, 0.5 * weight, shares_bar, y_bar)
-        if cost.boundary_weight:
-            scaled, zero = 0.5 * cost.boundary_weight * weight, np.zeros_like(y)
-            add_squares_bar(y, zero, b.nodes, b.measures, b.owners, scaled, shares_bar, y_bar)
-
-    def _pull_control_cost(
-        self, u: np.ndarray, duration: float, shares_bar: np.ndarray, u_bar: np.ndarray
-    ) -> None:
-        cost, zero = self.plant.cost, np.zeros(len(u))
-        d = cost.domain
-        for component in range(u.shape[1]):
-            values, bar = np.ascontiguousarray(u[:, component]), np.zeros(len(u))
-            weight = 0.5 * cost.beta * duration
-            add_squares_bar(values, zero, d.nodes, d.measures, d.owners, weight, shares_bar, bar)
-            u_bar[:, component] += bar
-        weight = 0.5 * cost.beta_g * duration
-        add_gradient_squares_bar(
-            u, d.nodes, cost.gradients, d.measures, d.owners, weight, shares_bar, u_bar
-        )

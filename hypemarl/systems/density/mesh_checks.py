@@ -22,6 +22,10 @@ SAMPLES = 5
 WIDTH = 0.22
 """Standard deviation of a bump along an axis, 1 / sqrt(20)."""
 SHOWN = 6
+DROP_OR_CHOOSE = (
+    "set env.drop_agents_outside=true to go on without them, or choose env.agents so that every "
+    "box of their grid holds a part of the domain"
+)
 
 
 def examine_density(
@@ -70,27 +74,17 @@ def _boxes(
     faults, notes = [], []
     if len(coarse):
         size = "refine the file" if config.mesh.file else "lower env.mesh.element_size"
-        faults.append(
-            Fault(
-                f"agents {_listed(coarse)} own no cell: expected at least one each of {count} "
-                f"agents, and their boxes of {describe_place(widths)} lie in the mesh; {size} or "
-                "use fewer agents"
-            )
-        )
-    named = f"the boxes of agents {_listed(outside)} ({len(outside)} of {count}, the first one "
+        text = f"agents {_listed(coarse)} own no cell: expected at least one each of {count} "
+        text += f"agents, and their boxes of {describe_place(widths)} lie in the mesh; {size} or "
+        faults.append(Fault(f"{text}use fewer agents"))
     if len(outside):
-        named += f"around {describe_place(centres[outside[0]])}) lie outside the mesh"
-    if len(outside) and not config.drop_agents_outside:
-        faults.append(
-            Fault(
-                f"{named}: set env.drop_agents_outside=true to go on without them, or choose "
-                "env.agents so that every box of their grid holds a part of the domain"
-            )
-        )
-    elif len(outside):
-        notes.append(
-            f"{named}: they are dropped (env.drop_agents_outside), {count - len(empty)} stay"
-        )
+        text = f"the boxes of agents {_listed(outside)} ({len(outside)} of {count}, the first one "
+        text += f"around {describe_place(centres[outside[0]])}) lie outside the mesh: "
+        if config.drop_agents_outside:
+            stay = count - len(empty)
+            notes.append(f"{text}they are dropped (env.drop_agents_outside), {stay} stay")
+        else:
+            faults.append(Fault(text + DROP_OR_CHOOSE))
     return tuple(np.flatnonzero(cells).tolist()), faults, notes
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
-from hypemarl.systems.flow.cost_adjoint import FlowCostAdjoint, pull_observations
 from hypemarl.systems.flow.plant import FlowPlant
 
 
@@ -58,7 +57,6 @@ class FlowAdjoint:
     def __init__(self, plant: FlowPlant, rtol: float = 5e-8) -> None:
         self.plant = plant
         self.solver = UnsteadyFlowAdjoint(plant.solver, rtol)
-        self._cost = FlowCostAdjoint(plant)
         self._bar = FlowCotangent(plant.solver)
         self._n_amplitudes = plant.n_agents * plant.action_size
         own = self._n_amplitudes if plant.comm.rank == 0 else 0
@@ -135,7 +133,7 @@ class FlowAdjoint:
         fields = [plant.actuators.field(amplitudes) for amplitudes in (tape.before, tape.after)]
         weights = np.full(count + 1, dt)  # of the trapezoidal rule
         weights[[0, -1]] *= 0.5
-        force_bars = self._cost.force_bars(tape.forces, weights, shares_bar)
+        force_bars = plant.cost.force_bars(tape.forces, weights, shares_bar)
         old_bar, new_bar = np.zeros_like(fields[0]), np.zeros_like(fields[0])
         nodes = plant.layout.nodes
         owned = nodes < plant.space.n_velocity
@@ -145,8 +143,8 @@ class FlowAdjoint:
                 bar.add_earlier(earlier)
             share = ramp[level - 1] if level else 0.0
             control = fields[0] + share * (fields[1] - fields[0])
-            control_bar = weights[level] * self._cost.pull_control(control, shares_bar)
-            self._cost.pull_level(
+            control_bar = weights[level] * plant.cost.pull_control(control, shares_bar)
+            plant.cost.pull_level(
                 tape.velocities[level + 1],
                 tape.viscosity,
                 weights[level],
@@ -164,3 +162,25 @@ class FlowAdjoint:
             bar.pull_refined(1.0 / tape.parts)
         bar.collect()
         return old_bar, new_bar
+
+
+def pull_observations(
+    plant: FlowPlant, observations_bar: np.ndarray, state_bar: FlowCotangent
+) -> np.ndarray:
+    """Add the cotangent of the flow that was observed to ``state_bar``, by this rank's probes.
+
+    ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
+    """
+    flow, layout, n = plant.config.flow, plant.layout, plant.n_agents
+    seen = plant.stencil(plant.config.observation_radius)
+    bars = observations_bar.reshape(*seen.shape, -1)
+    own = np.zeros((n, bars.shape[2]))
+    np.add.at(own, seen[seen >= 0], bars[seen >= 0])
+    probes = len(flow.probe_distances)
+    pressure, across, along = (own[:, i * probes : (i + 1) * probes] for i in range(3))
+    velocity = across[..., None] * layout.normals[:, None]
+    velocity = (velocity + along[..., None] * layout.tangents[:, None]).reshape(-1, 2) / flow.speed
+    matrix = plant.probes.velocity_matrix
+    state_bar.velocity[: matrix.shape[1]] += matrix.T @ velocity
+    state_bar.pressure += plant.probes.pressure_matrix.T @ pressure.ravel() / flow.speed**2
+    return own[:, 3 * probes :] / plant.config.u_max

@@ -112,9 +112,8 @@ def arc_layout(
     """Agents on equal arcs between two angles, or on given arcs. Collective.
 
     Args:
-        space: of the flow, on a mesh with the boundary tag ``disc``.
-        n_agents: number of agents.
-        arc_low, arc_high: ends of the actuated part in degrees; 360 apart is the whole disc.
+        space: of the flow, on a mesh with the boundary tag ``disc``; n_agents: how many.
+        arc_low, arc_high: ends of the actuated part in degrees, 360 apart for the whole disc.
         arcs: (first, last) angle of each agent in degrees, in place of equal arcs.
 
     Raises:
@@ -128,14 +127,14 @@ def arc_layout(
     normals = np.stack([np.cos(middles), np.sin(middles)], axis=1)
     positions = disc.centre + disc.radius * normals
     nodes = space.nodes("disc")
+    span = intervals[-1, 1] - intervals[0, 0]
     facet_angles = disc.angles(space.velocity_points[facets.nodes[:, 2]])
     _refuse_empty(space, intervals, owners_on_arcs(intervals, facet_angles))
-    gaps = np.diff(middles) if len(middles) > 1 else np.array([FULL])
     return ArcLayout(
         positions=positions,
         arcs=intervals,
-        periodic=bool(intervals[-1, 1] - intervals[0, 0] > FULL - ANGLE_TOLERANCE),
-        spacing=float(disc.radius * gaps.mean()),
+        periodic=bool(span > FULL - ANGLE_TOLERANCE),
+        spacing=float(disc.radius * np.diff(middles).mean()),
         disc=disc,
         facets=facets,
         facet_owners=_owners(intervals, facet_angles),

@@ -1,4 +1,4 @@
-"""Cost of a controlled flow over a control interval, and each agent's share of it.
+"""Cost of a controlled flow over a control interval, each agent's share of it, and derivatives.
 
 J = int [ w_D C_D + w_L C_L^2 ] dt (drag) or int 1/2 ||grad v||^2 dt (dissipation), both with
 beta/2 ||u||^2 + beta_g/2 ||d_tau u||^2 on the disc; trapezoidal in time over the solver's steps.
@@ -17,7 +17,8 @@ from hypemarl.coupling.plant import StepCosts
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
-from hypemarl.systems.flow.arc_actuation import ArcCost
+from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent
+from hypemarl.systems.flow.arc_actuation import MASS, STIFFNESS, ArcCost
 from hypemarl.systems.flow.arcs import ArcLayout
 
 OBJECTIVES = {"drag": ("drag", "lift"), "dissipation": ("dissipation",)}
@@ -57,6 +58,8 @@ class FlowCost:
         self.names = (*OBJECTIVES[config.flow.objective], "control", "control_gradient")
         self._arc_cost = ArcCost(layout)
         self.coefficient = 2.0 / (config.flow.speed**2 * 2.0 * layout.disc.radius)
+        self._forces_bar = np.zeros((solver.space.n_velocity_local, 2))
+        self._place = np.searchsorted(layout.nodes, layout.facets.nodes)
         self.begin()
 
     def begin(self) -> None:
@@ -103,3 +106,62 @@ class FlowCost:
         terms = {name: float(part.sum()) for name, part in zip(self.names, shares, strict=True)}
         costs = StepCosts(terms, np.sum(shares, axis=0))
         return IntervalCosts(costs, totals[:, 0], totals[:, 1], forces)
+
+    def force_bars(
+        self, forces: np.ndarray, weights: np.ndarray, shares_bar: np.ndarray
+    ) -> np.ndarray:
+        """Cotangents (levels, 2, n) of the agents' shares ``forces`` of drag and lift. Local.
+
+        ``weights`` (levels,) of the time levels in the cost, ``shares_bar`` (n,) of the costs.
+
+        A share of C_L^2 is C_L times the share of C_L: everybody's share of the lift enters
+        everybody's cost.
+        """
+        flow = self.config.flow
+        if flow.objective != "drag":
+            return np.zeros_like(forces)
+        lift = forces[:, 1]
+        bars = np.empty_like(forces)
+        bars[:, 0] = flow.drag_weight * weights[:, None] * shares_bar
+        mixed = (lift @ shares_bar)[:, None] + lift.sum(axis=1)[:, None] * shares_bar
+        bars[:, 1] = flow.lift_weight * weights[:, None] * mixed
+        return bars
+
+    def pull_level(
+        self,
+        velocity: np.ndarray,
+        viscosity: float,
+        weight: float,
+        bars: tuple[np.ndarray, np.ndarray],
+        state_bar: FlowCotangent,
+    ) -> None:
+        """Add to ``state_bar`` what one time level contributes to the cost. Local.
+
+        ``velocity`` (n_velocity_local, 2) of the level, ``weight`` of it in time, ``bars``:
+        cotangents of its force shares (2, n) and of the agents' costs (n,).
+        """
+        of_forces, of_shares = bars
+        layout = self.layout
+        if self.config.flow.objective == "dissipation":
+            factors = 0.5 * weight * of_shares[layout.cell_owners]
+            self.functionals.pull_gradient_squares(factors, velocity, state_bar.velocity)
+            return
+        nodal = self.coefficient * (self.axes.T @ of_forces)[:, layout.node_owners]
+        self._forces_bar[layout.nodes] = nodal.T
+        targets = (state_bar.rate, state_bar.velocity, state_bar.pressure)
+        self.solver.walls.pull(self._forces_bar, velocity, viscosity, targets)
+
+    def pull_control(self, control: np.ndarray, shares_bar: np.ndarray) -> np.ndarray:
+        """Cotangent (2, k) of a control (2, k) on the disc per unit of time, by this rank's facets.
+
+        Of beta/2 ||u||^2 + beta_g/2 ||d_tau u||^2. Local.
+        """
+        config, lengths = self.config, self.layout.facets.lengths
+        values = control[:, self._place]
+        given = shares_bar[self.layout.facet_owners]
+        parts = config.beta * (given * lengths)[None, :, None] * (values @ MASS)
+        parts += config.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
+        result = np.zeros_like(control)
+        for axis in range(2):
+            np.add.at(result[axis], self._place, parts[axis])
+        return result

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl.config import FlowConfig
-from hypemarl.coupling.actuators import smoothstep
+from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.errors import SolverDiverged

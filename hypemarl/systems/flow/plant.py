@@ -12,9 +12,9 @@ import numpy as np
 from scipy.stats import qmc
 
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.plant import agree_on_actions
 from hypemarl.coupling.probes import PointProbes
+from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from hypemarl.config import FlowConfig
-from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.plant import StepCosts
+from hypemarl.coupling.profiles import smoothstep
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
