@@ -16,7 +16,6 @@ from hypemarl.agents.hypernetwork import (
     MLPHyperNetwork,
     fan_in_normal,
     given,
-    pick,
 )
 from hypemarl.config import AgentConfig
 
@@ -49,13 +48,13 @@ class LinearHyperNetwork(HyperNetwork):
                 parts.append(nn.Parameter(torch.cat([gain * weight.detach(), zeros], dim=2)))
             self.offset.append(nn.Parameter(torch.zeros(c, 1, size + fan_out)))
 
-    def forward(self, mu: Tensor, first: bool = False) -> Layers:
+    def forward(self, mu: Tensor) -> Layers:
         """Two products per generated layer, neither of them over episodes times agents."""
-        codes = given(self.codes(first))
+        codes = given(self.encoding)
         layers: Layers = []
         for index, (fan_in, fan_out) in enumerate(self.shapes):
             place, context, offset, scale = (
-                pick(group[index], first)
+                group[index]
                 for group in (self.from_position, self.from_mu, self.offset, self.scale)
             )
             size = fan_in * fan_out
@@ -91,29 +90,29 @@ class ChunkedHyperNetwork(FeatureHyperNetwork):
             nn.Parameter(torch.zeros(c, 1, fan_out)) for _, fan_out in self.shapes
         )
 
-    def forward(self, mu: Tensor, first: bool = False) -> Layers:
+    def forward(self, mu: Tensor) -> Layers:
         """One product for all pieces of all contexts."""
-        raw, start = self._raw(mu, first), 0
+        raw, start = self._raw(mu), 0
         layers: Layers = []
         for index, (fan_in, fan_out) in enumerate(self.shapes):
             size = fan_in * fan_out
-            weight = raw[..., start : start + size] * pick(self.scale[index], first)
+            weight = raw[..., start : start + size] * self.scale[index]
             start += size
-            bias = raw[..., start : start + fan_out] * pick(self.bias_scale[index], first)
+            bias = raw[..., start : start + fan_out] * self.bias_scale[index]
             start += fan_out
             layers.append((weight.view(-1, fan_in, fan_out), bias.view(-1, 1, fan_out)))
         return layers
 
-    def _raw(self, mu: Tensor, first: bool) -> Tensor:
+    def _raw(self, mu: Tensor) -> Tensor:
         """(C, E*n, >= p) the pieces of every context, one after the other."""
-        hidden, last = self._context(mu, first), len(self.offset) - 1
+        hidden, last = self._context(mu), len(self.offset) - 1
         for index in range(last):
-            hidden = self._linear(self._activate(hidden, index, first), index + 1, first)
-        piece = torch.matmul(pick(self.pieces, first), pick(self.from_piece, first))  # (C, K, h)
+            hidden = self._linear(self._activate(hidden, index), index + 1)
+        piece = torch.matmul(self.pieces, self.from_piece)  # (C, K, h)
         contexts = hidden.shape[1]
         hidden = (hidden[:, :, None] + piece[:, None]).flatten(1, 2)
-        hidden = self._activate(hidden, last, first)
-        raw = torch.baddbmm(pick(self.head_bias, first), hidden, pick(self.head, first))
+        hidden = self._activate(hidden, last)
+        raw = torch.baddbmm(self.head_bias, hidden, self.head)
         return raw.view(len(raw), contexts, -1)
 
 
@@ -145,14 +144,13 @@ class LowRankHyperNetwork(FeatureHyperNetwork):
                 self.heads.append(self._head(g, rank * fan_out, 0))
             self.head_bias.append(nn.Parameter(torch.zeros(c, 1, self.heads[-1].shape[2])))
 
-    def forward(self, mu: Tensor, first: bool = False) -> Layers:
+    def forward(self, mu: Tensor) -> Layers:
         """One product for the factors of a layer, one for their products with the shared ones."""
-        features = self._features(mu, first)
+        features = self._features(mu)
         layers: Layers = []
         for index, (fan_in, fan_out) in enumerate(self.shapes):
             base, shared, head, bias = (
-                pick(group[index], first)
-                for group in (self.base, self.shared, self.heads, self.head_bias)
+                group[index] for group in (self.base, self.shared, self.heads, self.head_bias)
             )
             factor = torch.baddbmm(bias, features, head)  # (C, E*n, ...)
             copies, contexts = factor.shape[:2]
@@ -163,7 +161,7 @@ class LowRankHyperNetwork(FeatureHyperNetwork):
                 columns = factor.view(copies, contexts, -1, fan_out)
                 both = torch.matmul(shared[:, None], columns)
             both = (both + base[:, None]).flatten(0, 1)
-            scale = pick(self.scale[index], first).repeat_interleave(contexts, dim=0)
+            scale = self.scale[index].repeat_interleave(contexts, dim=0)
             layers.append((both[:, :-1] * scale, both[:, -1:]))
         return layers
 

@@ -195,7 +195,7 @@ def distances(actor: Actor, mu: Tensor) -> dict[str, float]:
     """
     with torch.no_grad():
         found = {"weight_distance": _spread_of(actor.network.generated(mu))}
-        codes = actor.network.codes(first=True)
+        codes = actor.network.codes()
         if codes is not None:
             found["code_distance"] = _spread_of(codes.reshape(1, *codes.shape[-2:]))
     return found

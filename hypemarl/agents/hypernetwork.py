@@ -55,10 +55,8 @@ class Coded(nn.Module):
         """Take other constant codes (n, d) of the same size."""
         self.encoding = codes
 
-    def codes(self, first: bool = False) -> Tensor | None:
-        """(n, d), or (C, n, d) where they are trained; ``first`` as in :func:`pick`."""
-        if isinstance(self.encoding, nn.Parameter):
-            return pick(self.encoding, first)
+    def codes(self) -> Tensor | None:
+        """(n, d), or (C, n, d) where they are trained; None where there are none."""
         return self.encoding
 
 
@@ -108,11 +106,8 @@ class HyperNetwork(Coded):
         """Make the parameters behind codes of ``entries`` numbers."""
         raise NotImplementedError
 
-    def forward(self, mu: Tensor, first: bool = False) -> Layers:
-        """Weights for mu (E, n_mu): per layer (C*E*n, in, out) and (C*E*n, 1, out).
-
-        ``first`` takes copy 0 only and gives its parameters no gradient.
-        """
+    def forward(self, mu: Tensor) -> Layers:
+        """Weights for mu (E, n_mu): per layer (C*E*n, in, out) and (C*E*n, 1, out)."""
         raise NotImplementedError
 
 
@@ -151,30 +146,27 @@ class FeatureHyperNetwork(HyperNetwork):
         head = torch.randn((c, width, outputs), generator=generator) * (2.0 / width) ** 0.5
         return nn.Parameter(torch.cat([head, torch.zeros(c, width, zeros)], dim=2))
 
-    def _features(self, mu: Tensor, first: bool) -> Tensor:
+    def _features(self, mu: Tensor) -> Tensor:
         """(C, E*n, width) outputs of the last hidden layer."""
-        hidden = self._context(mu, first)
+        hidden = self._context(mu)
         for index in range(len(self.offset)):
             if index:
-                hidden = self._linear(hidden, index, first)
-            hidden = self._activate(hidden, index, first)
+                hidden = self._linear(hidden, index)
+            hidden = self._activate(hidden, index)
         return hidden
 
-    def _context(self, mu: Tensor, first: bool) -> Tensor:
+    def _context(self, mu: Tensor) -> Tensor:
         """(C, E*n, width) what the first hidden layer is the activation of."""
-        position = torch.matmul(given(self.codes(first)), pick(self.from_position, first))
-        context = torch.matmul(mu, pick(self.from_mu, first))  # (C, E, h)
-        context = context + pick(self.offset[0], first)
+        position = torch.matmul(given(self.encoding), self.from_position)
+        context = torch.matmul(mu, self.from_mu) + self.offset[0]  # (C, E, h)
         return (context[:, :, None] + position[:, None]).flatten(1, 2)
 
-    def _linear(self, hidden: Tensor, index: int, first: bool) -> Tensor:
-        offset, weight = pick(self.offset[index], first), pick(self.hidden[index - 1], first)
-        return torch.baddbmm(offset, hidden, weight)
+    def _linear(self, hidden: Tensor, index: int) -> Tensor:
+        return torch.baddbmm(self.offset[index], hidden, self.hidden[index - 1])
 
-    def _activate(self, hidden: Tensor, index: int, first: bool) -> Tensor:
+    def _activate(self, hidden: Tensor, index: int) -> Tensor:
         hidden = functional.layer_norm(hidden, hidden.shape[-1:])
-        gain, bias = pick(self.norm_gain[index], first), pick(self.norm_bias[index], first)
-        return torch.addcmul(bias, hidden, gain).relu_()
+        return torch.addcmul(self.norm_bias[index], hidden, self.norm_gain[index]).relu_()
 
 
 class MLPHyperNetwork(FeatureHyperNetwork):
@@ -187,25 +179,18 @@ class MLPHyperNetwork(FeatureHyperNetwork):
             zeros = torch.zeros(self.copies, 1, (fan_in + 1) * fan_out)
             self.head_bias.append(nn.Parameter(zeros))
 
-    def forward(self, mu: Tensor, first: bool = False) -> Layers:
+    def forward(self, mu: Tensor) -> Layers:
         """One product per generated layer."""
-        features = self._features(mu, first)
+        features = self._features(mu)
         layers: Layers = []
         for index, (fan_in, fan_out) in enumerate(self.shapes):
-            head, bias, scale = (
-                pick(group[index], first) for group in (self.heads, self.head_bias, self.scale)
-            )
+            head, bias, scale = self.heads[index], self.head_bias[index], self.scale[index]
             # The head is scaled and split, not what it gives, which is larger by contexts / width.
             size = fan_in * fan_out
             weight = torch.baddbmm(bias[..., :size] * scale, features, head[..., :size] * scale)
             offset = torch.baddbmm(bias[..., size:], features, head[..., size:])
             layers.append((weight.view(-1, fan_in, fan_out), offset.view(-1, 1, fan_out)))
         return layers
-
-
-def pick(parameter: Tensor, first: bool) -> Tensor:
-    """The parameter of all copies, or copy 0 alone and without gradient."""
-    return parameter[:1].detach() if first else parameter
 
 
 def given(tensor: Tensor | None) -> Tensor:

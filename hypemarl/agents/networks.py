@@ -1,21 +1,8 @@
-"""The sharing schemes: how one network per agent comes about, behind one interface.
+"""Networks of many agents: one interface behind all sharing schemes.
 
-Every scheme maps inputs (E, n, T, in) and mu (E, n_mu) to (C, E, n, T, out): E episodes, n agents,
-T steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1].
-
-========== ============================================ ===================== ==================
-scheme     parameters                                    sees mu               knows its place
-========== ============================================ ===================== ==================
-hypemarl   generated per (episode, agent) by a           through the weights   through the weights
-           hypernetwork from [code, mu]
-marl       shared by all agents                          no                    no
-fups-id    shared by all agents                          as an input           code as an input
-nops       each agent its own                            as an input           by having its own
-========== ============================================ ===================== ==================
-
-``agent.encoder`` says what an agent's code is, ``agent.hypernetwork`` the kind of hypernetwork.
-``fups-id-no-state`` is ``fups-id`` here; its policies are given no observation
-(:class:`hypemarl.agents.policy.Actor`).
+A network maps inputs (E, n, T, in) and mu (E, n_mu) to (C, E, n, T, out): E episodes, n agents, T
+steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1]. Schemes that are
+built of them stand in :mod:`hypemarl.agents.schemes`.
 """
 
 from __future__ import annotations
@@ -24,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, pick, run_layers
-from hypemarl.agents.spec import AgentSpec
-from hypemarl.config import AgentConfig
+from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, run_layers
+from hypemarl.agents.schemes import Plan
 
 
 class AgentNetwork(Coded):
@@ -39,11 +26,8 @@ class AgentNetwork(Coded):
         super().__init__()
         self.n_agents, self.sizes, self.copies = n_agents, tuple(sizes), copies
 
-    def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
-        """Inputs (E, n, T, in) and mu (E, n_mu) -> (C, E, n, T, out).
-
-        ``first`` evaluates copy 0 alone (C = 1) and gives its parameters no gradient.
-        """
+    def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
+        """Inputs (E, n, T, in) and mu (E, n_mu) -> (C, E, n, T, out)."""
         raise NotImplementedError
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
@@ -74,47 +58,49 @@ class AgentNetwork(Coded):
 class HyperScheme(AgentNetwork):
     """HypeMARL: a hypernetwork makes each agent's weights from its place and mu."""
 
-    def __init__(
-        self,
-        codes: Tensor,
-        mu_size: int,
-        sizes: Sequence[int],
-        copies: int,
-        output_gain: float,
-        config: AgentConfig,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(codes.shape[-2], sizes, copies)
-        kind = KINDS[config.hypernetwork]
-        self.hypernetwork = kind(codes, mu_size, sizes, copies, output_gain, config, generator)
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.spec.n_agents, plan.sizes, plan.copies)
+        codes = agent_codes(plan.spec, plan.config, plan.copies, plan.generator)
+        kind = KINDS[plan.config.hypernetwork]
+        self.hypernetwork = kind(
+            codes,
+            plan.spec.mu_size,
+            plan.sizes,
+            plan.copies,
+            plan.output_gain,
+            plan.config,
+            plan.generator,
+        )
 
-    def codes(self, first: bool = False) -> Tensor | None:
+    def codes(self) -> Tensor | None:
         """The hypernetwork's."""
-        return self.hypernetwork.codes(first)
+        return self.hypernetwork.codes()
 
     def replace_codes(self, codes: Tensor) -> None:
         """The hypernetwork's."""
         self.hypernetwork.replace_codes(codes)
 
-    def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
         """One set of weights per (episode, agent), shared by its T steps."""
-        return self._run(inputs, self.hypernetwork(mu, first), 1 if first else self.copies)
+        return self._run(inputs, self.hypernetwork(mu))
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
         """The weights are generated here, not in each call."""
         layers = self.hypernetwork(mu)
-        return lambda inputs: self._run(inputs, layers, self.copies)
+        return lambda inputs: self._run(inputs, layers)
 
-    def _run(self, inputs: Tensor, layers: Layers, copies: int) -> Tensor:
+    def _run(self, inputs: Tensor, layers: Layers) -> Tensor:
         episodes, n, steps, size = inputs.shape
+        copies = len(layers[0][0]) // (episodes * n)
         flat = _per_copy(inputs.reshape(episodes * n, steps, size), copies)
         return run_layers(flat, layers).view(copies, episodes, n, steps, -1)
 
     def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """Weights and biases as the hypernetwork makes them."""
-        layers, contexts = self.hypernetwork(mu, not trained), len(mu) * self.n_agents
-        flat = [part[:contexts].flatten(1) for layer in layers for part in layer]
-        return torch.cat(flat, dim=1).view(len(mu), self.n_agents, -1)
+        layers, contexts = self.hypernetwork(mu), len(mu) * self.n_agents
+        parts = [part[:contexts].flatten(1) for layer in layers for part in layer]
+        flat = torch.cat(parts, dim=1).view(len(mu), self.n_agents, -1)
+        return flat if trained else flat.detach()
 
 
 class PlainScheme(AgentNetwork):
@@ -124,26 +110,16 @@ class PlainScheme(AgentNetwork):
     once per agent and added, which equals concatenating them to every input.
     """
 
-    def __init__(
-        self,
-        n_agents: int,
-        owners: int,
-        codes: Tensor | None,
-        mu_size: int,
-        sizes: Sequence[int],
-        copies: int,
-        output_gain: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(n_agents, sizes, copies)
-        c, g = copies, generator
+    def __init__(self, plan: Plan, *, owners: int, codes: bool, sees_mu: bool) -> None:
+        spec, sizes, g, c = plan.spec, plan.sizes, plan.generator, plan.copies
+        super().__init__(spec.n_agents, sizes, c)
         self.owners = owners
-        entries = 0 if codes is None else codes.shape[-1]
-        self.keep_codes(codes)
-        hidden = sizes[1]
+        self.keep_codes(agent_codes(spec, plan.config, c, g) if codes else None)
+        mu_size, hidden = spec.mu_size if sees_mu else 0, sizes[1]
+        entries = 0 if self.encoding is None else self.encoding.shape[-1]
         # Separate fan-ins, as in the hypernetwork: the observation is heard beside the code.
         self.from_position = (
-            None if codes is None else fan_in_normal(g, c, entries, hidden, fan_in=entries)
+            fan_in_normal(g, c, entries, hidden, fan_in=entries) if entries else None
         )
         self.from_mu = (
             fan_in_normal(g, c, owners, mu_size, hidden, fan_in=mu_size) if mu_size else None
@@ -153,42 +129,42 @@ class PlainScheme(AgentNetwork):
             self.weights.append(fan_in_normal(g, c, owners, fan_in, fan_out, fan_in=fan_in))
             self.biases.append(nn.Parameter(torch.zeros(c, owners, 1, fan_out)))
         with torch.no_grad():
-            self.weights[-1].mul_(output_gain)
+            self.weights[-1].mul_(plan.output_gain)
 
-    def forward(self, inputs: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
         """One batched call per layer over copies and owners."""
         episodes, n, steps, size = inputs.shape
-        copies = 1 if first else self.copies
+        copies = len(self.weights[0])
         if self.owners > 1:  # each owner's samples together: (E, n, T) -> (n, E * T)
             inputs = inputs.transpose(0, 1)
         samples = episodes * n * steps // self.owners  # not -1: a policy may see nothing
         flat = _per_copy(inputs.reshape(self.owners, samples, size), copies)
-        extra = self._extra(mu, steps, first)
-        outputs = run_layers(flat, self._layers(first), extra)
+        extra = self._extra(mu, steps)
+        outputs = run_layers(flat, self._layers(), extra)
         if self.owners > 1:
             return outputs.view(copies, n, episodes, steps, -1).transpose(1, 2)
         return outputs.view(copies, episodes, n, steps, -1)
 
-    def _layers(self, first: bool) -> Layers:
+    def _layers(self) -> Layers:
         return [
-            (pick(weight, first).flatten(0, 1), pick(bias, first).flatten(0, 1))
+            (weight.flatten(0, 1), bias.flatten(0, 1))
             for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
 
-    def _extra(self, mu: Tensor, steps: int, first: bool) -> Tensor | None:
+    def _extra(self, mu: Tensor, steps: int) -> Tensor | None:
         """(C*owners, S, hidden) the first layer's part from mu and code, for every sample."""
         if self.from_mu is None and self.from_position is None:
             return None
         episodes = len(mu)
         if self.owners > 1:
-            total = torch.matmul(mu, pick(given(self.from_mu), first))  # (C, n, E, h)
+            total = torch.matmul(mu, given(self.from_mu))  # (C, n, E, h)
         else:
             total = torch.zeros((), device=mu.device)
             if self.from_position is not None:
-                place = torch.matmul(given(self.codes(first)), pick(self.from_position, first))
+                place = torch.matmul(given(self.encoding), self.from_position)
                 total = total + place[:, None]  # (C, 1, n, h)
             if self.from_mu is not None:
-                total = total + torch.matmul(mu, pick(self.from_mu, first)[:, 0])[:, :, None]
+                total = total + torch.matmul(mu, self.from_mu[:, 0])[:, :, None]
             total = total.expand(-1, episodes, self.n_agents, -1)  # (C, E, n, h)
         copies, hidden = len(total), total.shape[-1]
         spread = total[:, :, :, None].expand(*total.shape[:3], steps, hidden)
@@ -196,11 +172,10 @@ class PlainScheme(AgentNetwork):
 
     def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """The parameters an agent acts by; the inputs mu and code are folded into its bias."""
-        first, owners = not trained, self.owners
-        extra = self._extra(mu, 1, first)
+        owners, extra = self.owners, self._extra(mu, 1)
         shape = (len(mu), self.n_agents, -1)
         parts = []
-        for index, layer in enumerate(self._layers(first)):
+        for index, layer in enumerate(self._layers()):
             weight, bias = (part[:owners].flatten(1).expand(self.n_agents, -1) for part in layer)
             weight, bias = weight.expand(*shape), bias.expand(*shape)
             if index == 0 and extra is not None:
@@ -209,30 +184,17 @@ class PlainScheme(AgentNetwork):
                     folded = folded.transpose(0, 1)  # (n, E, h) -> (E, n, h)
                 bias = bias + folded.reshape(*shape)
             parts += [weight, bias]
-        return torch.cat(parts, dim=2)
+        flat = torch.cat(parts, dim=2)
+        return flat if trained else flat.detach()
 
 
-def make_network(
-    spec: AgentSpec,
-    config: AgentConfig,
-    sizes: Sequence[int],
-    copies: int,
-    output_gain: float,
-    generator: torch.Generator,
-) -> AgentNetwork:
-    """The network of ``config.scheme`` with layer widths ``sizes`` (input, hidden..., output)."""
-    n, mu_size = spec.n_agents, spec.mu_size
-    known = ("hypemarl", "marl", "fups-id", "fups-id-no-state", "nops")
-    if config.scheme not in known:
-        raise ValueError(f"unknown scheme {config.scheme!r}: take one of {', '.join(known)}")
-    if config.scheme == "marl":
-        return PlainScheme(n, 1, None, 0, sizes, copies, output_gain, generator)
-    if config.scheme == "nops":
-        return PlainScheme(n, n, None, mu_size, sizes, copies, output_gain, generator)
-    codes = agent_codes(spec, config, copies, generator)
-    if config.scheme == "hypemarl":
-        return HyperScheme(codes, mu_size, sizes, copies, output_gain, config, generator)
-    return PlainScheme(n, 1, codes, mu_size, sizes, copies, output_gain, generator)
+def first_copy(module: nn.Module) -> Callable[..., Tensor]:
+    """``module`` by copy 0 of its parameters alone (C = 1), which get no gradient.
+
+    For modules whose every parameter begins with the axis of the copies.
+    """
+    parameters = {name: values[:1].detach() for name, values in module.named_parameters()}
+    return lambda *inputs: functional_call(module, parameters, inputs)
 
 
 def _per_copy(flat: Tensor, copies: int) -> Tensor:

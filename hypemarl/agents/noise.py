@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
+from hypemarl.types import Row
 
 
 class Noise:
@@ -49,11 +48,11 @@ class Noise:
         white = self.generator.standard_normal(self.shape)
         return white if self.blend is None else self.blend @ white
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """Process and generator as plain lists and numbers."""
         return {"state": self.state.tolist(), "generator": generator_state(self.generator)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         self.state = np.array(state["state"]).reshape(self.shape)
         set_generator_state(self.generator, state["generator"])

@@ -7,37 +7,32 @@ and noise are per component.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.encoding import encode
-from hypemarl.agents.networks import make_network
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.probe import Probe
+from hypemarl.agents.schemes import make_network, scheme_of
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import torch_generator
+from hypemarl.types import Record, Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Batch
 
 
 class Actor(nn.Module):
-    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m).
-
-    Scheme ``fups-id-no-state`` is HyperMARL's ablation FuPS+ID (No State) (arXiv:2412.04233): one
-    shared policy that reads which agent it is, here also mu, and no observation at all, which
-    tells what identity alone is worth, without gradients of observation and identity coupled in
-    one network. It acts open loop. Its critics see what those of ``fups-id`` do.
-    """
+    """Policies of all agents: observations (E, n, T, k), scaled mu -> unit actions (E, n, T, m)."""
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.seen = 0 if config.scheme == "fups-id-no-state" else spec.observation_size
+        self.seen = spec.observation_size if scheme_of(config).observes else 0
         sizes = (self.seen, *config.actor_hidden, spec.action_size)
         self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
 
@@ -97,7 +92,7 @@ class PolicyAgent:
             )
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
         do not fit."""
         self.actor.load_state_dict(state["actor"])
@@ -134,7 +129,7 @@ class PolicyAgent:
 
     def encodings(self) -> np.ndarray:
         """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
-        codes = self.actor_average.network.codes(first=True)
+        codes = self.actor_average.network.codes()
         if codes is None:
             return encode(self.spec, self.config)
         return codes.reshape(self.spec.n_agents, -1).cpu().numpy().astype(np.float64)
@@ -196,14 +191,14 @@ class ExploringAgent(PolicyAgent):
         """Start the exploration noise afresh."""
         self.noises[slot].start_episode()
 
-    def noise_state(self) -> dict[str, Any]:
+    def noise_state(self) -> Row:
         """Processes and generators of all slots, for a checkpoint."""
         return {
             "noise": self.noises[0].state_dict(),
             "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
         }
 
-    def load_noise_state(self, state: Mapping[str, Any]) -> None:
+    def load_noise_state(self, state: Record) -> None:
         """Put back a :meth:`noise_state`; slots that it lacks start with fresh noise."""
         stored = [state["noise"], *state.get("noise_of_other_slots", [])]
         for noise, own in zip(self.noises, stored, strict=False):

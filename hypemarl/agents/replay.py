@@ -6,13 +6,14 @@ context, however many steps share them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
+from hypemarl.types import Row
 
 ARRAYS = (
     "observations",
@@ -208,7 +209,7 @@ class Replay:
         keys += np.arange(self.max_steps) >= lengths[:, None]
         return np.argsort(keys, axis=1)[:, :steps]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """Complete episodes as tensors, counters and the generator."""
         arrays = {
             name: torch.from_numpy(getattr(self, name)[: self.stored].copy()) for name in ARRAYS
@@ -216,7 +217,7 @@ class Replay:
         counters = {"stored": self.stored, "next": self._next, "max_steps": self.max_steps}
         return {**arrays, **counters, "generator": generator_state(self.generator)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`; raises ``ValueError`` where sizes differ."""
         state = dict(state)
         sizes = {"max_steps": self.max_steps, "episodes": self.capacity}

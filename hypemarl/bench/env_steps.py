@@ -10,11 +10,11 @@ import json
 import sys
 import tempfile
 import time
-from typing import Any
 
 from hypemarl import config as configuration
 from hypemarl.training.ranks import launch
 from hypemarl.training.records import read_metrics
+from hypemarl.types import Row
 
 SECONDS = 3.0
 """Length of a measurement without learning."""
@@ -81,7 +81,7 @@ def train(scenario: str, path: str) -> float:
     from hypemarl import mpi
     from hypemarl.training import loop
 
-    settings: dict[str, Any] = {
+    settings: Row = {
         "training.episodes": EPISODES,
         "training.random_episodes": RANDOM,
         "training.validation_every": 0,

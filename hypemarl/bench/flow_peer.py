@@ -16,6 +16,7 @@ from petsc4py import PETSc
 
 from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.fem_petsc import petsc as fem_petsc
+from hypemarl.types import Comm
 
 
 class TutorialFlow:
@@ -80,7 +81,7 @@ class TutorialFlow:
         self._lhs = [fem.form(left) for left, _ in pairs]
         self._rhs = [fem.form(right) for _, right in pairs]
 
-    def _solvers(self, comm: Any) -> None:
+    def _solvers(self, comm: Comm) -> None:
         conditions: list[list[fem.DirichletBC]] = [self.bcu, self.bcp, []]
         self._matrices = [
             fem_petsc.assemble_matrix(form, bcs=bcs)
@@ -92,7 +93,7 @@ class TutorialFlow:
         self._krylov = []
         for matrix, (method, preconditioner) in zip(self._matrices, kinds, strict=True):
             matrix.assemble()
-            solver: Any = PETSc.KSP().create(comm)
+            solver: Any = PETSc.KSP().create(comm)  # type: ignore[arg-type]
             solver.setOperators(matrix)
             solver.setType(method)
             solver.getPC().setType(preconditioner)

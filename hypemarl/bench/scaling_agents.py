@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from hypemarl import config as configuration
 from hypemarl.bench.timing import best_ms
+from hypemarl.types import Record, Row
 
 SIDES = (2, 4, 8, 16)
 """Agents per axis of the square: 4, 16, 64, 256 agents."""
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PRELOADED = ["hypemarl.algorithms.td3.agent", "hypemarl.bench.agent_update", "torch._dynamo"]
 """What every case imports; the last on the making of a first optimiser."""
-CASES: Mapping[str, Mapping[str, Any]] = {
+CASES: Mapping[str, Record] = {
     "nops": {"scheme": "nops"},
     "fups": {"scheme": "marl"},
     "fups_id": {"scheme": "fups-id"},
@@ -69,7 +69,7 @@ def measure(name: str, side: int, repeats: int) -> dict[str, float]:
 
     torch.set_num_threads(1)
     base = configuration.load("density-vacuum").agent
-    shared: dict[str, Any] = {"credit": "cooperative", "cloning": 0.0, "policy_delay": 1}
+    shared: Row = {"credit": "cooperative", "cloning": 0.0, "policy_delay": 1}
     config = dataclasses.replace(base, **shared, **CASES[name])
 
     def ready(side: int) -> Callable[[], object]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hypemarl import config as configuration
 from hypemarl.training import summary, table
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
 from hypemarl.training.records import write_json
+from hypemarl.types import Row
 
 SCENARIO = "density-1d"
 SCHEMES = ("marl", "hypemarl")
@@ -44,7 +44,7 @@ def _parts(job: Job) -> tuple[configuration.Config, Path]:
     return job.config, job.run_dir
 
 
-def compare(run_dir: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
+def compare(run_dir: Path, runs: Sequence[Path]) -> list[Row]:
     """Evaluate the runs on the held-out set; writes ``results.json``, returns the table's rows."""
     rows = summary.evaluate_runs(runs)
     write_json(run_dir / "results.json", table.flat(rows))

@@ -20,6 +20,7 @@ from hypemarl.cli.trust import check_runs
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import ConfigError
 from hypemarl.training.children import EXIT_VAIN
+from hypemarl.types import Row
 
 Arguments = argparse.Namespace
 
@@ -52,7 +53,7 @@ def do_mesh(given: Arguments) -> None:
     from hypemarl.coupling import validation
 
     options = {"shape": given.shape, "element_size": given.element_size}
-    changes: dict[str, Any] = {name: v for name, v in options.items() if v is not None}
+    changes: Row = {name: v for name, v in options.items() if v is not None}
     config = configuration.load(given.scenario, given.set)
     needs_pde(config, "mesh")
     # not by --set: the agents need not fit the shape
@@ -266,7 +267,7 @@ def do_validate(given: Arguments) -> int:
     names = list(CASES) if given.case == "all" else [given.case]
     _known("case", names, CASES)
     reports = {name: CASES[name]() for name in names}
-    flat: dict[str, Any] = {}
+    flat: Row = {}
     for name, report in reports.items():
         keys = ("quantity", "measured", "expected", "ok")
         rows = [dict(zip(keys, row, strict=True)) for row in report.rows]

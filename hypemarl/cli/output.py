@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+
+from hypemarl.types import Row
 
 
 def world_size() -> int:
@@ -24,7 +25,7 @@ def say(text: str, *, error: bool = False) -> None:
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def write_json(path: str | None, content: dict[str, Any]) -> None:
+def write_json(path: str | None, content: Row) -> None:
     """Write a flat object where a ``path`` is given. Collective; raises OSError."""
     from hypemarl import mpi
     from hypemarl.training import records
@@ -34,7 +35,7 @@ def write_json(path: str | None, content: dict[str, Any]) -> None:
             records.write_json(path, content)
 
 
-def table_text(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
+def table_text(rows: Sequence[Row], columns: dict[str, str]) -> str:
     """``rows`` as text, under the headings that ``columns`` gives their keys."""
     from hypemarl.visualisation.table import format_table
 

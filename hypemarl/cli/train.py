@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.cli.output import say, world_size
 from hypemarl.cli.settings import check_trust, folder_name, load_config, located, overrides
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import Config, ConfigError
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.training.jobs import Job, Planned
@@ -96,8 +97,8 @@ def _how_to_go_on(planned: Sequence[Planned], given: Arguments) -> str:
 
 
 def _job(config: Config, run: str | None, count: int) -> Job:
-    from hypemarl.algorithms.registry import label
     from hypemarl.training.jobs import Job
+    from hypemarl.training.learner import label
 
     seed = f"seed{config.seed}"
     if run is None:
@@ -110,7 +111,7 @@ def _job(config: Config, run: str | None, count: int) -> Job:
     return Job(config, path)
 
 
-def _train_one(job: Job, flags: Sequence[str], given: Arguments) -> dict[str, Any]:
+def _train_one(job: Job, flags: Sequence[str], given: Arguments) -> Row:
     from hypemarl.training.loop import train
     from hypemarl.training.progress import failure_text
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hypemarl import files
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.schema import Config, EnvConfig
+from hypemarl.types import Row
 
 HASH = "env.mesh.files_sha256"
 NAMES = ("file", "facet_file", "obstacle_file")
@@ -65,7 +65,7 @@ def bind(config: Config) -> Config:
     """
     digest = content(config.env)
     _require_same(config.env, digest)
-    found: dict[str, Any] = {n: str(path.absolute()) for n, path in used(config.env).items()}
+    found: Row = {n: str(path.absolute()) for n, path in used(config.env).items()}
     mesh = replace(config.env.mesh, **found, files_sha256=digest)
     return replace(config, env=replace(config.env, mesh=mesh))
 

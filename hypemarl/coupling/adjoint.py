@@ -10,6 +10,7 @@ from hypemarl.coupling.plant import Plant
 from hypemarl.systems.density.plant import DensityPlant
 from hypemarl.systems.flow.plant import FlowPlant
 from hypemarl.systems.shape.plant import ShapePlant
+from hypemarl.types import Row
 
 
 class Tape(Protocol):
@@ -36,7 +37,7 @@ class PlantAdjoint(Protocol):
     def state_size(self) -> int:
         """Length of this rank's state cotangents."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Any]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Any]:
         """``plant.step(actions)``, the same to the last bit, and the interval's tape. Collective.
 
         Raises:

@@ -10,6 +10,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from mpi4py import MPI
 
+from hypemarl.types import Row
+
 
 class ActionError(ValueError):
     """Actions have the wrong shape or hold NaN. Raised on every rank."""
@@ -43,7 +45,7 @@ class Plant(Protocol):
     #: names of the terms of StepCosts that infos report
     cost_terms: tuple[str, ...] = ()
     #: numbers and arrays in a step's info beside its costs that infos report, as zeros
-    measured: dict[str, Any] = cast("dict[str, Any]", MappingProxyType({}))  # shared: unwritable
+    measured: Row = cast("Row", MappingProxyType({}))  # shared: unwritable
 
     @property
     def targets(self) -> np.ndarray:
@@ -63,7 +65,7 @@ class Plant(Protocol):
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Start an episode; returns observations (n, k). Collective."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval: observations (n, k), local rewards (n,), info. Collective."""
 
     def snapshot(self) -> Any:

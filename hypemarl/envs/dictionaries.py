@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from hypemarl.config.errors import nearest
 from hypemarl.coupling.plant import ActionError, Plant, non_finite, optional
+from hypemarl.types import Record, Row
 
 BOX_TOLERANCE = 1e-6
 """Share of a bound by which a parameter may miss it: single precision rounds by less."""
@@ -34,11 +34,11 @@ class Infos:
             **measured,
         }
 
-    def at_rest(self, mu: np.ndarray) -> dict[str, dict[str, Any]]:
+    def at_rest(self, mu: np.ndarray) -> dict[str, Row]:
         """Of a state that nothing has been measured of yet, at the context mu (n_mu,)."""
         return self.of(mu, self._rest)
 
-    def of(self, mu: np.ndarray, info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def of(self, mu: np.ndarray, info: Record) -> dict[str, Row]:
         """Of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
         n = len(self.agents)
         common = {"cost": float(info["cost"])}
@@ -61,7 +61,7 @@ class Infos:
 
 
 def reset_parameters(
-    options: Mapping[str, Any] | None, names: Sequence[str], low: np.ndarray, high: np.ndarray
+    options: Record | None, names: Sequence[str], low: np.ndarray, high: np.ndarray
 ) -> np.ndarray | None:
     """The parameters (n,) that ``options`` of a reset fix, None where they fix none. Local.
 
@@ -93,7 +93,7 @@ def reset_parameters(
     return values
 
 
-def stacked_actions(actions: Any, agents: Sequence[str], size: int) -> np.ndarray:
+def stacked_actions(actions: object, agents: Sequence[str], size: int) -> np.ndarray:
     """Actions (n, size) of all ``agents`` in their order. Local.
 
     Raises:
@@ -118,7 +118,7 @@ def stacked_actions(actions: Any, agents: Sequence[str], size: int) -> np.ndarra
     return stacked.astype(np.float64, copy=False)
 
 
-def _misfit(actions: Mapping[str, Any], agents: Sequence[str], size: int) -> str:
+def _misfit(actions: Record, agents: Sequence[str], size: int) -> str:
     """Name the agent whose action is no array of ``size`` numbers."""
     agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
     return (
@@ -127,7 +127,7 @@ def _misfit(actions: Mapping[str, Any], agents: Sequence[str], size: int) -> str
     )
 
 
-def numbers(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+def numbers(value: object, shape: tuple[int, ...]) -> np.ndarray | None:
     """``value`` as an array of this shape, None where it is none of real numbers. Local."""
     try:
         array = np.asarray(value)
@@ -136,7 +136,7 @@ def numbers(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     return array if array.shape == shape and array.dtype.kind in "biuf" else None
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """Describe a value that is not of the expected kind: its type, shape or parts."""
     if value is None:
         return "None"

@@ -14,39 +14,13 @@ from pettingzoo import ParallelEnv
 from hypemarl import mpi
 from hypemarl.config import EnvConfig
 from hypemarl.coupling.plant import Plant, optional
+from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.dictionaries import Infos, reset_parameters, stacked_actions
 from hypemarl.seeding import fresh_seed, numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.types import Record, Row
 
-Remake = Callable[[EnvConfig, MPI.Intracomm], "PDEEnv"]
-
-
-class EpisodeError(RuntimeError):
-    """A step without a running episode. Raised on every rank."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """The start of an episode: observations (n, k), context mu (n_mu,), reference (n, q).
-
-    With a ``failure`` there is none: the observations mean nothing, and no step may follow.
-    """
-
-    observations: np.ndarray
-    mu: np.ndarray
-    targets: np.ndarray
-    failure: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One control interval: observations (n, k), rewards (n,), how it ended, and what it cost."""
-
-    observations: np.ndarray
-    rewards: np.ndarray
-    terminated: bool
-    truncated: bool
-    info: dict[str, Any]
+Remake = Callable[[EnvConfig, MPI.Intracomm], ArrayEnv]
 
 
 @dataclass(frozen=True)
@@ -60,7 +34,7 @@ class Instant:
     failure: str | None
 
 
-class PDEEnv(ParallelEnv):
+class PDEEnv(ParallelEnv, ArrayEnv):
     """Agents on a controlled PDE. Every rank of the plant's communicator makes every call.
 
     ``reset``/``step`` speak PettingZoo's dictionaries; ``reset_arrays``/``step_arrays`` the same
@@ -80,6 +54,8 @@ class PDEEnv(ParallelEnv):
         failure: why the last episode failed, None where it did not.
     """
 
+    plant: Plant
+
     def __init__(self, plant: Plant, config: EnvConfig, remake: Remake | None = None) -> None:
         self.plant = plant
         self.config = config
@@ -92,7 +68,6 @@ class PDEEnv(ParallelEnv):
         self.action_low, self.action_high = plant.action_low, plant.action_high
         self.positions, self.spacing, self.grid = plant.positions, plant.spacing, plant.grid
         self.own_features = plant.own_features
-        self.stencil = plant.stencil
         self.parameter_low, self.parameter_high = plant.parameter_low, plant.parameter_high
         self.control_steps = config.control_steps
         self._context = _context_columns(plant.parameter_names, config.context)
@@ -111,6 +86,10 @@ class PDEEnv(ParallelEnv):
         self._spaces()
 
     # --- arrays ----------------------------------------------------------------------------------
+
+    def stencil(self, radius: int) -> np.ndarray:
+        """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""
+        return self.plant.stencil(radius)
 
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
         """Parameters of an episode (n_parameters,): uniform, or out of the plant's bank. Local."""
@@ -173,7 +152,7 @@ class PDEEnv(ParallelEnv):
         self._run(state.ended)
         return self._observations.copy()
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Row | None:
         """Fields for pictures on rank 0 (see Plant.fields, with positions and time). Collective."""
         fields = self.plant.fields()
         if fields is None:
@@ -191,8 +170,8 @@ class PDEEnv(ParallelEnv):
         return self.action_spaces[agent]
 
     def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+        self, seed: int | None = None, options: Row | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Row]]:
         """Start an episode; ``options={"parameters": array}`` fixes them, else they are drawn.
 
         ``seed`` decides all draws from here on. Without one they follow the last seed or, where
@@ -233,7 +212,7 @@ class PDEEnv(ParallelEnv):
             if self.comm.rank == 0 and self.agents:
                 chosen = stacked_actions(actions, names, self.action_size)
         step = self.step_arrays(chosen)
-        failed = "failure" in step.info
+        failed = step.failure is not None
         infos = self._infos.at_rest(self._mu) if failed else self._infos.of(self._mu, step.info)
         if failed:
             for info in infos.values():
@@ -266,7 +245,7 @@ class PDEEnv(ParallelEnv):
 
     # --- copies ----------------------------------------------------------------------------------
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickled as its configuration; made anew on one rank where it is loaded.
 
         Raises:
@@ -279,7 +258,7 @@ class PDEEnv(ParallelEnv):
             )
         return _made_on_one_rank, (self._remaker(), self.config)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> PDEEnv:
+    def __deepcopy__(self, memo: dict[int, object]) -> ArrayEnv:
         """An environment of the same configuration on the same ranks. Collective."""
         return self._remaker()(self.config, self.comm)
 
@@ -311,7 +290,7 @@ class PDEEnv(ParallelEnv):
         self._ended = ended
         self.agents = [] if ended else list(self.possible_agents)
 
-    def _chosen(self, seed: int | None, options: Mapping[str, Any] | None) -> np.ndarray:
+    def _chosen(self, seed: int | None, options: Record | None) -> np.ndarray:
         """Parameters of the next episode. Local, on rank 0."""
         plant, box = self.plant, (self.parameter_low, self.parameter_high)
         fixed = reset_parameters(options, plant.parameter_names, *box)
@@ -358,5 +337,5 @@ def _context_columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> np.ndarr
     return np.array([k for k, name in enumerate(names) if name.rsplit("_", 1)[0] in kinds], int)
 
 
-def _made_on_one_rank(remake: Remake, config: EnvConfig) -> PDEEnv:
+def _made_on_one_rank(remake: Remake, config: EnvConfig) -> ArrayEnv:
     return remake(config, MPI.COMM_SELF)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from mpi4py import MPI
 
 from hypemarl.config import EnvConfig, mesh_files
 from hypemarl.coupling.plant import Plant
+from hypemarl.envs.array_env import ArrayEnv
 from hypemarl.envs.external.env import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import build
@@ -45,7 +45,7 @@ SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {
 }
 
 
-def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> Any:
+def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
     """The environment of ``config`` on ``comm`` (default: the world). Collective.
 
     A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array

@@ -18,7 +18,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 from hypemarl.files.processes import is_running
+from hypemarl.types import Record
 
 SEAL = b"hypemarl-sha256:"
 _DIGEST = 64  # hexadecimal digits
@@ -203,7 +204,7 @@ def _sha256(stream: IO[bytes], size: int) -> str:
     return digest.hexdigest()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any], *, compress: bool = False) -> None:
+def write_arrays(path: Path, arrays: Record, *, compress: bool = False) -> None:
     """Write named arrays as a sealed ``.npz``. Raises :class:`WriteError`."""
     save: Any = np.savez_compressed if compress else np.savez
     write_sealed(path, lambda stream: save(stream, **arrays, **{_MARK: np.array(1)}))

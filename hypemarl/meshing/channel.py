@@ -8,10 +8,14 @@ function of place prescribes it, so that neighbours differ little in size.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing.raw import MeshError
+
+if TYPE_CHECKING:
+    import gmsh
+
 
 TAGS: dict[str, tuple[int, int]] = {
     "domain": (2, 1),
@@ -89,7 +93,7 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
     }
 
 
-def channel(model: Any, config: MeshConfig) -> dict[str, list[int]]:
+def channel(model: type[gmsh.model], config: MeshConfig) -> dict[str, list[int]]:
     """Add the channel to a gmsh model, with its sizes; returns the entities of each tag."""
     geo = model.geo
     corners = [(0.0, 0.0), (config.length, 0.0), (config.length, config.height)]
@@ -110,7 +114,7 @@ def channel(model: Any, config: MeshConfig) -> dict[str, list[int]]:
     }
 
 
-def _circle(geo: Any, config: MeshConfig) -> list[int]:
+def _circle(geo: type[gmsh.model.geo], config: MeshConfig) -> list[int]:
     """Four arcs around the disc's centre."""
     (x, y), radius = config.disc_centre, config.disc_radius
     centre = geo.addPoint(x, y, 0.0)
@@ -119,7 +123,7 @@ def _circle(geo: Any, config: MeshConfig) -> list[int]:
     return [geo.addCircleArc(points[i], centre, points[(i + 1) % 4]) for i in range(4)]
 
 
-def _prescribe_sizes(field: Any, config: MeshConfig) -> None:
+def _prescribe_sizes(field: type[gmsh.model.mesh.field], config: MeshConfig) -> None:
     """The background field: growth from the disc, and the wake, whichever is finer."""
     (x, y), radius = config.disc_centre, config.disc_radius
     fine = min(disc_size(config), 2.0 * math.pi * radius / DISC_FACETS)

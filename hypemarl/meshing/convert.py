@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -10,6 +11,10 @@ from scipy.spatial import cKDTree
 from hypemarl.meshing.groups import FileMesh, Group, with_domain
 from hypemarl.meshing.raw import UNTAGGED, describe_place
 from hypemarl.meshing.topology import COINCIDENT
+
+if TYPE_CHECKING:
+    import meshio
+
 
 CELL_TYPES = {0: "vertex", 1: "line", 2: "triangle", 3: "tetra"}
 PHYSICAL = "gmsh:physical"
@@ -20,7 +25,7 @@ PREFIX = "tag:"
 members, 0 elsewhere; of points for the ends of a 1D mesh (meshio's XDMF loses single points)."""
 
 
-def from_meshio(mesh: Any, facets: Any = None) -> FileMesh:
+def from_meshio(mesh: meshio.Mesh, facets: meshio.Mesh | None = None) -> FileMesh:
     """Convert a ``meshio.Mesh``, and one of its facets where they stand in a file of their own.
 
     Groups are taken from arrays ``tag:<name>``, else from named cell sets (numbered in their
@@ -42,7 +47,7 @@ def from_meshio(mesh: Any, facets: Any = None) -> FileMesh:
     return with_domain(FileMesh(points, rows[tdim], rows[tdim - 1], groups))
 
 
-def _dimension(mesh: Any) -> int:
+def _dimension(mesh: meshio.Mesh) -> int:
     """Topological dimension of the cells."""
     dims = {kind: dim for dim, kind in CELL_TYPES.items()}
     unknown = sorted({block.type for block in mesh.cells} - set(dims))
@@ -61,7 +66,7 @@ Starts = list[tuple[int, int] | None]
 """For each block its dimension and the index of its first element; None: of neither dimension."""
 
 
-def _rows(mesh: Any, dims: tuple[int, ...]) -> tuple[dict[int, np.ndarray], Starts]:
+def _rows(mesh: meshio.Mesh, dims: tuple[int, ...]) -> tuple[dict[int, np.ndarray], Starts]:
     """All blocks of each dimension as one: dimension -> connectivity (m, dim + 1)."""
     rows = {dim: np.empty((0, dim + 1), dtype=np.int64) for dim in dims}
     starts: Starts = []
@@ -73,7 +78,7 @@ def _rows(mesh: Any, dims: tuple[int, ...]) -> tuple[dict[int, np.ndarray], Star
     return rows, starts
 
 
-def _groups(mesh: Any, starts: Starts) -> list[Group]:
+def _groups(mesh: meshio.Mesh, starts: Starts) -> list[Group]:
     """The groups of the blocks, by the first of the forms that the mesh has."""
     arrays = [name for name in mesh.cell_data if name.startswith(PREFIX)]
     if arrays:
@@ -96,7 +101,7 @@ def _groups(mesh: Any, starts: Starts) -> list[Group]:
     return _numbered(mesh.cell_data[name], starts, names)
 
 
-def _only(mesh: Any) -> str | None:
+def _only(mesh: meshio.Mesh) -> str | None:
     """The only array of whole numbers, as the usual recipes for pairs of XDMF files write it."""
     found = [
         name
@@ -108,7 +113,10 @@ def _only(mesh: Any) -> str | None:
 
 
 def _numbered(
-    parts: Any, starts: Starts, names: dict[tuple[int, int], str], name: str | None = None
+    parts: Sequence[np.ndarray],
+    starts: Starts,
+    names: dict[tuple[int, int], str],
+    name: str | None = None,
 ) -> list[Group]:
     """Groups of an array over the cells; 0 is none, the sign does not count."""
     members: dict[tuple[int, int], list[np.ndarray]] = {}
@@ -124,7 +132,7 @@ def _numbered(
     ]
 
 
-def _set(name: str, number: int, parts: Any, starts: Starts) -> list[Group]:
+def _set(name: str, number: int, parts: Sequence[np.ndarray], starts: Starts) -> list[Group]:
     """A named set: indices of each block."""
     members: dict[int, list[np.ndarray]] = {}
     for part, start in zip(parts, starts, strict=True):
@@ -134,7 +142,7 @@ def _set(name: str, number: int, parts: Any, starts: Starts) -> list[Group]:
     return [Group(name, dim, number, np.concatenate(found)) for dim, found in members.items()]
 
 
-def _add_points(mesh: Any, facets: np.ndarray, groups: list[Group]) -> np.ndarray:
+def _add_points(mesh: meshio.Mesh, facets: np.ndarray, groups: list[Group]) -> np.ndarray:
     """Tagged ends of a 1D mesh, stored as arrays over its points."""
     for name, array in mesh.point_data.items():
         if name.startswith(PREFIX):
@@ -146,7 +154,9 @@ def _add_points(mesh: Any, facets: np.ndarray, groups: list[Group]) -> np.ndarra
     return facets
 
 
-def _second_file(mesh: Any, facets: Any, tdim: int) -> tuple[np.ndarray, list[Group]]:
+def _second_file(
+    mesh: meshio.Mesh, facets: meshio.Mesh, tdim: int
+) -> tuple[np.ndarray, list[Group]]:
     """Facets (K, tdim) of a file of their own at the points of the mesh, and their groups."""
     rows, starts = _rows(facets, (tdim - 1,))
     groups = _groups(facets, starts)

@@ -12,10 +12,15 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hypemarl import files
 from hypemarl.meshing.limits import limited
+
+if TYPE_CHECKING:
+    import h5py
+    import meshio
+
 
 # h5py cannot be imported any more once dolfinx.fem.petsc has loaded the HDF5 of its own wheel for
 # all to see; the other order works. Formats without HDF5 do without.
@@ -26,7 +31,7 @@ SCRIPTS = (".geo", ".geo_unrolled", ".py", ".jou", ".brep", ".step", ".stp", ".i
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_meshio(path: Path) -> Any:
+def read_meshio(path: Path) -> meshio.Mesh:
     """The ``meshio.Mesh`` of a file whose suffix meshio knows.
 
     Raises:
@@ -84,7 +89,7 @@ def _require_hdf5(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file for reading, all of whose data stand in itself.
 
     Raises:
@@ -99,7 +104,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             f"dolfinx.fem.petsc, or write another format (.msh, .vtu)"
         ) from error
 
-    def check(group: Any) -> None:
+    def check(group: h5py.Group) -> None:
         for name in group:
             link = group.get(name, getlink=True)
             item = None if isinstance(link, h5py.ExternalLink) else group.get(name)

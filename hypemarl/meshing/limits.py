@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 ROOM = 2**30
 """Memory that a reader may take beyond a hundred times the size of its files, bytes."""
@@ -52,7 +51,7 @@ def _time(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def stop(*_: Any) -> None:
+    def stop(*_: object) -> None:
         raise TimeoutError(
             f"no end of reading within {seconds:.0f} s of computing time; the file is cut off or "
             f"damaged"

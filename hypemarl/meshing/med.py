@@ -7,12 +7,16 @@ Source of the format: https://docs.salome-platform.org/latest/dev/MEDCoupling/de
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl.meshing.foreign import open_hdf5
 from hypemarl.meshing.groups import FileMesh, Group, with_domain
+
+if TYPE_CHECKING:
+    import h5py
+
 
 SIMPLICES = {"PO1": 0, "SE2": 1, "TR3": 2, "TE4": 3}
 """MED's geometrical type -> dimension, of straight simplices."""
@@ -37,7 +41,7 @@ def read_med(path: Path) -> FileMesh:
         return _build(points, mesh["MAI"], _families(file, name))
 
 
-def _families(file: Any, name: str) -> dict[int, list[str]]:
+def _families(file: h5py.File, name: str) -> dict[int, list[str]]:
     """Number of a family -> names of its groups."""
     elements = file[f"FAS/{name}"].get("ELEME", {}) if f"FAS/{name}" in file else {}
     families = {}
@@ -50,7 +54,7 @@ def _families(file: Any, name: str) -> dict[int, list[str]]:
     return families
 
 
-def _build(points: np.ndarray, types: Any, families: dict[int, list[str]]) -> FileMesh:
+def _build(points: np.ndarray, types: h5py.Group, families: dict[int, list[str]]) -> FileMesh:
     unknown = sorted(set(types) - set(SIMPLICES))
     if unknown:
         raise ValueError(

@@ -7,7 +7,7 @@ length grows from theirs in proportion to the distance up to ``element_size``, w
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -17,6 +17,10 @@ from hypemarl.meshing import channel as disc_channel
 from hypemarl.meshing import obstacles
 from hypemarl.meshing.channel import GROWTH, WAKE_LENGTH, WAKE_SIZE, WAKE_WIDTH
 from hypemarl.meshing.raw import MeshError
+
+if TYPE_CHECKING:
+    import gmsh
+
 
 TAGS: dict[str, tuple[int, int]] = {
     name: entry for name, entry in disc_channel.TAGS.items() if name != "disc"
@@ -64,7 +68,7 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
     }
 
 
-def channel(model: Any, config: MeshConfig) -> dict[str, list[int]]:
+def channel(model: type[gmsh.model], config: MeshConfig) -> dict[str, list[int]]:
     """Add the channel to a gmsh model, with its sizes; returns the entities of each tag."""
     geo = model.geo
     corners = [(0.0, 0.0), (config.length, 0.0), (config.length, config.height)]
@@ -86,7 +90,7 @@ def channel(model: Any, config: MeshConfig) -> dict[str, list[int]]:
     }
 
 
-def add_facets(geo: Any, corners: np.ndarray) -> list[int]:
+def add_facets(geo: type[gmsh.model.geo], corners: np.ndarray) -> list[int]:
     """Add a closed polygon whose sides gmsh does not divide; returns its lines."""
     points = [geo.addPoint(x, y, 0.0) for x, y in corners.tolist()]
     lines = [geo.addLine(point, points[i - 1]) for i, point in enumerate(points)]
@@ -114,7 +118,7 @@ def graded_size(
     return least
 
 
-def _prescribe_sizes(model: Any, config: MeshConfig, outline: np.ndarray) -> None:
+def _prescribe_sizes(model: type[gmsh.model], config: MeshConfig, outline: np.ndarray) -> None:
     """Growth from the facets, and the wake, whichever is finer."""
     sizes, coarse = facet_sizes(outline), config.element_size
     extent = float(np.ptp(outline, axis=0).max())

@@ -6,9 +6,10 @@ A count that the file cannot hold is refused before anything of its size is made
 from __future__ import annotations
 
 import warnings
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 EXACT = 2.0**53
 """Whole numbers below this are exact as float64."""
@@ -121,7 +122,7 @@ class BinaryRecords:
     def __init__(self, body: bytes, order: str, name: str) -> None:
         self._body, self._order, self._name, self._at = body, order, name, 0
 
-    def _take(self, kind: Any, count: int) -> np.ndarray:
+    def _take(self, kind: DTypeLike, count: int) -> np.ndarray:
         dtype = np.dtype(self._order + kind if isinstance(kind, str) else kind)
         left = (len(self._body) - self._at) // dtype.itemsize
         if not 0 <= count <= left:

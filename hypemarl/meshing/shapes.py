@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import gmsh
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import channel, obstacle_channel
 from hypemarl.meshing.raw import MeshError, RawMesh, add_tag, compact
+from hypemarl.types import Row
 
 LARGEST_COUNT = 1e8
 """Cells of a mesh; one of them takes about a kilobyte while it is made."""
@@ -33,7 +33,7 @@ TAGS: dict[str, dict[str, tuple[int, int]]] = {
     },
 }
 TAGS["square-with-disc"] = TAGS["square"] | {"disc": (1, 6)}
-CHANNELS: dict[str, Any] = {
+CHANNELS: Row = {
     "channel-with-disc": channel,
     "channel-with-obstacle": obstacle_channel,
 }
@@ -45,7 +45,7 @@ SIMPLEX_POINTS = {15: 1, 1: 2, 2: 3, 4: 4}
 
 
 @contextmanager
-def session(name: str = "hypemarl") -> Iterator[Any]:
+def session(name: str = "hypemarl") -> Iterator[type[gmsh.model]]:
     """A quiet gmsh model of our own; a session that the caller has open is left as it was.
 
     No signal handlers are installed and no configuration files of the user are read.
@@ -163,7 +163,7 @@ def _check_count(config: MeshConfig) -> None:
         )
 
 
-def _entities(model: Any, config: MeshConfig) -> dict[str, list[int]]:
+def _entities(model: type[gmsh.model], config: MeshConfig) -> dict[str, list[int]]:
     """Add the shape to the model; returns the entities of each tag."""
     if config.shape in CHANNELS:
         # The sizes are prescribed over the plane; the session restores the option.
@@ -172,7 +172,7 @@ def _entities(model: Any, config: MeshConfig) -> dict[str, list[int]]:
     return (_interval if config.shape == "interval" else _square)(model.geo, config)
 
 
-def _interval(geo: Any, config: MeshConfig) -> dict[str, list[int]]:
+def _interval(geo: type[gmsh.model.geo], config: MeshConfig) -> dict[str, list[int]]:
     """Equal cells, so the mesh is symmetric; returns the entities of each tag."""
     left = geo.addPoint(config.lower, 0.0, 0.0)
     right = geo.addPoint(config.upper, 0.0, 0.0)
@@ -183,7 +183,7 @@ def _interval(geo: Any, config: MeshConfig) -> dict[str, list[int]]:
     return {"domain": [line], "left": [left], "right": [right]}
 
 
-def _square(geo: Any, config: MeshConfig) -> dict[str, list[int]]:
+def _square(geo: type[gmsh.model.geo], config: MeshConfig) -> dict[str, list[int]]:
     """The square, minus the disc where there is one; returns the entities of each tag."""
     lower, upper = config.lower, config.upper
     corners = [(lower, lower), (upper, lower), (upper, upper), (lower, upper)]
@@ -198,7 +198,7 @@ def _square(geo: Any, config: MeshConfig) -> dict[str, list[int]]:
     return entities
 
 
-def _circle(geo: Any, config: MeshConfig) -> list[int]:
+def _circle(geo: type[gmsh.model.geo], config: MeshConfig) -> list[int]:
     """Four arcs around the origin."""
     radius = config.disc_radius
     size = min(config.element_size, 2.0 * math.pi * radius / channel.DISC_FACETS)
@@ -208,7 +208,7 @@ def _circle(geo: Any, config: MeshConfig) -> list[int]:
     return [geo.addCircleArc(points[i], centre, points[(i + 1) % 4]) for i in range(4)]
 
 
-def extract(model: Any, source: str) -> RawMesh:
+def extract(model: type[gmsh.model], source: str) -> RawMesh:
     """The mesh of the current gmsh model as arrays.
 
     Raises:
@@ -237,7 +237,7 @@ def extract(model: Any, source: str) -> RawMesh:
     return RawMesh(points, cells, blocks[tdim][1], facets, blocks[tdim - 1][1], tags)
 
 
-def _has_elements(model: Any, dim: int) -> bool:
+def _has_elements(model: type[gmsh.model], dim: int) -> bool:
     return any(len(found) for found in model.mesh.getElements(dim)[1])
 
 
@@ -245,7 +245,7 @@ def _no_entities(dim: int) -> tuple[np.ndarray, ...]:
     return np.empty((0, dim + 1), dtype=np.int64), np.empty(0, dtype=np.int32)
 
 
-def _elements(model: Any, dim: int, entity: int, source: str) -> np.ndarray:
+def _elements(model: type[gmsh.model], dim: int, entity: int, source: str) -> np.ndarray:
     """Node tags of the simplices of one entity (all entities for -1): (m, dim + 1)."""
     found = [np.empty((0, dim + 1), dtype=np.int64)]
     kinds, _, nodes = model.mesh.getElements(dim, entity)
@@ -260,19 +260,19 @@ def _elements(model: Any, dim: int, entity: int, source: str) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _group(model: Any, dim: int, tag: int, source: str) -> tuple[np.ndarray, ...]:
+def _group(model: type[gmsh.model], dim: int, tag: int, source: str) -> tuple[np.ndarray, ...]:
     """Elements of a physical group and their values."""
     entities = model.getEntitiesForPhysicalGroup(dim, tag)
     nodes = np.concatenate([_elements(model, dim, entity, source) for entity in entities])
     return nodes, np.full(len(nodes), tag, dtype=np.int32)
 
 
-def _cells_untagged(model: Any, tdim: int, source: str) -> tuple[np.ndarray, ...]:
+def _cells_untagged(model: type[gmsh.model], tdim: int, source: str) -> tuple[np.ndarray, ...]:
     nodes = _elements(model, tdim, -1, source)
     return nodes, np.zeros(len(nodes), dtype=np.int32)
 
 
-def _all_cells(model: Any, tdim: int, tagged: int, source: str) -> None:
+def _all_cells(model: type[gmsh.model], tdim: int, tagged: int, source: str) -> None:
     total = sum(len(found) for found in model.mesh.getElements(tdim)[1])
     if tagged < total:
         raise MeshError(

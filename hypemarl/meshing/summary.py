@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from hypemarl.meshing.distribute import TaggedMesh, gather
 from hypemarl.meshing.raw import RawMesh, measures
+from hypemarl.types import Row
 
 EQUILATERAL = {1: 1.0, 2: 4.0 * np.sqrt(3.0), 3: 12.0 * 3.0 ** (2.0 / 3.0)}
 
@@ -31,7 +31,7 @@ def quality(raw: RawMesh) -> np.ndarray:
     return EQUILATERAL[raw.tdim] * volumes ** (2.0 / raw.tdim) / squares
 
 
-def mesh_summary(tagged: TaggedMesh) -> dict[str, Any]:
+def mesh_summary(tagged: TaggedMesh) -> Row:
     """Size, quality and tags of a mesh as one flat dict, equal on every rank. Collective.
 
     Keys: dimension, cells, vertices, area (length in 1D, volume in 3D), min_quality,
@@ -42,7 +42,7 @@ def mesh_summary(tagged: TaggedMesh) -> dict[str, Any]:
     return tagged.mesh.comm.bcast(summary, root=0)
 
 
-def _summarise(raw: RawMesh, content_hash: str) -> dict[str, Any]:
+def _summarise(raw: RawMesh, content_hash: str) -> Row:
     qualities, edges = quality(raw), edge_lengths(raw)
     summary = {
         "dimension": raw.tdim,

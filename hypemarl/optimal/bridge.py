@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -39,6 +41,21 @@ def step(taped: TapedPlant, state: Tensor, actions: Tensor) -> Differentiable:
         ActionError, SolverDiverged: as the plant does.
     """
     return Differentiable(*PlantStep.apply(taped, state, actions))
+
+
+def rollout(
+    taped: TapedPlant, act: Callable[[Tensor], Tensor], observations: np.ndarray, steps: int
+) -> Iterator[Differentiable]:
+    """Run ``steps`` control intervals of the policy ``act`` in one graph, yielding each of them.
+
+    ``act`` maps observations (n, k) to actions (n, m); the first ones are ``observations``, a
+    constant. Nothing is differentiated beyond the first interval, so that an episode may be run in
+    windows. On the leading rank inside ``taped.lead``. Raises as :func:`step` does.
+    """
+    interval = Differentiable(begin(taped), torch.from_numpy(observations), torch.empty(0))
+    for _ in range(steps):
+        interval = step(taped, interval.state, act(interval.observations))
+        yield interval
 
 
 class PlantStep(torch.autograd.Function):

@@ -24,10 +24,11 @@ from scipy.optimize import OptimizeResult, minimize
 from hypemarl import files
 from hypemarl.config import EnvConfig, mesh_files, to_dict
 from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
-from hypemarl.envs.parallel import PDEEnv
+from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.types import Record, Row
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
@@ -80,16 +81,16 @@ class OpenLoop:
     What killed writers left in the folder is removed. Collective, every method too.
     """
 
-    def __init__(self, env: PDEEnv, folder: Path | None = None) -> None:
-        self.env, self.plant, self.comm = env, env.plant, env.comm
+    def __init__(self, env: ArrayEnv, folder: Path | None = None) -> None:
+        self.env, self.plant, self.comm = env, plant_of(env), env.comm
         self.folder = folder or files.cache_folder(note) / "optima"
         on_root(self.comm, lambda: files.remove_leftovers(self.folder) and None)
         self.shape = (env.control_steps, env.n_agents, env.action_size)
 
     @staticmethod
-    def serves(env: Any) -> bool:
+    def serves(env: ArrayEnv) -> bool:
         """Whether ``env`` is an environment whose optima can be found."""
-        return isinstance(env, PDEEnv) and has_adjoint(env.plant)
+        return env.plant is not None and has_adjoint(env.plant)
 
     @cached_property
     def episode(self) -> EpisodeAdjoint:
@@ -244,7 +245,7 @@ class _Search:
         )
 
 
-def differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def differing(settings: Record, defaults: Record) -> Row:
     """The settings that are not the defaults, nested as they are.
 
     What names files by them still finds them when a version brings new settings.
@@ -264,7 +265,7 @@ def _read(path: Path) -> Optimum | None:
         return None
     try:
         stored, sealed = files.read_arrays(path)
-        values: dict[str, Any] = {
+        values: Row = {
             item.name: stored[item.name] if stored[item.name].ndim else stored[item.name].item()
             for item in dataclasses.fields(Optimum)
         }

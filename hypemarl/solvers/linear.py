@@ -8,6 +8,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from hypemarl.config.schema import LinearSolver
+from hypemarl.types import Comm
 
 #: up to this many unknowns `auto` lets every rank hold the factors: a copy of the right side
 #: travels faster than the parts of a triangular solve
@@ -25,7 +26,7 @@ def global_nodes(index_map: Any, nodes: np.ndarray, block: int = 1) -> np.ndarra
 
 
 def constant_matrix(
-    comm: Any,
+    comm: Comm,
     sizes: tuple[tuple[int, int], tuple[int, int]],
     rows: np.ndarray,
     columns: np.ndarray,
@@ -44,7 +45,8 @@ def constant_matrix(
     shape = entries.shape
     i = np.broadcast_to(rows[:, :, None], shape).ravel()
     j = np.broadcast_to(columns[:, None, :], shape).ravel()
-    matrix: Any = PETSc.Mat().create(comm)  # petsc4py's annotations know no numpy arrays
+    # petsc4py's annotations know neither mpi4py nor numpy
+    matrix: Any = PETSc.Mat().create(comm)  # type: ignore[arg-type]
     matrix.setSizes(sizes)
     matrix.setType(PETSc.Mat.Type.AIJ)
     matrix.setPreallocationCOO(

@@ -10,8 +10,9 @@ import numpy as np
 
 from hypemarl import config as configuration
 from hypemarl.studies import pipeline
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.training.records import read_metrics
+from hypemarl.types import Row
 
 #: of every run, fewer than most scenarios have: what helps shows early
 EPISODES = 200

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hypemarl.studies import pipeline
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.types import Row
 from hypemarl.visualisation.curves import draw_groups, read_validation
 
 EPISODES = "training.episodes=500"

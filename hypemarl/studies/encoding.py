@@ -13,10 +13,11 @@ import numpy as np
 
 from hypemarl.agents import diagnostics
 from hypemarl.studies import pipeline
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.training.diagnosis import probe_run
 from hypemarl.training.evaluation import Array
 from hypemarl.training.watch import ALIKE
+from hypemarl.types import Row
 from hypemarl.visualisation.distances import draw_distances
 
 EPISODES = 4  # of the held-out set, whose observations all agents are shown

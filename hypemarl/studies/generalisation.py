@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from hypemarl import mpi
 from hypemarl.envs import make
+from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, recovered_share
 from hypemarl.training import evaluation
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Row
 from hypemarl.visualisation.share_map import draw_share_maps
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
+
 
 BEYOND = 0.2  # of the range, on each side
 TOLERANCE = 1e-3  # changes J* by about 0.1%
@@ -35,7 +41,7 @@ class Axis:
 
 def share_map(
     run_dirs: Sequence[Path], picture: Path, names: Sequence[str], *, size: int = 7
-) -> dict[str, Any]:
+) -> Row:
     """Recovered share of each run over two parameters, the others in the middle of their range.
 
     Args:
@@ -77,8 +83,8 @@ def share_map(
     return result
 
 
-def _axis(env: Any, name: str, size: int) -> Axis:
-    names = env.plant.parameter_names
+def _axis(env: ArrayEnv, name: str, size: int) -> Axis:
+    names = plant_of(env).parameter_names
     if name not in names:
         raise ValueError(f"parameter {name!r}: expected one of {', '.join(names)}")
     column = names.index(name)
@@ -88,7 +94,7 @@ def _axis(env: Any, name: str, size: int) -> Axis:
 
 
 def _shares(
-    run: Path, env: Any, grid: np.ndarray, best: np.ndarray, idle: np.ndarray
+    run: Path, env: ArrayEnv, grid: np.ndarray, best: np.ndarray, idle: np.ndarray
 ) -> np.ndarray:
     folder = RunFolder(run)
     policy, _ = trained_policy(folder, env, folder.read_config(), mpi.world())

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -29,12 +29,17 @@ from hypemarl.config import ConfigError
 from hypemarl.envs import make
 from hypemarl.seeding import numpy_generator
 from hypemarl.studies import encoding
-from hypemarl.studies.pipeline import Group, Row, Study
+from hypemarl.studies.pipeline import Group, Study
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Row
 from hypemarl.visualisation.speeds import draw_speeds
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
+
 
 SPEEDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Lengths per time, both in units of the equations."""
@@ -94,7 +99,9 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
         env.close()
 
 
-def _costs(env: Any, agent: Any, parameters: Array, speed: float, *, told: bool) -> list[float]:
+def _costs(
+    env: ArrayEnv, agent: Any, parameters: Array, speed: float, *, told: bool
+) -> list[float]:
     costs = []
     for index, row in enumerate(parameters):
         motion = Motion(env, speed, index)
@@ -109,7 +116,7 @@ class Motion:
     ``episode`` decides the directions, which are the same at every speed and for every policy.
     """
 
-    def __init__(self, env: Any, speed: float, episode: int) -> None:
+    def __init__(self, env: ArrayEnv, speed: float, episode: int) -> None:
         self.start = np.array(env.positions)
         self.interval = env.config.control_interval
         self.low = self.start.min(axis=0) - 0.5 * env.spacing

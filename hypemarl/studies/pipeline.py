@@ -23,10 +23,9 @@ from hypemarl.files import write_text
 from hypemarl.training import optima, summary, table
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
 from hypemarl.training.records import RunError, RunFolder, read_metrics, write_json
+from hypemarl.types import Row
 from hypemarl.visualisation.run_pictures import draw_curves
 from hypemarl.visualisation.table import format_table
-
-Row = dict[str, Any]
 
 COSTS = {
     "seeds": "seeds",
@@ -378,7 +377,7 @@ def _infinite(value: Any) -> Any:
     return np.inf if value is None else value
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Row:
     try:
         return dict(json.loads(path.read_bytes())) if path.is_file() else {}
     except (ValueError, TypeError) as error:

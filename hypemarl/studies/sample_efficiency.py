@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.studies.results import few_real_episodes
 from hypemarl.training.records import RunFolder
+from hypemarl.types import Row
 from hypemarl.visualisation.budgets import draw_budgets
 
 BUDGETS = (10, 24, 50, 73, 100, 200)
@@ -74,5 +75,5 @@ STUDY = Study(
     COLUMNS,
     measure,
     figures,
-    lambda rows, _, path: draw_budgets(rows, path),
+    lambda rows, _, path: draw_budgets(rows, path, reference=REFERENCE.name),
 )

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from hypemarl import config as configuration
 from hypemarl.studies import pipeline
 from hypemarl.studies.encoding import TRAINED, distances_of
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.types import Row
 from hypemarl.visualisation.sizes import draw_sizes
 
 MARGIN = 0.05

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from hypemarl.studies import pipeline
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.training.diagnosis import NothingToDiagnose, diagnose_run
 from hypemarl.training.records import read_metrics
+from hypemarl.types import Row
 from hypemarl.visualisation.dots import Panel, draw_dots
 
 DIAGNOSE_EVERY = 20

@@ -10,7 +10,8 @@ import numpy as np
 
 from hypemarl.algorithms.model_based.errors import surrogate_errors
 from hypemarl.studies import pipeline, sample_efficiency
-from hypemarl.studies.pipeline import Entry, Group, Row, Study
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.types import Row
 from hypemarl.visualisation.surrogate_errors import draw_errors
 
 EPISODES = 8  # of the held-out set

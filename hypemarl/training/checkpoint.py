@@ -19,6 +19,8 @@ from hypemarl import files
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
+from hypemarl.training.learner import algorithm_of
+from hypemarl.types import Record, Row
 
 FORMAT = "hypemarl-checkpoint"
 VERSION = 2
@@ -32,41 +34,12 @@ FREE_KEYS = frozenset(
     | {"env.external.sha256"}  # a change of the source is said, see loop.train
 )
 
-OFF_POLICY_KEYS = frozenset(
-    f"agent.{name}"
-    for name in (
-        "actor_rate",
-        "adjoint_step",
-        "average_rate",
-        "batch_episodes",
-        "batch_steps",
-        "cloning",
-        "credit",
-        "credit_radius",
-        "critic_rate",
-        "exploration_noise",
-        "gamma",
-        "huber",
-        "map_channels",
-        "policy_delay",
-        "replay_episodes",
-        "reward_clip",
-        "reward_scale",
-        "target_noise",
-        "target_noise_clip",
-        "tau",
-        "time_left",
-        "trace",
-    )
-) | {"training.random_episodes", "training.random_scale", "training.updates_per_step"}
-"""Settings that only methods with a replay read."""
-
 
 class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged, foreign, or belongs to another run."""
 
 
-def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
+def save(path: str | Path, state: Record, config: Config) -> None:
     """Write ``state`` under the header; the old file stays whole until the new one is.
 
     Raises:
@@ -81,7 +54,7 @@ def save(path: str | Path, state: Mapping[str, Any], config: Config) -> None:
         raise CheckpointError(f"{error}; {record_copy.how_to_go_on(last)}") from error
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Row:
     """Read a checkpoint onto the CPU. Raises :class:`CheckpointError` on anything else."""
     path = Path(path)
     if not path.is_file():
@@ -125,7 +98,7 @@ def _check_header(path: Path, content: Any) -> None:
         )
 
 
-def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
+def entry(path: str | Path, stored: Record, *names: str) -> Any:
     """Value under nested names in a checkpoint. Raises :class:`CheckpointError`."""
     value: Any = stored
     for k, name in enumerate(names):
@@ -138,7 +111,7 @@ def entry(path: str | Path, stored: Mapping[str, Any], *names: str) -> Any:
     return value
 
 
-def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterable[str]) -> None:
+def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> None:
     """Raise :class:`CheckpointError` where a whole state has other entries than ``expected``."""
     wanted = {"format", "version", "config", *expected}
     for name in sorted(wanted - stored.keys()):
@@ -150,23 +123,24 @@ def check_entries(path: str | Path, stored: Mapping[str, Any], expected: Iterabl
         )
 
 
-def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -> None:
+def check_config(path: str | Path, content: Record, config: Config) -> None:
     """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
 
-    A key that is younger than the checkpoint counts as its default there, and what the method of
-    training does not read may differ.
+    A key that is younger than the checkpoint counts as its default there, and what the algorithm
+    does not read may differ.
     """
     settings = entry(path, content, "config")
     if not isinstance(settings, Mapping):
         raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
     stored = completed(settings)
     wanted = flat(to_dict(config))
+    reads = algorithm_of(config).reads
     same_files = _compare_files(config, stored, wanted)
     differing = [
         f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
         for name in sorted(stored.keys() | wanted.keys())
         if name not in FREE_KEYS | same_files and stored.get(name) != wanted.get(name)
-        if not _idle(name, wanted["training.method"])
+        if reads(name)
     ]
     if differing:
         raise CheckpointError(
@@ -175,9 +149,7 @@ def check_config(path: str | Path, content: Mapping[str, Any], config: Config) -
         )
 
 
-def _compare_files(
-    config: Config, stored: dict[str, Any], wanted: dict[str, Any]
-) -> frozenset[str]:
+def _compare_files(config: Config, stored: Row, wanted: Row) -> frozenset[str]:
     """Make what both say of mesh files comparable; returns the keys that need no comparison.
 
     A file may have moved where its content is known to be the same.
@@ -197,15 +169,6 @@ def _compare_files(
     return names
 
 
-def _idle(name: str, method: str) -> bool:
-    """Whether a method of training does not read a setting."""
-    if name.startswith("agent.surrogate."):
-        return method not in ("mbpg", "dyna")
-    if method in ("td3", "mbpg", "dyna"):
-        return name.startswith(("agent.apg_", "agent.imitate_", "agent.irl_"))
-    return method in ("apg", "imitate") and name in OFF_POLICY_KEYS
-
-
 def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], Any]]) -> None:
     """Hand each stored part to its loader: ``{"agent": (agent.load_state_dict, state)}``."""
     for name, (loader, state) in parts.items():
@@ -220,17 +183,17 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
             ) from error
 
 
-def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def completed(settings: Record) -> Row:
     """Settings by their full keys; those that are younger than ``settings`` at their defaults."""
     return flat(to_dict(Config())) | flat(settings)
 
 
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat(settings: Record) -> Row:
     """Nested settings by their full keys, such as ``agent.gamma``."""
     return dict(_items(settings, ""))
 
 
-def _items(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _items(settings: Record, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _items(value, f"{prefix}{name}.")

@@ -2,7 +2,7 @@
 
 What the numbers mean is said in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
 actor that is shipped. The gradients dJ/da come from what the run itself learned from: its critics,
-or the plant's adjoint where it followed exact gradients of the cost.
+or the plant's adjoint where it followed exact gradients of the cost; its algorithm says which.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.model_based.errors import surrogate_errors
-from hypemarl.algorithms.registry import label
+from hypemarl.agents import schemes
 from hypemarl.config import Config
 from hypemarl.training import evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Comm, Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hypemarl.agents.probe import Probe
-    from hypemarl.algorithms.apg.agent import APG
-    from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.optimal.taped import TapedPlant
 
 
 class Probed(NamedTuple):
@@ -53,16 +56,16 @@ def diagnose_run(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
-) -> dict[str, Any]:
+) -> Row:
     """Diagnostics of a run on its first held-out parameters; a flat row. Collective.
 
-    Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other methods than TD3: the
-    method), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
+    Keys: run, scenario, scheme, hypernetwork, encoder, credit (of other algorithms than TD3: the
+    algorithm), seed, episodes, cost (mean of these episodes), ``actor_parameters`` and
     ``critic_parameters`` (where it has critics), and those of
-    :func:`hypemarl.agents.diagnostics.describe`. Of ``mbpg`` and ``dyna`` also the surrogate's
-    errors, ``<policy>_<error>``, see :mod:`hypemarl.algorithms.model_based.errors`.
+    :func:`hypemarl.agents.diagnostics.describe`; of algorithms with a surrogate also its errors,
+    ``<policy>_<error>``.
 
     Raises:
         RunError, CheckpointError: no such run, or one that does not load.
@@ -73,11 +76,9 @@ def diagnose_run(
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     row = _head(RunFolder(run_dir), found.config) | {"episodes": found.episodes, "cost": found.cost}
     row = dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
-    if found.config.training.method in ("mbpg", "dyna"):
-        errors = surrogate_errors(run_dir, episodes=episodes, comm=comm, make_env=make_env)
-        for policy, numbers in errors.items():
-            numbers.pop("by_step")
-            row |= {f"{policy}_{name}": value for name, value in numbers.items()}
+    further = algorithm_of(found.config).diagnose
+    if further is not None:
+        row |= further(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     return row
 
 
@@ -85,7 +86,7 @@ def probe_run(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Probed:
     """What the averaged actor of a run's best policy does on its first held-out parameters.
@@ -102,22 +103,21 @@ def probe_run(
         policy, agent = trained_policy(folder, env, config, comm)
         if agent is not None:
             agent.actor.load_state_dict(agent.actor_average.state_dict())
-        exact = config.training.method in ("apg", "imitate")
-        probe_of = _by_adjoint if exact else _by_critic
+        probe_of = algorithm_of(config).probe or _by_sample
         probe, cost = probe_of(env, config, policy, agent, parameters)
         return Probed(config, agent, probe, len(parameters), cost, np.array(env.positions))
     finally:
         env.close()
 
 
-def _head(folder: RunFolder, config: Config) -> dict[str, Any]:
-    agent = config.agent
+def _head(folder: RunFolder, config: Config) -> Row:
+    agent, scheme = config.agent, schemes.scheme_of(config.agent)
     return {
         "run": str(folder.path),
         "scenario": config.scenario,
         "scheme": agent.scheme,
-        "hypernetwork": agent.hypernetwork if agent.scheme == "hypemarl" else "none",
-        "encoder": agent.encoder if agent.scheme not in ("marl", "nops") else "none",
+        "hypernetwork": agent.hypernetwork if scheme.generates else "none",
+        "encoder": agent.encoder if scheme.has_codes else "none",
         "credit": label(config),
         "seed": config.seed,
     }
@@ -138,10 +138,10 @@ def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
     return counts | diagnostics.describe(agent.actor, probe)
 
 
-def _by_critic(
-    env: Any, config: Config, policy: Policy, agent: TD3 | None, parameters: Array
+def _by_sample(
+    env: ArrayEnv, config: Config, policy: Policy, agent: Agent | None, parameters: Array
 ) -> tuple[Probe | None, float]:
-    """Episodes of the policy in a replay of their own, and its critics' gradients. Collective."""
+    """Episodes of the policy in a replay, and what the agent sees in them. Collective."""
     replay, cost = collect(env, config, policy, parameters, keep=agent is not None)
     sample = None if replay is None else replay.latest(len(parameters))
     return None if agent is None or sample is None else agent.probe(sample), cost
@@ -159,28 +159,33 @@ class _Exact(NamedTuple):
     cost: float
 
 
-def _by_adjoint(
-    env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
+def by_adjoint(
+    env: ArrayEnv, config: Config, agent: Any, parameters: Array, state_clip: float
 ) -> tuple[Probe | None, float]:
-    """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
+    """Episodes inside a graph, and minus the cost's exact gradients. Collective.
+
+    ``agent``, on rank 0, has the differentiable ``policy(mu)`` and ``probe_of`` of
+    :class:`hypemarl.algorithms.apg.agent.APG`. Raises TypeError where the plant has no adjoint.
+    """
     from hypemarl.coupling.adjoint import adjoint_of
+    from hypemarl.envs.array_env import plant_of
     from hypemarl.optimal.taped import TapedPlant
     from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+    taped = TapedPlant(adjoint_of(plant_of(env)), state_clip)
     found: list[_Exact] = []
     costs: list[float] = []
     for row in parameters:
         episode = env.reset_arrays(row)
         first, mu = np.array(episode.observations), episode.mu
-        failed = evaluation.failure_at_start(episode) is not None
+        failed = episode.fault is not None
 
         def run(first: Array = first, mu: Array = mu, failed: bool = failed) -> _Exact | None:
             assert agent is not None
             if failed:
                 return None
             try:
-                return _differentiate(taped, agent.policy(mu), first, mu, config)
+                return _differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
             except SolverDiverged:
                 return None
 
@@ -200,25 +205,25 @@ def _by_adjoint(
 
 
 def _differentiate(
-    taped: Any, act: Callable[[Any], Any], first: Array, mu: Array, config: Config
+    taped: TapedPlant, policy: Callable[[Tensor], Tensor], first: Array, mu: Array, steps: int
 ) -> _Exact:
-    """One episode of the policy ``act`` and its gradients. On the leading rank."""
+    """One episode of the policy and its gradients. On the leading rank."""
     import torch
 
-    from hypemarl.optimal import bridge
+    from hypemarl.optimal.bridge import rollout
 
-    state, observations = bridge.begin(taped), torch.from_numpy(first)
-    total, seen, changes = torch.zeros((), dtype=torch.float64), [], []
-    for _ in range(config.env.control_steps):
+    seen: list[Array] = []
+    changes: list[Tensor] = []
+
+    def act(observations: Tensor) -> Tensor:
         seen.append(observations.detach().numpy().copy())
-        actions = act(observations)
+        actions = policy(observations)
         changes.append(torch.zeros_like(actions, requires_grad=True))
-        state, observations, shares = bridge.step(taped, state, actions + changes[-1])
-        total = total + shares.sum()
+        return actions + changes[-1]
+
+    total = torch.zeros((), dtype=torch.float64)
+    for interval in rollout(taped, act, first, steps):
+        total = total + interval.shares.sum()
     gradients = torch.autograd.grad(-total, changes)
-    return _Exact(
-        np.stack(seen),
-        mu,
-        np.stack([gradient.numpy() for gradient in gradients]),
-        float(total.detach()),
-    )
+    unit = np.stack([gradient.numpy() for gradient in gradients])
+    return _Exact(np.stack(seen), mu, unit, float(total.detach()))

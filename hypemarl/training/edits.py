@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import yaml
 
 from hypemarl.config import Config, ConfigError, load_file, shown, to_dict
@@ -12,9 +9,10 @@ from hypemarl.mpi import note
 from hypemarl.training import record_copy
 from hypemarl.training.checkpoint import completed, flat
 from hypemarl.training.records import RunFolder
+from hypemarl.types import Record
 
 
-def note_dropped(folder: RunFolder, config: Config, stored: Mapping[str, Any] | None) -> None:
+def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> None:
     """Name the edited settings in ``config.yaml`` that ``config``, which replaces it, drops. Local.
 
     Args:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl.config import Config
-from hypemarl.training import evaluation
-from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.rollout import Policy, Rollout
 from hypemarl.training.setup import spec_of
+from hypemarl.types import Array
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 def collect(
-    env: Any, config: Config, policy: Policy, parameters: Array, *, keep: bool
+    env: ArrayEnv, config: Config, policy: Policy, parameters: Array, *, keep: bool
 ) -> tuple[Replay | None, float]:
     """Episodes of the policy in a replay of their own, if ``keep``, and their mean cost.
 
@@ -30,26 +31,17 @@ def collect(
         replay = Replay(spec_of(env), len(parameters), config.env.control_steps, config.seed)
     costs = []
     for row in parameters:
-        episode, done, cost = env.reset_arrays(row), False, 0.0
-        if evaluation.failure_at_start(episode) is not None:
-            costs.append(np.inf)
-            continue
-        observations, shares = episode.observations, []
-        if replay is not None:
-            replay.begin(episode.mu, episode.targets, observations)
-        while not done:
-            actions = policy(observations, episode.mu)
-            step = env.step_arrays(actions)
-            if evaluation.failure_of(step) is not None:
-                cost = np.inf
-                break
+        rollout, shares = Rollout(env, policy, row), []
+        cost, started = 0.0, rollout.failure is None
+        if replay is not None and started:
+            replay.begin(rollout.episode.mu, rollout.episode.targets, rollout.episode.observations)
+        for _, actions, step in rollout:
             if replay is not None:
                 replay.add(actions, step.rewards, step.observations, step.terminated)
             if "local_costs" in step.info:
                 shares.append(np.array(step.info["local_costs"]))
             cost += float(step.info["cost"])
-            observations, done = step.observations, step.terminated or step.truncated
-        if replay is not None:
+        if replay is not None and started:
             replay.end(costs=np.stack(shares) if shares else None)
-        costs.append(cost)
+        costs.append(cost if rollout.failure is None else np.inf)
     return replay, float(np.mean(costs))

@@ -8,21 +8,23 @@ uniform random numbers. A smaller set is the beginning of a larger one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from hypemarl import seeding
-from hypemarl.coupling.plant import non_finite
 from hypemarl.training.records import stack_frames, write_trajectory
+from hypemarl.training.rollout import Policy, Rollout
+from hypemarl.types import Array, Record, Row
 
-Array = NDArray[np.float64]
-Policy = Callable[[Array, Array], Array]  # observations (n, k), mu (n_mu,) -> actions (n, m)
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv, Step
+
+
 SetName = Literal["validation", "held-out"]
 
 _FIRST_INDEX: dict[SetName, int] = {"validation": 1, "held-out": 1000}
@@ -38,8 +40,8 @@ class Metric:
     """A scalar of an episode beside its cost."""
 
     series: str  # in a step's ``info``
-    of_series: Callable[[Array], Any]
-    of_many: Callable[[Any], Any] = np.mean  # over parameters and over seeds
+    of_series: Callable[[Array], float]
+    of_many: Callable[[Array | Sequence[float]], float] = np.mean  # over parameters and over seeds
 
 
 METRICS = {
@@ -51,7 +53,7 @@ METRICS = {
 SERIES = tuple(metric.series for metric in METRICS.values())
 
 
-def metrics_of(series: Mapping[str, Any]) -> dict[str, float]:
+def metrics_of(series: Record) -> dict[str, float]:
     """The scalars of one episode whose series (T,), of :data:`METRICS`, are there."""
     return {
         name: float(metric.of_series(series[metric.series]))
@@ -77,21 +79,21 @@ def parameter_set(low: Array, high: Array, size: int, name: SetName) -> Array:
     return low + points * (high - low)  # not qmc.scale: an axis may have low == high
 
 
-def fixed_set(env: Any, size: int, name: SetName) -> Array:
+def fixed_set(env: ArrayEnv, size: int, name: SetName) -> Array:
     """The named set (size, n_par) of ``env``: its own where it has such, else of its box."""
-    own = getattr(env, "fixed_parameters", None)
-    if own is not None:
-        return np.asarray(own(size, name))
+    fixed = env.fixed_parameters(size, name)
+    if fixed is not None:
+        return fixed
     return parameter_set(env.parameter_low, env.parameter_high, size, name)
 
 
-def uncontrolled(env: Any) -> Policy:
+def uncontrolled(env: ArrayEnv) -> Policy:
     """The policy that does nothing: zeros, unless ``env`` says what idle actions are."""
-    idle = getattr(env, "idle_actions", np.zeros((env.n_agents, env.action_size)))
+    idle = env.idle_actions
     return lambda observations, mu: idle
 
 
-def constant(env: Any, share: float = 0.5) -> Policy:
+def constant(env: ArrayEnv, share: float = 0.5) -> Policy:
     """Every agent pushes all the time with ``share`` (in [-1, 1]) of its upper bound.
 
     Around a body in a flow equal amplitudes carry a net mass flux and cancel, so there the first
@@ -116,14 +118,14 @@ def _stretching(offsets: Array, components: int) -> Array:
     return ((x**2 - y**2) / (x**2 + y**2))[:, None]
 
 
-def random(env: Any, seed: int = 0) -> Policy:
+def random(env: ArrayEnv, seed: int = 0) -> Policy:
     """Independent uniform actions, the same on every rank and in every run with ``seed``."""
     generator = seeding.numpy_generator(seed, "random-policy")
     shape = (env.n_agents, env.action_size)
     return lambda observations, mu: generator.uniform(env.action_low, env.action_high, shape)
 
 
-BASELINES: dict[str, Callable[[Any], Policy]] = {
+BASELINES: dict[str, Callable[[ArrayEnv], Policy]] = {
     "uncontrolled": uncontrolled,
     "constant": constant,
     "random": random,
@@ -163,7 +165,7 @@ class _Episode:
     series: dict[str, list[Array]] = field(default_factory=dict)
     failure: str | None = None
 
-    def add(self, step: Any) -> None:
+    def add(self, step: Step) -> None:
         self.cost += step.info["cost"]
         self.total += float(np.mean(step.rewards))
         for name, value in step.info.get("costs", {}).items():
@@ -184,7 +186,7 @@ class _Episode:
         return self.failure is not None
 
 
-def evaluate_policy(env: Any, policy: Policy, parameters: Array) -> Evaluation:
+def evaluate_policy(env: ArrayEnv, policy: Policy, parameters: Array) -> Evaluation:
     """Run one episode for each row of ``parameters`` (E, n_par). Collective."""
     episodes = [_run_episode(env, policy, row) for row in parameters]
     metrics = [episode.metrics() for episode in episodes]
@@ -204,47 +206,22 @@ def evaluate_policy(env: Any, policy: Policy, parameters: Array) -> Evaluation:
     )
 
 
-def _names(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def _names(entries: Sequence[Record]) -> list[str]:
     """All keys in the order in which they first appear."""
     return list(dict.fromkeys(name for entry in entries for name in entry))
 
 
-def failure_of(step: Any) -> str | None:
-    """Why a step must not be used, or None where it is sound."""
-    if "failure" in step.info:
-        return str(step.info["failure"])
-    for name, values in (("observations", step.observations), ("rewards", step.rewards)):
-        if fault := non_finite(np.asarray(values)):
-            return f"{name}: {fault}"
-    return None
-
-
-def failure_at_start(episode: Any) -> str | None:
-    """Why no step of the episode may be made, or None where it can begin."""
-    failure = getattr(episode, "failure", None)
-    if failure is not None:
-        return str(failure)
-    fault = non_finite(np.asarray(episode.observations))
-    return f"first observations: {fault}" if fault else None
-
-
-def _run_episode(env: Any, policy: Policy, parameters: Array) -> _Episode:
-    episode = env.reset_arrays(parameters)
-    result = _Episode(failure=failure_at_start(episode))
-    observations, done = episode.observations, result.failed
-    while not done:
-        step = env.step_arrays(policy(observations, episode.mu))
-        result.failure = failure_of(step)
-        if result.failed:
-            break
-        result.add(step)
-        observations, done = step.observations, step.terminated or step.truncated
+def _run_episode(env: ArrayEnv, policy: Policy, parameters: Array) -> _Episode:
+    rollout, result = Rollout(env, policy, parameters), _Episode()
+    for interval in rollout:
+        result.add(interval.step)
+    result.failure = rollout.failure
     return result
 
 
 def record_trajectory(
-    env: Any, policy: Policy, parameters: Array, path: str | Path | None, scheme: str
-) -> dict[str, Any]:
+    env: ArrayEnv, policy: Policy, parameters: Array, path: str | Path | None, scheme: str
+) -> Row:
     """Run one episode, keep every frame, write it on rank 0 where ``path`` is given. Collective.
 
     Returns the trajectory (keys as in :func:`hypemarl.training.records.read_trajectory`) on
@@ -253,28 +230,28 @@ def record_trajectory(
     Raises:
         RuntimeError: on every rank: the episode cannot begin.
     """
-    episode, sums = env.reset_arrays(parameters), _Episode()
-    if failure := failure_at_start(episode):
-        raise RuntimeError(f"the episode at {np.asarray(parameters).tolist()} failed: {failure}")
-    observations = episode.observations
-    frames, actions = [env.record()], [np.zeros((env.n_agents, env.action_size))]
-    costs, done = [0.0], False
-    while not done:
-        action = np.asarray(policy(observations, episode.mu))
-        step = env.step_arrays(action)
-        if failure_of(step) is not None:
-            break
-        sums.add(step)
+    rollout, sums = Rollout(env, policy, parameters), _Episode()
+    if rollout.failure:
+        where = np.asarray(parameters).tolist()
+        raise RuntimeError(f"the episode at {where} failed: {rollout.failure}")
+    first = env.record()
+    frames, actions = [first], [np.zeros((env.n_agents, env.action_size))]
+    costs = [0.0]
+    for interval in rollout:
+        sums.add(interval.step)
         frames.append(env.record())
-        actions.append(action)
-        costs.append(step.info["cost"])
-        observations, done = step.observations, step.terminated or step.truncated
-    trajectory = {"actions": actions, "costs": costs, "mu": episode.mu, "scheme": scheme}
-    trajectory = {name: np.asarray(value) for name, value in trajectory.items()}
-    trajectory |= sums.joined()
-    if frames[0] is None:
+        actions.append(interval.actions)
+        costs.append(interval.step.info["cost"])
+    trajectory: Row = {
+        "actions": np.asarray(actions),
+        "costs": np.asarray(costs),
+        "mu": np.asarray(rollout.episode.mu),
+        "scheme": np.asarray(scheme),
+        **sums.joined(),
+    }
+    if first is None:
         return trajectory
-    trajectory |= stack_frames(frames)
+    trajectory |= stack_frames([frame for frame in frames if frame is not None])
     if path is not None:
         write_trajectory(path, trajectory)
     return trajectory

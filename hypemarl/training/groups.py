@@ -9,8 +9,8 @@ learner. What is learned depends on the order of the groups, never on which of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from hypemarl import mpi
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.progress import Result
+from hypemarl.types import Comm
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
     from hypemarl.coupling.adjoint import PlantAdjoint
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Groups:
@@ -31,7 +33,7 @@ class Groups:
         ValueError: the ranks cannot be split into groups of ``ranks_per_env``.
     """
 
-    def __init__(self, comm: Any, ranks_per_env: int | None = None) -> None:
+    def __init__(self, comm: Comm, ranks_per_env: int | None = None) -> None:
         self.comm = comm
         self.size = comm.size if ranks_per_env is None else ranks_per_env
         one = self.size == comm.size
@@ -40,7 +42,7 @@ class Groups:
         self.root = comm.rank == 0  # learns
         self.leads = self.own.rank == 0  # speaks for its group
 
-    def gather(self, value: Any) -> list[Any]:
+    def gather[T](self, value: T) -> list[T]:
         """The values of the groups' first ranks in their order, on rank 0; else empty. Collective.
 
         Args:
@@ -55,15 +57,6 @@ class Groups:
         """Free the group's communicator."""
         if self.own is not self.comm:
             self.own.Free()
-
-
-class Start(NamedTuple):
-    """Start of a group's episode: (n, k), (n_mu,), (n, q), or why it failed."""
-
-    observations: Array
-    mu: Array
-    targets: Array
-    failure: str | None
 
 
 class Outcome(NamedTuple):
@@ -135,7 +128,7 @@ class Slot:
 
 
 def start(
-    groups: Groups, env: Any, parameters: Sequence[Array], random: Sequence[bool]
+    groups: Groups, env: ArrayEnv, parameters: Sequence[Array], random: Sequence[bool]
 ) -> list[Slot]:
     """Start an episode of ``parameters[g]`` in group g; groups beyond their number stay idle.
 
@@ -144,17 +137,17 @@ def start(
     """
     begun = None
     if groups.index < len(parameters):
-        episode = env.reset_arrays(parameters[groups.index])
-        failure = evaluation.failure_at_start(episode)
-        begun = Start(episode.observations, episode.mu, episode.targets, failure)
+        begun = env.reset_arrays(parameters[groups.index])
+        begun = replace(begun, failure=begun.fault)
     starts = groups.gather(begun)[: len(parameters)]
     return [
         Slot(g, random[g], begun.observations, begun.mu, begun.targets, failure=begun.failure)
         for g, begun in enumerate(starts)
+        if begun is not None
     ]
 
 
-def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | None]:
+def step(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
     """One control step in every group that ``plan`` has actions (n, m) for.
 
     Returns the outcomes of all groups on rank 0 (None for an idle one), an empty list elsewhere.
@@ -163,15 +156,15 @@ def step(groups: Groups, env: Any, plan: Mapping[int, Array]) -> list[Outcome | 
     outcome = None
     if groups.index in plan:
         result = env.step_arrays(plan[groups.index])
-        failure = evaluation.failure_of(result)
+        failure = result.fault
         outcome = Outcome(
-            observations=result.observations,
-            rewards=result.rewards,
-            terminated=result.terminated,
-            done=result.terminated or result.truncated,
-            cost=float(result.info["cost"]) if failure is None else float("inf"),
-            failure=failure,
-            shares=result.info.get("local_costs"),
+            result.observations,
+            result.rewards,
+            result.terminated,
+            result.done,
+            float(result.info["cost"]) if failure is None else float("inf"),
+            failure,
+            result.info.get("local_costs"),
         )
     return groups.gather(outcome)
 
@@ -202,7 +195,7 @@ def gains(
     return groups.gather(found)
 
 
-def spread_costs(groups: Groups, env: Any, policy: Policy, parameters: Array) -> Array:
+def spread_costs(groups: Groups, env: ArrayEnv, policy: Policy, parameters: Array) -> Array:
     """Costs (E,) of an episode for each row of ``parameters``, spread over the groups. Collective.
 
     The policy is asked on the first rank of every group; a failed episode has infinite cost.

@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hypemarl.config import Config, check_training, override, to_yaml
+from hypemarl.config import Config, override, to_yaml
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
@@ -30,6 +30,7 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
+from hypemarl.training.learner import check_training
 from hypemarl.training.loop import TrainingError, is_finished, require_begun
 from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder

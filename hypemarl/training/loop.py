@@ -6,20 +6,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hypemarl import mpi
-from hypemarl.config import Config, check_training, mesh_files
+from hypemarl.config import Config, mesh_files
 from hypemarl.config.sources import say_changed, stamped
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.edits import note_dropped
 from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
+from hypemarl.training.learner import check_training
 from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
 from hypemarl.training.trainer import Trainer
+from hypemarl.types import Comm, Row
 
 __all__ = [
     "MakeEnv",
@@ -39,11 +40,11 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    comm: Any = None,
+    comm: Comm | None = None,
     ranks_per_env: int | None = None,
     progress: bool = True,
     make_env: MakeEnv = default_make_env,
-) -> dict[str, Any]:
+) -> Row:
     """Train one run into ``run_dir`` and return its summary. Collective over ``comm``.
 
     ``comm`` defaults to the world, ``ranks_per_env`` to all its ranks: one environment. With fewer,
@@ -63,7 +64,7 @@ def train(
     check_training(config)
     comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
-    stored: dict[str, Any] | None = None
+    stored: Row | None = None
     with ExitStack() as closing:
         with mpi.one_fate(comm):
             split = Groups(comm, ranks_per_env)
@@ -120,7 +121,7 @@ def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], Non
     return lock.release
 
 
-def _stored(folder: RunFolder, config: Config, unbound: Config) -> dict[str, Any] | None:
+def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
     """The checkpoint that ``config`` goes on from, None where none was written yet. Local.
 
     ``unbound``: ``config`` before its files were hashed.

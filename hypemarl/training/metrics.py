@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-Metric = dict[str, Any]
+from hypemarl.types import Row
+
+Metric = Row
 
 HEAD = ("kind", "episode", "step", "seconds")
 """Keys of every record."""

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,24 +14,28 @@ from tqdm import tqdm
 from hypemarl import mpi
 from hypemarl.config import Config, ConfigError, to_yaml
 from hypemarl.envs import make
+from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
 from hypemarl.training import evaluation
 from hypemarl.training.children import Children, python_module
 from hypemarl.training.records import RunFolder
+from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Row
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 def chosen_parameters(
-    env: Any, mu: Sequence[float] | None, index: Sequence[int] | None, held_out: int
+    env: ArrayEnv, mu: Sequence[float] | None, index: Sequence[int] | None, held_out: int
 ) -> np.ndarray:
     """Parameters (E, n_par): the one given, or rows of the held-out set.
 
     Raises:
         ConfigError: a number too many or too few, or an index that the set does not have.
     """
-    names = env.plant.parameter_names
+    names = plant_of(env).parameter_names
     if mu is not None:
         if len(mu) != len(names):
             raise ConfigError(f"--mu: expected {len(names)} numbers {names}, got {list(mu)}")
@@ -89,8 +93,8 @@ def find_optima(
     return rows
 
 
-def _row(env: Any, best: Optimum, tolerance: float) -> Row:
-    named = zip(env.plant.parameter_names, best.parameters.tolist(), strict=True)
+def _row(env: ArrayEnv, best: Optimum, tolerance: float) -> Row:
+    named = zip(plant_of(env).parameter_names, best.parameters.tolist(), strict=True)
     return {
         **dict(named),
         "uncontrolled": best.uncontrolled,
@@ -103,24 +107,22 @@ def _row(env: Any, best: Optimum, tolerance: float) -> Row:
     }
 
 
-def _policy(run_dir: Path, env: Any) -> evaluation.Policy:
+def _policy(run_dir: Path, env: ArrayEnv) -> evaluation.Policy:
     folder = RunFolder(run_dir)
     config = folder.read_config()
     return trained_policy(folder, env, config, mpi.world())[0]
 
 
-def _played(env: Any, policy: evaluation.Policy, parameters: np.ndarray) -> np.ndarray:
+def _played(env: ArrayEnv, policy: evaluation.Policy, parameters: np.ndarray) -> np.ndarray:
     """The actions (steps, n, m) of one episode, zero after a failure. Collective."""
-    episode, actions = env.reset_arrays(parameters), []
-    observations = episode.observations
-    steps = 0 if evaluation.failure_at_start(episode) else env.control_steps
-    for _ in range(steps):
-        action = mpi.bcast_array(env.comm, np.asarray(policy(observations, episode.mu)))
-        step = env.step_arrays(action)
-        if evaluation.failure_of(step) is not None:
-            break
-        actions.append(action)
-        observations = step.observations
+    actions = [
+        interval.actions
+        for interval in Rollout(
+            env,
+            lambda seen, mu: mpi.bcast_array(env.comm, np.asarray(policy(seen, mu))),
+            parameters,
+        )
+    ]
     played = np.zeros((env.control_steps, env.n_agents, env.action_size))
     played[: len(actions)] = actions
     return played

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from hypemarl.types import Record
 
 
 class TrainingError(RuntimeError):
@@ -36,7 +38,7 @@ class Progress:
         return 0 < self.episode == self.failures
 
 
-def failure_text(run_dir: str | Path, progress: Mapping[str, Any]) -> str:
+def failure_text(run_dir: str | Path, progress: Record) -> str:
     """The sentence on a run whose every episode failed; ``progress`` as :class:`Progress`."""
     return (
         f"{run_dir}: every one of {progress['episode']} episodes failed, the last one at "

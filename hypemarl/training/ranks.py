@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from hypemarl.training.children import Children, python_module
+from hypemarl.types import Row
 
 LIMIT_SECONDS = 300.0
 
 
-def launch(ranks: int, module: str, *arguments: str) -> dict[str, Any]:
+def launch(ranks: int, module: str, *arguments: str) -> Row:
     """Run ``module`` on ``ranks`` ranks, one thread each; the JSON object of its last line.
 
     Raises:
@@ -34,7 +34,7 @@ def launch(ranks: int, module: str, *arguments: str) -> dict[str, Any]:
     if launcher.returncode:
         last = (err or out).strip().splitlines()[-4:]
         raise RuntimeError(f"{' '.join(command)} failed: {' | '.join(last)}")
-    answer: dict[str, Any] = json.loads(out.splitlines()[-1])
+    answer: Row = json.loads(out.splitlines()[-1])
     return answer
 
 

@@ -38,6 +38,7 @@ from hypemarl.mpi import note
 from hypemarl.training import metrics, record_copy
 from hypemarl.training.metrics import Gap, Metric, RunError
 from hypemarl.training.record_copy import Records
+from hypemarl.types import Record, Row
 
 __all__ = ["Metric", "Recorder", "RunError", "RunFolder", "read_metrics", "read_trajectory"]
 
@@ -171,7 +172,7 @@ class Recorder:
         except OSError as error:
             raise self._refused(files.write_error(self.folder.metrics, error)) from error
 
-    def _draw(self, kind: str, episode: int, values: Mapping[str, Any]) -> None:
+    def _draw(self, kind: str, episode: int, values: Record) -> None:
         if self._writer is None:
             return
         for name, value in values.items():
@@ -223,7 +224,7 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+def write_json(path: str | Path, content: Record) -> None:
     """Write a JSON object atomically; non-finite numbers become null."""
     files.write_text(Path(path), json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
@@ -281,20 +282,20 @@ def _spell(lost: Gap, after_episode: int) -> str:
     )
 
 
-def write_trajectory(path: str | Path, trajectory: Mapping[str, Any]) -> None:
+def write_trajectory(path: str | Path, trajectory: Record) -> None:
     """Write one episode, atomically; keys and shapes are those of :func:`read_trajectory`."""
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in trajectory.items()}
+    arrays: Row = {name: np.asarray(value) for name, value in trajectory.items()}
     files.write_arrays(Path(path), arrays, compress=True)
 
 
-def stack_frames(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def stack_frames(frames: Sequence[Record]) -> Row:
     """F frames of ``env.record()`` as one trajectory: arrays stacked by key.
 
     Fields on the N points and the actions become (F, ...); what has no time in it is kept once:
     points, cells, positions, and everything else that never changes (the target, the arcs).
     """
     first = frames[0]
-    stacked: dict[str, Any] = {"times": np.array([frame["time"] for frame in frames])}
+    stacked: Row = {"times": np.array([frame["time"] for frame in frames])}
     for name in first:
         values = [np.asarray(frame[name]) for frame in frames]
         moving = name in MOVING or any(not np.array_equal(v, values[0]) for v in values[1:])
@@ -318,14 +319,14 @@ def _alike(values: list[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def kind_of(trajectory: Mapping[str, Any]) -> str:
+def kind_of(trajectory: Record) -> str:
     """``shape`` where there is an outline, ``flow`` where there is vorticity, else ``density``."""
     if "outline" in trajectory:
         return "shape"
     return "flow" if "vorticity" in trajectory else "density"
 
 
-def read_trajectory(path: str | Path) -> dict[str, Any]:
+def read_trajectory(path: str | Path) -> Row:
     """One recorded episode of F frames from a file or run folder.
 
     Keys of all: kind ("density", "flow", "shape"), points (N, gdim), cells (M, gdim+1), times (F,),
@@ -345,7 +346,7 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
         arrays, sealed = files.read_arrays(file)
     except (files.DamagedError, OSError) as error:
         raise RunError(f"{file}: not a trajectory that loads ({error}); record it again") from error
-    content: dict[str, Any] = dict(arrays)
+    content: Row = dict(arrays)
     if missing := sorted({"times", "points", "actions"} - content.keys()):
         raise RunError(
             f"{file}: not a trajectory: it lacks {', '.join(missing)}; record it again with "

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.config import EnvConfig
+from hypemarl.types import Comm
 
 if TYPE_CHECKING:
     from hypemarl.agents.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
 
-MakeEnv = Callable[..., Any]  # (EnvConfig, comm=...) -> environment, see hypemarl.envs.make
+type MakeEnv = Callable[..., ArrayEnv]
+"""(EnvConfig, comm=...) -> environment, see :func:`hypemarl.envs.make`."""
 
 
-def default_make_env(config: EnvConfig, comm: Any) -> Any:
+def default_make_env(config: EnvConfig, comm: Comm) -> ArrayEnv:
     """Build the environment of the configuration; imported here, as it brings dolfinx along."""
     from hypemarl.envs import make
 
     return make(config, comm=comm)
 
 
-def spec_of(env: Any) -> AgentSpec:
+def spec_of(env: ArrayEnv) -> AgentSpec:
     """What the agents may know of ``env``."""
     from hypemarl.agents.spec import AgentSpec
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hypemarl import files, mpi
-from hypemarl.algorithms.registry import label, make_agent, variant
+from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
+from hypemarl.training.learner import algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
-from hypemarl.training.table import Row
 from hypemarl.training.yardstick import KnownOptima, known_optima
+from hypemarl.types import Comm, Row
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
-def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tuple[Policy, Any]:
+def trained_policy(
+    folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm
+) -> tuple[Policy, Any]:
     """The averaged actor of the best checkpoint (of the last, where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
@@ -31,14 +37,14 @@ def trained_policy(folder: RunFolder, env: Any, config: Config, comm: Any) -> tu
         if comm.rank == 0:
             file, stored = best_checkpoint(folder)
             checkpoint.check_config(file, stored, config)
-            agent = make_agent(config, spec_of(env))
+            agent = algorithm_of(config).make_agent(spec_of(env), config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
 
 
-def best_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
+def best_checkpoint(folder: RunFolder) -> tuple[Path, Row]:
     """The checkpoint of the best validation, or the last one, and its content. Local.
 
     Where the best one was written and is gone, a note says so. Raises CheckpointError.
@@ -59,7 +65,7 @@ def evaluate_run(
     run_dir: str | Path,
     *,
     episodes: int | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Row:
     """Evaluate one run, see :func:`evaluate_runs`. Collective."""
@@ -70,7 +76,7 @@ def evaluate_runs(
     run_dirs: Sequence[str | Path],
     *,
     episodes: int | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> list[Row]:
     """Evaluate runs on the held-out set: a flat row each, also written as ``evaluation.json``.
@@ -79,15 +85,15 @@ def evaluate_runs(
     ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
 
     Keys: run, scenario, scheme (with its encoder and kind of hypernetwork, where they are not the
-    usual ones), credit (of other methods than TD3: the method), seed, held_out, failures (where
-    episodes failed, ``failure`` says why the last of them did), cost,
-    cost_std (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
+    usual ones), credit (of other algorithms than TD3: the algorithm), algorithm, seed, held_out,
+    failures (where episodes failed, ``failure`` says why the last of them did), cost, cost_std
+    (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
     :data:`evaluation.METRICS` it has; the same of each baseline with its name before it
     (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
-    parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share
-    (J0 - J) / (J0 - J*).
+    parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) /
+    (J0 - J*).
     """
     comm = mpi.world() if comm is None else comm
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
@@ -121,7 +127,7 @@ def evaluate_runs(
 
 def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     """Indices of the configurations, those of one problem together."""
-    problems: list[tuple[dict[str, Any], list[int]]] = []
+    problems: list[tuple[Row, list[int]]] = []
     for k, config in enumerate(configs):
         for problem, members in problems:
             if problem == _problem(config):
@@ -132,7 +138,7 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     return [members for _, members in problems]
 
 
-def _baselines(env: Any, held_out: Array, known: KnownOptima) -> Row:
+def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
     """Results of the policies that need no training, flat. Collective."""
     row: Row = {}
     for name, make in evaluation.BASELINES.items():
@@ -146,8 +152,9 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
     return {
         "run": str(folder.path),
         "scenario": config.scenario,
-        "scheme": variant(config),
+        "scheme": variant(config.agent),
         "credit": label(config),
+        "algorithm": config.training.method,
         "seed": config.seed,
         **_flatten(result, ""),
         **({} if result.failure is None else {"failure": result.failure}),
@@ -201,10 +208,10 @@ def _unstamped(config: Config) -> Config:
     """
     external, mesh = replace(config.env.external, sha256=""), config.env.mesh
     if mesh.files_sha256 is not None:
-        paths: dict[str, Any] = dict.fromkeys(mesh_files.NAMES)
+        paths: Row = dict.fromkeys(mesh_files.NAMES)
         mesh = replace(mesh, **paths)
     return replace(config, env=replace(config.env, external=external, mesh=mesh))
 
 
-def _problem(config: Config) -> dict[str, Any]:
+def _problem(config: Config) -> Row:
     return {"env": to_dict(config.env), "held_out": config.training.held_out_size}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from hypemarl.agents.schemes import INFORMED, REFERENCE
+from hypemarl.config import TrainingConfig
 from hypemarl.training import evaluation
+from hypemarl.training.learner import algorithm_names
+from hypemarl.types import Record, Row
 
-Row = dict[str, Any]
-METHODS = ("apg", "imitate", "irl", "mbpg", "dyna")
-"""What stands in the place of a credit where the method is not TD3 on the plant's rewards."""
+USUAL = TrainingConfig().method
+"""The algorithm whose costs by scheme are compared, credit by credit."""
 
 RATIO = "ratio_to_uncontrolled"
 SPREAD: dict[str, Callable[[Any], Any]] = {
@@ -68,6 +71,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "name": f"{scheme} ({credit})",
                 "scheme": scheme,
                 "credit": credit,
+                "algorithm": _algorithm(members[0]),
                 "seeds": len(members),
                 **spread(costs),
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
@@ -99,6 +103,12 @@ def baseline_of(row: Row, name: str) -> Row:
     return {key.removeprefix(prefix): value for key, value in mine.items()}
 
 
+def _algorithm(row: Row) -> str:
+    """Name of its algorithm; rows of version 0.1 have it as the credit, but for the usual one."""
+    usual = USUAL if row["credit"] not in algorithm_names() else row["credit"]
+    return str(row.get("algorithm", usual))
+
+
 def _recovered(members: Sequence[Row]) -> Row:
     """Mean and range over seeds of the recovered share, where optima are known."""
     shares = [member["recovered"] for member in members if "recovered" in member]
@@ -114,7 +124,7 @@ def _recovered(members: Sequence[Row]) -> Row:
 
 def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
     (scheme, credit), _ = group
-    return scheme != "marl", scheme, credit  # the yardstick stands before what is compared with it
+    return scheme != REFERENCE.name, scheme, credit  # it stands before what is compared with it
 
 
 def _single(name: str, found: Row, row: Row) -> Row:
@@ -177,7 +187,7 @@ def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row
     return found
 
 
-def _long(policy: str, seed: int | None, row: Mapping[str, Any]) -> list[Row]:
+def _long(policy: str, seed: int | None, row: Record) -> list[Row]:
     head = {"policy": policy, "seed": seed, "mu_set": "held-out"}
     values = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in _NO_METRIC}
     return [head | {"metric": name, "value": value} for name, value in values.items()]
@@ -209,20 +219,25 @@ def flat(rows: Sequence[Row]) -> Row:
 
 def _ratio(table: Sequence[Row]) -> Row:
     """Of the credits that MARL and HypeMARL share, that with HypeMARL's lowest cost; TD3 only."""
-    costs = {(row["scheme"], row["credit"]): row for row in table}
+    usual = [row for row in table if row["algorithm"] == USUAL]
+    references = {r["credit"]: r["cost_median"] for r in usual if r["scheme"] == REFERENCE.name}
     shared = [
-        (own["cost_mean"], costs["marl", credit]["cost_median"])
-        for (scheme, credit), own in costs.items()
-        if scheme == "hypemarl" and credit not in METHODS and ("marl", credit) in costs
+        (row["cost_mean"], references[row["credit"]])
+        for row in usual
+        if row["scheme"] == INFORMED.name and row["credit"] in references
     ]
     if not shared or not all(RATIO in row for row in table):
         return {}
-    own, marl = min(shared)
-    return {"ratio_marl_over_hypemarl": marl / own}
+    cost, reference = min(shared)
+    return {f"ratio_{REFERENCE.name}_over_{INFORMED.name}": reference / cost}
 
 
 def _best(table: Sequence[Row]) -> Row:
-    shares = {(r["scheme"], r["credit"]): r["recovered"] for r in table if "recovered" in r}
-    own = [v for (s, credit), v in shares.items() if s == "hypemarl" and credit not in METHODS]
-    result = {"best_recovered": max(shares.values())} if shares else {}
-    return result | ({"td3_recovered": max(own)} if own else {})
+    known = [row for row in table if "recovered" in row]
+    usual = [
+        row["recovered"]
+        for row in known
+        if row["scheme"] == INFORMED.name and row["algorithm"] == USUAL
+    ]
+    result = {"best_recovered": max(row["recovered"] for row in known)} if known else {}
+    return result | ({f"{USUAL}_recovered": max(usual)} if usual else {})

@@ -1,10 +1,10 @@
 """The loop over rounds of episodes: counters, records, validation, checkpoints.
 
 Ranks form groups that run an environment each (:mod:`hypemarl.training.groups`), by default one
-group of all. Rank 0 alone learns and holds files; how, says a method
-(:mod:`hypemarl.algorithms.registry`). Training goes on from checkpoints at the ends of rounds only
-(one episode in each group), where nothing but the stored state decides what follows: a resumed run
-equals the uninterrupted one, in serial bit for bit.
+group of all. Rank 0 alone learns and holds files; how it learns is up to the learner of its
+algorithm (:mod:`hypemarl.training.learner`). Training goes on from checkpoints at the ends of
+rounds only (one episode in each group), where nothing but the stored state decides what follows: a
+resumed run equals the uninterrupted one, in serial bit for bit.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from hypemarl import mpi, seeding
-from hypemarl.algorithms.registry import make_method
 from hypemarl.config import Config
 from hypemarl.training import checkpoint, evaluation, groups
 from hypemarl.training.groups import Groups
+from hypemarl.training.learner import algorithm_of
 from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
 from hypemarl.training.watch import Watch, look
+from hypemarl.types import Row
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Trainer:
-    """Environment, method and records of one run. Built on every rank, collective."""
+    """Environment, learner and records of one run. Built on every rank, collective."""
 
-    def __init__(self, config: Config, env: Any, folder: RunFolder, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, folder: RunFolder, split: Groups) -> None:
         self.config, self.settings, self.env = config, config.training, env
         self.folder, self.split, self.comm, self.root = folder, split, split.comm, split.root
         # The first rank of a group asks the policy in validations; rank 0 does in training.
@@ -39,17 +43,17 @@ class Trainer:
         self.parameters = seeding.numpy_generator(config.seed, "parameters")
         size = config.training.validation_size
         self.validation_set = evaluation.fixed_set(env, size, "validation")
-        self.method = make_method(config, env, split)
+        self.learner = algorithm_of(config).make(config, env, split)
         self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder
 
-    def start(self, stored: dict[str, Any] | None) -> None:
+    def start(self, stored: Row | None) -> None:
         """Build what learns, and on rank 0 continue what is ``stored``. Local, writes nothing.
 
         Raises:
             CheckpointError: what is stored does not fit.
         """
-        self.method.start()
+        self.learner.start()
         if self.root and stored is not None:
             self._load(stored)
 
@@ -63,7 +67,7 @@ class Trainer:
         if self.recorder.gap is not None:
             self._record("gap", **self.recorder.gap._asdict())
 
-    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> dict[str, Any]:
+    def run(self, interrupted: Callable[[], bool], *, progress: bool = True) -> Row:
         """Train to the last episode or the interrupt; returns the summary. Collective."""
         self._share_progress()
         began = time.monotonic() - self.progress.seconds
@@ -100,13 +104,13 @@ class Trainer:
         before, settings = self.progress.episode, self.settings
         count = min(self.split.count, settings.episodes - before)
         parameters = [self.env.sample_parameters(self.parameters) for _ in range(count)]
-        results, losses = self.method.collect(parameters, self.progress)
+        results, losses = self.learner.collect(parameters, self.progress)
         with mpi.raise_together(self.comm):
             if self.root:
                 self.progress.seconds = time.monotonic() - began
                 self._finish(results, losses)
         self._share_progress()
-        if self.method.has_policy(self.progress.episode) and self._due(
+        if self.learner.has_policy(self.progress.episode) and self._due(
             settings.validation_every, before
         ):
             self._validate(began)
@@ -145,13 +149,13 @@ class Trainer:
             self._due(every, before)
             for every in (settings.validation_every, settings.checkpoint_every)
         )
-        if now and self.method.has_policy(self.progress.episode):
-            look(self.watch, self.method, describe=describe)
+        if now and self.learner.has_policy(self.progress.episode):
+            look(self.watch, self.learner, describe=describe)
 
     def _policy(self, observations: np.ndarray, mu: np.ndarray) -> np.ndarray:
         if not self.acts:
             return np.zeros((self.env.n_agents, self.env.action_size))
-        return np.asarray(self.method.agent.act(observations, mu))
+        return np.asarray(self.learner.agent.act(observations, mu))
 
     def _measure_uncontrolled(self) -> None:
         if np.isfinite(self.progress.uncontrolled) or not self.settings.validation_every:
@@ -162,7 +166,7 @@ class Trainer:
 
     def _validate(self, began: float) -> None:
         """Cost of the averaged actor on the validation set; keeps the best. Collective."""
-        self.method.share()
+        self.learner.share()
         costs = groups.spread_costs(self.split, self.env, self._policy, self.validation_set)
         cost, finite = float(costs.mean()), np.isfinite(costs)
         self.progress.seconds = time.monotonic() - began
@@ -212,18 +216,18 @@ class Trainer:
                 "progress": vars(self.progress).copy(),
                 "parameters": seeding.generator_state(self.parameters),
                 "groups": self.split.count,
-                **self.method.state_dict(whole=whole),
+                **self.learner.state_dict(whole=whole),
             }
             checkpoint.save(path, state, self.config)
 
-    def _load(self, stored: dict[str, Any]) -> None:
+    def _load(self, stored: Row) -> None:
         file = self.folder.last
-        own = ("progress", "parameters", *self.method.state_dict(whole=True))
+        own = ("progress", "parameters", *self.learner.state_dict(whole=True))
         checkpoint.check_entries(file, {"groups": 1} | stored, (*own, "groups"))
         checkpoint.restore(
             file,
             {
-                "agent": (self.method.load_state_dict, stored),
+                "agent": (self.learner.load_state_dict, stored),
                 "parameters": (
                     lambda state: seeding.set_generator_state(self.parameters, state),
                     stored["parameters"],
@@ -237,10 +241,10 @@ class Trainer:
                 "but no longer what an uninterrupted run would give"
             )
 
-    def _count_from(self, progress: dict[str, Any]) -> None:
+    def _count_from(self, progress: Row) -> None:
         self.progress = Progress(**progress)
 
-    def _summary(self, *, stop_asked: bool) -> dict[str, Any]:
+    def _summary(self, *, stop_asked: bool) -> Row:
         return {
             "run": str(self.folder.path),
             "scheme": self.config.agent.scheme,

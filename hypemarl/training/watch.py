@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from tqdm import tqdm
 
+from hypemarl.agents.schemes import scheme_of
 from hypemarl.config import Config
+from hypemarl.training.learner import Learner
 from hypemarl.training.progress import Progress
 
 ALIKE = 0.01
@@ -79,7 +80,7 @@ class Watch:
 
     def agents(self, found: Mapping[str, float]) -> None:
         """Diagnostics of the actors: warns where agents with places of their own act alike."""
-        if self.config.agent.scheme == "marl":  # they cannot but
+        if not scheme_of(self.config.agent).distinct:  # they cannot but
             return
         relative = found.get("diversity_relative", math.inf)
         if relative < ALIKE:
@@ -132,14 +133,14 @@ class Watch:
         tqdm.write(line, file=sys.stderr)  # above the progress bar, where there is one
 
 
-def look(watch: Watch, method: Any, *, describe: bool) -> None:
+def look(watch: Watch, learner: Learner, *, describe: bool) -> None:
     """Show the actors' latest episodes to ``watch``, and record all diagnostics if ``describe``."""
     from hypemarl.agents import diagnostics
 
-    probe = method.probe()
+    probe = learner.probe()
     if probe is None:
         return
-    actor = method.agent.actor
+    actor = learner.agent.actor
     if describe:
         found = diagnostics.describe(actor, probe)
         watch.record("diagnostic", **found)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl.optimal.open_loop import OpenLoop, recovered_share
 from hypemarl.training.evaluation import Array, Evaluation
+from hypemarl.types import Row
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class KnownOptima:
     costs: Array
     uncontrolled: Array
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """Entries of a table's row, none where no optimum is known."""
         if not len(self.rows):
             return {}
@@ -43,7 +47,7 @@ class KnownOptima:
         return {"recovered": share, "recovered_median": float(np.median(own))}
 
 
-def known_optima(env: Any, parameters: Array) -> KnownOptima:
+def known_optima(env: ArrayEnv, parameters: Array) -> KnownOptima:
     """Optima that ``hypemarl optimum`` has stored for rows of ``parameters`` (E, n_par).
 
     None is computed here; each that is found is checked by one episode. Collective.

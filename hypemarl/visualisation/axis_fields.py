@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from hypemarl.types import Record
 from hypemarl.visualisation import style
 
 
 class AxisScene:
     """Density and target above, control velocity with the agents' arrows below."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Record) -> None:
         """``data`` is what ``fields.check_trajectory`` returns."""
         self._data = data
         self._order = np.argsort(data["points"][:, 0])

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from hypemarl.training.learner import algorithm_of
+from hypemarl.types import Row
 from hypemarl.visualisation import style
 
-NAMES = {"mbpg": "gradient through the surrogate", "dyna": "TD3 on imagined episodes"}
 
-
-def draw_budgets(rows: Sequence[dict[str, Any]], path_png: str | Path) -> Path:
-    """A line of means with the range of the seeds for each method, the reference as a level.
+def draw_budgets(rows: Sequence[Row], path_png: str | Path, reference: str) -> Path:
+    """A line of means with the range of the seeds for each algorithm, the reference as a level.
 
     Args:
         rows: with the keys method, episodes, cost_mean, cost_min, cost_max, uncontrolled, and
-            where it is known optimum; those of method ``td3`` are the reference.
+            where it is known optimum.
         path_png: picture to write.
+        reference: the algorithm whose rows are levels.
 
     Returns the path written.
     """
     figure = style.new_figure(7.0, 4.2)
     axes = figure.subplots()
-    methods = dict.fromkeys(row["method"] for row in rows if row["method"] != "td3")
+    methods = dict.fromkeys(row["method"] for row in rows if row["method"] != reference)
     for index, method in enumerate(methods):
         own = sorted((r for r in rows if r["method"] == method), key=lambda row: row["episodes"])
         keys = ("episodes", "cost_mean", "cost_min", "cost_max")
         episodes, mean, low, high = ([row[key] for row in own] for key in keys)
-        label = f"{NAMES.get(method, method)}, {own[0]['seeds']} seeds"
+        label = f"{algorithm_of(method).title or method}, {own[0]['seeds']} seeds"
         style.plot_range(axes, episodes, (mean, low, high), index, label)
     for row in rows:
-        if row["method"] == "td3":
-            label = f"TD3, {row['episodes']} real episodes ({row['cost_mean']:.3g})"
+        if row["method"] == reference:
+            name = algorithm_of(reference).title
+            label = f"{name}, {row['episodes']} real episodes ({row['cost_mean']:.3g})"
             axes.axhline(row["cost_mean"], color="0.35", linestyle="--", label=label)
     if "optimum" in rows[0]:
         label = f"open-loop optimum ({rows[0]['optimum']:.3g})"
@@ -44,7 +45,7 @@ def draw_budgets(rows: Sequence[dict[str, Any]], path_png: str | Path) -> Path:
         title=f"Mean held-out cost; uncontrolled {rows[0]['uncontrolled']:.3g}",
         xscale="log",
     )
-    ticks = sorted({row["episodes"] for row in rows if row["method"] != "td3"})
+    ticks = sorted({row["episodes"] for row in rows if row["method"] != reference})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(bottom=0.0)

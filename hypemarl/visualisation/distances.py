@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hypemarl.types import Record
 from hypemarl.visualisation import style
 
 
-def draw_distances(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path:
+def draw_distances(rows: Sequence[Record], path_png: str | Path) -> Path:
     """A line with the range of the seeds for each row; what an observation makes of it dashed.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import imageio.v2 as imageio
 import numpy as np
 
 from hypemarl.training.records import kind_of
+from hypemarl.types import Record, Row
 from hypemarl.visualisation.axis_fields import AxisScene
 from hypemarl.visualisation.flow_fields import FlowScene
 from hypemarl.visualisation.forces import LABELS, draw_forces
@@ -33,11 +34,11 @@ AXES = {  # number of axes of the arrays of each kind
 
 
 def render(
-    trajectory: Mapping[str, Any],
+    trajectory: Record,
     out_dir: str | Path,
     film: bool = True,
     stills: Sequence[float] = (0.0, 0.5, 1.0),
-    reference: Mapping[str, Any] | None = None,
+    reference: Record | None = None,
 ) -> list[Path]:
     """Draw a recorded episode: matplotlib in 1D, PyVista off screen in 2D.
 
@@ -92,7 +93,7 @@ def _draw_frames(
     return written
 
 
-def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
+def _scene(data: Row, reference: Record | None) -> Any:
     if data["kind"] == "shape":
         return ShapeScene(data, None if reference is None else check_trajectory(reference))
     if data["kind"] == "flow":
@@ -103,7 +104,7 @@ def _scene(data: dict[str, Any], reference: Mapping[str, Any] | None) -> Any:
     return (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
 
 
-def caption(data: Mapping[str, Any], frame: int) -> str:
+def caption(data: Record, frame: int) -> str:
     """Scheme, time and the cost so far."""
     scheme = scheme_name(str(data["scheme"]))
     cost = float(data["costs"][: frame + 1].sum())
@@ -129,7 +130,7 @@ def _film(path: Path, wanted: bool, frames: int) -> Iterator[Callable[[np.ndarra
         yield append
 
 
-def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
+def check_trajectory(trajectory: Record) -> Row:
     """The arrays of a trajectory as floats.
 
     Raises:
@@ -140,7 +141,7 @@ def check_trajectory(trajectory: Mapping[str, Any]) -> dict[str, Any]:
     missing = sorted(set(wanted) - set(trajectory))
     if missing:
         raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
-    data: dict[str, Any] = {name: np.asarray(trajectory[name]) for name in wanted}
+    data: Row = {name: np.asarray(trajectory[name]) for name in wanted}
     frames = len(data["times"])
     if kind == "shape":
         data |= {name: _of_frames(data[name], frames) for name in ("points", "cells", "outline")}
@@ -175,7 +176,7 @@ def _of_frames(values: np.ndarray, frames: int) -> np.ndarray:
     return np.broadcast_to(values, (frames, *values.shape)) if values.ndim == 2 else values
 
 
-def _arrows(data: Mapping[str, Any]) -> np.ndarray:
+def _arrows(data: Record) -> np.ndarray:
     """Control at the agents: (F, n, gdim), their amplitudes, or else the field at their places."""
     gdim = data["points"].shape[1]
     if data["actions"].shape[2] == gdim:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import Polygon
 
+from hypemarl.types import Record
 from hypemarl.visualisation import forces, style
 from hypemarl.visualisation.body import Box, Jets, find_body
 from hypemarl.visualisation.offscreen import FieldPicture, round_up
@@ -27,7 +27,7 @@ BODY_COLOUR = "0.55"
 class FlowScene:
     """The controlled flow, below it the uncontrolled one, the jets close up, drag and lift."""
 
-    def __init__(self, data: Mapping[str, Any], reference: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, data: Record, reference: Record | None = None) -> None:
         """Both as ``fields.check_trajectory`` returns them; ``reference`` is the uncontrolled one.
 
         Raises:
@@ -120,7 +120,7 @@ class FlowScene:
             picture.close()
 
 
-def vorticity_bound(flows: list[Mapping[str, Any]]) -> float:
+def vorticity_bound(flows: list[Record]) -> float:
     """End of the symmetric colours: what ``CLIP`` of the area stays below, in all frames.
 
     Areas count, not nodes, of which most stand close to the body where the mesh is fine.

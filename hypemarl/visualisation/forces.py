@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from hypemarl.types import Record
 from hypemarl.visualisation import style
 
 LABELS = {
@@ -18,7 +18,7 @@ LABELS = {
 }
 
 
-def draw_forces(trajectories: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+def draw_forces(trajectories: Sequence[Record], path: str | Path) -> Path:
     """Time series of every force that all trajectories have, one panel each.
 
     Args:
@@ -46,7 +46,7 @@ def draw_forces(trajectories: Sequence[Mapping[str, Any]], path: str | Path) -> 
     return style.save(figure, path)
 
 
-def draw_series(axes: Axes, trajectories: Sequence[Mapping[str, Any]], name: str) -> None:
+def draw_series(axes: Axes, trajectories: Sequence[Record], name: str) -> None:
     """One series of every trajectory over time."""
     places = style.places([str(entry["scheme"]) for entry in trajectories])
     for entry, place in zip(trajectories, places, strict=True):
@@ -61,13 +61,13 @@ def draw_series(axes: Axes, trajectories: Sequence[Mapping[str, Any]], name: str
     style.plain_axes(axes, xlabel="time $t$", ylabel=LABELS[name])
 
 
-def series_times(trajectory: Mapping[str, Any], name: str) -> np.ndarray:
+def series_times(trajectory: Record, name: str) -> np.ndarray:
     """Times (T,) of a series: the ends of the equal time steps of the episode."""
     times = trajectory["times"]
     return np.linspace(times[0], times[-1], len(trajectory[name]) + 1)[1:]
 
 
-def describe(trajectory: Mapping[str, Any], frame: int) -> str:
+def describe(trajectory: Record, frame: int) -> str:
     """Scheme and the coefficients at a frame, for a title."""
     parts = [style.scheme_name(str(trajectory["scheme"])) or "controlled"]
     for name, symbol in (("drag", "$C_D$"), ("lift", "$C_L$")):

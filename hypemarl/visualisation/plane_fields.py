@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
+from hypemarl.types import Record
 from hypemarl.visualisation import style
 from hypemarl.visualisation.offscreen import FieldPicture, round_up, surface
 
@@ -28,7 +28,7 @@ class PlaneScene:
     PyVista draws the domain; matplotlib puts axes, a colour bar and a legend around it.
     """
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Record) -> None:
         """``data`` is what ``fields.check_trajectory`` returns.
 
         Raises:
@@ -96,9 +96,7 @@ class PlaneScene:
 class _Frame:
     """Axes, colour bar, legend and caption around PyVista's picture."""
 
-    def __init__(
-        self, data: Mapping[str, Any], picture: np.ndarray, top: float, longest: float
-    ) -> None:
+    def __init__(self, data: Record, picture: np.ndarray, top: float, longest: float) -> None:
         figure = style.new_figure(8.0, 7.25)
         figure.set_dpi(style.FRAME_DPI)
         self._canvas = FigureCanvasAgg(figure)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.registry import label, variant
+from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
+from hypemarl.envs.array_env import plant_of
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
+from hypemarl.training.learner import label
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
+from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Comm
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
+
 
 SHARED_OBSERVATIONS = 24
 
@@ -28,7 +36,7 @@ def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None
     from hypemarl.visualisation.curves import draw_curves as draw
 
     configs = [RunFolder(run_dir).read_config() for run_dir in run_dirs]
-    schemes, ways = [variant(config) for config in configs], [label(c) for c in configs]
+    schemes, ways = [variant(config.agent) for config in configs], [label(c) for c in configs]
     alike = len(set(ways)) == 1
     labels = [s if alike else f"{s} ({way})" for s, way in zip(schemes, ways, strict=True)]
     return draw(run_dirs, labels, path)
@@ -39,7 +47,7 @@ def draw_run(
     *,
     index: int | None = None,
     film: bool = True,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> list[Path]:
     """Film, stills and policy map of a run's best policy, into its folder. Collective.
@@ -65,7 +73,7 @@ def draw_run(
     return written
 
 
-def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) -> list[Path]:
+def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv) -> list[Path]:
     """Record an episode where one is wanted, and draw the policy map of the trained agents."""
     config = folder.read_config()
     if config.env.system == "external":
@@ -94,7 +102,7 @@ def _replay(folder: RunFolder, index: int | None, comm: Any, make_env: MakeEnv) 
         env.close()
 
 
-def _held_out(env: Any, index: int) -> Array:
+def _held_out(env: ArrayEnv, index: int) -> Array:
     """Parameters ``index`` of the held-out set; a box that is a point has only index 0."""
     found = evaluation.parameter_set(env.parameter_low, env.parameter_high, index + 1, "held-out")
     if index >= len(found):
@@ -102,7 +110,7 @@ def _held_out(env: Any, index: int) -> Array:
     return found[index]
 
 
-def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> list[Path]:
+def _draw_policies(folder: RunFolder, env: ArrayEnv, policy: Policy, agent: Any) -> list[Path]:
     """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
     middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
     observations, mu = _visited(env, policy, middle)
@@ -124,10 +132,10 @@ def _draw_policies(folder: RunFolder, env: Any, policy: Policy, agent: Any) -> l
     return [path]
 
 
-def _angles(env: Any) -> Array | None:
+def _angles(env: ArrayEnv) -> Array | None:
     """Angles (n,) of agents on a body, ascending; None where they stand elsewhere."""
     if env.config.system == "flow":
-        return np.asarray(env.plant.layout.arcs.mean(axis=1))
+        return np.asarray(plant_of(env).layout.arcs.mean(axis=1))  # type: ignore[attr-defined]
     if env.config.system != "shape" or env.grid is not None:
         return None
     offsets = env.positions - env.positions.mean(axis=0)
@@ -137,22 +145,17 @@ def _angles(env: Any) -> Array | None:
 ACTIONS = {"flow": "normal velocity on the arc", "shape": "wanted amplitude"}
 
 
-def _action_label(env: Any) -> str:
+def _action_label(env: ArrayEnv) -> str:
     """What the first component of an action is."""
     name = ACTIONS.get(env.config.system, "control $u_1$")
     return name if env.action_size == 1 else f"{name} (first of {env.action_size} components)"
 
 
-def _visited(env: Any, policy: Policy, parameters: Array) -> tuple[Array, Array]:
+def _visited(env: ArrayEnv, policy: Policy, parameters: Array) -> tuple[Array, Array]:
     """All agents' observations (steps * n, k) of an episode, and its mu. Collective."""
-    episode = env.reset_arrays(parameters)
-    seen, observations, done = [episode.observations], episode.observations, False
-    while not done:
-        step = env.step_arrays(policy(observations, episode.mu))
-        observations = step.observations
-        done = step.terminated or step.truncated
-        seen.append(observations)
-    return np.concatenate(seen), episode.mu
+    rollout = Rollout(env, policy, parameters)
+    seen = [rollout.episode.observations, *(i.step.observations for i in rollout)]
+    return np.concatenate(seen), rollout.episode.mu
 
 
 def _spread(rows: Array, count: int) -> Array:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,6 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.tri import Triangulation
 
+from hypemarl.types import Record
 from hypemarl.visualisation import forces, style
 from hypemarl.visualisation.offscreen import round_up
 
@@ -28,7 +26,7 @@ class ShapeScene:
     The mesh of a frame is its own: ``points`` (F, N, 2) and ``cells`` (F, M, 3).
     """
 
-    def __init__(self, data: Mapping[str, Any], reference: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, data: Record, reference: Record | None = None) -> None:
         """Both as ``fields.check_trajectory`` returns them; ``reference`` is the uncontrolled one.
 
         Of the uncontrolled episode only the drag is drawn.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from hypemarl.types import Row
 from hypemarl.visualisation import style
-
-Row = Mapping[str, Any]
 
 
 def draw_sizes(

@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from hypemarl.agents.schemes import schemes
+
 DENSITY_MAP = "viridis"
 SIGNED_MAP = "PuOr"
 VORTICITY_MAP = "RdBu_r"
@@ -17,14 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DENSITY_COLOUR, CONTROL_COLOUR, TARGET_COLOUR = COLOURS[0], COLOURS[1], COLOURS[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":")
-NAMES = {
-    "hypemarl": "HypeMARL",
-    "marl": "MARL",
-    "fups-id": "FuPS+ID",
-    "nops": "NoPS",
-    "uncontrolled": "uncontrolled",
-    "fups-id-no-state": "FuPS+ID (no state)",
-}
+UNCONTROLLED_PLACE = 4  # among the colours
 KINDS = {  # of sharing and of codes, as experiments name them
     "fups": "FuPS",
     "none": "no code (MARL)",
@@ -40,7 +35,8 @@ FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multipl
 def scheme_name(scheme: str) -> str:
     """The published name of a sharing scheme, also before a remark; anything else as it is."""
     name, space, remark = scheme.partition(" ")
-    return (NAMES | KINDS).get(name, name) + space + remark
+    titles = {entry.name: entry.title for entry in schemes()} | KINDS
+    return titles.get(name, name) + space + remark
 
 
 def places(labels: Iterable[str]) -> list[int]:
@@ -48,7 +44,8 @@ def places(labels: Iterable[str]) -> list[int]:
 
     Where several labels have the same scheme, the later ones take what no scheme has.
     """
-    order, taken = list(NAMES), set[int]()
+    order, taken = [entry.name for entry in schemes()], set[int]()
+    order.insert(UNCONTROLLED_PLACE, "uncontrolled")
     found = []
     for label in labels:
         scheme = label.partition(" ")[0]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from hypemarl.types import Record
 from hypemarl.visualisation import style
 
 
-def draw_errors(rows: Sequence[Mapping[str, Any]], path_png: str | Path) -> Path:
+def draw_errors(rows: Sequence[Record], path_png: str | Path) -> Path:
     """A line with the range of the seeds for each row: a colour for a policy, a style for a run.
 
     Args:

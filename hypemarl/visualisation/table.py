@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hypemarl.types import Record
+
 
 def format_table(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Record],
     columns: Sequence[str] | Mapping[str, str],
     *,
     markdown: bool = False,

@@ -15,7 +15,8 @@ from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.probe import Probe
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.agent import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3
+from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
 
 SCHEMES = [
@@ -200,7 +201,7 @@ def test_the_probe_of_td3_is_its_actor_gradient(
     batch = {name: agent._tensor(array) for name, array in sample._asdict().items()}
     features = agent._features(batch, batch["observations"], batch["left"])
     actions = agent.actor(batch["observations"], probe.mu)
-    values = agent.critic(features, actions, probe.mu, first=True)[0]
+    values = agent.first_critic(features, actions, probe.mu)[0]
     masked_mean(values, batch["mask"]).backward()
     expected = torch.cat([p.grad.flatten() for p in agent.actor.parameters()])
     agent.actor.zero_grad()

@@ -15,8 +15,9 @@ from torch.nn import functional
 from hypemarl import config as configuration
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.networks import HyperScheme, make_network
+from hypemarl.agents.networks import HyperScheme, first_copy
 from hypemarl.agents.policy import Actor
+from hypemarl.agents.schemes import make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
@@ -114,7 +115,7 @@ def test_first_gives_no_gradient_to_trained_codes(
 ) -> None:
     network, (inputs, mu) = build(spec, scheme, encoder=encoder), draw(spec)
     inputs.requires_grad_()
-    values = network(inputs, mu, first=True)
+    values = first_copy(network)(inputs, mu)
     torch.testing.assert_close(values, network(inputs, mu)[:1])
     values.sum().backward()
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, make_network
+from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, first_copy
+from hypemarl.agents.schemes import make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 
@@ -63,7 +64,7 @@ def test_batched_evaluation_equals_a_loop_over_samples(spec: AgentSpec, scheme: 
 def test_first_is_the_first_copy_without_gradient(spec: AgentSpec, scheme: str) -> None:
     network, (inputs, mu) = build(spec, scheme), draw(spec)
     inputs.requires_grad_()
-    values = network(inputs, mu, first=True)
+    values = first_copy(network)(inputs, mu)
     torch.testing.assert_close(values, network(inputs, mu)[:1])
     values.sum().backward()
     assert inputs.grad is not None

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.agent import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3
+from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
 
 SMALL = AgentConfig(
@@ -148,7 +149,7 @@ def test_whose_critics_an_actor_follows(spec: AgentSpec, credit: str, fill: Call
     sees = np.zeros((n, n), dtype=bool)
     for j in range(n):
         actions = batch["actions"].clone().requires_grad_()
-        values = agent.critic(batch["features"], actions, batch["mu"], first=True)[0]
+        values = agent.first_critic(batch["features"], actions, batch["mu"])[0]
         values[:, j].sum().backward()
         sees[j] = actions.grad.abs().sum(dim=(0, 2, 3)).numpy() > 0
     near = np.zeros((n, n), dtype=bool)
@@ -228,7 +229,7 @@ def test_central_credit_needs_a_grid_and_targets(spec: AgentSpec, fill: Callable
 
 @pytest.mark.parametrize("key", ["scheme", "credit"])
 def test_unknown_choices_are_named(spec: AgentSpec, key: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown {key} 'x': take "):
+    with pytest.raises(ValueError, match=f"{key} 'x'.* cooperative|{key} 'x'.* nops"):
         make(spec, **{key: "x"})
 
 
@@ -366,8 +367,10 @@ def test_adjoint_credit_does_not_hold_back_what_has_gone_further(
         sample = sample._replace(actions=np.full_like(sample.actions, [-place, 5.0]))
         batch = agent.prepare(sample)
         # clipped to three mean sizes, of which half the components are zero: two
-        torch.testing.assert_close(batch["wanted"][..., 0], torch.full((1, 12, 4), -place - 0.2))
-        torch.testing.assert_close(batch["wanted"][..., 1], torch.zeros(1, 12, 4))
+        torch.testing.assert_close(
+            batch["target_actions"][..., 0], torch.full((1, 12, 4), -place - 0.2)
+        )
+        torch.testing.assert_close(batch["target_actions"][..., 1], torch.zeros(1, 12, 4))
         agent.config = dataclasses.replace(agent.config, cloning=1e-9)
         without = agent.actor_loss(batch)
         agent.config = dataclasses.replace(agent.config, cloning=1.0)

@@ -91,14 +91,14 @@ def test_values_that_are_not_finite_fail_the_episode(value: float, scaling: int)
     env = make("NotFinite", options=options, scaling_episodes=scaling)
     where = f"expected finite numbers, got {value} from agent 'point_1', entry 0 (1 such in all)"
     episode = env.reset_arrays(np.array([7.0]))
-    assert evaluation.failure_at_start(episode) == f"first observations: {where}"
+    assert episode.fault == f"first observations: {where}"
     with pytest.raises(EpisodeError, match="no episode is running"):
         env.step_arrays(np.zeros((4, 1)))
     env.reset_arrays(np.array([8.0]))
     good = env.step_arrays(np.zeros((4, 1)))
     bad = env.step_arrays(np.zeros((4, 1)))
-    assert evaluation.failure_of(good) is None
-    assert evaluation.failure_of(bad) == f"control step 2, observations: {where}"
+    assert good.fault is None
+    assert bad.fault == f"control step 2, observations: {where}"
     np.testing.assert_array_equal(bad.observations, good.observations)
     seeds = np.array([[6.0], [7.0], [8.0], [9.0]])
     result = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), seeds)

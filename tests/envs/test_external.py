@@ -14,7 +14,7 @@ from hypemarl import envs
 from hypemarl.agents.noise import Noise
 from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
-from hypemarl.envs.external.env import env as external
+from hypemarl.envs.external import env as external
 from hypemarl.training import evaluation
 from hypemarl.training.setup import spec_of
 

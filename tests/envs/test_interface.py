@@ -305,7 +305,7 @@ def test_a_plant_without_a_first_state_fails_the_episode(
     reset = env.plant.reset
     monkeypatch.setattr(env.plant, "reset", diverge)
     episode = env.reset_arrays(MIDDLE["parameters"])
-    assert evaluation.failure_at_start(episode) == "no state to start from: no steady flow"
+    assert episode.fault == "no state to start from: no steady flow"
     with pytest.raises(EpisodeError, match="no steady flow"):
         env.step_arrays(np.zeros((5, 1)))
     with pytest.raises(SolverDiverged, match=r"reset at parameters \[-0.25, 0.25\]"):
@@ -315,7 +315,7 @@ def test_a_plant_without_a_first_state_fails_the_episode(
     with pytest.raises(RuntimeError, match="no steady flow"):
         evaluation.record_trajectory(env, evaluation.uncontrolled(env), np.zeros(2), None, "x")
     monkeypatch.setattr(env.plant, "reset", reset)
-    assert evaluation.failure_at_start(env.reset_arrays(MIDDLE["parameters"])) is None
+    assert env.reset_arrays(MIDDLE["parameters"]).fault is None
 
 
 def test_render_and_close(env: PDEEnv) -> None:

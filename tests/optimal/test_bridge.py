@@ -81,11 +81,10 @@ def test_the_cost_and_its_gradient_are_those_of_the_episode(env: Any, taped: Tap
 def episode_cost(agent: APG, env: Any, taped: TapedPlant) -> torch.Tensor:
     """J of the closed loop: observations decide the actions."""
     episode = env.reset_arrays(PARAMETERS)
-    policy, state = agent.policy(episode.mu), bridge.begin(taped)
-    observations, total = torch.tensor(episode.observations), torch.zeros((), dtype=torch.float64)
-    for _ in range(env.control_steps):
-        state, observations, shares = bridge.step(taped, state, policy(observations))
-        total = total + shares.sum()
+    total = torch.zeros((), dtype=torch.float64)
+    policy = agent.policy(episode.mu)
+    for interval in bridge.rollout(taped, policy, episode.observations, env.control_steps):
+        total = total + interval.shares.sum()
     return total
 
 

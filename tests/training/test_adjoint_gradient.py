@@ -10,11 +10,11 @@ from interrupted import assert_resume_equals_whole
 from test_loop import assert_equal, stored
 
 from hypemarl import config as configuration
-from hypemarl.algorithms.registry import label
 from hypemarl.config import Config
 from hypemarl.envs import make
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import checkpoint, loop, summary
+from hypemarl.training.learner import label
 from hypemarl.training.records import RunFolder, read_metrics
 
 TINY = [

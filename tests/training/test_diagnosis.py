@@ -100,7 +100,7 @@ def test_gradients_by_the_adjoint_sum_to_the_policy_gradient() -> None:
     taped = TapedPlant(adjoint_of(env.plant), 0.0)
     episode = env.reset_arrays(env.parameter_low)
     first, mu = np.array(episode.observations), episode.mu
-    exact = diagnosis._differentiate(taped, agent.policy(mu), first, mu, config)
+    exact = diagnosis._differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
     probe = agent.probe_of([exact.observations], [mu], [exact.gradients])
     parts = diagnostics.agent_gradients(agent.actor, probe)
 

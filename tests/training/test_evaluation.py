@@ -103,10 +103,7 @@ def test_rewards_that_are_not_finite_are_failures() -> None:
     env = toy()
     env.reset_arrays(np.array([np.nan]))
     step = env.step_arrays(np.zeros((N, 1)))
-    assert (
-        evaluation.failure_of(step)
-        == "rewards: expected finite numbers, got nan from agent 0 (4 such in all)"
-    )
+    assert step.fault == "rewards: expected finite numbers, got nan from agent 0 (4 such in all)"
 
 
 def test_simple_policies_stay_in_bounds_and_repeat() -> None:

@@ -15,6 +15,7 @@ from point_agents import best_return
 
 from hypemarl import cli
 from hypemarl.config import Config, load, trusted
+from hypemarl.envs import ArrayEnv
 from hypemarl.training import evaluation, loop, summary
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.records import RunFolder, read_metrics
@@ -226,7 +227,7 @@ def test_children_of_jobs_trust_what_the_command_names(
 
 
 def test_fixed_sets_of_plants_are_those_of_their_box() -> None:
-    class Box:
+    class Box(ArrayEnv):
         parameter_low, parameter_high = np.zeros(2), np.ones(2)
 
     expected = evaluation.parameter_set(np.zeros(2), np.ones(2), 3, "held-out")

@@ -9,10 +9,10 @@ import pytest
 from interrupted import assert_resume_equals_whole
 
 from hypemarl import config as configuration
-from hypemarl.algorithms.registry import label
 from hypemarl.config import Config, ConfigError
 from hypemarl.envs import make
 from hypemarl.training import loop, summary
+from hypemarl.training.learner import label
 from hypemarl.training.records import read_metrics
 
 TINY = [

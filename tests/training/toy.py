@@ -6,35 +6,18 @@ Agent i moves its own number x_i towards a common target mu and sees its neighbo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hypemarl.config import Config, EnvConfig, from_dict
 from hypemarl.coupling.layout import grid_stencil
+from hypemarl.envs import ArrayEnv, Episode, Step
 
 N = 4
 
 
-@dataclass
-class Episode:
-    observations: np.ndarray
-    mu: np.ndarray
-    targets: np.ndarray
-
-
-@dataclass
-class Step:
-    observations: np.ndarray
-    rewards: np.ndarray
-    terminated: bool
-    truncated: bool
-    info: dict[str, Any]
-
-
-class ToyEnv:
+class ToyEnv(ArrayEnv):
     n_agents, observation_size, action_size = N, 3, 1
     action_low, action_high = np.array([-1.0]), np.array([1.0])
     positions = np.linspace(-0.75, 0.75, N)[:, None]
@@ -43,7 +26,6 @@ class ToyEnv:
     parameter_low, parameter_high = mu_low, mu_high
     own_features = (1,)
     grid = (N,)
-    stencil = staticmethod(partial(grid_stencil, (N,)))
 
     def __init__(self, config: EnvConfig, comm: Any = None) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
@@ -51,8 +33,8 @@ class ToyEnv:
         self.on_step: Callable[[int, int], None] = lambda episode, step: None
         self.episodes, self.closed = 0, False
 
-    def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
-        return generator.uniform(self.parameter_low, self.parameter_high)
+    def stencil(self, radius: int) -> np.ndarray:
+        return grid_stencil((N,), radius)
 
     def reset_arrays(self, parameters: np.ndarray) -> Episode:
         self.x, self.target, self.time = np.zeros(N), float(parameters[0]), 0

@@ -9,22 +9,22 @@ value stands for the cost after it (as in SHAC: Xu et al., ICLR 2022).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.networks import make_network
+from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
+from hypemarl.agents.schemes import INFORMED, make_network
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 VALUE_EPISODES = 20  # episodes that the value is fitted to, the latest
 VALUE_STEPS = 10  # its updates after an episode
@@ -41,8 +41,8 @@ class CostToGo(nn.Module):
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
         sizes = (spec.observation_size + 1, *config.critic_hidden, 1)
-        config = dataclasses.replace(config, scheme="hypemarl")
-        self.network = make_network(spec, config, sizes, 1, 1.0 / spec.n_agents, generator)
+        gain = 1.0 / spec.n_agents
+        self.network = make_network(spec, config, sizes, 1, gain, generator, scheme=INFORMED)
 
     def forward(self, observations: Tensor, mu: Tensor, left: Tensor) -> Tensor:
         """(E, T) costs of observations (E, n, T, k) with shares ``left`` (E, T) of the horizon."""
@@ -145,18 +145,17 @@ class APG(PolicyAgent):
         for parameter in self.actor.parameters():
             parameter.grad = mean[offset : offset + parameter.numel()].view_as(parameter).clone()
             offset += parameter.numel()
-        norm = nn.utils.clip_grad_norm_(
-            self.actor.parameters(), self.config.gradient_clip or math.inf
-        )
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient of the actor is {float(norm)} in update {self.updates}: set "
-                "agent.apg_state_clip, or take a shorter agent.apg_window"
-            )
         rate = self._rate(share)
         for group in self.actor_optimiser.param_groups:
             group["lr"] = rate
-        self.actor_optimiser.step()
+
+        def fault(norm: float) -> str:
+            return (
+                f"the gradient of the actor is {norm} in update {self.updates}: set "
+                "agent.apg_state_clip, or take a shorter agent.apg_window"
+            )
+
+        norm = descend(self.actor_optimiser, None, self.config.gradient_clip, fault)
         # At the start the mean of all so far: the first values are no part of it for long.
         track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
         return {"actor_gradient": float(norm), "actor_rate": rate}
@@ -195,10 +194,7 @@ class APG(PolicyAgent):
         }
         values = self.value(batch["observations"], batch["mu"], batch["left"])
         loss = nn.functional.huber_loss(values, batch["to_go"])
-        self.value_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.value.parameters(), 1.0)
-        self.value_optimiser.step()
+        descend(self.value_optimiser, loss, 1.0)
         return float(loss.detach())
 
     # Imitating.
@@ -221,27 +217,24 @@ class APG(PolicyAgent):
         batch = {name: torch.stack([self.shown[k][name] for k in chosen]) for name in self.shown[0]}
         actions = self.actor(batch["observations"], batch["mu"])
         loss = (actions - batch["actions"]).square().mean()
-        self.imitation_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.gradient_clip or math.inf)
-        self.imitation_optimiser.step()
+        descend(self.imitation_optimiser, loss, self.config.gradient_clip)
         self.updates += 1
         track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
         return {"imitation_loss": float(loss.detach())}
 
     # State.
 
-    def shared_state(self) -> dict[str, Any]:
+    def shared_state(self) -> Row:
         """What others need to compute gradients and to act: see :meth:`load_shared_state`."""
         names = ("actor", "actor_average", "value")
         return {name: getattr(self, name).state_dict() for name in names}
 
-    def load_shared_state(self, state: dict[str, Any]) -> None:
+    def load_shared_state(self, state: Row) -> None:
         """Take over the networks of another."""
         for name, values in state.items():
             getattr(self, name).load_state_dict(values)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             **self.shared_state(),
@@ -256,7 +249,7 @@ class APG(PolicyAgent):
             "updates": self.updates,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`.
 
         Raises ``RuntimeError`` where networks differ in shape.

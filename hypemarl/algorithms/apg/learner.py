@@ -16,19 +16,21 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 from hypemarl.training.setup import spec_of
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Window(NamedTuple):
@@ -40,7 +42,7 @@ class Window(NamedTuple):
 
 
 @dataclass
-class Rollout:
+class Running:
     """An episode of one group as it goes on, on the group's first rank."""
 
     mu: Array
@@ -57,15 +59,15 @@ class Rollout:
 
 
 class AdjointGradient:
-    """The method ``apg`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``apg`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.env, self.split = config, env, split
         self.steps = config.env.control_steps
         self.window = config.agent.apg_window or self.steps
-        self.taped = TapedPlant(adjoint_of(env.plant), config.agent.apg_state_clip)
+        self.taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.apg_state_clip)
         self.agent: APG
-        self._seen: list[Rollout] = []  # of the latest round, on rank 0
+        self._seen: list[Running] = []  # of the latest round, on rank 0
 
     def start(self) -> None:
         """An agent on the first rank of every group; on the CPU, where the plant is."""
@@ -88,69 +90,66 @@ class AdjointGradient:
         """Windows of all groups side by side, each with the update that is due after it."""
         number = progress.episode + 1 + self.split.index
         active = self.split.index < len(parameters)
-        rollout = self._begin(parameters[self.split.index], number) if active else None
+        running = self._begin(parameters[self.split.index], number) if active else None
         losses: list[Losses] = []
         for first in range(0, self.steps, self.window):
-            window = self._window(rollout, first) if active else None
+            window = self._window(running, first) if active else None
             windows = self.split.gather(window)
             with mpi.raise_together(self.split.comm):
                 losses += self._learn([w for w in windows if w is not None], progress)
             self._share_networks()
-        rollouts = [r for r in self.split.gather(rollout) if r is not None]
-        self._seen = [rollout for rollout in rollouts if rollout.costs]
+        episodes = [r for r in self.split.gather(running) if r is not None]
+        self._seen = [running for running in episodes if running.costs]
         with mpi.raise_together(self.split.comm):
             if self.window < self.steps:
-                losses += self._learn_value(rollouts)
-        return [r.result for r in rollouts], averages(losses)
+                losses += self._learn_value(episodes)
+        return [r.result for r in episodes], averages(losses)
 
-    def _begin(self, parameters: Array, number: int) -> Rollout | None:
+    def _begin(self, parameters: Array, number: int) -> Running | None:
         """Reset the group's environment. Collective in the group."""
         episode = self.env.reset_arrays(parameters)
         if not self.split.leads:
             return None
         noise = self.agent.noise(number)
-        failure = evaluation.failure_at_start(episode)
-        return Rollout(episode.mu, noise, [np.array(episode.observations)], failure=failure)
+        failure = episode.fault
+        return Running(episode.mu, noise, [np.array(episode.observations)], failure=failure)
 
-    def _window(self, rollout: Rollout | None, first: int) -> Window | None:
+    def _window(self, running: Running | None, first: int) -> Window | None:
         """Run a window and differentiate its loss. Collective in the group."""
-        return self.taped.lead(lambda: self._differentiate(rollout, first))
+        return self.taped.lead(lambda: self._differentiate(running, first))
 
-    def _differentiate(self, rollout: Rollout | None, first: int) -> Window:
+    def _differentiate(self, running: Running | None, first: int) -> Window:
         """The same on the group's first rank."""
-        assert rollout is not None
-        if rollout.failure is None:
-            loss = self._run(rollout, first, min(first + self.window, self.steps))
-        if rollout.failure is not None:
-            return Window(None, 0.0, rollout.failure)
+        assert running is not None
+        if running.failure is None:
+            loss = self._run(running, first, min(first + self.window, self.steps))
+        if running.failure is not None:
+            return Window(None, 0.0, running.failure)
         return Window(self.agent.gradient(loss), float(loss.detach()), None)
 
-    def _run(self, rollout: Rollout, first: int, last: int) -> Tensor:
-        """Loss of the control steps first..last, in a graph; a failure is left in the rollout."""
+    def _run(self, running: Running, first: int, last: int) -> Tensor:
+        """Loss of the control steps first..last, in a graph; a failure is kept in ``running``."""
         import torch
 
-        from hypemarl.optimal import bridge
+        from hypemarl.optimal.bridge import rollout
 
-        policy = self.agent.policy(rollout.mu, rollout.noise)
-        state, loss = bridge.begin(self.taped), torch.zeros((), dtype=torch.float64)
-        observations = torch.from_numpy(rollout.observations[-1])
-        for _ in range(first, last):
-            actions = policy(observations)
-            try:
-                state, observations, shares = bridge.step(self.taped, state, actions)
-            except SolverDiverged as error:
-                rollout.failure = str(error)
-                return loss
-            cost = shares.sum()
-            rollout.failure = self._too_much(float(cost.detach()))
-            if rollout.failure is not None:
-                return loss
-            rollout.costs.append(float(cost.detach()))
-            rollout.observations.append(observations.detach().numpy().copy())
-            loss = loss + cost
+        policy = self.agent.policy(running.mu, running.noise)
+        loss = torch.zeros((), dtype=torch.float64)
+        try:
+            for interval in rollout(self.taped, policy, running.observations[-1], last - first):
+                cost = interval.shares.sum()
+                running.failure = self._too_much(float(cost.detach()))
+                if running.failure is not None:
+                    return loss
+                running.costs.append(float(cost.detach()))
+                running.observations.append(interval.observations.detach().numpy().copy())
+                loss = loss + cost
+        except SolverDiverged as error:
+            running.failure = str(error)
+            return loss
         if last < self.steps:
-            left = 1.0 - last / self.steps
-            loss = loss + self.agent.cost_to_go(observations, rollout.mu, left)
+            remaining = 1.0 - last / self.steps
+            loss = loss + self.agent.cost_to_go(interval.observations, running.mu, remaining)
         return loss
 
     def _too_much(self, cost: float) -> str | None:
@@ -176,11 +175,11 @@ class AdjointGradient:
                 progress.updates += 1
         return losses
 
-    def _learn_value(self, rollouts: Sequence[Rollout]) -> list[Losses]:
+    def _learn_value(self, episodes: Sequence[Running]) -> list[Losses]:
         """Fit the value to whole episodes. Local, on rank 0."""
         return [
             self.agent.learn_value(np.stack(r.observations), r.mu, np.array(r.costs))
-            for r in rollouts
+            for r in episodes
             if r.failure is None
         ]
 
@@ -197,16 +196,16 @@ class AdjointGradient:
         """The latest round's episodes, without gradients: these were taken and are gone."""
         if not self._seen:
             return None
-        observations = [np.stack(rollout.observations) for rollout in self._seen]
-        return self.agent.probe_of(observations, [rollout.mu for rollout in self._seen])
+        observations = [np.stack(running.observations) for running in self._seen]
+        return self.agent.probe_of(observations, [running.mu for running in self._seen])
 
     def share(self) -> None:
         """Nothing to do: every update is shared at once."""
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """The agent; there is no replay."""
         return {"agent": self.agent.state_dict()}
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """The agent."""
         self.agent.load_state_dict(stored["agent"])

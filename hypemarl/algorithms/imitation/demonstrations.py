@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hypemarl.optimal.open_loop import OpenLoop
-from hypemarl.training.evaluation import Array
-from hypemarl.training.progress import Result
+from hypemarl.optimal.open_loop import OpenLoop, replay
+from hypemarl.training.progress import Result, TrainingError
+from hypemarl.training.rollout import Rollout
+from hypemarl.types import Array
+
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 class Demonstration(NamedTuple):
@@ -32,7 +36,7 @@ class Demonstration(NamedTuple):
         return Result(self.cost, -self.cost / agents, steps, None, False)
 
 
-def demonstrate(env: Any, parameters: Array, evaluations: int) -> Demonstration:
+def demonstrate(env: ArrayEnv, parameters: Array, evaluations: int) -> Demonstration:
     """Search for the optimum with at most that many gradients, and run it. Collective.
 
     The search starts from zero control whatever is known of other runs, so that a run depends on
@@ -40,12 +44,13 @@ def demonstrate(env: Any, parameters: Array, evaluations: int) -> Demonstration:
     """
     with tempfile.TemporaryDirectory() as folder:
         optimum = OpenLoop(env, Path(folder)).solve(parameters, max_evaluations=evaluations)
-    episode = env.reset_arrays(parameters)
-    seen, cost = [np.array(episode.observations)], 0.0
-    for actions in optimum.actions:
-        step = env.step_arrays(actions)
+    rollout = Rollout(env, replay(optimum.actions), parameters)
+    seen, cost = [np.array(rollout.episode.observations)], 0.0
+    for *_, step in rollout:
         seen.append(np.array(step.observations))
         cost += step.info["cost"]
+    if rollout.failure is not None:
+        raise TrainingError(f"the optimum at {parameters.tolist()} failed: {rollout.failure}")
     return Demonstration(
-        episode.mu, np.stack(seen[:-1]), optimum.actions, cost, optimum.evaluations
+        rollout.episode.mu, np.stack(seen[:-1]), optimum.actions, cost, optimum.evaluations
     )

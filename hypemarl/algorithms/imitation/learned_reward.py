@@ -8,20 +8,20 @@ do for others is in it only as far as demonstrators did it.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.networks import make_network
+from hypemarl.agents.descent import descend
 from hypemarl.agents.replay import Batch
+from hypemarl.agents.schemes import INFORMED, make_network
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.agent import TD3, masked_mean
+from hypemarl.algorithms.td3.agent import TD3
+from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 SHOWN_BATCH = 3  # demonstrations in a fit of the discriminator
 BLUR = 0.1  # standard deviation of noise on its actions, in half ranges: no hair-thin boundary
@@ -43,9 +43,9 @@ class RewardLearner(TD3):
         super().__init__(spec, config, seed, device, slots=slots)
         sizes = (spec.observation_size + spec.action_size, *config.critic_hidden, 1)
         # The demonstrator knows place and mu whatever the scheme is, and so does its judge.
-        judged = dataclasses.replace(config, scheme="hypemarl")
         generator = torch_generator(seed, "reward")
-        self.discriminator = make_network(spec, judged, sizes, 1, 1.0, generator).to(device)
+        judge = make_network(spec, config, sizes, 1, 1.0, generator, scheme=INFORMED)
+        self.discriminator = judge.to(device)
         self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), config.irl_rate)
         self.reward_generator = torch_generator(seed, "reward-batches", device)
         self.shown: list[dict[str, Tensor]] = []
@@ -89,10 +89,7 @@ class RewardLearner(TD3):
         shown = {name: torch.stack([entry[name] for entry in chosen]) for name in chosen[0]}
         real = functional.softplus(-self._judge_blurred(shown)).mean()
         loss = real + masked_mean(functional.softplus(self._judge_blurred(batch)), batch["mask"])
-        self.reward_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
-        self.reward_optimiser.step()
+        descend(self.reward_optimiser, loss, 1.0)
         return float(loss.detach())
 
     def _judge_blurred(self, batch: dict[str, Tensor]) -> Tensor:
@@ -100,7 +97,7 @@ class RewardLearner(TD3):
         blur = torch.randn(actions.shape, generator=self.reward_generator, device=self.device)
         return self._judge(batch["observations"], actions + BLUR * blur, batch["mu"])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return super().state_dict() | {
             "discriminator": self.discriminator.state_dict(),
@@ -109,7 +106,7 @@ class RewardLearner(TD3):
             "shown": [dict(entry) for entry in self.shown],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.discriminator.load_state_dict(state["discriminator"])

@@ -22,9 +22,10 @@ from hypemarl.training.progress import Losses, Progress, Result, averages
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.envs.array_env import ArrayEnv
 
 
-def _shown(config: Config, env: Any, split: Groups, parameters: Sequence[Array]) -> list[Any]:
+def _shown(config: Config, env: ArrayEnv, split: Groups, parameters: Sequence[Array]) -> list[Any]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = config.agent.imitate_evaluations, split.index < len(parameters)
     own = demonstrate(env, parameters[split.index], limit) if active else None
@@ -32,7 +33,7 @@ def _shown(config: Config, env: Any, split: Groups, parameters: Sequence[Array])
 
 
 class Imitation(AdjointGradient):
-    """The method ``imitate`` (see :class:`~hypemarl.algorithms.registry.Method`)."""
+    """The algorithm ``imitate`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
     def _rate_share(self) -> float:
         return self.config.agent.imitate_apg_share  # a full rate loses what was cloned
@@ -61,11 +62,11 @@ class Imitation(AdjointGradient):
 
 
 class InverseReward(OffPolicy):
-    """The method ``irl``: ``td3`` on a local reward learned from demonstrations."""
+    """The algorithm ``irl``: ``td3`` on a local reward learned from demonstrations."""
 
     agent: RewardLearner
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
         self.first = config.agent.imitate_episodes
         self.policy_from += self.first

@@ -9,12 +9,12 @@ when it changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Replay
@@ -25,6 +25,7 @@ from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
+from hypemarl.types import Row
 
 IMAGINED_SLOT = 10_000  # of the exploration noise: none that an environment has
 
@@ -70,23 +71,20 @@ class ModelPolicyGradient(ExploringAgent):
         )
         costs = (found.costs * found.weight[:, :, None]).sum(dim=(2, 3))
         loss = costs.mean()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        bound = self.config.gradient_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.actor.parameters(), bound)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient through imagined episodes is {float(norm)} in update "
-                f"{self.updates + 1}: take a shorter agent.surrogate.window or a lower "
-                "agent.surrogate.policy_rate"
+
+        def fault(norm: float) -> str:
+            return (
+                f"the gradient through imagined episodes is {norm} in update {self.updates + 1}: "
+                "take a shorter agent.surrogate.window or a lower agent.surrogate.policy_rate"
             )
-        self.optimiser.step()
+
+        descend(self.optimiser, loss, self.config.gradient_clip, fault)
         self.updates += 1
         rate = max(config.policy_average_rate, 1.0 / self.updates)
         track(self.actor_average, self.actor, rate)
         return float(loss.detach())
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             "actor": self.actor.state_dict(),
@@ -97,7 +95,7 @@ class ModelPolicyGradient(ExploringAgent):
             **self.noise_state(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.optimiser.load_state_dict(state["optimiser"])
@@ -150,9 +148,9 @@ class Dyna(TD3):
         means = {n: float(np.mean([e[n] for e in kept if n in e])) for n in names}
         return losses | means, count
 
-    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
+    def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
         """As TD3's; real episodes have no gains, so that nothing draws actors along theirs."""
-        return super()._improved(batch) if batch["gains"].shape[-1] else batch["actions"]
+        return super()._target_actions(batch) if batch["gains"].shape[-1] else batch["actions"]
 
     def _imagined(self, replay: Replay, count: int) -> Replay:
         """A replay of ``count`` episodes of the exploring policy, imagined just now."""
@@ -200,7 +198,7 @@ class Dyna(TD3):
             replay.end(own)
         return replay
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """TD3's, the model's, and the generators of imagination."""
         return super().state_dict() | {
             "model": self.model.state_dict(),
@@ -208,7 +206,7 @@ class Dyna(TD3):
             "imagined_noise": self.imagined_noise.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.model.load_state_dict(state["model"])

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
 from hypemarl.config import Config, ConfigError
+from hypemarl.envs.array_env import plant_of
 from hypemarl.systems.local_model import local_model_of
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
 from hypemarl.training.summary import best_checkpoint, trained_policy
+from hypemarl.types import Comm, Row
 
 if TYPE_CHECKING:
     from hypemarl.algorithms.model_based.world_model import WorldModel
+    from hypemarl.envs.array_env import ArrayEnv
 
 OWN = "policy"
 
@@ -30,9 +33,9 @@ def surrogate_errors(
     run_dir: str | Path,
     *,
     episodes: int = 4,
-    comm: Any = None,
+    comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     """Errors of the surrogate in the best checkpoint, by the policy whose episodes it predicts.
 
     Policies: ``policy``, the run's own, and the names of :data:`evaluation.BASELINES`. Of each, as
@@ -57,8 +60,8 @@ def surrogate_errors(
         parameters = evaluation.fixed_set(env, episodes, "held-out")
         own, _ = trained_policy(folder, env, config, comm)
         policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
-        local = local_model_of(env.plant)
-        found: dict[str, dict[str, Any]] = {}
+        local = local_model_of(plant_of(env))
+        found: dict[str, Row] = {}
         for name, policy in policies.items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
             errors = partial(_errors, folder, config, env, local, replay)
@@ -68,7 +71,7 @@ def surrogate_errors(
         env.close()
 
 
-def _errors(folder: RunFolder, config: Config, env: Any, local: Any, replay: Any) -> dict[str, Any]:
+def _errors(folder: RunFolder, config: Config, env: ArrayEnv, local: Any, replay: Any) -> Row:
     """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
     if not len(replay):
         return {}
@@ -76,7 +79,7 @@ def _errors(folder: RunFolder, config: Config, env: Any, local: Any, replay: Any
     return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 
-def _world_model(folder: RunFolder, config: Config, env: Any, local: Any) -> WorldModel:
+def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: Any) -> WorldModel:
     """The surrogate of the best checkpoint, on the CPU."""
     import torch
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
+from hypemarl.envs.array_env import plant_of
 from hypemarl.systems.local_model import local_model_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 
+if TYPE_CHECKING:
+    from hypemarl.envs.array_env import ArrayEnv
+
 
 class ModelBased(OffPolicy):
-    """The methods ``mbpg`` and ``dyna`` (see :class:`~hypemarl.algorithms.registry.Method`).
+    """Base of the algorithms with a surrogate (see :class:`~hypemarl.training.learner.Learner`).
 
     Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
     after the random episodes, and whenever ``agent.surrogate.every`` more are there.
@@ -27,17 +31,9 @@ class ModelBased(OffPolicy):
     keep_costs = True
     exact_gains = False  # but the surrogate's
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         super().__init__(config, env, split)
-        self.local = local_model_of(env.plant)
-
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
-        from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
-
-        steps = self.config.env.control_steps
-        if self.settings.method == "mbpg":
-            return ModelPolicyGradient(self.local, steps, *arguments, **options)
-        return Dyna(self.local, steps, self.env.shape_rewards, *arguments, **options)
+        self.local = local_model_of(plant_of(env))
 
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
         """Nothing within an episode."""
@@ -78,3 +74,22 @@ class ModelBased(OffPolicy):
         if "q_mean" in found:
             losses.append(self._value_bound([found]))
         return [*losses, found]
+
+
+class ModelBasedGradient(ModelBased):
+    """The algorithm ``mbpg``."""
+
+    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+        from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
+
+        return ModelPolicyGradient(self.local, self.config.env.control_steps, *arguments, **options)
+
+
+class ModelBasedTD3(ModelBased):
+    """The algorithm ``dyna``."""
+
+    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+        from hypemarl.algorithms.model_based.agent import Dyna
+
+        steps, shape = self.config.env.control_steps, self.env.shape_rewards
+        return Dyna(self.local, steps, shape, *arguments, **options)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hypemarl.agents.descent import descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
 from hypemarl.agents.spec import AgentSpec
@@ -20,6 +21,7 @@ from hypemarl.seeding import (
     set_generator_state,
     torch_generator,
 )
+from hypemarl.types import Row
 
 COST_WEIGHT = 0.1  # of the cost's fit beside that of the states
 Losses = dict[str, float]
@@ -68,10 +70,7 @@ class WorldModel:
         dynamics = self.surrogate.dynamics
         state_loss = ((states - piece.states) / dynamics.change_scale).square().mean()
         cost_loss = self._cost_loss(costs, piece.costs)
-        self.optimiser.zero_grad(set_to_none=True)
-        (state_loss + COST_WEIGHT * cost_loss).backward()
-        nn.utils.clip_grad_norm_(self.surrogate.parameters(), 1.0)
-        self.optimiser.step()
+        descend(self.optimiser, state_loss + COST_WEIGHT * cost_loss, 1.0)
         self.fitted += 1
         return float(state_loss.detach()), float(cost_loss.detach())
 
@@ -202,7 +201,7 @@ class WorldModel:
         allowed = self.config.cutoff * self.error**0.5
         return (apart <= allowed).float().view(history.shape[:2])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """Networks, optimiser, generator, counters."""
         return {
             "networks": self.surrogate.state_dict(),
@@ -212,7 +211,7 @@ class WorldModel:
             "error": self.error,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`."""
         self.surrogate.load_state_dict(state["networks"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -5,19 +5,20 @@ Deviations from the paper are listed in ``docs/agents.md``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from hypemarl.agents.descent import descend
+from hypemarl.agents.networks import first_copy
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.probe import Probe
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.critics import make_critic, neighbourhood_mean
+from hypemarl.algorithms.td3.credit import make_credit, masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.types import Row
 
 NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
 
@@ -40,7 +41,9 @@ class TD3(ExploringAgent):
         slots: int = 1,
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
-        self.critic = make_critic(spec, config, torch_generator(seed, "critic")).to(device)
+        self.credit = make_credit(spec, config, self.device)
+        self.critic = self.credit.make_critic(torch_generator(seed, "critic"))
+        self.first_critic = first_copy(self.critic)  # whose values the actor maximises
         self.actor_target, self.critic_target = frozen_copy(self.actor), frozen_copy(self.critic)
         fused = self.device.type in ("cpu", "cuda")
         self.actor_optimiser = torch.optim.Adam(
@@ -51,7 +54,6 @@ class TD3(ExploringAgent):
         )
         self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
         self.updates = 0
-        self._near = torch.as_tensor(spec.stencil(config.credit_radius), device=self.device)
 
     # Learning.
 
@@ -83,29 +85,17 @@ class TD3(ExploringAgent):
         batch = {name: self._tensor(array) for name, array in sample._asdict().items()}
         batch["actions"] = (batch["actions"] - self._middle) / self._half_range
         batch["mu"] = self._tensor(self.spec.scale_mu(sample.mu))
-        improve = config.credit == "adjoint"
-        batch["wanted"] = self._improved(batch) if improve else batch["actions"]
+        batch["target_actions"] = self._target_actions(batch)
         rewards = batch["rewards"] * config.reward_scale
         if config.reward_clip:
             rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
-        if config.credit == "neighbourhood":
-            rewards = neighbourhood_mean(rewards, self._near)
-        batch["rewards"] = rewards
+        batch["rewards"] = self.credit.rewards(rewards)
         batch["features"] = self._features(batch, batch["observations"], batch["left"])
         return batch
 
-    def _improved(self, batch: dict[str, Tensor]) -> Tensor:
-        """The replay's unit actions (E, n, T, m) after a step along the gains that came with them.
-
-        Steps are in proportion to the gains over their mean size in the batch, up to three times
-        that: gains are heavy-tailed.
-        """
-        if not batch["gains"].shape[-1]:
-            raise RuntimeError("credit adjoint needs gains in the replay: see Replay.end")
-        gains = batch["gains"] * self._half_range
-        size = masked_mean(gains.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
-        steps = self.config.adjoint_step * (gains / size).clamp(-3.0, 3.0)
-        return (batch["actions"] + steps).clamp(-1.0, 1.0)
+    def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit actions (E, n, T, m) that cloning draws the actors to."""
+        return self.credit.target_actions(batch, self._half_range)
 
     def _features(self, batch: dict[str, Tensor], observations: Tensor, left: Tensor) -> Tensor:
         """What the critics see at these observations (E, n, T, k), with this time left (E, T)."""
@@ -163,17 +153,14 @@ class TD3(ExploringAgent):
     def actor_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Minus the mean over agents of the first twin's values of the current actors' actions."""
         actions = self.actor(batch["observations"], batch["mu"])
-        values = self.critic(batch["features"], actions, batch["mu"], first=True)[0]
+        values = self.first_critic(batch["features"], actions, batch["mu"])[0]
         gain = masked_mean(values, batch["mask"])
         if not self.config.cloning:
             return -gain
         # TD3+BC (Fujimoto, Gu 2021): values on a scale of one, plus the distance to what was done.
         size = masked_mean(values.detach().abs(), batch["mask"]).clamp(min=1e-6)
-        missing = batch["wanted"] - actions
-        if self.config.credit == "adjoint":
-            # Old actions must not hold back a policy that has gone further than they point to.
-            missing = missing * (missing * (batch["wanted"] - batch["actions"]) > 0)
-        distance = masked_mean(missing.square().mean(dim=-1), batch["mask"])
+        difference = self.credit.distance(batch, actions)
+        distance = masked_mean(difference.square().mean(dim=-1), batch["mask"])
         return -gain / size + self.config.cloning * distance
 
     def probe(self, sample: Batch) -> Probe:
@@ -184,7 +171,7 @@ class TD3(ExploringAgent):
         features = self._features(targets, observations, self._tensor(sample.left))
         with torch.no_grad():
             actions = self.actor(observations, mu)
-        values = self.critic(features, actions.requires_grad_(), mu, first=True)[0]
+        values = self.first_critic(features, actions.requires_grad_(), mu)[0]
         (gradient,) = torch.autograd.grad(masked_mean(values, mask), actions)
         return Probe(observations, mu, mask, gradient)
 
@@ -202,30 +189,25 @@ class TD3(ExploringAgent):
             batch["actions"].shape, generator=self.smoothing_generator, device=self.device
         )
         loss, values = self.critic_loss(batch, noise)
-        norm = self._descend(loss, self.critic, self.critic_optimiser, "critic")
+        norm = self._descend(loss, self.critic_optimiser, "critic")
         mean = masked_mean(values.detach(), batch["mask"])
         return {"critic_loss": loss.detach(), "critic_gradient": norm, "q_mean": mean}
 
     def _update_actor(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = self.actor_loss(batch)
-        norm = self._descend(loss, self.actor, self.actor_optimiser, "actor")
+        norm = self._descend(loss, self.actor_optimiser, "actor")
         return {"actor_loss": loss.detach(), "actor_gradient": norm}
 
-    def _descend(
-        self, loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, name: str
-    ) -> Tensor:
-        """One optimiser step on a clipped gradient; returns the gradient's norm before clipping."""
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        bound = self.config.gradient_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(module.parameters(), bound)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient of the {name} is {float(norm)} in update {self.updates} (loss "
+    def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, name: str) -> Tensor:
+        """One step of ``optimiser``; returns the gradient's norm before clipping."""
+
+        def fault(norm: float) -> str:
+            return (
+                f"the gradient of the {name} is {norm} in update {self.updates} (loss "
                 f"{float(loss.detach())}): lower agent.{name}_rate or set agent.reward_clip"
             )
-        optimiser.step()
-        return norm
+
+        return descend(optimiser, loss, self.config.gradient_clip, fault)
 
     # State.
 
@@ -235,7 +217,7 @@ class TD3(ExploringAgent):
         modules = {"actor": self.actor, "critic": self.critic}
         return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Row:
         """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
         return {
             **{name: getattr(self, name).state_dict() for name in NETWORKS},
@@ -246,7 +228,7 @@ class TD3(ExploringAgent):
             "updates": self.updates,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise.
 
         Raises ``RuntimeError`` where networks differ in shape.
@@ -258,9 +240,3 @@ class TD3(ExploringAgent):
         self.load_noise_state(state)
         set_generator_state(self.smoothing_generator, state["smoothing_generator"])
         self.updates = state["updates"]
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values (..., E, n, T) over the steps whose mask (E, T) is 1."""
-    mask = mask[:, None].expand_as(values)
-    return (values * mask).sum() / mask.sum()

@@ -1,12 +1,11 @@
-"""Credit: what a critic sees, and hence whose value an actor's gradient follows.
+"""Critics on near agents: what they see, and hence whose value an actor's gradient follows.
 
 All critics share one interface. ``observe`` turns observations (E, n, T, k) and targets (E, n, q)
 into features once per batch, to which ``agent.time_left`` appends a column with the share of the
-horizon that is left; calling the critic with features, unit actions (E, n, T, m) and mu gives one
-value per agent, (2, E, n, T) for the twins, or (1, E, n, T) with ``first``. The actor
-maximises the mean of these values over agents, so wherever a critic sees near agents' actions,
-those agents' actors receive its gradient too. Acting never calls a critic: execution is
-decentralised for every credit.
+horizon that remains; calling the critic with features, unit actions (E, n, T, m) and mu gives one
+value per agent, (2, E, n, T) for the twins. The actor maximises the mean of these values over
+agents, so wherever a critic sees near agents' actions, those agents' actors receive its gradient
+too. Acting never calls a critic: execution is decentralised for every credit.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.networks import make_network
+from hypemarl.agents.schemes import make_network
 from hypemarl.agents.spec import AgentSpec
-from hypemarl.algorithms.td3.map_critic import MapCritic
 from hypemarl.config import AgentConfig
 
 TWINS = 2
@@ -36,9 +34,9 @@ class LocalCritic(nn.Module):
         """The observations themselves; targets are not used."""
         return observations
 
-    def forward(self, features: Tensor, actions: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, features: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
         """Values (C, E, n, T) of features (E, n, T, k) and actions (E, n, T, m)."""
-        return self.network(torch.cat([features, actions], dim=-1), mu, first).squeeze(-1)
+        return self.network(torch.cat([features, actions], dim=-1), mu).squeeze(-1)
 
 
 class CooperativeCritic(nn.Module):
@@ -71,10 +69,10 @@ class CooperativeCritic(nn.Module):
         near = gather(observations[..., self.own], self.others)
         return torch.cat([observations, near], dim=-1)
 
-    def forward(self, features: Tensor, actions: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, features: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
         """Values (C, E, n, T), differentiable in every agent's actions (E, n, T, m)."""
         inputs = torch.cat([features, gather(actions, self.near)], dim=-1)
-        return self.network(inputs, mu, first).squeeze(-1)
+        return self.network(inputs, mu).squeeze(-1)
 
 
 def gather(values: Tensor, near: Tensor) -> Tensor:
@@ -83,30 +81,3 @@ def gather(values: Tensor, near: Tensor) -> Tensor:
     padded = torch.cat([values, values.new_zeros(episodes, 1, steps, size)], dim=1)
     picked = padded.index_select(1, near.reshape(-1)).view(episodes, *near.shape, steps, size)
     return picked.transpose(2, 3).reshape(episodes, n, steps, -1)
-
-
-def make_critic(
-    spec: AgentSpec, config: AgentConfig, generator: torch.Generator
-) -> LocalCritic | CooperativeCritic | MapCritic:
-    """The twin critics of ``config.credit``.
-
-    Raises:
-        ValueError: the credit is unknown, or ``central`` is asked of agents that form no grid.
-    """
-    if config.credit in ("local", "neighbourhood"):
-        return LocalCritic(spec, config, generator)
-    if config.credit in ("cooperative", "adjoint"):
-        return CooperativeCritic(spec, config, generator)
-    if config.credit == "central":
-        return MapCritic(spec, config, generator)
-    raise ValueError(
-        f"unknown credit {config.credit!r}: take local, neighbourhood, cooperative, central or "
-        "adjoint"
-    )
-
-
-def neighbourhood_mean(rewards: Tensor, near: Tensor) -> Tensor:
-    """Mean of rewards (E, n, T) over the near agents (n, K) that exist (index >= 0)."""
-    present = (near >= 0).to(rewards.dtype)
-    picked = rewards[:, near.clamp(min=0)] * present[None, :, :, None]
-    return picked.sum(dim=2) / present.sum(dim=1)[None, :, None]

@@ -9,23 +9,26 @@ import numpy as np
 
 from hypemarl import mpi
 from hypemarl.config import Config
+from hypemarl.envs.array_env import plant_of
 from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 from hypemarl.training.setup import pick_device, spec_of
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.coupling.adjoint import PlantAdjoint
+    from hypemarl.envs.array_env import ArrayEnv
 
 
 PROBE_EPISODES = 4  # the latest, which diagnostics look at
 
 
 class OffPolicy:
-    """The method ``td3`` (see :class:`~hypemarl.algorithms.registry.Method`).
+    """The algorithm ``td3`` (see :class:`~hypemarl.training.learner.Learner`).
 
     Raises:
         TypeError: credit ``adjoint`` with a plant that has none.
@@ -34,7 +37,7 @@ class OffPolicy:
     keep_costs = False  # in the replay: for those who learn them
     exact_gains = True  # credit adjoint asks the plant
 
-    def __init__(self, config: Config, env: Any, split: Groups) -> None:
+    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
         self.config, self.settings, self.env, self.split = config, config.training, env, split
         self.agent: Any  # explores; TD3 here
         self.replay: Replay
@@ -43,7 +46,7 @@ class OffPolicy:
         if self.exact_gains and config.agent.credit == "adjoint":
             from hypemarl.coupling.adjoint import adjoint_of
 
-            self._adjoint = adjoint_of(env.plant)
+            self._adjoint = adjoint_of(plant_of(env))
         self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self) -> None:
@@ -178,14 +181,14 @@ class OffPolicy:
         if self.split.leads and not self.split.root:
             self.agent.actor_average.load_state_dict(state)
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """Agent and replay."""
-        state: dict[str, Any] = {"agent": self.agent.state_dict()}
+        state: Row = {"agent": self.agent.state_dict()}
         if whole:
             state["replay"] = self.replay.state_dict()
         return state
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Agent and replay."""
         self.agent.load_state_dict(stored["agent"])
         self.replay.load_state_dict(stored["replay"])

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hypemarl.agents.hypernetwork import pick
 from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
 
@@ -35,7 +34,7 @@ class MapCritic(nn.Module):
                 f"central credit needs agents on a grid of one or two axes, got grid {spec.grid}: "
                 "set agent.credit to cooperative"
             )
-        self.grid, self.own, self.twins = tuple(spec.grid), list(spec.own_features), 2
+        self.grid, self.own = tuple(spec.grid), list(spec.own_features)
         axes = [torch.linspace(-1.0, 1.0, size) for size in self.grid]
         coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         self.register_buffer("coordinates", coordinates, False)
@@ -68,7 +67,7 @@ class MapCritic(nn.Module):
         spread = targets[:, :, None].expand(-1, -1, steps, -1)
         return torch.cat([observations[..., self.own], spread], dim=-1)
 
-    def forward(self, features: Tensor, actions: Tensor, mu: Tensor, first: bool = False) -> Tensor:
+    def forward(self, features: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
         """Values (C, E, n, T), differentiable in every agent's actions (E, n, T, m)."""
         episodes, n, steps, _ = features.shape
         maps = torch.cat([features, actions], dim=-1).permute(0, 2, 3, 1)  # (E, T, channels, n)
@@ -78,19 +77,18 @@ class MapCritic(nn.Module):
         context = context.expand(-1, -1, *self.grid)
         place = self.coordinates.expand(episodes * steps, *self.coordinates.shape)
         inputs = torch.cat([maps, context, place], dim=1)
-        values = [self._value(inputs, twin, first) for twin in range(1 if first else self.twins)]
+        values = [self._value(inputs, twin) for twin in range(len(self.weights[0]))]
         return torch.stack(values).view(-1, episodes, steps, n).transpose(2, 3)
 
-    def _value(self, maps: Tensor, twin: int, first: bool) -> Tensor:
+    def _value(self, maps: Tensor, twin: int) -> Tensor:
         """(E * T, 1, *grid) the values of one twin."""
         convolve = functional.conv1d if len(self.grid) == 1 else functional.conv2d
         axes = tuple(range(2, 2 + len(self.grid)))
         for index, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
-            weight, bias = pick(weights, first)[twin], pick(biases, first)[twin]
             if index == 1:
                 means = maps.mean(dim=axes, keepdim=True).expand_as(maps)
                 maps = torch.cat([maps, means], dim=1)
-            maps = convolve(maps, weight, bias, padding="same")
+            maps = convolve(maps, weights[twin], biases[twin], padding="same")
             if index < LAYERS:
                 maps = functional.relu(maps)
         return maps

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class CheckedEnv:
             )
         return live
 
-    def reset(self, seed: int) -> Mapping[Any, Any]:
+    def reset(self, seed: int) -> Mapping[Hashable, Any]:
         """Start an episode; returns the observations of the live agents, unchecked."""
         found = self._call("reset()", lambda: self.env.reset(seed=seed))
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
@@ -73,7 +73,7 @@ class CheckedEnv:
             raise self._breach("reset(): expected live agents in `agents`, got none")
         return found[0]
 
-    def step(self, actions: Mapping[Any, np.ndarray]) -> tuple[Mapping[Any, Any], ...]:
+    def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[Mapping[Hashable, Any], ...]:
         """One step; returns observations (unchecked), rewards (floats), terminations, truncations.
 
         Every agent that acted must get a reward.
@@ -89,7 +89,7 @@ class CheckedEnv:
         earned = {name: self._reward(name, rewards) for name in actions}
         return observations, earned, terminations, truncations
 
-    def flat(self, index: int, observations: Mapping[Any, Any]) -> np.ndarray:
+    def flat(self, index: int, observations: Mapping[Hashable, Any]) -> np.ndarray:
         """The flattened observation (sizes[index],) of a live agent."""
         name, space = self.names[index], self.observation_spaces[index]
         if name not in observations:
@@ -127,7 +127,7 @@ class CheckedEnv:
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _agents(self) -> tuple[Any, ...]:
+    def _agents(self) -> tuple[Hashable, ...]:
         names = getattr(self.env, "possible_agents", None)
         if not isinstance(names, list | tuple) or not names:
             found = "none" if names is None or names == [] else described(names)
@@ -138,7 +138,7 @@ class CheckedEnv:
             raise self._breach(f"possible_agents: expected different names, got {_listed(names)}")
         return tuple(names)
 
-    def _observation_space(self, name: Any) -> Space:
+    def _observation_space(self, name: Hashable) -> Space:
         space = self._call("observation_space()", lambda: self.env.observation_space(name))
         if not isinstance(space, Space) or not space.is_np_flattenable:
             raise self._breach(
@@ -147,7 +147,7 @@ class CheckedEnv:
             )
         return space
 
-    def _action_box(self, name: Any) -> Box:
+    def _action_box(self, name: Hashable) -> Box:
         space = self._call("action_space()", lambda: self.env.action_space(name))
         if not isinstance(space, Box) or not np.issubdtype(space.dtype, np.floating):
             raise self._breach(
@@ -173,7 +173,7 @@ class CheckedEnv:
         except ValueError:  # compiled, its arguments unknown: reset(seed=...) itself will tell
             return
 
-    def _reward(self, name: Any, rewards: Mapping[Any, Any]) -> float:
+    def _reward(self, name: Hashable, rewards: Mapping[Hashable, Any]) -> float:
         if name not in rewards:
             raise self._breach(
                 f"step(): expected a reward of agent {name!r}, which acted, got none"
@@ -185,14 +185,14 @@ class CheckedEnv:
             )
         return float(value)
 
-    def _require_array(self, name: Any, value: Any, space: Box) -> None:
+    def _require_array(self, name: Hashable, value: object, space: Box) -> None:
         if numbers(value, space.shape) is None:
             raise self._breach(
                 f"observation of agent {name!r}: expected an array of numbers of shape "
                 f"{space.shape}, got {described(value)}"
             )
 
-    def _place(self, name: Any, places: Mapping[Any, Any]) -> np.ndarray:
+    def _place(self, name: Hashable, places: Mapping[Hashable, Any]) -> np.ndarray:
         first = np.shape(np.atleast_1d(places[self.names[0]]))
         place = numbers(np.atleast_1d(places[name]), first)
         if place is None or place.ndim != 1 or not np.isfinite(place).all():
@@ -220,7 +220,7 @@ class CheckedEnv:
         return ContractError(f"{self.source}: {text}")
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[object]) -> str:
     return _cut(str(sorted(map(str, names))))
 
 

@@ -1,4 +1,4 @@
-"""Any PettingZoo ``ParallelEnv`` with continuous actions behind the arrays that training uses.
+"""A PettingZoo ``ParallelEnv`` with continuous actions behind the arrays that training uses.
 
 What such an environment lacks beside a PDE is filled in here: agents without places stand on a ring
 of indices, an episode is a seed, the cost is minus the return, and agents that differ in size or
@@ -8,7 +8,7 @@ leave early are padded and marked. ``docs/homes.md`` explains each choice.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,9 +20,9 @@ from pettingzoo import ParallelEnv
 from hypemarl import mpi
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.coupling.plant import agree_on_actions, non_finite
+from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.external.contract import CheckedEnv, ContractError
 from hypemarl.envs.external.sources import open_source
-from hypemarl.envs.parallel import Episode, EpisodeError, Step
 from hypemarl.seeding import numpy_generator
 
 PETTINGZOO = {name for name in dir(ParallelEnv) if not name.startswith("_")} | {
@@ -43,7 +43,7 @@ SCALED_CLIP = 10.0
 class Facts:
     """What every rank knows of the environment that rank 0 holds; n agents."""
 
-    names: tuple[Any, ...]
+    names: tuple[Hashable, ...]
     observation_sizes: np.ndarray  # (n,) without the flag
     action_sizes: np.ndarray  # (n,)
     idle: np.ndarray  # (n, m) unit actions that are zero in the environment's own units
@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
     cut: bool  # whether an agent was truncated
 
 
-class ExternalEnv:
+class ExternalEnv(ArrayEnv):
     """The array calls of :class:`~hypemarl.envs.PDEEnv` over a PettingZoo ``ParallelEnv``.
 
     Rank 0 of ``comm`` holds the environment; the others make every call and receive its results.
@@ -75,8 +75,6 @@ class ExternalEnv:
             PettingZoo's interface: in a trial here, later in a reset or a step.
     """
 
-    grid = None
-
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
         self._checked: CheckedEnv  # on rank 0
@@ -86,7 +84,7 @@ class ExternalEnv:
         self.observation_size = int(facts.observation_sizes.max()) + 1
         self.action_size = int(facts.action_sizes.max())
         self.action_low, self.action_high = -np.ones(self.action_size), np.ones(self.action_size)
-        self.idle_actions = facts.idle
+        self._idle = facts.idle
         self.indexed = facts.positions is None
         self.positions = np.arange(self.n_agents)[:, None].astype(float)
         self.spacing = 1.0
@@ -102,6 +100,11 @@ class ExternalEnv:
         self._middle = np.zeros((self.n_agents, self.observation_size - 1))
         self._scale = np.ones_like(self._middle)
         mpi.on_root(comm, self._measure_scale if config.external.scaling_episodes else self._try)
+
+    @property
+    def idle_actions(self) -> np.ndarray:
+        """Unit actions (n, m) that are zero in the units of the environment."""
+        return self._idle
 
     @property
     def parallel_env(self) -> ParallelEnv:
@@ -272,7 +275,9 @@ class ExternalEnv:
         )
         return Outcome(self._padded(observations, taking_part), earned, np.array(taking_part), cut)
 
-    def _padded(self, observations: Mapping[Any, Any], taking_part: list[bool]) -> np.ndarray:
+    def _padded(
+        self, observations: Mapping[Hashable, object], taking_part: list[bool]
+    ) -> np.ndarray:
         padded = np.zeros((self.n_agents, self.observation_size))
         for i in np.flatnonzero(taking_part).tolist():
             size = self._observation_sizes[i]

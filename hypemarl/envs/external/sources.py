@@ -32,6 +32,7 @@ from hypemarl.config.sources import (
     say_changed,
     search_working_folder,
 )
+from hypemarl.types import Row
 
 Factory = Callable[..., Any]
 
@@ -202,7 +203,7 @@ def _where_searched(missing: str) -> str:
 # --- factories and their options -----------------------------------------------------------------
 
 
-def _is_factory(value: Any, module: types.ModuleType) -> bool:
+def _is_factory(value: object, module: types.ModuleType) -> bool:
     """Whether ``value`` is known to make environments, without a call.
 
     A class says so by its bases. A function must be of the module's own package, or PettingZoo's
@@ -218,7 +219,7 @@ def _is_factory(value: Any, module: types.ModuleType) -> bool:
     return home not in sys.stdlib_module_names and home in (own, "pettingzoo")
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__module__}.{value.__qualname__}"
     if callable(value) and hasattr(value, "__qualname__"):
@@ -226,7 +227,7 @@ def _described(value: Any) -> str:
     return f"{shown(value)} of type {type(value).__name__}"
 
 
-def _check_options(text: str, factory: Factory, arguments: dict[str, Any]) -> None:
+def _check_options(text: str, factory: Factory, arguments: Row) -> None:
     """Refuse options that the factory does not take, and say which it does. Calls nothing."""
     try:
         parameters = inspect.signature(factory).parameters.values()
@@ -249,7 +250,7 @@ _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 _UNUSED = re.compile(r"Scenario kwargs: \{'(\w+)'.* passed but not used")
 
 
-def _made(text: str, factory: Factory, arguments: dict[str, Any]) -> Any:
+def _made(text: str, factory: Factory, arguments: Row) -> Any:
     """The environment; every failure of its making is one line that names the source."""
     try:
         with warnings.catch_warnings():

@@ -14,6 +14,8 @@ import numpy as np
 import vmas
 from pettingzoo import ParallelEnv
 
+from hypemarl.types import Row
+
 
 def scenario_names() -> list[str]:
     """Names of VMAS's scenarios, those of MPE and for debugging included."""
@@ -64,8 +66,8 @@ class VmasEnv(ParallelEnv):
         return self.action_spaces[agent]
 
     def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+        self, seed: int | None = None, options: Row | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Row]]:
         """Start the episode of ``seed``; without one VMAS's own random state goes on."""
         self.agents = list(self.possible_agents)
         observations = self._by_agent(self._env.reset(seed=seed))

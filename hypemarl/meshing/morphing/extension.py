@@ -8,11 +8,9 @@ ASME PVP 246 (1992). Harmonic extension is here as what it is compared with: it 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from hypemarl.meshing.raw import MeshError
 
@@ -113,7 +111,7 @@ def _extend(
     return operator
 
 
-def factorised(matrix: sparse.csr_matrix) -> Any:
+def factorised(matrix: sparse.csr_matrix) -> SuperLU:
     """SuperLU factors of a symmetric positive definite matrix, ordered and pivoted as such."""
     options = {"SymmetricMode": True}
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)

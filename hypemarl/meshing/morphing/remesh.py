@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import gmsh
 import numba
@@ -130,7 +129,9 @@ def _loops(edges: np.ndarray) -> Iterator[np.ndarray]:
         rest = rest[~here]
 
 
-def _add_loops(geo: Any, points: np.ndarray, loops: list[np.ndarray]) -> dict[tuple, int]:
+def _add_loops(
+    geo: type[gmsh.model.geo], points: np.ndarray, loops: list[np.ndarray]
+) -> dict[tuple, int]:
     """Points and undivided lines of the boundary: sorted pair of nodes -> line."""
     lines = {}
     for loop in loops:
@@ -142,7 +143,11 @@ def _add_loops(geo: Any, points: np.ndarray, loops: list[np.ndarray]) -> dict[tu
 
 
 def _prescribe_sizes(
-    model: Any, points: np.ndarray, loops: list[np.ndarray], root: MeshMotion, q: np.ndarray
+    model: type[gmsh.model],
+    points: np.ndarray,
+    loops: list[np.ndarray],
+    root: MeshMotion,
+    q: np.ndarray,
 ) -> None:
     """The first mesh's edge length nearby, and growth from the boundary's facets."""
     nodes, nodal = root.points(q), _nodal_sizes(root.raw)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.fokker_planck_adjoint import FokkerPlanckAdjoint
 from hypemarl.systems.density.plant import DensityPlant
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ class DensityAdjoint:
         self.state_size = plant.space.n_local
         self._solver = FokkerPlanckAdjoint(plant.solver)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, Any], DensityTape]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, DensityTape]:
         """``plant.step`` with its tape. Collective."""
         plant, levels = self.plant, []
         plant.record = lambda y, stage: levels.append((y.copy(), stage.copy()))

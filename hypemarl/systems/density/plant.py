@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -20,6 +19,7 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
+from hypemarl.types import Comm, Row
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class DensityPlant:
         self.action_low = np.full(gdim, -config.u_max)
         self.action_high = np.full(gdim, config.u_max)
         self.cost_terms: tuple[str, ...] = TERMS
-        self.measured: dict[str, Any] = {"time_steps": 0}
+        self.measured: Row = {"time_steps": 0}
         axes = "xyz"[:gdim]
         self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
         self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
@@ -174,7 +174,7 @@ class DensityPlant:
     def _with_carrier(self, u: np.ndarray) -> np.ndarray:
         return u if self._carrier is None else u + self._carrier
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval under constant amplitudes (n, gdim).
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
@@ -244,7 +244,7 @@ class DensityPlant:
         return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
 
 
-def _bounding_box(comm: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bounding_box(comm: Comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner (gdim,) of all ranks' points. Collective."""
     boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
     return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)

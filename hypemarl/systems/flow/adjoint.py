@@ -7,7 +7,6 @@ back. Steps, forces and guesses: :mod:`hypemarl.solvers.navier_stokes_adjoint`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
 from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class FlowAdjoint:
         self.state_size = self._bar.size + own
         self._returned: np.ndarray | None = None
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], FlowTape]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, FlowTape]:
         """``plant.step`` with its tape. Collective."""
         plant, solver = self.plant, self.plant.solver
         start, before = solver.snapshot(), plant.amplitudes.copy()

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,6 +25,7 @@ from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 from hypemarl.systems.flow.arcs import Disc
 from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.systems.flow.state_cache import StateCache
+from hypemarl.types import Row
 
 VERSION = 2
 """Of the boundary conditions and the way from rest to a developed state; the solver's own code is
@@ -173,7 +173,7 @@ class DevelopedStates:
         return solver.snapshot()
 
 
-def _facts(solver: UnsteadyFlow, config: FlowConfig) -> dict[str, Any]:
+def _facts(solver: UnsteadyFlow, config: FlowConfig) -> Row:
     """All that a developed state depends on, besides its parameters."""
     settings = asdict(config)
     code = hashlib.sha256()

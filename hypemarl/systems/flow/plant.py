@@ -26,6 +26,7 @@ from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
 from hypemarl.systems.flow.fields import FlowFields
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
+from hypemarl.types import Row
 
 VALIDATED = (1.0, 200.0)
 """Reynolds numbers that the solver was validated for: flows past a disc become three-dimensional
@@ -133,7 +134,7 @@ class FlowPlant:
         self._steps = round(config.control_interval / flow.time_step)
         self.cost_terms: tuple[str, ...] = self.cost.names
         series = np.zeros(self._steps)
-        self.measured: dict[str, Any] = {
+        self.measured: Row = {
             "drag": series,
             "lift": series,
             "dissipation": 0.0,
@@ -192,7 +193,7 @@ class FlowPlant:
         self._baseline = self.cost.finish().costs.shares
         return self._observe()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval towards amplitudes (n, m).
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
@@ -279,7 +280,7 @@ class FlowPlant:
         self._baseline = state.baseline.copy()
         return self._observe()
 
-    def fields(self) -> dict[str, Any] | None:
+    def fields(self) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2) and cells (M, 3) of the vertices, velocity
         (N, 2), pressure (N,), vorticity (N,), actions (n, m) as they are applied, without net
         mass flux, and kind ``flow``. Collective.

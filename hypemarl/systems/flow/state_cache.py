@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -19,6 +18,7 @@ from scipy.spatial import cKDTree
 from hypemarl import files
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
+from hypemarl.types import Row
 
 SAME_PLACE = 1e-9  # largest distance of a stored node from the mesh's, in units of the domain
 
@@ -37,9 +37,7 @@ class StateCache:
     What killed writers left there is removed.
     """
 
-    def __init__(
-        self, solver: UnsteadyFlow, facts: dict[str, Any], folder: Path | None = None
-    ) -> None:
+    def __init__(self, solver: UnsteadyFlow, facts: Row, folder: Path | None = None) -> None:
         self.solver, self.space, self.comm = solver, solver.space, solver.comm
         self.facts = facts
         self.folder = folder or files.cache_folder(note)
@@ -112,7 +110,7 @@ class StateCache:
             velocity_points = space.velocity_points[: space.n_velocity]
             rows = _match(stored["velocity_points"], velocity_points, path)
             pressure_rows = _match(stored["pressure_points"], space.pressure_points, path)
-        values: dict[str, Any] = {}
+        values: Row = {}
         for field in dataclasses.fields(FlowState):
             array = stored[field.name]
             if array.ndim == 0:

@@ -8,7 +8,6 @@ mesh (one transposed solve) -> modes of the shape -> amplitudes -> the actuators
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.steady_flow_adjoint import SteadyShapeGradient
 from hypemarl.systems.shape.plant import ShapePlant, ShapeState
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ShapeAdjoint:
         self._modes = modes[present.space.mesh.geometry.input_global_indices]
         self.state_size = plant.amplitudes.size if plant.comm.rank == 0 else 0
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any], ShapeTape]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, ShapeTape]:
         """``plant.step`` with its tape. Collective."""
         observations, rewards, info = self.plant.step(actions)
         assert self.plant.interval is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import ufl
 from dolfinx import fem, la
@@ -16,6 +14,7 @@ from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.systems.shape.layout import shape_layout
+from hypemarl.types import Row
 
 FAR = ("inflow", "bottom", "top")
 """Tags on which the fluid has the velocity of the undisturbed stream."""
@@ -108,7 +107,7 @@ class ShapeFlow:
         cells = self._assemble(self._dissipation, self._at_cells)
         return sum_over_ranks(self.comm, self.layout.cell_shares @ cells[: len(self.space.volumes)])
 
-    def fields(self, solution: FlowSolution) -> dict[str, Any] | None:
+    def fields(self, solution: FlowSolution) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2), cells (M, 3), velocity (N, 2), pressure (N,)
         and vorticity (N,) at the vertices, in an order that does not depend on the shape.
         Collective.

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -22,6 +21,7 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
+from hypemarl.types import Row
 
 ONSET_OF_SHEDDING = 45.0
 """Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
@@ -106,7 +106,7 @@ class ShapePlant:
         self.diameter = 2.0 * parametrisation.outline.radius
         self.cost = ShapeCost(config, self.layout.edges, self.n_agents, self.diameter)
         self.cost_terms: tuple[str, ...] = self.cost.names
-        self.measured: dict[str, Any] = {
+        self.measured: Row = {
             "drag": np.zeros(1),
             "lift": np.zeros(1),
             "dissipation": 0.0,
@@ -230,7 +230,7 @@ class ShapePlant:
         self._state = ShapeState(self._first, self._rest, flow, nothing, values, 0, baseline)
         return self._observe()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval towards amplitudes (n, m) in units of their bound.
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
@@ -283,7 +283,7 @@ class ShapePlant:
         """Let the mesh have the present shape again, whatever was computed meanwhile. Local."""
         self.present.place(self._state.shape.q)
 
-    def fields(self) -> dict[str, Any] | None:
+    def fields(self) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2) of the present shape, cells (M, 3), velocity
         (N, 2), pressure (N,), vorticity (N,) at the vertices, actions (n, m): the amplitudes, and
         outlines of the present and of the reference shape (k, 2). Collective.

@@ -1,0 +1,175 @@
+"""The sharing schemes: how one network per agent comes about, and where schemes are registered.
+
+========== ============================================ ===================== ==================
+scheme     parameters                                    sees mu               knows its place
+========== ============================================ ===================== ==================
+hypemarl   generated per (episode, agent) by a           through the weights   through the weights
+           hypernetwork from [code, mu]
+marl       shared by all agents                          no                    no
+fups-id    shared by all agents                          as an input           code as an input
+nops       each agent its own                            as an input           by having its own
+========== ============================================ ===================== ==================
+
+``agent.encoder`` says what an agent's code is, ``agent.hypernetwork`` the kind of hypernetwork.
+``fups-id-no-state`` is HyperMARL's ablation FuPS+ID (No State) (arXiv:2412.04233): one shared
+policy that reads which agent it is, here also mu, and no observation at all, which tells what
+identity alone is worth, without gradients of observation and identity coupled in one network. It
+acts open loop. Its critics see what those of ``fups-id`` do.
+
+Torch is imported only where a network is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from hypemarl.config import AgentConfig, ConfigError
+from hypemarl.config.errors import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from hypemarl.agents.networks import AgentNetwork
+    from hypemarl.agents.spec import AgentSpec
+
+
+class Plan(NamedTuple):
+    """What a network is built from."""
+
+    spec: AgentSpec
+    config: AgentConfig
+    sizes: Sequence[int]
+    """widths of its layers: input, hidden..., output"""
+    copies: int
+    """independent networks, evaluated together: 2 for twin critics"""
+    output_gain: float
+    """factor on the last layer at the start"""
+    generator: torch.Generator
+    """source of the initial values"""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One sharing scheme, chosen by ``agent.scheme``."""
+
+    name: str
+    """the value of ``agent.scheme``"""
+    title: str
+    """its published name, for pictures"""
+    build: Callable[[Plan], AgentNetwork]
+    """makes a network; imports what it needs"""
+    has_codes: bool = False
+    """networks read agents' codes, so that ``agent.encoder`` matters"""
+    generates: bool = False
+    """a hypernetwork makes the weights, so that ``agent.hypernetwork`` matters"""
+    distinct: bool = True
+    """agents can act differently on the same observation"""
+    observes: bool = True
+    """policies see an observation"""
+
+
+def _hyper(plan: Plan) -> AgentNetwork:
+    from hypemarl.agents.networks import HyperScheme
+
+    return HyperScheme(plan)
+
+
+def _shared(plan: Plan) -> AgentNetwork:
+    from hypemarl.agents.networks import PlainScheme
+
+    return PlainScheme(plan, owners=1, codes=False, sees_mu=False)
+
+
+def _shared_by_code(plan: Plan) -> AgentNetwork:
+    from hypemarl.agents.networks import PlainScheme
+
+    return PlainScheme(plan, owners=1, codes=True, sees_mu=True)
+
+
+def _separate(plan: Plan) -> AgentNetwork:
+    from hypemarl.agents.networks import PlainScheme
+
+    return PlainScheme(plan, owners=plan.spec.n_agents, codes=False, sees_mu=True)
+
+
+INFORMED = Scheme("hypemarl", "HypeMARL", _hyper, has_codes=True, generates=True)
+"""Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
+REFERENCE = Scheme("marl", "MARL", _shared, distinct=False)
+"""What tables compare the others with."""
+
+_SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        INFORMED,
+        REFERENCE,
+        Scheme("fups-id", "FuPS+ID", _shared_by_code, has_codes=True),
+        Scheme("nops", "NoPS", _separate),
+        Scheme(
+            "fups-id-no-state",
+            "FuPS+ID (no state)",
+            _shared_by_code,
+            has_codes=True,
+            observes=False,
+        ),
+    )
+}
+
+
+def register_scheme(scheme: Scheme) -> Scheme:
+    """Make a scheme known as ``agent.scheme=<name>``; returns it. Local: on every rank.
+
+    Raises:
+        ValueError: another one has this name.
+    """
+    if _SCHEMES.setdefault(scheme.name, scheme) is not scheme:
+        raise ValueError(f"a scheme {scheme.name!r} is registered already: rename this one")
+    return scheme
+
+
+def schemes() -> tuple[Scheme, ...]:
+    """All registered schemes, the package's first."""
+    return tuple(_SCHEMES.values())
+
+
+def scheme_of(config: AgentConfig) -> Scheme:
+    """The scheme of ``config``. Raises ConfigError where it is unknown; names the known ones."""
+    name = config.scheme
+    if name not in _SCHEMES:
+        raise ConfigError(
+            f"agent.scheme: no scheme {name!r}{nearest(name, _SCHEMES, '.')} Known: "
+            f"{', '.join(_SCHEMES)}",
+            "agent.scheme",
+        )
+    return _SCHEMES[name]
+
+
+def make_network(
+    spec: AgentSpec,
+    config: AgentConfig,
+    sizes: Sequence[int],
+    copies: int,
+    output_gain: float,
+    generator: torch.Generator,
+    *,
+    scheme: Scheme | None = None,
+) -> AgentNetwork:
+    """A network of ``scheme``, by default that of ``config``; arguments as in :class:`Plan`.
+
+    Raises:
+        ConfigError: the scheme is unknown.
+    """
+    plan = Plan(spec, config, sizes, copies, output_gain, generator)
+    return (scheme or scheme_of(config)).build(plan)
+
+
+def variant(config: AgentConfig) -> str:
+    """Name of the scheme in tables, with code and kind of hypernetwork where they are unusual."""
+    scheme, usual = scheme_of(config), AgentConfig()
+    names: list[str] = [scheme.name]
+    if scheme.has_codes and config.encoder != usual.encoder:
+        names.append(config.encoder)
+    if scheme.generates and config.hypernetwork != usual.hypernetwork:
+        names.append(config.hypernetwork)
+    return " ".join(names)
