@@ -10,7 +10,7 @@ from typing import Any, NoReturn, get_args
 import hypemarl
 from hypemarl import config as configuration
 from hypemarl import studies
-from hypemarl.cli import handlers, train
+from hypemarl.cli import handlers, train, yardsticks
 from hypemarl.cli.errors import cut_words
 from hypemarl.cli.trust import add_trust
 from hypemarl.cli.values import integer, number
@@ -37,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reports(commands)
     _add_checks(commands)
     _add_tables(commands)
+    _add_yardsticks(commands)
     _add_demo(commands)
     return parser
 
@@ -271,6 +272,27 @@ def _add_tables(commands: Any) -> None:
     parser.add_argument("--runs", metavar="DIR", help="default: runs, or runs/EXPERIMENT")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     _add_jobs(parser)
+
+
+def _add_yardsticks(commands: Any) -> None:
+    text = "Fit best constants, schedules and linear feedback, and show what time, mu and feedback "
+    text += "are worth"
+    parser = _command(commands, yardsticks.do_yardsticks, text, "density-1d --seeds 0 1 2")
+    _add_environment(parser)
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
+    parser.add_argument(
+        "--episodes", type=integer(), default=400, help="of each fit (default: 400)"
+    )
+    parser.add_argument("--output", metavar="DIR", help="also write the policies there")
+    parser.add_argument("--fresh", action="store_true", help="fit again what is stored")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+    text = "Write policies of runs as files that hypemarl.load_policy reads, without the solver"
+    parser = _command(commands, yardsticks.do_export, text, "runs/demo --output policies")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
+    add_trust(parser)
+    parser.add_argument("--output", metavar="DIR", default="policies", help="default: policies")
 
 
 def _add_demo(commands: Any) -> None:

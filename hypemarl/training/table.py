@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl.agents.schemes import INFORMED, REFERENCE
+from hypemarl.agents.schemes import INFORMED, REFERENCE, UNPLACED
 from hypemarl.config import TrainingConfig
-from hypemarl.training import evaluation
+from hypemarl.training import evaluation, shares
 from hypemarl.training.learner import algorithm_names
 from hypemarl.types import Record, Row
 
@@ -33,12 +33,15 @@ _COLUMNS = {
     RATIO: "J / J0",
     "recovered": "recovered",
     "recovered_min": "min",
+    "recovered_low": "95% from",
+    "recovered_high": "to",
     "recovered_median": "median mu",
     "return_mean": "return",
 }
-_SOMETIMES = (RATIO, "recovered", "recovered_min", "recovered_median")
+_SHARES = ("recovered", "recovered_low", "recovered_high", "recovered_median")
+_SOMETIMES = (RATIO, "recovered_min", *_SHARES)
 """Columns that a table has only where a row does: no optimum is known, or costs have no ratio."""
-_NO_METRIC = ("seed", "held_out", "optima", "uncontrolled")
+_NO_METRIC = ("seed", "seeds", "held_out", "optima", "uncontrolled")
 """Numbers of a run's row that say nothing of its policy."""
 
 
@@ -61,8 +64,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["credit"]), []).append(row)
-    first = rows[0]
-    table = [_single(name, baseline_of(first, name), first) for name in baselines(first)]
+    table = singles(rows[0])
     for (scheme, credit), members in sorted(groups.items(), key=_order):
         costs = np.array([member["cost"] for member in members])
         ratio = {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
@@ -81,7 +83,12 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 **_recovered(members),
             }
         )
-    return table + _optimum_row(first)
+    return table + optimum_row(rows[0])
+
+
+def singles(row: Row) -> list[Row]:
+    """Rows of the policies without a run that stand in a run's row, see :func:`summarise`."""
+    return [_single(name, baseline_of(row, name), row) for name in baselines(row)]
 
 
 def spread(costs: Any) -> Row:
@@ -111,15 +118,22 @@ def _algorithm(row: Row) -> str:
 
 def _recovered(members: Sequence[Row]) -> Row:
     """Mean and range over seeds of the recovered share, where optima are known."""
-    shares = [member["recovered"] for member in members if "recovered" in member]
-    if not shares:
+    found = [member["recovered"] for member in members if "recovered" in member]
+    if not found:
         return {}
     return {
-        "recovered": float(np.mean(shares)),
-        "recovered_min": min(shares),
-        "recovered_max": max(shares),
+        "recovered": float(np.mean(found)),
+        "recovered_min": min(found),
+        "recovered_max": max(found),
         "recovered_median": _mean(members, "recovered_median"),
+        **_interval([row["gains"] for row in members if "gains" in row], members[0]),
     }
+
+
+def _interval(gains: Sequence[Sequence[float]], row: Record) -> Row:
+    """The bootstrap interval of a recovered share; rows of version 0.1 have no gains."""
+    found = shares.interval(gains, row["optimum_gains"]) if gains else None
+    return {} if found is None else {"recovered_low": found[0], "recovered_high": found[1]}
 
 
 def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
@@ -130,12 +144,14 @@ def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
 def _single(name: str, found: Row, row: Row) -> Row:
     """The row of a policy without seeds, from its cost and whatever else is known of it."""
     cost = float(found["cost"])
-    kept = [key for key in ("recovered", "recovered_median") if key in found]
+    if name in shares.KINDS:
+        found |= _interval(found.get("gains", []), row)
+    kept = [key for key in _SHARES if key in found]
     return {
         "name": name,
         "scheme": name,
         "credit": "",
-        "seeds": "",
+        "seeds": found.get("seeds", ""),
         **dict.fromkeys(SPREAD, cost),
         **({RATIO: cost / row["uncontrolled"]} if RATIO in row else {}),
         **({"return_mean": found["return"]} if "return" in found else {}),
@@ -143,7 +159,7 @@ def _single(name: str, found: Row, row: Row) -> Row:
     }
 
 
-def _optimum_row(row: Row) -> list[Row]:
+def optimum_row(row: Row) -> list[Row]:
     """The mean over the parameters whose optimum is known; no row where none is."""
     if "optimum_cost" not in row:
         return []
@@ -180,7 +196,7 @@ def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row
         single["optimum"] = {"cost": first["optimum_cost"], "optima": first["optima"]}
     found = [record for name, row in single.items() for record in _long(name, None, row)]
     prefixes = tuple(f"{name}_" for name in single)
-    for k, row in enumerate(rows):
+    for k, row in enumerate(rows if "scheme" in first else []):
         policy = f"{row['scheme']} ({row['credit']})" if names is None else names[k]
         mine = {key: value for key, value in row.items() if not key.startswith(prefixes)}
         found += _long(policy, row["seed"], mine)
@@ -208,13 +224,44 @@ def flat(rows: Sequence[Row]) -> Row:
     result: Row = dict(rows[0]) if len(rows) == 1 else {}
     kept = (*(f"{name}_" for name in single), "optima", "held_out")
     result |= {name: value for name, value in rows[0].items() if name.startswith(kept)}
+    result = {name: value for name, value in result.items() if not isinstance(value, list)}
     result |= {"seeds": len({row["seed"] for row in rows}), "runs": len(rows)}
     schemes = [row["scheme"] for row in table]
     for row in table:
         name = row["scheme"].replace("-", "_").replace(" ", "_")
         prefix = name if schemes.count(row["scheme"]) == 1 else f"{name}_{row['credit']}"
         result |= {f"{prefix}_{key}": value for key, value in row.items() if key != "name"}
-    return result | _ratio(table) | _best(table)
+    return result | _ratio(table) | _best(table) | worth(rows)
+
+
+def worth(rows: Sequence[Row]) -> Row:
+    """Recovered shares that each step up is worth, where both ends of it are known.
+
+    ``worth_of_time`` is that of a schedule over constant actions, ``worth_of_mu`` of a schedule
+    made for mu over the one for all mu, ``worth_of_feedback`` of the best policy over the former,
+    and ``worth_of_place`` of HypeMARL over the same local policy without a place, both by the same
+    algorithm and credit.
+    """
+    known = {name: baseline_of(rows[0], name).get("recovered") for name in shares.KINDS}
+    table = summarise(rows) if "scheme" in rows[0] else []
+    table = [row for row in table if "algorithm" in row and "recovered" in row]
+    informed = {r["credit"]: r["recovered"] for r in table if r["scheme"] == INFORMED.name}
+    unplaced = {r["credit"]: r["recovered"] for r in table if r["scheme"] == UNPLACED.name}
+    shared = [(informed[credit], share) for credit, share in unplaced.items() if credit in informed]
+    steps = {
+        "time": (known["schedule"], known["best_constant"]),
+        "mu": (known["schedule_mu"], known["schedule"]),
+        "feedback": (max(informed.values(), default=None), known["schedule_mu"]),
+        "place": max(shared, default=(None, None)),
+    }
+    found = {
+        f"worth_of_{name}": upper - lower
+        for name, (upper, lower) in steps.items()
+        if upper is not None and lower is not None
+    }
+    if unplaced:
+        found[f"{UNPLACED.name.replace('-', '_')}_recovered"] = max(unplaced.values())
+    return found
 
 
 def _ratio(table: Sequence[Row]) -> Row:
