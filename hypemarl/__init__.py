@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hypemarl import startup
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy_file import load_policy
     from hypemarl.agents.schemes import Scheme, register_scheme
     from hypemarl.config.keys import key
     from hypemarl.envs import make
@@ -19,6 +20,7 @@ __all__ = [
     "Learner",
     "Scheme",
     "key",
+    "load_policy",
     "make",
     "register_algorithm",
     "register_scheme",
@@ -30,6 +32,7 @@ _MODULES = {
     "Learner": "hypemarl.training.learner",
     "Scheme": "hypemarl.agents.schemes",
     "key": "hypemarl.config.keys",
+    "load_policy": "hypemarl.agents.policy_file",
     "make": "hypemarl.envs",
     "register_algorithm": "hypemarl.training.learner",
     "register_scheme": "hypemarl.agents.schemes",
