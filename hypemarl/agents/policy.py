@@ -92,6 +92,10 @@ class PolicyAgent:
             )
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
 
+    def state_dict(self) -> Row:
+        """The policies, for a checkpoint; loads with ``torch.load(weights_only=True)``."""
+        return {name: getattr(self, name).state_dict() for name in ("actor", "actor_average")}
+
     def load_state_dict(self, state: Row) -> None:
         """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
         do not fit."""

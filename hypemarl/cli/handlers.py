@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -352,11 +352,11 @@ def _expand(paths: Sequence[str]) -> list[Path]:
     return [run for path in paths for run in run_folders(Path(path))]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _known(kind: str, names: Sequence[str], known: Any) -> None:
+def _known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(f"no {kind} {name!r}; there are {', '.join(known)}, and all")

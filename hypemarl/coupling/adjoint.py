@@ -37,7 +37,7 @@ class PlantAdjoint(Protocol):
     def state_size(self) -> int:
         """Length of this rank's state cotangents."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Any]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Tape]:
         """``plant.step(actions)``, the same to the last bit, and the interval's tape. Collective.
 
         Raises:

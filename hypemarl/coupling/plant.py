@@ -233,7 +233,7 @@ def _action_fault(actions: np.ndarray, shape: tuple[int, int]) -> str:
 
 
 def non_finite(
-    values: np.ndarray, *, part: str = "entry", names: Sequence[Any] | None = None
+    values: np.ndarray, *, part: str = "entry", names: Sequence[object] | None = None
 ) -> str:
     """Where the first NaN or infinity of all agents' values (n, ...) stands; empty if none. Local.
 

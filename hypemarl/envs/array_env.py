@@ -11,7 +11,8 @@ import numpy as np
 from hypemarl.config.errors import UnsupportedError
 from hypemarl.coupling.plant import Plant, non_finite
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.types import Array, Comm, Row
+from hypemarl.mpi import Comm
+from hypemarl.types import Array, Row
 
 if TYPE_CHECKING:
     from hypemarl.config import EnvConfig

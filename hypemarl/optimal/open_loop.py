@@ -9,14 +9,11 @@ is found is a local minimum, and the lowest of those found so far is what is sto
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -43,6 +40,7 @@ NOT_PHYSICS = (
 )
 """Settings of an environment, with all that begin with ``reward``, that J does not depend on."""
 
+type Costs = float | Sequence[float] | np.ndarray
 Progress = Callable[[int, float, float], None]
 
 
@@ -162,8 +160,7 @@ class OpenLoop:
             mesh = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
             env["mesh"] = mesh | {"files_sha256": self._mesh_content}
         facts = {"env": env, "parameters": [float(value) for value in parameters]}
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode())
-        return self.folder / f"optimum-{digest.hexdigest()[:32]}.npz"
+        return self.folder / f"optimum-{files.short_digest(files.facts_key(facts))}.npz"
 
     def _save(self, optimum: Optimum) -> None:
         with raise_together(self.comm):
@@ -283,7 +280,7 @@ def replay(actions: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray
     return lambda observations, mu: next(following)
 
 
-def recovered_share(cost: Any, uncontrolled: Any, best: Any) -> float:
+def recovered_share(cost: Costs, uncontrolled: Costs, best: Costs) -> float:
     """(J0 - J) / (J0 - J*) of mean costs: 0 for doing nothing, 1 for the optimum.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,14 +12,15 @@ from hypemarl import mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
+from hypemarl.envs.array_env import plant_of
+from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
-from hypemarl.training.learner import label
+from hypemarl.training.learner import Agent, label
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
-from hypemarl.types import Comm
 
 if TYPE_CHECKING:
     from hypemarl.coupling.plant import Plant
@@ -82,7 +83,6 @@ def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv)
             "which has no fields to draw; `hypemarl compare` draws its training curve"
         )
     env = make_env(config.env, comm=comm)
-    from hypemarl.envs.array_env import plant_of
 
     try:
         policy, agent = trained_policy(folder, env, config, comm)
@@ -114,12 +114,14 @@ def _held_out(env: ArrayEnv, index: int) -> Array:
 
 
 def _draw_policies(
-    folder: RunFolder, env: ArrayEnv, plant: Plant, policy: Policy, agent: Any
+    folder: RunFolder, env: ArrayEnv, plant: Plant, policy: Policy, agent: Agent | None
 ) -> list[Path]:
     """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
     middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
     observations, mu = _visited(env, policy, middle)
-    if agent is None:
+    from hypemarl.agents.policy import PolicyAgent
+
+    if not isinstance(agent, PolicyAgent):
         return []
     from hypemarl.visualisation.policy_map import draw_policy_map
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hypemarl.config.registry import SYSTEMS, SystemSettings
-from hypemarl.types import Comm
+from hypemarl.mpi import Comm
 
 if TYPE_CHECKING:
     from hypemarl.config import EnvConfig

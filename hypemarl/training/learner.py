@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Batch
     from hypemarl.coupling.spec import AgentSpec
-    from hypemarl.training.evaluation import Array, Policy
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
     from hypemarl.training.progress import Losses, Progress, Result
+    from hypemarl.training.rollout import Policy
+    from hypemarl.types import Array, Row
 
 
 class Agent(Protocol):
@@ -48,21 +50,25 @@ class Agent(Protocol):
     def probe(self, sample: Batch) -> Probe:
         """Diagnostics' view of the agents on a batch of whole episodes."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Take up the entry ``agent`` of a checkpoint. Raises RuntimeError where it is unfit."""
 
 
-class Learner(Protocol):
-    """Collects episodes and learns from them. Made on every rank; rank 0 alone learns.
+class Learner:
+    """Base of what collects episodes and learns from them. Made on every rank; rank 0 alone learns.
 
-    ``agent`` is there on the first rank of every group, after :meth:`start`: it acts, and on
-    rank 0 it holds everything that is learned.
+    Whoever inherits :meth:`start` and :meth:`collect` anew and takes the rest as it is has a whole
+    algorithm. ``agent`` is there on the first rank of every group, after :meth:`start`: it acts,
+    and on rank 0 it holds everything that is learned.
     """
 
-    agent: Any
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        self.config, self.env, self.groups = config, env, groups
+        self.agent: Any
 
     def start(self) -> None:
         """Build networks where they are needed. Local."""
+        raise NotImplementedError
 
     def collect(
         self, parameters: Sequence[Array], progress: Progress
@@ -72,30 +78,41 @@ class Learner(Protocol):
         Counts updates in ``progress`` of rank 0. Returns results and mean losses on rank 0, none
         elsewhere. Raises TrainingError on every rank.
         """
+        raise NotImplementedError
 
     def share(self) -> None:
         """Give rank 0's averaged actor to the first ranks of all groups. Collective."""
+        groups = self.groups
+        if groups.count == 1:
+            return
+        state = None
+        if groups.root:
+            state = {k: v.cpu() for k, v in self.agent.actor_average.state_dict().items()}
+        state = groups.comm.bcast(state, root=0)
+        if groups.leads and not groups.root:
+            self.agent.actor_average.load_state_dict(state)
 
     def has_policy(self, episode: int) -> bool:
-        """Whether there is a policy to validate after this number of episodes."""
+        """Whether there is a policy to validate after this number of episodes: always."""
+        return True
 
     def probe(self) -> Probe | None:
-        """Diagnostics' view of the latest episodes, None where there are none. On rank 0.
+        """Diagnostics' view of the latest episodes, None where none were kept. On rank 0.
 
         Changes nothing, and depends on nothing that a resumed run would lack.
         """
+        return None
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """State for a checkpoint: ``agent``, and if ``whole`` all that training goes on from."""
+        return {"agent": self.agent.state_dict()}
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Take up a checkpoint with a whole state. On rank 0."""
+        self.agent.load_state_dict(stored["agent"])
 
 
-ProbeEpisodes = Callable[
-    [Any, Config, "Policy", Any, "Array"],
-    "tuple[Probe | None, float]",
-]
+type ProbeEpisodes = Callable[[ArrayEnv, Config, Policy, Any, Array], tuple[Probe | None, float]]
 """(env, config, policy, agent, parameters) -> diagnostics' view on rank 0, and the mean cost."""
 
 
@@ -103,7 +120,7 @@ ProbeEpisodes = Callable[
 class Algorithm(AlgorithmSettings):
     """One algorithm, chosen by ``training.algorithm``. Its functions import what they need."""
 
-    make: Callable[[Config, Any, Groups], Learner]
+    make: Callable[[Config, ArrayEnv, Groups], Learner]
     """(config, env, groups) -> learner. Collective; raises TypeError where the plant lacks what
     the algorithm needs"""
     make_agent: Callable[[AgentSpec, Config], Agent]

@@ -27,7 +27,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,11 @@ from hypemarl.mpi import note
 from hypemarl.training import metrics, record_copy
 from hypemarl.training.metrics import Gap, Metric, RunError
 from hypemarl.training.record_copy import Records
-from hypemarl.types import Record, Row
+from hypemarl.types import Json, Record, Row
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 
 __all__ = ["Metric", "Recorder", "RunError", "RunFolder", "read_metrics", "read_trajectory"]
 
@@ -151,13 +155,13 @@ class Recorder:
             self._stream = folder.metrics.open("ab", buffering=0)
         except OSError as error:
             raise files.write_error(folder.metrics, error) from error
-        self._writer: Any = None
+        self._writer: SummaryWriter | None = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder.tensorboard), purge_step=after_episode + 1)
 
-    def write(self, kind: str, episode: int, step: int, seconds: float, **values: Any) -> None:
+    def write(self, kind: str, episode: int, step: int, seconds: float, **values: object) -> None:
         """Append one line; finite numbers also go to TensorBoard under ``kind/name``.
 
         Raises:
@@ -213,7 +217,7 @@ class Recorder:
             self._writer.close()
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Json:
     """``value`` with NumPy types made Python's and non-finite numbers made None (for JSON)."""
     if isinstance(value, Mapping):
         return {str(name): plain(entry) for name, entry in value.items()}

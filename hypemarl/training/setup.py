@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hypemarl.config import EnvConfig
-from hypemarl.types import Comm
+from hypemarl.mpi import Comm
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv

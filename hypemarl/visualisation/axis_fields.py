@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hypemarl.types import Record
 from hypemarl.visualisation import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class AxisScene:
@@ -19,9 +21,7 @@ class AxisScene:
         self._data, self._control = data, agent_arrows(data)
         self._order = np.argsort(data["points"][:, 0])
         self._x = data["points"][self._order, 0]
-        figure = style.new_figure(8.0, 5.5)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(8.0, 5.5)
         self._title = figure.suptitle(" ")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1.0))
         self._draw_density(above)
@@ -30,7 +30,7 @@ class AxisScene:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
         style.freeze_layout(figure)
 
-    def _draw_density(self, axes: Any) -> None:
+    def _draw_density(self, axes: Axes) -> None:
         data, x = self._data, self._x
         self._low = min(0.0, float(data["density"].min()))
         high = 1.08 * max(float(data["density"].max()), float(data["target"].max()), 1e-12)
@@ -40,7 +40,7 @@ class AxisScene:
         axes.plot(x, target, color=style.TARGET_COLOUR, linestyle="--", label="target $y_d$")
         style.plain_axes(axes, ylabel="density $y$", ylim=(self._low, high), xlim=(x[0], x[-1]))
 
-    def _draw_control(self, axes: Any) -> None:
+    def _draw_control(self, axes: Axes) -> None:
         data, x = self._data, self._x
         self._bound = 1.1 * max(
             float(np.abs(data["velocity"]).max()), float(np.abs(self._control).max()), 1e-12
@@ -84,8 +84,7 @@ class AxisScene:
         arrows = self._control[frame][:, 0]
         self._arrows.set_UVC(arrows, np.zeros_like(arrows))
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Nothing to release: the figure is not registered anywhere."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
@@ -14,6 +13,12 @@ from hypemarl.types import Record
 from hypemarl.visualisation import style
 from hypemarl.visualisation.axis_fields import agent_arrows
 from hypemarl.visualisation.offscreen import FieldPicture, round_up, surface
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyvista
+
 
 PIXELS = 800  # of the longer side of the domain
 LEVELS = (0.25, 0.5, 0.75)
@@ -45,7 +50,7 @@ class PlaneScene:
         self._prepare_arrows(self._picture.pyvista)
         self._frame = _Frame(data, self._field(0), top, self._longest)
 
-    def _add_target(self, plane: Any) -> None:
+    def _add_target(self, plane: pyvista.PolyData) -> None:
         plane.point_data["target"] = self._data["target"]
         peak = float(self._data["target"].max())
         contours = plane.contour([level * peak for level in LEVELS], scalars="target")
@@ -53,7 +58,7 @@ class PlaneScene:
             contours.clear_data()
             self._plotter.add_mesh(contours, color=CONTOUR_COLOUR, line_width=3, lighting=False)
 
-    def _prepare_arrows(self, pyvista: Any) -> None:
+    def _prepare_arrows(self, pyvista: ModuleType) -> None:
         """One arrow per agent, turned and scaled in every frame; the longest spans the spacing."""
         places, arrows = self._data["positions"], self._control
         self._places = pyvista.PolyData(np.column_stack([places, np.full(len(places), 0.01)]))
@@ -98,9 +103,7 @@ class _Frame:
     """Axes, colour bar, legend and caption around PyVista's picture."""
 
     def __init__(self, data: Record, picture: np.ndarray, top: float, longest: float) -> None:
-        figure = style.new_figure(8.0, 7.25)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(8.0, 7.25)
         axes = figure.subplots()
         self._title = axes.set_title(" ")
         (left, bottom), (right, upper) = data["points"].min(axis=0), data["points"].max(axis=0)
@@ -127,5 +130,4 @@ class _Frame:
     def draw(self, picture: np.ndarray, text: str) -> np.ndarray:
         self._image.set_data(picture)
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)

@@ -13,7 +13,7 @@ from local_case import Local
 from torch import Tensor
 
 from hypemarl.agents.policy import Actor
-from hypemarl.agents.replay import Replay
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
 from hypemarl.algorithms.model_based.options import MBPGOptions
 from hypemarl.algorithms.model_based.world_model import WorldModel
@@ -72,9 +72,10 @@ def test_pieces_are_what_the_replay_holds(build_spec: Callable[..., AgentSpec], 
 
 def test_pieces_lie_within_their_episodes(build_spec: Callable[..., AgentSpec]) -> None:
     spec, local, replay, _ = case(build_spec)
-    replay.begin(np.zeros(2), np.zeros((12, 1)), np.full((12, 10), 7.0))
-    replay.add(np.zeros((12, 2)), np.zeros(12), np.full((12, 10), 7.0), True)
-    replay.end(costs=np.ones((1, 12)))  # too short for what is drawn
+    seen = np.full((12, 10), 7.0)
+    short = [(np.zeros((12, 2)), np.zeros(12), seen, True)]  # for what is drawn
+    costs = np.ones((1, 12))
+    replay.append(Experience.of_steps(np.zeros(2), np.zeros((12, 1)), seen, short, costs=costs))
     views = Views(local, spec, 1, 0, CPU)
     piece = views.draw(replay, np.random.default_rng(0), 400, 3)
     assert piece.history.max() < 7.0
@@ -179,8 +180,8 @@ def test_imagination_ends_where_the_ensemble_disagrees(
 def test_a_replay_without_costs_is_named(build_spec: Callable[..., AgentSpec]) -> None:
     spec, local, _, world = case(build_spec)
     replay = Replay(spec, 2, 3, seed=0)
-    replay.begin(np.zeros(2), np.zeros((12, 1)), np.zeros((12, 10)))
-    replay.add(np.zeros((12, 2)), np.zeros(12), np.zeros((12, 10)), False)
-    replay.end()
+    seen = np.zeros((12, 10))
+    steps = [(np.zeros((12, 2)), np.zeros(12), seen, False)]
+    replay.append(Experience.of_steps(np.zeros(2), np.zeros((12, 1)), seen, steps))
     with pytest.raises(RuntimeError, match="needs the cost shares"):
         world.fit(replay, 1)

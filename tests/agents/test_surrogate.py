@@ -11,6 +11,7 @@ import pytest
 import torch
 from local_case import Local
 
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
@@ -170,15 +171,16 @@ def test_memory_is_used_where_states_hide_something(build_spec: Callable[..., Ag
     generator = np.random.default_rng(3)
 
     def fill(episodes: int) -> object:
-        replay = local_case.Replay(spec, episodes, 4, seed=0)
+        replay = Replay(spec, episodes, 4, seed=0)
         for _ in range(episodes):
             state, speed = generator.normal(size=(12, 2)), generator.normal(size=(12, 2))
-            replay.begin(np.zeros(2), np.zeros((12, 1)), np.pad(state, ((0, 0), (0, 1))))
+            first, steps = np.pad(state, ((0, 0), (0, 1))), []
             for _ in range(4):
                 state = state + speed
                 seen = np.pad(state, ((0, 0), (0, 1)))
-                replay.add(np.ones((12, 2)), np.zeros(12), seen, False)
-            replay.end(costs=np.zeros((4, 12)) + 0.1)
+                steps.append((np.ones((12, 2)), np.zeros(12), seen, False))
+            start, costs = (np.zeros(2), np.zeros((12, 1)), first), np.zeros((4, 12)) + 0.1
+            replay.append(Experience.of_steps(*start, steps, costs=costs))
         return replay
 
     replay, errors = fill(20), {}
@@ -199,7 +201,7 @@ def test_memory_is_used_where_states_hide_something(build_spec: Callable[..., Ag
 def test_what_does_not_fit_is_named(build_spec: Callable[..., AgentSpec]) -> None:
     spec = build_spec((12,), 3)
     local = local_case.pairs(spec)
-    with pytest.raises(ValueError, match="form=flux needs a density"):
+    with pytest.raises(ValueError, match="form=flux of the surrogate needs a density"):
         surrogate(spec, local, form="flux")
     with pytest.raises(ValueError, match="cost=formula needs a formula"):
         surrogate(spec, local, cost="formula")

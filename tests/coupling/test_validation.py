@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gmsh
 import numpy as np
@@ -277,28 +276,6 @@ def test_times_are_reported_in_diameters_over_speed() -> None:
     slow = replace(env, options=replace(env.options, develop_time=1.4))
     (note,) = examine(slow, raw).notes
     assert "env.flow.develop_time=1.4 is 14 D / U" in note
-
-
-@pytest.mark.mpi
-def test_ranks_refuse_alike(mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        """
-        from hypemarl.config import EnvConfig, MeshConfig
-        from hypemarl.coupling.validation import validate
-        from hypemarl.meshing import MeshError, build
-        from hypemarl.mpi import world
-        from hypemarl.systems.density.mesh_checks import examine
-        tagged = build(MeshConfig(element_size=0.5), world())
-        try:
-            validate(EnvConfig(agents=(9, 9)), tagged, examine)
-        except MeshError as error:
-            refused = world().gather("own no cell" in str(error))
-            if refused:
-                print(refused)
-        """,
-    )
-    assert out.strip() == "[True, True]"
 
 
 def test_the_mesh_command_refuses_what_the_scenario_refuses(

@@ -349,37 +349,3 @@ def test_the_bound_of_the_mass_holds_wherever_the_bump_is(size: float) -> None:
         ]
         assert max(masses) <= mass_bound(gdim, edge)
         assert mass_bound(gdim, 1e-9) == pytest.approx(1.0, rel=1e-6)
-
-
-@pytest.mark.mpi
-def test_faults_are_raised_on_every_rank_and_rank_0_decides(mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        f"""
-        import copy, pickle, sys
-        sys.path.insert(0, {str(__file__).rsplit("/", 1)[0]!r})
-        import numpy as np
-        from test_parallel import SMALL
-        from hypemarl.envs import make
-        env = make(SMALL)
-        rank = env.comm.rank
-        twin = copy.deepcopy(env)
-        names = []
-        def attempt(call):
-            try:
-                call()
-            except Exception as error:
-                names.append(type(error).__name__)
-        zeros = {{agent: np.zeros(1) for agent in env.possible_agents}}
-        attempt(lambda: env.step(zeros))
-        attempt(lambda: env.reset(options=None if rank else {{"parametres": 1}}))
-        drawn = [float(e.reset()[1]["agent_0"]["mu"][0]) for e in (env, twin)]
-        attempt(lambda: env.step(zeros if rank else zeros | {{"agent_2": np.array([np.nan])}}))
-        attempt(lambda: pickle.dumps(env))
-        cost = env.step(None if rank else zeros)[4]["agent_0"]["cost"]
-        every = env.comm.gather((names, drawn, cost))
-        if rank == 0:
-            print(every[0] == every[1], *names, drawn[0] != drawn[1])
-        """,
-    )
-    assert out == "True EpisodeError ValueError ActionError TypeError True\n"

@@ -160,25 +160,3 @@ def test_a_plant_without_an_adjoint_is_named() -> None:
     assert plant.adjoint_fault
     with pytest.raises(TypeError, match="no adjoint of Other: expected a plant whose adjoint"):
         require_adjoint(plant)
-
-
-@pytest.mark.mpi
-def test_two_ranks_give_the_same_gradient(mpirun: Any, case: Any) -> None:
-    adjoint, parameters = case
-    episode = EpisodeAdjoint(adjoint)
-    actions = drawn(adjoint, 8)
-    found = episode.gradient(parameters, actions)
-    name = "fluid" if len(parameters) > 4 else "plane"
-    code = f"""
-        import sys
-        sys.path.insert(0, {str(__file__).rsplit("/", 1)[0]!r})
-        from test_density_adjoint import *
-        make, config, parameters = CASES[{name!r}]
-        adjoint = DensityAdjoint(make(config, build(config.mesh, world())))
-        found = EpisodeAdjoint(adjoint).gradient(parameters, drawn(adjoint, 8))
-        assert world().size == 2
-        if world().rank == 0:
-            print(*found.gradient.ravel())
-    """
-    other = np.array(mpirun(2, code).split(), dtype=float)
-    assert other == pytest.approx(found.gradient.ravel(), rel=1e-9, abs=1e-12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.algorithms.apg.options import ALIASES, APGOptions, check_window
 from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.evaluation import Array, Policy
     from hypemarl.training.groups import Groups
 
 
-def make(config: Config, env: Any, groups: Groups) -> Learner:
+def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that descends the cost by exact gradients. Collective; raises TypeError."""
     from hypemarl.algorithms.apg.learner import AdjointGradient
 
@@ -32,7 +33,7 @@ def make_agent(spec: AgentSpec, config: Config) -> APG:
 
 
 def probe(
-    env: Any, config: Config, policy: Policy, agent: APG | None, parameters: Array
+    env: ArrayEnv, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
     """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
     from hypemarl.training.diagnosis import by_adjoint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.algorithms import apg
 from hypemarl.algorithms.imitation.options import (
@@ -20,17 +20,18 @@ from hypemarl.training.learner import Algorithm, Learner
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
     from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 
 
-def make_imitation(config: Config, env: Any, groups: Groups) -> Learner:
+def make_imitation(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that clones optima, then descends the cost. Collective; raises TypeError."""
     from hypemarl.algorithms.imitation.learner import Imitation
 
     return Imitation(config, env, groups)
 
 
-def make_inverse(config: Config, env: Any, groups: Groups) -> Learner:
+def make_inverse(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner of the reward that optima seem to follow. Collective; raises TypeError."""
     from hypemarl.algorithms.imitation.learner import InverseReward
 

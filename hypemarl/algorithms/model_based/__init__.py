@@ -19,17 +19,18 @@ from hypemarl.training.learner import Algorithm, Learner
 if TYPE_CHECKING:
     from hypemarl.agents.policy import PolicyAgent
     from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 
 
-def make_gradient(config: Config, env: Any, groups: Groups) -> Learner:
+def make_gradient(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that descends the cost of imagined episodes. Collective; raises TypeError."""
     from hypemarl.algorithms.model_based.learner import ModelBasedGradient
 
     return ModelBasedGradient(config, env, groups)
 
 
-def make_dyna(config: Config, env: Any, groups: Groups) -> Learner:
+def make_dyna(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner by TD3 on real and imagined episodes. Collective; raises TypeError."""
     from hypemarl.algorithms.model_based.learner import ModelBasedTD3
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
-from hypemarl.agents.replay import Replay
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece
 from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.surrogate import LocalModel
@@ -193,12 +193,18 @@ class Dyna(TD3):
         replay.generator = self.choice
         slopes = None if gains is None else array(gains)
         for e, length in enumerate(lengths):
-            replay.begin(start.mu[e], targets[e], observations[e, :, 0])
-            for t in range(length):
-                rewards = self.shape(-costs[e, :, t].astype(np.float64))
-                replay.add(actions[e, :, t], rewards, observations[e, :, t + 1], False)
-            own = None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length]
-            replay.end(own)
+            rewards = [self.shape(-costs[e, :, t].astype(np.float64)) for t in range(length)]
+            replay.append(
+                Experience(
+                    start.mu[e],
+                    targets[e],
+                    np.swapaxes(observations[e], 0, 1)[: length + 1],
+                    np.swapaxes(actions[e], 0, 1)[:length],
+                    np.array(rewards),
+                    np.zeros(length, dtype=bool),
+                    None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length],
+                )
+            )
         return replay
 
     def state_dict(self) -> Row:

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.config import Config, ConfigError
 from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs.array_env import plant_of
+from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.learner import algorithm_of
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import best_checkpoint, trained_policy
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
+    from hypemarl.agents.replay import Replay
     from hypemarl.algorithms.model_based.world_model import WorldModel
+    from hypemarl.coupling.local_model import LocalModel
     from hypemarl.envs.array_env import ArrayEnv
 
 OWN = "policy"
@@ -73,15 +76,17 @@ def surrogate_errors(
         env.close()
 
 
-def _errors(folder: RunFolder, config: Config, env: ArrayEnv, local: Any, replay: Any) -> Row:
+def _errors(
+    folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel, replay: Replay | None
+) -> Row:
     """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
-    if not len(replay):
+    if not replay:
         return {}
     model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
     return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 
-def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: Any) -> WorldModel:
+def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel) -> WorldModel:
     """The surrogate of the best checkpoint, on the CPU."""
     import torch
 

@@ -91,7 +91,7 @@ class Views:
         middle, half = self.spec.action_middle, self.spec.action_half_range
         constants = self._tensor(replay.observations[rows, :, first])
         if not replay.costs.shape[-1]:
-            raise RuntimeError("a surrogate needs the cost shares in the replay: see Replay.end")
+            raise RuntimeError("a surrogate needs the cost shares in the replay: see Experience")
         return Piece(
             history=along(replay.observations[at, :, past][..., self.state]),
             given=Given(

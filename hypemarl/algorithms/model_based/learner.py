@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
@@ -15,6 +16,7 @@ from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -31,8 +33,8 @@ class ModelBased(OffPolicy):
     keep_costs = True
     exact_gains = False  # but the surrogate's
 
-    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
-        super().__init__(config, env, split)
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        super().__init__(config, env, groups)
         self.local = require_local_model(plant_of(env))
 
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
@@ -45,8 +47,8 @@ class ModelBased(OffPolicy):
         """A round of real episodes and, where due, learning in the surrogate."""
         before = progress.episode
         results, losses = super().collect(parameters, progress)
-        with mpi.raise_together(self.split.comm):
-            if self.split.root:
+        with mpi.raise_together(self.groups.comm):
+            if self.groups.root:
                 found = [losses, *self._learn(before, before + len(parameters), progress)]
                 losses = averages(found)
         return results, losses
@@ -79,17 +81,16 @@ class ModelBased(OffPolicy):
 class ModelBasedGradient(ModelBased):
     """The algorithm ``mbpg``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
 
-        return ModelPolicyGradient(self.local, self.config.env.control_steps, *arguments, **options)
+        return partial(ModelPolicyGradient, self.local, self.config.env.control_steps)
 
 
 class ModelBasedTD3(ModelBased):
     """The algorithm ``dyna``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import Dyna
 
-        steps, shape = self.config.env.control_steps, self.env.shape_rewards
-        return Dyna(self.local, steps, shape, *arguments, **options)
+        return partial(Dyna, self.local, self.config.env.control_steps, self.env.shape_rewards)

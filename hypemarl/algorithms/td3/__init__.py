@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl.algorithms.td3.options import TD3Options, check_off_policy
 from hypemarl.config import Config
@@ -11,10 +11,11 @@ from hypemarl.training.learner import Algorithm, Learner
 if TYPE_CHECKING:
     from hypemarl.algorithms.td3.agent import TD3
     from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 
 
-def make(config: Config, env: Any, groups: Groups) -> Learner:
+def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that explores and learns from a replay. Collective."""
     from hypemarl.algorithms.td3.learner import OffPolicy
 

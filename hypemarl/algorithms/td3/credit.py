@@ -80,7 +80,7 @@ class AdjointCredit(CooperativeCredit):
         that: gains are heavy-tailed. Raises RuntimeError where the replay has no gains.
         """
         if not batch["gains"].shape[-1]:
-            raise RuntimeError("credit adjoint needs gains in the replay: see Replay.append")
+            raise RuntimeError("credit adjoint needs gains in the replay: see Experience")
         gains = batch["gains"] * half_range
         size = masked_mean(gains.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
         steps = self.config.adjoint_step * (gains / size).clamp(-3.0, 3.0)

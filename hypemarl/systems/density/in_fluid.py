@@ -6,10 +6,10 @@ import numpy as np
 
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.systems.density.background_flow import CarrierFlow
 from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant, DensitySnapshot
-from hypemarl.types import Comm
 
 
 class DensityFluidPlant(DensityPlant):

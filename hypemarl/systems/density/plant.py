@@ -19,13 +19,14 @@ from hypemarl.coupling.plant import Plant, StepCosts
 from hypemarl.coupling.sensors import PatchMeans
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
 from hypemarl.systems.density.local_model import local_model
 from hypemarl.systems.density.mesh_checks import examine
 from hypemarl.systems.density.options import DensityOptions
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
@@ -31,7 +32,7 @@ from hypemarl.systems.flow.fields import FlowFields
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
 from hypemarl.systems.flow.mesh_checks import examine
 from hypemarl.systems.flow.options import FlowOptions
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 VALIDATED = (1.0, 200.0)
 """Reynolds numbers that the solver was validated for: flows past a disc become three-dimensional

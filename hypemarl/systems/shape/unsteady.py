@@ -12,14 +12,13 @@ from hypemarl.coupling.profiles import smoothstep
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
-from hypemarl.mpi import on_root, sum_over_ranks
+from hypemarl.mpi import Comm, on_root, sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.moving_flow import MovingFlow, MovingState
 from hypemarl.systems.shape.cost import ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.systems.shape.plant import ShapePlant
-from hypemarl.types import Comm
 
 KNOTS = 8
 """Feasible shapes that a control interval passes through; between them modes change linearly."""
