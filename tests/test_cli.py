@@ -147,7 +147,7 @@ def test_simulate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_simulation_that_fails_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     """Twin: :func:`test_simulate`."""
-    out = run(capsys, "simulate", "density-1d", "--set", "env.viscosity=1e4", status=3)
+    out = run(capsys, "simulate", "density-1d", "--set", "env.density.viscosity=1e4", status=3)
     assert "density-1d, uncontrolled: the episode failed: control step 0" in out
     assert "the viscosity is 10000" in out
     assert "J =" not in out
@@ -300,7 +300,10 @@ def test_demo_keeps_finished_runs_compares_and_draws(
     ("arguments", "message"),
     [
         (["train", "density-9d"], "no scenario or file 'density-9d'"),
-        (["simulate", "density-1d", "--set", "env.viscosity=-1"], "env.viscosity: expected a"),
+        (
+            ["simulate", "density-1d", "--set", "env.density.viscosity=-1"],
+            "env.density.viscosity: expected a",
+        ),
         (["train", "density-1d", "--set", "agent.gama=1"], "did you mean 'agent.gamma'"),
         (["train", "density-1d", "--resume", "--run", "nowhere"], "nothing to resume"),
         (["train", "density-1d", "--ranks-per-env", "2"], "1 ranks cannot be split"),

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Batch
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.bench.timing import best_ms
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.training.loop import torch_threads
 
 GRID = (8, 8)

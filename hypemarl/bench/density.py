@@ -13,6 +13,7 @@ from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.envs import make
 from hypemarl.mpi import world
 from hypemarl.solvers.fem_petsc import petsc
+from hypemarl.systems.density.options import DensityOptions
 from hypemarl.systems.density.plant import DensityPlant
 
 TIME_STEP = 0.01
@@ -22,7 +23,7 @@ CONFIG = EnvConfig(
     mesh=MeshConfig(element_size=0.0269),
     horizon=20 * TIME_STEP,
     control_steps=20,
-    max_time_step=TIME_STEP,
+    options=DensityOptions(max_time_step=TIME_STEP),
 )
 
 
@@ -84,7 +85,7 @@ class _Implicit:
         self.u = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (2,))))
         self.old = fem.Function(self.space)
         self.old.interpolate(lambda x: np.exp(-10 * (x[0] ** 2 + x[1] ** 2)))
-        self.nu = fem.Constant(mesh, plant.config.viscosity)
+        self.nu = fem.Constant(mesh, plant.options.viscosity)
         self.rows = len(self.old.x.array)
 
     def set_velocity(self, plant: DensityPlant, amplitudes: np.ndarray) -> None:

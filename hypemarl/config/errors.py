@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 LONGEST_WORD = 250  # longer words of a message are cut by the command line
 _LONGEST = 80
 LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
+
+
+class UnsupportedError(TypeError):
+    """A plant or an environment lacks what is asked of it. Raised on every rank."""
 
 
 class ConfigError(ValueError):
@@ -22,7 +25,7 @@ class ConfigError(ValueError):
         self.key = key
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """``repr(value)`` as it may stand in a message: the end of a long one is left out."""
     return cut(repr(value))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl.meshing.morphing.motion import boundary_edges
 from hypemarl.meshing.morphing.outlines import closed_loops
 from hypemarl.meshing.polygons import signed_area
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 Box = tuple[np.ndarray, np.ndarray]  # lower and upper corner, (2,) each
 
@@ -58,7 +62,7 @@ class Jets:
         """Where the arrows begin, and where they lead: (n, 2) each. Suction ends at the body."""
         return self._positions - self.scale * self._inward[frame], self.scale * self._vectors[frame]
 
-    def draw(self, axes: Any, frame: int) -> Any:
+    def draw(self, axes: Axes, frame: int) -> Artist:
         """Add the arrows of a frame to matplotlib axes; returns the artist."""
         tails, vectors = self.arrows(frame)
         return axes.quiver(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -13,6 +13,12 @@ from hypemarl.types import Record
 from hypemarl.visualisation import forces, style
 from hypemarl.visualisation.body import Box, Jets, find_body
 from hypemarl.visualisation.offscreen import FieldPicture, round_up
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
 
 WIDTH = 10.0  # inches
 PANEL_WIDTH, ROW_HEIGHT = 8.4, 2.3  # inches: a channel, and what stands below the channels
@@ -47,7 +53,7 @@ class FlowScene:
         except BaseException:
             self.close()
             raise
-        self._arrows: Any = None
+        self._arrows: Artist | None = None
         self._build(close)
 
     def _picture(self, box: Box, pixels: int) -> FieldPicture:
@@ -86,7 +92,7 @@ class FlowScene:
             figure.legend(handles=lines, loc="outside lower center", ncols=count, frameon=False)
         style.freeze_layout(figure)
 
-    def _show(self, axes: Any, which: int, box: Box) -> Any:
+    def _show(self, axes: Axes, which: int, box: Box) -> AxesImage:
         """The picture of a box with the body in it."""
         (left, bottom), (right, upper) = box
         picture = self._pictures[which].shot()

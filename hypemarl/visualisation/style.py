@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def drawn(canvas: FigureCanvasAgg) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def plain_axes(axes: Axes, **labels: Any) -> None:
+def plain_axes(axes: Axes, **labels: object) -> None:
     """Set labels, drop the frame's upper and right sides, add a light grid."""
     axes.set(**labels)
     axes.spines[["top", "right"]].set_visible(False)
@@ -85,8 +85,16 @@ def plain_axes(axes: Axes, **labels: Any) -> None:
     axes.set_axisbelow(True)
 
 
+type Values = np.ndarray | Sequence[float]
+
+
 def plot_range(
-    axes: Axes, x: Any, lines: tuple[Any, Any, Any], index: int, label: str, **options: Any
+    axes: Axes,
+    x: Values,
+    lines: tuple[Values, Values, Values],
+    index: int,
+    label: str,
+    **options: Any,
 ) -> None:
     """A line of means over the range of the seeds; ``lines``: mean, lowest and highest.
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
+from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.meshing import RawMesh, build, distribute
 from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import world
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.systems.flow.plant import FlowPlant
 
 MESH = MeshConfig(
@@ -37,16 +38,15 @@ PARAMETERS = np.array([100.0, 0.0])
 
 def flow_config(mesh: MeshConfig = MESH, agents: int = 6, **flow: Any) -> EnvConfig:
     """Two control intervals of four time steps; a short development from rest."""
-    settings = {"time_step": 0.002, "develop_time": 0.3, "cfl_limit": 2.0, "states": 2} | flow
+    settings = {"time_step": 0.002, "develop_time": 0.3, "cfl_limit": 2.0, "states": 2}
+    settings |= {"beta": 1.0, "beta_g": 1e-3} | flow
     return EnvConfig(
         system="flow",
         mesh=mesh,
-        flow=FlowConfig(**settings),
+        options=FlowOptions(**settings),
         agents=(agents,),
         horizon=0.016,
         control_steps=2,
-        beta=1.0,
-        beta_g=1e-3,
         observation_radius=1,
     )
 

@@ -75,7 +75,7 @@ def test_shares_sum_to_the_terms(which: str, request: pytest.FixtureRequest) -> 
 
 def test_drag_and_lift_are_the_forces_on_the_disc(plant: FlowPlant) -> None:
     plant.reset(PARAMETERS)
-    costs = plant.config.flow.drag_weight, plant.config.flow.lift_weight
+    costs = plant.options.drag_weight, plant.options.lift_weight
     before = 20.0 * plant.solver.traction()[:, plant.layout.nodes].sum(axis=1)
     info = plant.step(ACTIONS)[2]
     assert info["drag"].shape == info["lift"].shape == (info["time_steps"],) == (4,)
@@ -158,7 +158,7 @@ def test_observations_are_local_and_of_order_one(plant: FlowPlant) -> None:
     near = plant.stencil(1)
     assert np.array_equal(seen[:, 0], seen[near[:, 0], 1])
     assert np.array_equal(seen[:, 2], seen[near[:, 2], 1])
-    assert seen[:, 1, 9] == pytest.approx(ACTIONS[:, 0] / plant.config.u_max)
+    assert seen[:, 1, 9] == pytest.approx(ACTIONS[:, 0] / plant.options.u_max)
     assert 0.3 < np.abs(seen[:, 1, :9]).max() < 10.0
     seen = plant.reset(PARAMETERS).reshape(6, 3, 10)
     front = int(np.argmax(seen[:, 1, 0]))  # pressure is highest at the front
@@ -207,7 +207,7 @@ def test_fields_for_pictures(plant: FlowPlant) -> None:
     fields = plant.fields()
     assert fields is not None
     points = fields["points"]
-    assert fields["kind"] == "flow"
+    assert plant.kind == "flow"
     assert fields["velocity"].shape == points.shape
     assert fields["pressure"].shape == fields["vorticity"].shape == (len(points),)
     assert fields["cells"].max() == len(points) - 1

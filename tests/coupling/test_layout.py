@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.layout import LayoutError, grid_layout, grid_stencil, own_cells
+from hypemarl.coupling.layout import LayoutError, grid_layout, own_cells
+from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.p1 import P1Space

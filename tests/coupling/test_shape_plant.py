@@ -163,7 +163,7 @@ def test_agents_feel_what_moved(kind: str) -> None:
     tested.reset(PARAMETERS)
     seen = tested.step(0.3 * rng.uniform(-1.0, 1.0, (tested.n_agents, tested.action_size)))[0]
     m, bound = tested.action_size, tested.moving.feasible.bounds.amplitude
-    own = seen.reshape(tested.n_agents, -1, 2 + 2 * m)[:, tested._seen.shape[1] // 2]
+    own = seen.reshape(tested.n_agents, -1, 2 + 2 * m)[:, tested.seen.size // 2]
     np.testing.assert_array_equal(own[:, 2 : 2 + m], tested.amplitudes)
     if kind == "free-form":
         moved = tested.shape.amplitudes / bound
@@ -319,7 +319,7 @@ def test_two_hundred_random_episodes_do_not_diverge(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_episodes_of_a_moving_obstacle_do_not_diverge(kind: str) -> None:
-    random_episodes(kind, 40, "env.shape.mode=unsteady", "env.flow.time_step=0.01")
+    random_episodes(kind, 40, "env.shape.mode=unsteady", "env.shape.time_step=0.01")
 
 
 def test_a_flow_that_cannot_be_found_leaves_the_state(plant: ShapePlant) -> None:
@@ -346,7 +346,7 @@ def test_fields_for_pictures(plant: ShapePlant) -> None:
     fields = plant.fields()
     assert rest is not None
     assert fields is not None
-    assert fields["kind"] == "shape"
+    assert plant.kind == "shape"
     np.testing.assert_array_equal(rest["cells"], fields["cells"])
     moved = np.linalg.norm(fields["points"] - rest["points"], axis=1)
     assert 0.005 < moved.max() < 0.1
@@ -373,14 +373,14 @@ def test_bad_actions_and_parameters_are_refused(plant: ShapePlant) -> None:
     ("override", "message"),
     [
         (["env.mesh.shape=square"], "no obstacle"),
-        (["env.flow.inflow=oblique"], "inflow=uniform"),
+        (["env.shape.inflow=oblique"], "inflow=uniform"),
         (["env.agents=[4, 4]"], "one number"),
         (["env.agents=[3]"], "at least 4"),
         (["env.shape.displacement=free-form"], "square lattice"),
-        (["env.u_max=0.5"], "env.shape.amplitude"),
-        (["env.flow.reynolds_low=50"], "reynolds_high"),
-        (["env.flow.angle_low=1"], "angle_high"),
-        (["env.flow.linear_solver=iterative"], "factorisation"),
+        (["env.shape.u_max=0.5"], "env.shape.amplitude"),
+        (["env.shape.reynolds_low=50"], "reynolds_high"),
+        (["env.shape.angle_low=1"], "angle_high"),
+        (["env.shape.linear_solver=iterative"], "factorisation"),
         (["env.shape.lag=0"], "lag"),
         (["env.shape.lag=1.5"], "lag"),
     ],

@@ -10,7 +10,7 @@ from shape_case import PARAMETERS, shape_config, shape_plant
 
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
-from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs import make
 from hypemarl.meshing.raw import MeshError, measures
 from hypemarl.mpi import world
@@ -180,22 +180,22 @@ def test_a_mesh_that_is_turned_over_fails_the_step(
 
 
 def test_the_environment_of_an_unsteady_shape() -> None:
-    settings = ["env.shape.mode=unsteady", "env.flow.time_step=0.01"]
+    settings = ["env.shape.mode=unsteady", "env.shape.time_step=0.01"]
     env = make(configuration.load("shape-morphing", settings).env)
     assert isinstance(env.plant, UnsteadyShapePlant)
     env.reset_arrays(PARAMETERS)
     step = env.step_arrays(0.3 * np.ones((12, 1)))
     assert not step.terminated
-    assert not has_adjoint(env.plant)
+    assert env.plant.adjoint_fault
     with pytest.raises(TypeError, match="no adjoint of UnsteadyShapePlant"):
-        adjoint_of(env.plant)
+        require_adjoint(env.plant)
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (["env.flow.time_step=0.3"], "must divide the control interval"),
-        (["env.flow.time_step=2"], "must divide the control interval"),
+        (["env.shape.time_step=0.3"], "must divide the control interval"),
+        (["env.shape.time_step=2"], "must divide the control interval"),
         (["env.shape.remesh=true"], "keeps it"),
     ],
 )

@@ -16,7 +16,6 @@ from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs.external import env as external
 from hypemarl.training import evaluation
-from hypemarl.training.setup import spec_of
 
 UNIT = np.zeros((3, 3))
 
@@ -178,7 +177,7 @@ def test_on_the_ring_everyone_is_near_once(count: int) -> None:
 
 def test_exploration_does_not_join_agents_that_only_stand_next_in_a_list() -> None:
     for factory, joined in (("PointAgents", False), ("Placed", True)):
-        spec = spec_of(make(factory))
+        spec = make(factory).agent_spec
         noise = Noise(spec, 0.9, seed=0)
         samples = np.array([noise.sample()[:, 0] for _ in range(4000)])
         between = np.corrcoef(samples[::10].T)[0]
@@ -245,8 +244,8 @@ def test_what_cannot_be_opened_is_named(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.method=apg", "local states"),
-        ("training.method=irl", "local states"),
+        ("training.algorithm=apg", "local states"),
+        ("training.algorithm=irl", "local states"),
         ("agent.credit=adjoint", "needs the adjoint of the plant"),
         ("agent.credit=central", "agents on a grid"),
         ("env.external.options=[n_agents]", r"expected name=value.*'n_agents'"),

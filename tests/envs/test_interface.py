@@ -67,20 +67,15 @@ def test_infos_of_what_a_plant_measures_keep_their_shape_too(env: PDEEnv) -> Non
     assert infos["agent_1"]["limited"] is True
 
 
-class Shed:
+class Shed(Plant):
     """Temperatures of two rooms, each with a heater: a user's plant of what must be there only."""
 
     comm = MPI.COMM_SELF
-    n_agents, observation_size, action_size = 2, 1, 1
+    observation_size = 1
     action_low, action_high = np.zeros(1), np.ones(1)
-    positions, spacing = np.array([[0.0], [1.0]]), 1.0
-    own_features, grid = (0,), (2,)
+    positions, time = np.array([[0.0], [1.0]]), 0.0
     parameter_names = ("initial_x",)
     parameter_low, parameter_high = np.array([0.0]), np.array([1.0])
-    targets, baseline, time = np.zeros((2, 1)), np.zeros(2), 0.0
-
-    def stencil(self, radius: int) -> np.ndarray:
-        return np.array([[-1, 0, 1], [0, 1, -1]])
 
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         self.heat = np.full((2, 1), parameters[0])
@@ -99,13 +94,10 @@ class Shed:
         self.heat = state.copy()
         return self.heat.copy()
 
-    def fields(self) -> dict[str, np.ndarray] | None:
-        return None
 
-
-@pytest.mark.parametrize("bases", [(), (Plant,)])
-def test_a_plant_may_leave_bounds_and_names_of_costs_out(bases: tuple[type, ...]) -> None:
-    plant = type("Own", (Shed, *bases), {})()
+def test_a_plant_may_leave_out_what_has_a_default() -> None:
+    plant = Shed()
+    assert (plant.n_agents, plant.action_size, plant.spacing, plant.own_features) == (2, 1, 1, (0,))
     env = PDEEnv(plant, replace(SMALL, context=("initial",)))
     box = env.observation_space("agent_0")
     assert (box.shape, box.low[0], box.high[0]) == ((1,), -np.inf, np.inf)
@@ -328,7 +320,8 @@ def test_render_and_close(env: PDEEnv) -> None:
 
 def test_observations_of_densities_stay_in_their_finite_bounds() -> None:
     """Bang-bang towards a wall, where the density piles up, and at random."""
-    env = make(replace(SMALL, horizon=2.0, control_steps=12, observe_target=True))
+    options = replace(SMALL.options, observe_target=True)
+    env = make(replace(SMALL, horizon=2.0, control_steps=12, options=options))
     box = env.observation_space("agent_0")
     assert np.isfinite(box.high).all()
     assert not box.low.any()

@@ -24,7 +24,7 @@ from shape_case import shape_config
 
 FLAT = 0.01
 """MiB an episode."""
-UNSTEADY = ("env.shape.mode=unsteady", "env.flow.time_step=0.01")
+UNSTEADY = ("env.shape.mode=unsteady", "env.shape.time_step=0.01")
 REMESHES = (
     "env.shape.remesh=true",
     "env.shape.min_quality=0.5",

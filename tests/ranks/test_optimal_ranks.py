@@ -16,7 +16,7 @@ from test_density_adjoint import CASES, drawn
 from together import assert_same, from_rank_0, raised
 
 from hypemarl import envs
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.meshing import build
 from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
@@ -84,7 +84,7 @@ def test_torch_leads_from_rank_0(comm: MPI.Intracomm) -> None:
 
     def lead(comm: MPI.Intracomm) -> tuple[float, np.ndarray, TapedPlant]:
         env = envs.make(test_bridge.ENV, comm)
-        taped = TapedPlant(adjoint_of(env.plant))
+        taped = TapedPlant(require_adjoint(env.plant))
         env.plant.reset(test_bridge.PARAMETERS)
         actions = test_bridge.drawn(0, env).requires_grad_()
 

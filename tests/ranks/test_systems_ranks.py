@@ -33,6 +33,7 @@ from hypemarl.meshing.distribute import distribute
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.mesh_checks import examine
 from hypemarl.systems.density.plant import DensityPlant
 from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost
 from hypemarl.systems.flow.arcs import arc_layout
@@ -68,7 +69,7 @@ def test_an_overlap_on_one_rank_stops_all(comm: MPI.Intracomm) -> None:
 @TWO
 def test_ranks_refuse_a_mesh_alike(comm: MPI.Intracomm) -> None:
     tagged = build(MeshConfig(element_size=0.5), comm)
-    texts = raised(comm, MeshError, lambda: validate(EnvConfig(agents=(9, 9)), tagged))
+    texts = raised(comm, MeshError, lambda: validate(EnvConfig(agents=(9, 9)), tagged, examine))
     assert all("own no cell" in text for text in texts)
 
 

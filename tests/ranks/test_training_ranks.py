@@ -82,7 +82,7 @@ def test_ranks_train_as_one_and_refuse_an_occupied_folder(
 def test_ranks_share_a_plant_or_an_update(comm: MPI.Intracomm, folder: Path) -> None:
     """Batches of two: whether one plant runs both episodes or two plants one each, the updates are
     the same up to rounding."""
-    config = adjoint_gradient.tiny("training.episodes=6", "agent.apg_batch=2")
+    config = adjoint_gradient.tiny("training.episodes=6", "agent.apg.batch=2")
     adjoint_gradient.train(config, folder / "groups", comm=comm, ranks_per_env=1)
     adjoint_gradient.train(config, folder / "shared", comm=comm)
 
@@ -101,7 +101,7 @@ def test_ranks_share_a_plant_or_an_update(comm: MPI.Intracomm, folder: Path) -> 
 @TWO
 @pytest.mark.parametrize("method", [pytest.param("td3", marks=pytest.mark.slow), "apg"])
 def test_ranks_diagnose_what_one_does(comm: MPI.Intracomm, method: str, folder: Path) -> None:
-    options = ["training.episodes=5", f"training.method={method}", "training.random_episodes=2"]
+    options = ["training.episodes=5", f"training.algorithm={method}", "training.random_episodes=2"]
 
     def serial() -> dict[str, Any]:
         config, alone = adjoint_gradient.tiny(*options), MPI.COMM_SELF

@@ -17,13 +17,12 @@ from hypemarl.agents import diagnostics
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.cli import main
 from hypemarl.config import Config
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs import make
 from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.training import diagnosis, loop
 from hypemarl.training.records import read_metrics
-from hypemarl.training.setup import spec_of
 from hypemarl.training.summary import evaluate_run, evaluate_runs
 from hypemarl.training.table import flat
 
@@ -89,11 +88,12 @@ def test_gradients_by_the_adjoint_sum_to_the_policy_gradient() -> None:
     """Closed loop included: sum_i J_i^T Z_i is what apg itself would follow."""
     config = tiny()
     env = make(config.env)
-    agent = APG(spec_of(env), config.agent, seed=0)
-    taped = TapedPlant(adjoint_of(env.plant), 0.0)
+    agent = APG(env.agent_spec, config.agent, seed=0)
+    taped = TapedPlant(require_adjoint(env.plant), 0.0)
     episode = env.reset_arrays(env.parameter_low)
     first, mu = np.array(episode.observations), episode.mu
-    exact = diagnosis._differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
+    exact = diagnosis._differentiate(taped, agent, episode, config.env.control_steps)
+    assert exact is not None
     probe = agent.probe_of([exact.observations], [mu], [exact.gradients])
     parts = diagnostics.agent_gradients(agent.actor, probe)
 

@@ -23,6 +23,8 @@ from hypemarl.envs.dictionaries import described, numbers
 STEP = ("observations", "rewards", "terminations", "truncations", "infos")
 _cut = partial(cut, longest=300)  # texts of a foreign environment
 
+type ByAgent = Mapping[Hashable, Any]
+
 
 class ContractError(ConfigError):
     """An external environment does not keep to PettingZoo's interface."""
@@ -63,7 +65,7 @@ class CheckedEnv:
             )
         return live
 
-    def reset(self, seed: int) -> Mapping[Hashable, Any]:
+    def reset(self, seed: int) -> ByAgent:
         """Start an episode; returns the observations of the live agents, unchecked."""
         found = self._call("reset()", lambda: self.env.reset(seed=seed))
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
@@ -75,7 +77,7 @@ class CheckedEnv:
             raise self._breach("reset(): expected live agents in `agents`, got none")
         return found[0]
 
-    def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[Mapping[Hashable, Any], ...]:
+    def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[ByAgent, ...]:
         """One step; returns observations (unchecked), rewards (floats), terminations, truncations.
 
         Every agent that acted must get a reward.
@@ -91,7 +93,7 @@ class CheckedEnv:
         earned = {name: self._reward(name, rewards) for name in actions}
         return observations, earned, terminations, truncations
 
-    def flat(self, index: int, observations: Mapping[Hashable, Any]) -> np.ndarray:
+    def flat(self, index: int, observations: ByAgent) -> np.ndarray:
         """The flattened observation (sizes[index],) of a live agent."""
         name, space = self.names[index], self.observation_spaces[index]
         if name not in observations:
@@ -175,7 +177,7 @@ class CheckedEnv:
         except ValueError:  # compiled, its arguments unknown: reset(seed=...) itself will tell
             return
 
-    def _reward(self, name: Hashable, rewards: Mapping[Hashable, Any]) -> float:
+    def _reward(self, name: Hashable, rewards: ByAgent) -> float:
         if name not in rewards:
             raise self._breach(
                 f"step(): expected a reward of agent {name!r}, which acted, got none"
@@ -194,7 +196,7 @@ class CheckedEnv:
                 f"{space.shape}, got {described(value)}"
             )
 
-    def _place(self, name: Hashable, places: Mapping[Hashable, Any]) -> np.ndarray:
+    def _place(self, name: Hashable, places: ByAgent) -> np.ndarray:
         first = np.shape(np.atleast_1d(places[self.names[0]]))
         place = numbers(np.atleast_1d(places[name]), first)
         if place is None or place.ndim != 1 or not np.isfinite(place).all():

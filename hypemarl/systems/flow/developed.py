@@ -16,7 +16,6 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl import files
-from hypemarl.config import FlowConfig
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
@@ -24,6 +23,7 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 from hypemarl.systems.flow.arcs import Disc
 from hypemarl.systems.flow.inflow import InflowProfile
+from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.systems.flow.state_cache import StateCache
 from hypemarl.types import Row
 
@@ -82,7 +82,7 @@ class DevelopedStates:
         solver: UnsteadyFlow,
         inflow: InflowProfile,
         disc: tuple[Disc, np.ndarray],
-        config: FlowConfig,
+        config: FlowOptions,
         folder: Path | None = None,
     ) -> None:
         self.solver, self.inflow, self.config = solver, inflow, config
@@ -183,7 +183,7 @@ class DevelopedStates:
         return solver.snapshot()
 
 
-def _facts(solver: UnsteadyFlow, config: FlowConfig) -> Row:
+def _facts(solver: UnsteadyFlow, config: FlowOptions) -> Row:
     """All that a developed state depends on, besides its parameters."""
     settings, folder = asdict(config), Path(navier_stokes.__file__).parent
     code = files.code_digest(folder / f"{module}.py" for module in SOLVER)
