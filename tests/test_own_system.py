@@ -26,7 +26,7 @@ from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.config.registry import SYSTEMS
 from hypemarl.training.records import read_metrics, read_trajectory
-from hypemarl.types import Comm
+from hypemarl.mpi import Comm
 
 
 # --8<-- the example
