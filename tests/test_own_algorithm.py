@@ -36,7 +36,6 @@ from hypemarl.seeding import generator_state, set_generator_state, torch_generat
 from hypemarl.training.evaluation import evaluate_policy  # isort: skip
 from hypemarl.training.learner import Algorithm, Learner  # isort: skip
 from hypemarl.training.progress import Result  # isort: skip
-from hypemarl.training.setup import spec_of  # isort: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class RandomSearch(Learner):
 
     def start(self) -> None:
         if self.groups.leads:
-            self.agent = make_agent(spec_of(self.env), self.config)
+            self.agent = make_agent(self.env.agent_spec, self.config)
             self.generator = torch_generator(self.config.seed, "random-search")
 
     def collect(self, parameters, progress):

@@ -18,8 +18,8 @@ from hypemarl.agents.encoding import encode
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.probe import Probe
 from hypemarl.agents.schemes import make_network, scheme_of
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
 from hypemarl.types import Record, Row
 

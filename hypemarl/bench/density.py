@@ -45,8 +45,8 @@ def density_step() -> dict[str, float]:
 
     ms = median_ms(ours, 50, warmup=10)
     transport = median_ms(lambda: plant.solver.advance(TIME_STEP), 50)
-    reused = median_ms(_reused(plant, actions), 5)
-    rebuilt = median_ms(_rebuilt(plant, actions), 3, warmup=1)
+    reused = median_ms(_implicit(plant, actions, rebuilt=False), 5)
+    rebuilt = median_ms(_implicit(plant, actions, rebuilt=True), 3, warmup=1)
     return {
         "nodes": plant.space.total(plant.space.n_owned),
         "agents": plant.n_agents,
@@ -100,22 +100,15 @@ class _Implicit:
         )
 
 
-def _reused(plant: DensityPlant, actions: Iterator[np.ndarray]) -> Callable[[], None]:
+def _implicit(
+    plant: DensityPlant, actions: Iterator[np.ndarray], *, rebuilt: bool
+) -> Callable[[], None]:
+    """A step of the peer, its problem rebuilt each time or made once."""
     implicit = _Implicit(plant)
-    problem = implicit.problem()
+    once = None if rebuilt else implicit.problem()
 
     def step() -> None:
         implicit.set_velocity(plant, next(actions))
-        implicit.old.x.array[:] = problem.solve().x.array
-
-    return step
-
-
-def _rebuilt(plant: DensityPlant, actions: Iterator[np.ndarray]) -> Callable[[], None]:
-    implicit = _Implicit(plant)
-
-    def step() -> None:
-        implicit.set_velocity(plant, next(actions))
-        implicit.old.x.array[:] = implicit.problem().solve().x.array
+        implicit.old.x.array[:] = (once or implicit.problem()).solve().x.array
 
     return step

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def do_mesh(given: Arguments) -> None:
     """
     from hypemarl import meshing, mpi
     from hypemarl.coupling import validation
+    from hypemarl.systems.registry import system_of
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: Row = {name: v for name, v in options.items() if v is not None}
@@ -63,7 +64,8 @@ def do_mesh(given: Arguments) -> None:
         tagged = _morphed(mesh, given, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
-        found = None if changes else validation.find(config.env, tagged)
+        examine = system_of(config.env).examine
+        found = None if changes or examine is None else validation.find(config.env, tagged, examine)
         if given.picture is not None:
             from hypemarl.studies.mesh_pictures import draw_mesh
 
@@ -350,11 +352,11 @@ def _expand(paths: Sequence[str]) -> list[Path]:
     return [run for path in paths for run in run_folders(Path(path))]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _known(kind: str, names: Sequence[str], known: Any) -> None:
+def _known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(f"no {kind} {name!r}; there are {', '.join(known)}, and all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn, get_args
 
 import hypemarl
@@ -41,7 +42,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, handler: Any, text: str, example: str) -> argparse.ArgumentParser:
+type Commands = argparse._SubParsersAction[_Parser]
+
+
+def _command(
+    commands: Commands, handler: Callable[[argparse.Namespace], int | None], text: str, example: str
+) -> argparse.ArgumentParser:
     name = handler.__name__.removeprefix("do_")
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=f"{text}.", epilog=f"example: hypemarl {name} {example}"
@@ -89,7 +95,7 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
     _add_quiet(parser)
 
 
-def _add_setup_commands(commands: Any) -> None:
+def _add_setup_commands(commands: Commands) -> None:
     scenario = {"help": "a scenario's name or a YAML file"}
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
@@ -128,7 +134,7 @@ def _add_setup_commands(commands: Any) -> None:
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(commands: Commands) -> None:
     text = "Train agents; Ctrl-C saves the last whole episode"
     example = "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl"
     parser = _command(commands, train.do_train, text, example)
@@ -163,7 +169,7 @@ def _add_train(commands: Any) -> None:
     _add_quiet(parser)
 
 
-def _add_reports(commands: Any) -> None:
+def _add_reports(commands: Commands) -> None:
     """Commands that read runs."""
     text = "Evaluate runs on held-out parameters; one table row per scheme"
     example = "runs/marl runs/hypemarl --json result.json"
@@ -199,7 +205,7 @@ def _add_reports(commands: Any) -> None:
     parser.add_argument("--no-film", action="store_true", help="stills only")
 
 
-def _add_optimum(commands: Any) -> None:
+def _add_optimum(commands: Commands) -> None:
     text = "Find the open-loop optimum by exact gradients; kept on disk, `evaluate` then reports "
     text += "the recovered share"
     parser = _command(
@@ -235,7 +241,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
-def _add_checks(commands: Any) -> None:
+def _add_checks(commands: Commands) -> None:
     text = "Compare computed numbers with known ones; exit status 1 where one is off"
     parser = _command(commands, handlers.do_validate, text, "ou --json ou.json")
     parser.add_argument("case", metavar="CASE", help="ou, gibbs, mass, ..., or all")
@@ -247,7 +253,7 @@ def _add_checks(commands: Any) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
-def _add_tables(commands: Any) -> None:
+def _add_tables(commands: Commands) -> None:
     """Commands that train what a table compares."""
     text = "Train, evaluate and draw all that a table of docs/results needs; "
     text += "what is finished is kept"
@@ -280,7 +286,7 @@ def _add_tables(commands: Any) -> None:
     _add_jobs(parser)
 
 
-def _add_demo(commands: Any) -> None:
+def _add_demo(commands: Commands) -> None:
     text = "Train HypeMARL and MARL on density-1d side by side, compare and draw them. "
     text += "Finished runs in the folder are kept, unfinished ones resumed, runs with other "
     text += "settings replaced"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypemarl.config.errors import ConfigError
+from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.ranges import refuse
 from hypemarl.config.registry import ALGORITHMS, SYSTEMS
 from hypemarl.config.schema import Config, MeshConfig
@@ -12,7 +12,13 @@ def check_combinations(config: Config) -> None:
     """Settings of a problem that cannot work together; for those of agents see below."""
     _check_mesh_file(config.env.mesh)
     SYSTEMS.get(config.env.system).check(config)
-    context = config.env.context
+    context, known = config.env.context, SYSTEMS.get(config.env.system).parameters
+    for name in context:
+        if known and name not in (*known, "all"):
+            raise ConfigError(
+                f"env.context: expected names out of {', '.join(known)}, got {shown(name)}",
+                "env.context",
+            )
     if len(set(context)) < len(context):
         raise ConfigError(f"env.context repeats {list(context)}")
 

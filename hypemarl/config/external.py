@@ -8,7 +8,7 @@ from typing import Any
 from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.keys import key
 from hypemarl.config.ranges import refuse
-from hypemarl.config.registry import ALGORITHMS, SystemSettings
+from hypemarl.config.registry import ALGORITHMS
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.config.yaml_text import read_text
 
@@ -87,12 +87,3 @@ def check_training(config: Config) -> None:
             "take cooperative with a large agent.credit_radius, which is a central critic there",
         ),
     )
-
-
-EXTERNAL = SystemSettings(
-    name="external",
-    options=ExternalConfig,
-    check=check,
-    check_training=check_training,
-    context=("target",),  # which nothing reads; configurations of version 0.1 hold it
-)

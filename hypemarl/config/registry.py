@@ -49,10 +49,12 @@ class SystemSettings(Registered):
 
     Attributes:
         context: parameters that mu holds where nothing else is said.
+        parameters: all that it may hold; none: the plant knows.
         check_training: as ``check``, of settings that training alone minds.
     """
 
     context: tuple[str, ...] = ("all",)
+    parameters: tuple[str, ...] = ()
     check_training: Callable[[Config], None] = _unchecked
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from hypemarl.coupling.plant import Plant, non_finite
-from hypemarl.types import Array, Comm, Row
+from hypemarl.coupling.spec import AgentSpec
+from hypemarl.mpi import Comm
+from hypemarl.types import Array, Row
 
 if TYPE_CHECKING:
     from hypemarl.config import EnvConfig
@@ -104,10 +107,19 @@ class ArrayEnv(Protocol):
     #: the controlled system, where the environment is one of this package's
     plant: Plant | None = None
 
+    @cached_property
+    def agent_spec(self) -> AgentSpec:
+        """Sizes, bounds and places, as far as the agents may know them."""
+        return AgentSpec(**{item.name: getattr(self, item.name) for item in fields(AgentSpec)})
+
     @property
     def idle_actions(self) -> Array:
         """(n, m) actions that do nothing."""
         return np.zeros((self.n_agents, self.action_size))
+
+    def baseline_actions(self, share: float) -> Array:
+        """Constant actions (n, m) to compare with: ``share`` of the upper bounds. Local."""
+        return np.tile(share * self.action_high, (self.n_agents, 1))
 
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""

@@ -82,7 +82,7 @@ def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
 def measure(run: Path) -> Row:
     """Distances between the policies of one run, and whether they have collapsed."""
     probed = probe_run(run, episodes=EPISODES)
-    if probed.probe is None:
+    if probed.probe is None or probed.agent is None:
         raise RuntimeError(f"{run}: every episode failed, so that there are no observations")
     actor = probed.agent.actor
     row: Row = diagnostics.behavioural_diversity(actor, probed.probe)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -75,7 +75,7 @@ def load(path: str | Path) -> Row:
     return dict(content)
 
 
-def _read(path: Path, stream: Any) -> Any:
+def _read(path: Path, stream: IO[bytes]) -> Row:
     try:
         return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # anything: a damaged file of version 1, or none of ours
@@ -86,7 +86,7 @@ def _read(path: Path, stream: Any) -> Any:
         ) from error
 
 
-def _check_header(path: Path, content: Any) -> None:
+def _check_header(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
@@ -200,7 +200,7 @@ def flat(settings: Record) -> Row:
     return dict(_items(settings, ""))
 
 
-def _items(settings: Record, prefix: str) -> Iterator[tuple[str, Any]]:
+def _items(settings: Record, prefix: str) -> Iterator[tuple[str, object]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _items(value, f"{prefix}{name}.")

@@ -9,19 +9,17 @@ learner. What is learned depends on the order of the groups, never on which of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
+from hypemarl.training.episodes import Outcome, Slot
 from hypemarl.training.evaluation import Array, Policy
-from hypemarl.training.progress import Result
-from hypemarl.types import Comm
 
 if TYPE_CHECKING:
-    from hypemarl.agents.replay import Replay
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -58,75 +56,6 @@ class Groups:
             self.own.Free()
 
 
-class Outcome(NamedTuple):
-    """Outcome of a group's control step. A failed step has a reason, and is not learned from."""
-
-    observations: Array
-    rewards: Array
-    terminated: bool
-    done: bool
-    cost: float
-    failure: str | None
-    shares: Array | None = None  # (n,) of the cost, where the environment reports them
-
-
-@dataclass
-class Slot:
-    """The episode of one group, as rank 0 keeps it."""
-
-    index: int
-    random: bool
-    observations: Array
-    mu: Array
-    targets: Array
-    steps: list[tuple[Array, Array, Array, bool]] = field(default_factory=list)
-    shares: list[Array] = field(default_factory=list)
-    return_mean: float = 0.0
-    cost: float = 0.0
-    failure: str | None = None
-    done: bool = False
-
-    def __post_init__(self) -> None:
-        self.first = self.observations
-        self.done = self.failure is not None  # one that failed at its start
-
-    def take(self, actions: Array, outcome: Outcome | None) -> None:
-        """Append a control step; one that failed ends the episode and is dropped."""
-        if outcome is None:
-            raise RuntimeError(f"group {self.index} got actions and did not step")
-        self.failure = outcome.failure
-        self.done = outcome.done or outcome.failure is not None
-        if outcome.failure is not None:
-            return
-        self.return_mean += float(np.mean(outcome.rewards))
-        self.cost += outcome.cost
-        # Copies: an environment may reuse its arrays.
-        rewards, observations = np.array(outcome.rewards), np.array(outcome.observations)
-        self.steps.append((actions, rewards, observations, outcome.terminated))
-        if outcome.shares is not None:
-            self.shares.append(np.array(outcome.shares))
-        self.observations = observations
-
-    @property
-    def result(self) -> Result:
-        """What the records say of the episode."""
-        length = len(self.steps)
-        return Result(self.cost, self.return_mean, length, self.failure, self.random)
-
-    def store(
-        self, replay: Replay, gains: Array | None = None, *, keep_costs: bool = False
-    ) -> None:
-        """Write the episode into the replay, with the gains (steps, n, m) of its actions, and if
-        wanted with the agents' shares of its cost. One without a step leaves nothing."""
-        if not self.steps:
-            return
-        from hypemarl.agents.replay import Experience
-
-        costs = np.stack(self.shares) if keep_costs and self.shares else None
-        start = self.mu, self.targets, self.first
-        replay.append(Experience.of_steps(*start, self.steps, gains, costs))
-
-
 def start_round(
     groups: Groups, env: ArrayEnv, parameters: Sequence[Array], random: Sequence[bool]
 ) -> list[Slot]:
@@ -135,15 +64,13 @@ def start_round(
     One that fails at its start has a slot that is done, with the reason, as after a failed step.
     Returns the slots on rank 0, an empty list elsewhere. Collective.
     """
-    begun = None
-    if groups.index < len(parameters):
-        begun = env.reset_arrays(parameters[groups.index])
-        begun = replace(begun, failure=begun.fault)
+    active = groups.index < len(parameters)
+    begun = env.reset_arrays(parameters[groups.index]) if active else None
     starts = groups.gather(begun)[: len(parameters)]
     return [
-        Slot(g, random[g], begun.observations, begun.mu, begun.targets, failure=begun.failure)
-        for g, begun in enumerate(starts)
-        if begun is not None
+        Slot.begin(episode, g, random=random[g])
+        for g, episode in enumerate(starts)
+        if episode is not None
     ]
 
 
@@ -155,17 +82,7 @@ def step_round(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list
     """
     outcome = None
     if groups.index in plan:
-        result = env.step_arrays(plan[groups.index])
-        failure = result.fault
-        outcome = Outcome(
-            result.observations,
-            result.rewards,
-            result.terminated,
-            result.done,
-            float(result.info["cost"]) if failure is None else float("inf"),
-            failure,
-            result.info.get("local_costs"),
-        )
+        outcome = Outcome.of(env.step_arrays(plan[groups.index]))
     return groups.gather(outcome)
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -71,7 +70,7 @@ class Job:
 
 
 Planned = tuple[Job, list[str]]  # with its flags
-Running = tuple[Job, subprocess.Popen[Any]]
+Running = tuple[Job, subprocess.Popen]
 
 
 def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
@@ -200,7 +199,7 @@ def failure_of(run_dir: Path) -> str:
     return failure_text(run_dir, vars(progress)) if progress.in_vain else ""
 
 
-def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Popen[Any]:
+def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Popen:
     job.run_dir.mkdir(parents=True, exist_ok=True)
     with _log(job).open("wb") as log:
         return children.start(job.command(flags), stdout=log, stderr=subprocess.STDOUT)
@@ -235,7 +234,7 @@ def _log(job: Job) -> Path:
     return job.run_dir / "train.log"
 
 
-def _explain(job: Job, process: subprocess.Popen[Any]) -> str:
+def _explain(job: Job, process: subprocess.Popen) -> str:
     """Run, reason and log of a job that did not end well."""
     try:
         log = _log(job).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")

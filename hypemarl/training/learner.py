@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hypemarl.agents.policy import Actor
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Batch
-    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
     from hypemarl.training.progress import Losses, Progress, Result

@@ -11,6 +11,7 @@ from hypemarl import mpi
 from hypemarl.config import Config, check_training, mesh_files
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import say_changed, stamped
+from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.edits import note_dropped
@@ -18,9 +19,9 @@ from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
 from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
-from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
+from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, torch_threads
 from hypemarl.training.trainer import Trainer
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 __all__ = [
     "MakeEnv",
@@ -28,7 +29,6 @@ __all__ = [
     "default_make_env",
     "is_finished",
     "pick_device",
-    "spec_of",
     "torch_threads",
     "train",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from hypemarl import files, mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.config.external import external_of
+from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.evaluation import Array, Evaluation, Policy
-from hypemarl.training.learner import algorithm_of, label
+from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.yardstick import KnownOptima, known_optima
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
 
 def trained_policy(
     folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm
-) -> tuple[Policy, Any]:
+) -> tuple[Policy, Agent | None]:
     """The averaged actor of the best checkpoint (of the last, where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
     the other ranks). Collective. Raises CheckpointError.
     """
-    agent: Any = None
+    agent: Agent | None = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
             file, stored = best_checkpoint(folder)
             checkpoint.check_config(file, stored, config)
-            agent = algorithm_of(config).make_agent(spec_of(env), config)
+            agent = algorithm_of(config).make_agent(env.agent_spec, config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))

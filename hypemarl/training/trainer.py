@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -191,7 +191,7 @@ class Trainer:
             return False
         return episode // every > before // every or episode == self.settings.episodes
 
-    def _record(self, kind: str, **values: Any) -> None:
+    def _record(self, kind: str, **values: object) -> None:
         if self.root:
             now = self.progress
             self.recorder.write(kind, now.episode, now.step, now.seconds, **values)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.agents.spec import AgentSpec
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from functools import partial
 import numpy as np
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 AGENTS, CELLS, STEPS, SUBSTEPS = 10, 40, 8, 25
 H, DT, NU, BETA, BETA_G = 2.0 / CELLS, 2.0 / (STEPS * SUBSTEPS), 1e-3, 0.02, 0.005

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     encoding_size=8,
@@ -42,8 +42,10 @@ def spec() -> AgentSpec:
 
 
 def make(spec: AgentSpec, **changes: Any) -> APG:
+    common = {name: changes.pop(name) for name in ("scheme", "output_gain") if name in changes}
     options = dataclasses.replace(SMALL.of(APGOptions), **changes)
-    return APG(spec, dataclasses.replace(SMALL, algorithms={"apg": options}), seed=0)
+    config = dataclasses.replace(SMALL, **common, algorithms={"apg": options})
+    return APG(spec, config, seed=0)
 
 
 def flat(agent: APG) -> torch.Tensor:

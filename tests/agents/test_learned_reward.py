@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.imitation.learned_reward import BOUND, RewardLearner
+from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     credit="local",
@@ -20,7 +21,7 @@ SMALL = AgentConfig(
     critic_hidden=(16,),
     actor_rate=1e-3,
     critic_rate=1e-3,
-    irl_rate=3e-3,
+    algorithms={"irl": IRLOptions(rate=3e-3)},
     average_rate=0.05,
     gamma=0.3,
 )

@@ -16,10 +16,10 @@ from test_imagination import drift
 
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
 from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 STEPS = 4
 FITS: dict[str, Any] = {

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 STEPS_PER_EPISODE = 200
 CONFIG = AgentConfig(

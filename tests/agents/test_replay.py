@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 
 
 def numbered(spec: AgentSpec, episode: int, steps: int) -> Experience:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.mpi import world
@@ -48,6 +49,6 @@ def shape_config(agents: int = 8, flow: dict[str, Any] | None = None, **shape: A
     )
 
 
-def shape_plant(config: EnvConfig | None = None) -> ShapePlant:
-    """A plant on the world."""
-    return ShapePlant(config or shape_config(), world())
+def shape_plant(config: EnvConfig | None = None, comm: MPI.Intracomm | None = None) -> ShapePlant:
+    """A plant, on the world where no communicator is given."""
+    return ShapePlant(config or shape_config(), comm or world())

@@ -224,37 +224,3 @@ def test_scenario_builds_an_environment() -> None:
     check_interface(env)
     bounded = np.isfinite(env.observation_space("agent_0").high)
     assert bounded.tolist() == [True] * 9
-
-
-@pytest.mark.mpi
-def test_two_ranks_agree_with_one(mpirun, plant: DensityFluidPlant) -> None:
-    code = """
-        import numpy as np
-        from hypemarl.config import ConfigError, EnvConfig, MeshConfig, load
-        from hypemarl.systems.density.in_fluid import DensityFluidPlant
-        from hypemarl.systems.density.options import InFluidOptions
-        from hypemarl.meshing import build
-        from hypemarl.mpi import world
-        comm = world()
-        config = EnvConfig(system="density-fluid",
-                           mesh=MeshConfig(shape="square-with-disc", element_size=0.14),
-                           options=InFluidOptions(angle_low=-1.0, angle_high=1.0), agents=(4, 3),
-                           horizon=0.4, control_steps=4)
-        plant = DensityFluidPlant(config, build(config.mesh, comm))
-        plant.reset(np.array([-0.5, 0.2, 0.5, -0.1, 0.8, 0.4]))
-        generator = np.random.default_rng(0)
-        for _ in range(3):
-            observations, rewards, _ = plant.step(generator.uniform(-1, 1, (12, 2)))
-        same = comm.gather((observations, rewards))
-        if comm.rank == 0:
-            print(int(all(np.array_equal(a, b) for s in same for a, b in zip(s, same[0]))))
-            print(*(repr(float(v)) for v in [*observations.ravel(), *rewards]))
-    """
-    same, values = mpirun(2, code).splitlines()
-    plant.reset(PARAMETERS)
-    generator = np.random.default_rng(0)
-    for _ in range(3):
-        observations, rewards, _ = plant.step(generator.uniform(-1, 1, (12, 2)))
-    assert same == "1"
-    serial = np.concatenate([observations.ravel(), rewards])
-    np.testing.assert_allclose(np.array(values.split(), float), serial, rtol=1e-7, atol=1e-11)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gmsh
 import numpy as np
@@ -15,7 +14,7 @@ from shape_case import shape_config
 
 from hypemarl import cli, config
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.validation import examine, validate
+from hypemarl.coupling.validation import Findings, validate
 from hypemarl.meshing import MeshError, RawMesh, build, distribute
 from hypemarl.meshing.files import read, write
 from hypemarl.meshing.shapes import generate
@@ -25,7 +24,15 @@ from hypemarl.systems.density.mesh_checks import contains, mass_of_bumps
 from hypemarl.systems.density.plant import DensityPlant
 from hypemarl.systems.flow.arc_actuation import SIMPSON
 from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.systems.registry import system_of
 from hypemarl.systems.shape.plant import ShapePlant
+
+
+def examine(env: EnvConfig, raw: RawMesh) -> Findings:
+    checks = system_of(env).examine
+    assert checks is not None
+    return checks(env, raw)
+
 
 SQUARE = EnvConfig(mesh=MeshConfig(element_size=0.2), agents=(4, 4), horizon=0.4, control_steps=2)
 
@@ -271,27 +278,6 @@ def test_times_are_reported_in_diameters_over_speed() -> None:
     assert "env.flow.develop_time=1.4 is 14 D / U" in note
 
 
-@pytest.mark.mpi
-def test_ranks_refuse_alike(mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        """
-        from hypemarl.config import EnvConfig, MeshConfig
-        from hypemarl.coupling.validation import validate
-        from hypemarl.meshing import MeshError, build
-        from hypemarl.mpi import world
-        tagged = build(MeshConfig(element_size=0.5), world())
-        try:
-            validate(EnvConfig(agents=(9, 9)), tagged)
-        except MeshError as error:
-            refused = world().gather("own no cell" in str(error))
-            if refused:
-                print(refused)
-        """,
-    )
-    assert out.strip() == "[True, True]"
-
-
 def test_the_mesh_command_refuses_what_the_scenario_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,7 +303,7 @@ def test_the_mesh_command_refuses_what_the_scenario_refuses(
 def test_notes_are_warnings_of_rank_zero(l_shape: str) -> None:
     env = replace(SQUARE, initial_low=(-0.9, -0.5), initial_high=(-0.9, 0.5))
     with pytest.warns(UserWarning, match=r"initial_low.* walls or holes cut it off"):
-        validate(env, build(env.mesh, world()))
+        validate(env, build(env.mesh, world()), examine)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        validate(SQUARE, build(SQUARE.mesh, world()))
+        validate(SQUARE, build(SQUARE.mesh, world()), examine)

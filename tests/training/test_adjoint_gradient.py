@@ -127,33 +127,6 @@ def test_configurations_from_before_there_were_methods_mean_td3(tmp_path: Path) 
         )
 
 
-TWO_RANKS = """
-import sys
-from hypemarl import config as configuration
-from hypemarl.training import loop
-
-folder, *overrides = sys.argv[1:]
-config = configuration.load("density-1d", overrides)
-loop.train(config, folder + "/groups", ranks_per_env=1, progress=False)
-loop.train(config, folder + "/shared", progress=False)
-"""
-
-
-@pytest.mark.mpi
-def test_two_ranks_share_a_plant_or_an_update(tmp_path: Path, mpirun: Any) -> None:
-    config = tiny("training.episodes=6", "agent.apg.batch=2")
-    mpirun(2, TWO_RANKS, str(tmp_path), *TINY, "training.episodes=6", "agent.apg.batch=2")
-    train(config, tmp_path / "serial")
-    for name in ("shared", "groups"):
-        # Batches of two: whether one plant runs both episodes or two plants one each, the updates
-        # are the same up to rounding.
-        costs = [
-            [line["cost"] for line in read_metrics(tmp_path / run) if line["kind"] == "validation"]
-            for run in ("serial", name)
-        ]
-        assert costs[0] == pytest.approx(costs[1], rel=1e-4)
-
-
 IMITATE = [
     "training.algorithm=imitate",
     "agent.imitate.episodes=6",

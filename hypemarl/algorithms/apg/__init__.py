@@ -11,8 +11,8 @@ from hypemarl.training.learner import Algorithm, Learner
 
 if TYPE_CHECKING:
     from hypemarl.agents.probe import Probe
-    from hypemarl.agents.spec import AgentSpec
     from hypemarl.algorithms.apg.agent import APG
+    from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.evaluation import Array, Policy
     from hypemarl.training.groups import Groups

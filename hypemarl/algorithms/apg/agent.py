@@ -21,10 +21,10 @@ from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
 from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.algorithms.imitation.options import ImitateOptions
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 from hypemarl.types import Row
 

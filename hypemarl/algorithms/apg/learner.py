@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hypemarl import mpi
 from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import Config
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
@@ -24,11 +24,11 @@ from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.learner import Learner
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
-from hypemarl.training.setup import spec_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hypemarl.agents.noise import Noise
     from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.envs.array_env import ArrayEnv
@@ -47,7 +47,7 @@ class Running:
     """An episode of one group as it goes on, on the group's first rank."""
 
     mu: Array
-    noise: Any
+    noise: Noise | None
     observations: list[Array]
     costs: list[float] = field(default_factory=list)
     failure: str | None = None
@@ -68,7 +68,8 @@ class AdjointGradient(Learner):
         super().__init__(config, env, groups)
         self.steps = config.env.control_steps
         self.window = config.agent.of(APGOptions).window or self.steps
-        self.taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.of(APGOptions).state_clip)
+        clip = config.agent.of(APGOptions).state_clip
+        self.taped = TapedPlant(require_adjoint(plant_of(env)), clip)
         self._seen: list[Running] = []  # of the latest round, on rank 0
 
     def start(self) -> None:
@@ -77,7 +78,7 @@ class AdjointGradient(Learner):
             from hypemarl.algorithms.apg.agent import APG
 
             config, share = self.config, self._rate_share()
-            self.agent = APG(spec_of(self.env), config.agent, config.seed, rate_share=share)
+            self.agent = APG(self.env.agent_spec, config.agent, config.seed, rate_share=share)
 
     def _rate_share(self) -> float:
         return 1.0

@@ -16,11 +16,11 @@ from torch.nn import functional
 from hypemarl.agents.descent import descend
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 from hypemarl.types import Row
 

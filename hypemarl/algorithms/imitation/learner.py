@@ -7,8 +7,8 @@ remaining episodes descend the cost by adjoint policy gradients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.algorithms.apg.learner import AdjointGradient
@@ -22,13 +22,12 @@ from hypemarl.training.progress import Losses, Progress, Result, averages
 
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
-    from hypemarl.algorithms.td3.agent import TD3
     from hypemarl.envs.array_env import ArrayEnv
 
 
 def _shown(
     options: DemonstrationOptions, env: ArrayEnv, groups: Groups, parameters: Sequence[Array]
-) -> list[Any]:
+) -> list[Demonstration]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = options.evaluations, groups.index < len(parameters)
     own = demonstrate(env, parameters[groups.index], limit) if active else None
@@ -79,10 +78,10 @@ class InverseReward(OffPolicy):
         self.first = self.shown.episodes
         self.policy_from += self.first
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> TD3:
+    def _agent_class(self) -> Callable[..., RewardLearner]:
         from hypemarl.algorithms.imitation.learned_reward import RewardLearner
 
-        return RewardLearner(*arguments, **options)
+        return RewardLearner
 
     def collect(
         self, parameters: Sequence[Array], progress: Progress

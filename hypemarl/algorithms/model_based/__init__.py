@@ -18,7 +18,7 @@ from hypemarl.training.learner import Algorithm, Learner
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import PolicyAgent
-    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 

@@ -18,13 +18,13 @@ from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece
 from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.surrogate import LocalModel
 from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 from hypemarl.types import Row
 

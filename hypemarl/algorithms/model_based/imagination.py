@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate, padded, spread
+from hypemarl.coupling.spec import AgentSpec
 
 
 class Piece(NamedTuple):

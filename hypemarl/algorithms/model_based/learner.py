@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
+from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs.array_env import plant_of
-from hypemarl.systems.local_model import local_model_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -33,7 +35,7 @@ class ModelBased(OffPolicy):
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
-        self.local = local_model_of(plant_of(env))
+        self.local = require_local_model(plant_of(env))
 
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
         """Nothing within an episode."""
@@ -79,17 +81,16 @@ class ModelBased(OffPolicy):
 class ModelBasedGradient(ModelBased):
     """The algorithm ``mbpg``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
 
-        return ModelPolicyGradient(self.local, self.config.env.control_steps, *arguments, **options)
+        return partial(ModelPolicyGradient, self.local, self.config.env.control_steps)
 
 
 class ModelBasedTD3(ModelBased):
     """The algorithm ``dyna``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import Dyna
 
-        steps, shape = self.config.env.control_steps, self.env.shape_rewards
-        return Dyna(self.local, steps, shape, *arguments, **options)
+        return partial(Dyna, self.local, self.config.env.control_steps, self.env.shape_rewards)

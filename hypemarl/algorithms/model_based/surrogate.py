@@ -21,15 +21,15 @@ from torch import Tensor, nn
 
 from hypemarl.agents.encoding import position_encoding
 from hypemarl.agents.hypernetwork import fan_in_normal, run_layers
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.coupling.spec import AgentSpec
 
 PLACE_ENTRIES = 16  # of the encoded place that networks read
 PLACE_FREQUENCY = 1.5  # its highest, in rad per agent spacing
 
 
 class DensityForm(Protocol):
-    """Cost of a density by patch means; see ``hypemarl.systems.local_model``."""
+    """Cost of a density by patch means; see ``hypemarl.coupling.local_model``."""
 
     @property
     def interval(self) -> float:
@@ -57,7 +57,7 @@ class DensityForm(Protocol):
 
 
 class LocalModel(Protocol):
-    """What is known beforehand of local states; see ``hypemarl.systems.local_model``."""
+    """What is known beforehand of local states; see ``hypemarl.coupling.local_model``."""
 
     @property
     def state(self) -> tuple[int, ...]:

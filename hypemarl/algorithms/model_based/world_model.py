@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from hypemarl.agents.descent import descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece, Views, imagine, predict
 from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import (
     generator_state,
     numpy_generator,

@@ -9,8 +9,8 @@ from hypemarl.config import Config
 from hypemarl.training.learner import Algorithm, Learner
 
 if TYPE_CHECKING:
-    from hypemarl.agents.spec import AgentSpec
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 

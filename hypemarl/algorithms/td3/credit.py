@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.critics import CooperativeCritic, LocalCritic
 from hypemarl.algorithms.td3.map_critic import MapCritic
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 Critic = LocalCritic | CooperativeCritic | MapCritic
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import ArrayEnv, plant_of
+from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.training.groups import Groups
 from hypemarl.types import Array
 
@@ -23,7 +22,8 @@ class PlantGains:
     """
 
     def __init__(self, env: ArrayEnv, split: Groups, gamma: float) -> None:
-        self.adjoint, self.split, self.gamma = adjoint_of(plant_of(env)), split, gamma
+        self.episode = EpisodeAdjoint(require_adjoint(plant_of(env)))
+        self.split, self.gamma = split, gamma
 
     def of(self, parameters: Sequence[Array], actions: Mapping[int, Array]) -> list[Array | None]:
         """Gains (steps, n, m) of the episode of ``actions[g]`` at ``parameters[g]`` in group g.
@@ -34,16 +34,6 @@ class PlantGains:
         """
         index, found = self.split.index, None
         if index in actions:
-            found = self._gains(parameters[index], actions[index])
+            result = self.episode.gradient(parameters[index], actions[index], self.gamma)
+            found = -result.gradient
         return self.split.gather(found)
-
-    def _gains(self, parameters: Array, actions: Array) -> Array:
-        adjoint, plant = self.adjoint, self.adjoint.plant
-        plant.reset(parameters)
-        tapes = [adjoint.step(row)[3] for row in actions]
-        gains = np.zeros_like(actions)
-        state_bar, shares_bar = np.zeros(adjoint.state_size), np.full(plant.n_agents, -1.0)
-        for k in reversed(range(len(tapes))):
-            bar = self.gamma * state_bar
-            state_bar, gains[k] = adjoint.pull(tapes.pop(), bar, None, shares_bar)
-        return gains

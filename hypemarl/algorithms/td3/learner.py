@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot, start_round, step_round
 from hypemarl.training.learner import Learner
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
-from hypemarl.training.setup import pick_device, spec_of
+from hypemarl.training.setup import pick_device
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.envs.array_env import ArrayEnv
@@ -51,18 +52,18 @@ class OffPolicy(Learner):
             return
         from hypemarl.agents.replay import Replay
 
-        spec, config, root = spec_of(self.env), self.config, self.groups.root
+        spec, config, root = self.env.agent_spec, self.config, self.groups.root
         device = pick_device(self.settings.device) if root else "cpu"
         slots = self.groups.count
-        self.agent = self._make_agent(spec, config.agent, config.seed, device, slots=slots)
+        self.agent = self._agent_class()(spec, config.agent, config.seed, device, slots=slots)
         if root:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
             self.replay = Replay(spec, capacity, steps, config.seed)
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.td3.agent import TD3
 
-        return TD3(*arguments, **options)
+        return TD3
 
     def has_policy(self, episode: int) -> bool:
         """After the random episodes."""

@@ -19,6 +19,7 @@ from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
 from hypemarl.config import ConfigError, EnvConfig, ExternalConfig, options_of
+from hypemarl.coupling.neighbourhood import median_spacing, nearest_stencil
 from hypemarl.coupling.plant import agree_on_actions, non_finite
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.external.contract import CheckedEnv, ContractError
@@ -200,12 +201,7 @@ class ExternalEnv(ArrayEnv):
             if 2 * reach == n:  # an even ring's opposite agent stands at both ends
                 near[:, -1] = -1
             return near
-        distances = np.linalg.norm(self.positions[:, None] - self.positions, axis=2)
-        np.fill_diagonal(distances, -1.0)
-        order = np.argsort(distances, axis=1, kind="stable")[:, : 2 * reach + 1]
-        missing = 2 * reach + 1 - order.shape[1]
-        order = np.pad(order, ((0, 0), (0, missing)), constant_values=-1)
-        return np.concatenate([order[:, 1 : reach + 1], order[:, :1], order[:, reach + 1 :]], 1)
+        return nearest_stencil(self.positions, radius)
 
     def record(self) -> None:
         """External environments have no fields to draw.
@@ -350,9 +346,7 @@ def _in_bounds(box: Box, unit: np.ndarray) -> np.ndarray:
 
 def _spacing(positions: np.ndarray) -> float:
     """Median distance to the nearest other agent."""
-    distances = np.linalg.norm(positions[:, None] - positions, axis=2)
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.min(axis=1)
-    if not (nearest > 0.0).all():
-        raise ConfigError("agent_positions of the environment: two agents have the same place")
-    return float(np.median(nearest)) if len(positions) > 1 else 1.0
+    try:
+        return median_spacing(positions)
+    except ValueError as error:
+        raise ConfigError(f"agent_positions of the environment: {error}") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hypemarl.config import EnvConfig, options_of
-from hypemarl.meshing import TaggedMesh
+from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.systems.density.background_flow import CarrierFlow
 from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant, DensitySnapshot
@@ -73,3 +74,8 @@ class DensityFluidPlant(DensityPlant):
         if not self.fluid.observe_flow:
             return seen
         return np.concatenate([seen, self._carrier_means], axis=1)
+
+
+def make(config: EnvConfig, comm: Comm) -> DensityFluidPlant:
+    """The plant of ``config`` on a mesh of its own. Collective."""
+    return DensityFluidPlant(config, build(config.mesh, comm))

@@ -1,4 +1,4 @@
-"""Demands of a density plant on a mesh: boxes of agents and of bumps that lie in it."""
+"""Checks of a density's mesh: its tags in a fluid, boxes of agents and of bumps that lie in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
-from hypemarl.meshing.boundary import Fault
+from hypemarl.coupling.validation import Findings, interior_notes
+from hypemarl.meshing.boundary import BoundaryRoles, Fault, examine_boundary
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
 from hypemarl.systems.density.bump import bump
 from hypemarl.systems.density.options import DensityOptions
@@ -27,6 +28,23 @@ DROP_OR_CHOOSE = (
     "set drop_agents_outside=true to go on without them, or choose env.agents so that every box of "
     "their grid holds a part of the domain"
 )
+ROLES = {
+    "density": BoundaryRoles("env.system=density"),
+    "density-fluid": BoundaryRoles(
+        "env.system=density-fluid",
+        {"bottom": "inflow", "top": "outflow", "left": "slip", "right": "slip", "disc": "body"},
+        profiled=True,
+    ),
+}
+
+
+def examine(config: EnvConfig, raw: RawMesh) -> Findings:
+    """Compare a whole mesh with the density problem of ``config``. Local."""
+    roles = ROLES[config.system]
+    boundary, faults = examine_boundary(raw, roles)
+    kept, more, surprising = examine_density(config, raw)
+    notes = surprising if roles.tags else interior_notes(raw) + surprising
+    return Findings(boundary, kept, tuple(faults + more), tuple(notes))
 
 
 def examine_density(
@@ -102,11 +120,10 @@ def _listed(agents: np.ndarray) -> str:
 
 def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
     """Fault and note on the bumps whose centres lie in a box of c0 or c_d; empty if sound."""
-    low, high = (
-        np.array(getattr(options_of(config, DensityOptions), f"{name}_{end}"))
-        for end in ("low", "high")
-    )
-    keys = f"env.{name}_low {low.tolist()} .. env.{name}_high {high.tolist()}"
+    options = options_of(config, DensityOptions)
+    low, high = (np.array(getattr(options, f"{name}_{end}")) for end in ("low", "high"))
+    where = f"env.{config.system}.{name}"
+    keys = f"{where}_low {low.tolist()} .. {name}_high {high.tolist()}"
     axes = [np.unique(np.linspace(a, b, SAMPLES)) for a, b in zip(low, high, strict=True)]
     centres = np.array(list(product(*axes)))
     masses = mass_of_bumps(raw, centres)

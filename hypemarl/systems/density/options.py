@@ -8,8 +8,8 @@ from typing import Literal
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.keys import key
 from hypemarl.config.ranges import misordered, refuse
-from hypemarl.config.registry import SystemSettings
 from hypemarl.config.schema import Config, EnvConfig, options_of
+from hypemarl.systems.registry import System, deferred
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,24 @@ def _check_boxes(env: EnvConfig, options: DensityOptions) -> None:
             )
 
 
-DENSITY = SystemSettings(
+DENSITY = System(
     name="density",
+    make=deferred("hypemarl.systems.density.plant:make"),
+    examine=deferred("hypemarl.systems.density.mesh_checks:examine"),
     options=DensityOptions,
     check=check,
     context=("target",),
+    parameters=("target", "initial"),
     aliases={item.name: item.name for item in fields(DensityOptions)},
 )
-IN_FLUID = SystemSettings(
+IN_FLUID = System(
     name="density-fluid",
+    make=deferred("hypemarl.systems.density.in_fluid:make"),
+    examine=deferred("hypemarl.systems.density.mesh_checks:examine"),
     options=InFluidOptions,
     check=check_in_fluid,
     context=("target",),
+    parameters=("target", "initial", "speed", "angle"),
     aliases=dict(DENSITY.aliases)
     | {"observe_flow": "observe_flow", "flow.viscosity": "flow_viscosity"}
     | {

@@ -172,10 +172,7 @@ def pull_observations(
     ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
     """
     flow, layout, n = plant.options, plant.layout, plant.n_agents
-    seen = plant.stencil(plant.config.observation_radius)
-    bars = observations_bar.reshape(*seen.shape, -1)
-    own = np.zeros((n, bars.shape[2]))
-    np.add.at(own, seen[seen >= 0], bars[seen >= 0])
+    own = plant.seen.scatter_add(observations_bar.reshape(n, plant.seen.size, -1))
     probes = len(flow.probe_distances)
     pressure, across, along = (own[:, i * probes : (i + 1) * probes] for i in range(3))
     velocity = across[..., None] * layout.normals[:, None]

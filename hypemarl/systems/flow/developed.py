@@ -8,7 +8,6 @@ whatever was asked for before.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from hypemarl import files
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
@@ -28,8 +28,18 @@ from hypemarl.systems.flow.state_cache import StateCache
 from hypemarl.types import Row
 
 VERSION = 2
-"""Of the boundary conditions and the way from rest to a developed state; the solver's own code is
-hashed beside it."""
+"""Of the boundary conditions and the way from rest to a developed state."""
+SOLVER = (
+    "flow_kernels",
+    "krylov",
+    "linear",
+    "momentum",
+    "navier_stokes",
+    "p1",
+    "pressure",
+    "taylor_hood",
+)
+"""Modules of :mod:`hypemarl.solvers` that a developed state depends on."""
 CONTINUATION = 1.0 / 3.0
 """Time from the base state to a state at another mu, in units of develop_time."""
 ONSET = 0.1
@@ -175,13 +185,10 @@ class DevelopedStates:
 
 def _facts(solver: UnsteadyFlow, config: FlowOptions) -> Row:
     """All that a developed state depends on, besides its parameters."""
-    settings = asdict(config)
-    code = hashlib.sha256()
-    for source in sorted(Path(navier_stokes.__file__).parent.glob("*.py")):
-        if "adjoint" not in source.name:  # no state depends on an adjoint
-            code.update(source.read_bytes())
+    settings, folder = asdict(config), Path(navier_stokes.__file__).parent
+    code = files.code_digest(folder / f"{module}.py" for module in SOLVER)
     return {
         "mesh": solver.space.tagged.content_hash,
         "settings": {name: settings[name] for name in MATTERS},
-        "scheme": f"{VERSION}-{code.hexdigest()}",
+        "scheme": f"{VERSION}-{code}",
     }

@@ -7,8 +7,8 @@ from typing import Literal
 
 from hypemarl.config.keys import LinearSolver, key
 from hypemarl.config.ranges import misordered, refuse
-from hypemarl.config.registry import SystemSettings
 from hypemarl.config.schema import Config, options_of
+from hypemarl.systems.registry import System, deferred
 
 Inflow = Literal["parabolic", "oblique"]
 Walls = Literal["no-slip", "slip"]
@@ -113,9 +113,12 @@ def check(config: Config) -> None:
     )
 
 
-FLOW = SystemSettings(
+FLOW = System(
     name="flow",
+    make=deferred("hypemarl.systems.flow.plant:make"),
+    examine=deferred("hypemarl.systems.flow.mesh_checks:examine"),
     options=FlowOptions,
     check=check,
+    parameters=("reynolds", "angle"),
     aliases={name: name for name in ("beta", "beta_g", "u_max")},
 )

@@ -9,9 +9,9 @@ from typing import Literal
 
 from hypemarl.config.keys import Displacement, key
 from hypemarl.config.ranges import misordered, refuse
-from hypemarl.config.registry import SystemSettings
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.systems.flow.options import BodyOptions
+from hypemarl.systems.registry import System, deferred
 
 Mode = Literal["steady", "unsteady"]
 
@@ -100,10 +100,13 @@ def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]
         )
 
 
-SHAPE = SystemSettings(
+SHAPE = System(
     name="shape",
+    make=deferred("hypemarl.systems.shape.unsteady:make"),
+    examine=deferred("hypemarl.systems.shape.mesh_checks:examine"),
     options=ShapeOptions,
     check=check,
+    parameters=("reynolds", "angle"),
     aliases={"beta": "beta", "beta_g": "beta_g", "u_max": "u_max", "flow.inflow": "inflow"}
     | {f"flow.{item.name}": item.name for item in fields(BodyOptions)},
 )

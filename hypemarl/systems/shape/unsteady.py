@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import StepCosts
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
-from hypemarl.mpi import on_root, sum_over_ranks
+from hypemarl.mpi import Comm, on_root, sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.moving_flow import MovingFlow, MovingState
 from hypemarl.systems.shape.cost import ShapeCosts
@@ -171,3 +172,9 @@ class UnsteadyShapePlant(ShapePlant):
         shares = np.mean([one.costs.shares for one in each], axis=0)
         coefficients = np.mean([one.coefficients for one in each], axis=0)
         return ShapeCosts(StepCosts(terms, shares), coefficients)
+
+
+def make(config: EnvConfig, comm: Comm) -> ShapePlant:
+    """The steady or the unsteady plant, as ``config`` says. Collective."""
+    steady = options_of(config, ShapeOptions).mode == "steady"
+    return (ShapePlant if steady else UnsteadyShapePlant)(config, comm)
