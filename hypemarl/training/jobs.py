@@ -62,6 +62,10 @@ class Job:
         program = [*python_module("hypemarl"), "train", str(file)]
         external = external_of(self.config.env)
         trust = [] if external is None else trust_flags(external)
+        chosen = {"env.system": self.config.env.system}
+        chosen["training.algorithm"] = self.config.training.algorithm
+        for key, value in chosen.items():  # Python files are trusted where they are named
+            trust += ["--set", f"{key}={value}"] if ":" in value else []
         return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 
