@@ -15,7 +15,6 @@ import numpy as np
 
 from hypemarl import mpi
 from hypemarl.mpi import Comm
-from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.training import evaluation
 from hypemarl.training.episodes import Outcome, Slot
 from hypemarl.training.evaluation import Array, Policy
@@ -104,6 +103,9 @@ def gains(
     """
     found = None
     if groups.index in actions:
+        # Imported here: PETSc comes along, which all ranks must initialise at the same time.
+        from hypemarl.optimal.trajectory import EpisodeAdjoint
+
         episode, rows = EpisodeAdjoint(adjoint), actions[groups.index]
         found = -episode.gradient(parameters[groups.index], rows, gamma).gradient
     return groups.gather(found)
