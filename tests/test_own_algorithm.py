@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hypemarl.studies.pictures import draw_curves, draw_run
 
 import hypemarl
 from hypemarl import cli
 from hypemarl.config import ALGORITHMS, ConfigError, load, trusted
-from hypemarl.studies.pictures import draw_curves, draw_run
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.diagnosis import diagnose_run

@@ -25,8 +25,8 @@ from hypemarl import (
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.config.registry import SYSTEMS
-from hypemarl.training.records import read_metrics, read_trajectory
 from hypemarl.mpi import Comm
+from hypemarl.training.records import read_metrics, read_trajectory
 
 
 # --8<-- the example
