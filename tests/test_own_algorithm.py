@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypemarl.studies.pictures import draw_curves, draw_run
+from hypemarl.visualisation.run_pictures import draw_curves, draw_run
 
 import hypemarl
 from hypemarl import cli
