@@ -62,6 +62,14 @@ def _command(
         epilog=f"example: hypemarl {name} {example}",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--use",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="import MODULE or FILE.py, whose systems and algorithms are then known by name; "
+        "CODE:NAME takes one; may be repeated",
+    )
     parser.set_defaults(handler=handler)
     return parser
 
