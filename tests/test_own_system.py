@@ -29,7 +29,6 @@ from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.config.registry import SYSTEMS
 from hypemarl.config.user_code import _USED, use, use_flags
-from hypemarl.mpi import Comm
 from hypemarl.training.records import read_metrics, read_trajectory
 
 

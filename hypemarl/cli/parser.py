@@ -158,11 +158,8 @@ def _add_train(commands: Commands) -> None:
     _add_environment(parser)
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
-    names = ", ".join(configuration.choices("training.algorithm"))
     parser.add_argument(
-        "--train",
-        metavar="ALGORITHM",
-        help=f"{names}, or one of your own: MODULE:NAME or FILE.py:NAME",
+        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
     )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")

@@ -16,7 +16,6 @@ from pettingzoo import ParallelEnv
 from hypemarl.config import ConfigError, shown
 from hypemarl.config.errors import nearest
 from hypemarl.config.external import ExternalConfig
-from hypemarl.config.imports import import_file, import_module, last_line
 from hypemarl.config.sources import (
     Source,
     digest,
@@ -27,7 +26,7 @@ from hypemarl.config.sources import (
     say_changed,
     search_working_folder,
 )
-from hypemarl.config.user_code import imported, last_line, module_of_file
+from hypemarl.config.user_code import imported, module_of_file
 from hypemarl.types import Row
 
 Factory = Callable[..., ParallelEnv]
@@ -120,6 +119,9 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 }
 
 
+# --- imports -------------------------------------------------------------------------------------
+
+
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
@@ -191,7 +193,7 @@ def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
             raise ConfigError(_wrong_option(text, found[1], _options_inside(factory))) from error
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{text} cannot be made with the options {shown(arguments)}{last_line(error)}: "
+            f"{text} cannot be made with the options {shown(arguments)}{_last_line(error)}: "
             f"{type(error).__name__}: {reason}"
         ) from error
 
