@@ -26,7 +26,7 @@ from hypemarl.config.sources import (
     say_changed,
     search_working_folder,
 )
-from hypemarl.config.user_code import imported, module_of_file
+from hypemarl.config.user_code import imported, last_line, module_of_file
 from hypemarl.types import Row
 
 Factory = Callable[..., ParallelEnv]
@@ -193,7 +193,7 @@ def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
             raise ConfigError(_wrong_option(text, found[1], _options_inside(factory))) from error
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{text} cannot be made with the options {shown(arguments)}{_last_line(error)}: "
+            f"{text} cannot be made with the options {shown(arguments)}{last_line(error)}: "
             f"{type(error).__name__}: {reason}"
         ) from error
 
