@@ -88,7 +88,7 @@ def test_a_quiet_flow_does_not_notice_shorter_time_steps(plant: FlowPlant) -> No
 def test_too_fast_for_the_shortest_time_steps(plant: FlowPlant) -> None:
     """It says so with the settings that bear on it, and leaves the plant as it was."""
     start = plant.reset(PARAMETERS)
-    message = r"Courant number .* above the limit 0\.01.*env\.flow\.time_step, env\.u_max"
+    message = r"Courant number .* above the limit 0\.01.*env\.flow\.time_step, env\.flow\.u_max"
     usual, plant.solver.cfl_limit = plant.solver.cfl_limit, 0.01
     try:
         with pytest.raises(SolverDiverged, match=message):
