@@ -10,6 +10,10 @@ _LONGEST = 80
 LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
 
 
+class UnsupportedError(TypeError):
+    """A plant or an environment lacks what is asked of it. Raised on every rank."""
+
+
 class ConfigError(ValueError):
     """A setting is unknown, of the wrong type, out of range, or at odds with another.
 
@@ -32,8 +36,6 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; did you mean {near[0]!r}?" if near else otherwise
 
 
-def cut(text: str) -> str:
-    """``text`` without the end of a long one, and how long it was."""
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:_LONGEST]}... ({len(text)} characters)"
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """``text`` without the end of one above ``longest`` characters, and how long it was."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from petsc4py import PETSc
 
-from hypemarl.config.schema import LinearSolver
+from hypemarl.config.keys import LinearSolver
 from hypemarl.mpi import Comm
 
 #: up to this many unknowns `auto` lets every rank hold the factors: a copy of the right side

@@ -16,7 +16,8 @@ from typing import IO, Any
 import torch
 
 from hypemarl import files
-from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config import Config, ConfigError, EnvConfig, mesh_files, to_dict
+from hypemarl.config.migration import migrated, system_of
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
 from hypemarl.training.learner import algorithm_of
@@ -183,9 +184,15 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
             ) from error
 
 
-def completed(settings: Record) -> Row:
-    """Settings by their full keys; those that are younger than ``settings`` at their defaults."""
-    return flat(to_dict(Config())) | flat(settings)
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their full keys; those that are younger than ``settings`` at their defaults.
+
+    Raises:
+        ConfigError: they name a system that is unknown here.
+    """
+    system = system_of(settings)
+    defaults = to_dict(Config(env=EnvConfig(system=system)))
+    return flat(defaults) | flat(migrated(settings, system))
 
 
 def flat(settings: Record) -> Row:

@@ -168,11 +168,11 @@ def by_adjoint(
     ``agent``, on rank 0, has the differentiable ``policy(mu)`` and ``probe_of`` of
     :class:`hypemarl.algorithms.apg.agent.APG`. Raises TypeError where the plant has no adjoint.
     """
-    from hypemarl.coupling.adjoint import adjoint_of
+    from hypemarl.coupling.adjoint import require_adjoint
     from hypemarl.envs.array_env import plant_of
     from hypemarl.optimal.taped import TapedPlant
 
-    taped = TapedPlant(adjoint_of(plant_of(env)), state_clip)
+    taped = TapedPlant(require_adjoint(plant_of(env)), state_clip)
     costs, episodes = [], []
     for row in parameters:
         start = env.reset_arrays(row)

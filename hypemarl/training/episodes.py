@@ -10,7 +10,6 @@ import numpy as np
 from hypemarl.config import Config
 from hypemarl.training.progress import Result
 from hypemarl.training.rollout import Policy, Rollout
-from hypemarl.training.setup import spec_of
 from hypemarl.types import Array
 
 if TYPE_CHECKING:
@@ -96,10 +95,11 @@ class Slot:
         wanted with the agents' shares of its cost. One without a step leaves nothing."""
         if not self.steps:
             return
-        replay.begin(self.mu, self.targets, self.first)
-        for step in self.steps:
-            replay.add(*step)
-        replay.end(gains, np.stack(self.shares) if keep_costs and self.shares else None)
+        from hypemarl.agents.replay import Experience
+
+        costs = np.stack(self.shares) if keep_costs and self.shares else None
+        start = self.mu, self.targets, self.first
+        replay.append(Experience.of_steps(*start, self.steps, gains, costs))
 
 
 def collect(
@@ -114,7 +114,7 @@ def collect(
     if keep:
         from hypemarl.agents.replay import Replay
 
-        replay = Replay(spec_of(env), len(parameters), config.env.control_steps, config.seed)
+        replay = Replay(env.agent_spec, len(parameters), config.env.control_steps, config.seed)
     costs = []
     for row in parameters:
         rollout = Rollout(env, policy, row)

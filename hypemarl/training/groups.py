@@ -20,7 +20,6 @@ from hypemarl.training.episodes import Outcome, Slot
 from hypemarl.training.evaluation import Array, Policy
 
 if TYPE_CHECKING:
-    from hypemarl.coupling.adjoint import PlantAdjoint
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -57,7 +56,7 @@ class Groups:
             self.own.Free()
 
 
-def start(
+def start_round(
     groups: Groups, env: ArrayEnv, parameters: Sequence[Array], random: Sequence[bool]
 ) -> list[Slot]:
     """Start an episode of ``parameters[g]`` in group g; groups beyond their number stay idle.
@@ -75,7 +74,7 @@ def start(
     ]
 
 
-def step(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
+def step_round(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outcome | None]:
     """One control step in every group that ``plan`` has actions (n, m) for.
 
     Returns the outcomes of all groups on rank 0 (None for an idle one), an empty list elsewhere.
@@ -85,30 +84,6 @@ def step(groups: Groups, env: ArrayEnv, plan: Mapping[int, Array]) -> list[Outco
     if groups.index in plan:
         outcome = Outcome.of(env.step_arrays(plan[groups.index]))
     return groups.gather(outcome)
-
-
-def gains(
-    groups: Groups,
-    adjoint: PlantAdjoint,
-    parameters: Sequence[Array],
-    actions: Mapping[int, Array],
-    gamma: float,
-) -> list[Array | None]:
-    """Gains (steps, n, m) of the episode of ``actions[g]`` at ``parameters[g]`` in each group g.
-
-    The gain of an action is minus the derivative of the costs of its interval and of those that
-    follow, each interval discounted once more by ``gamma``, summed over agents, with all later
-    actions as they are. On rank 0, an empty list elsewhere. Each episode is run once more and back.
-    Collective.
-    """
-    found = None
-    if groups.index in actions:
-        # Imported here: PETSc comes along, which all ranks must initialise at the same time.
-        from hypemarl.optimal.trajectory import EpisodeAdjoint
-
-        episode, rows = EpisodeAdjoint(adjoint), actions[groups.index]
-        found = -episode.gradient(parameters[groups.index], rows, gamma).gradient
-    return groups.gather(found)
 
 
 def spread_costs(groups: Groups, env: ArrayEnv, policy: Policy, parameters: Array) -> Array:

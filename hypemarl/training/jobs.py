@@ -18,7 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hypemarl.config import Config, override, to_yaml
+from hypemarl.config import Config, check_training, override, to_yaml
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
@@ -29,7 +30,6 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
-from hypemarl.training.learner import check_training
 from hypemarl.training.loop import TrainingError, is_finished, require_begun
 from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder
@@ -60,7 +60,12 @@ class Job:
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [*python_module("hypemarl"), "train", str(file)]
-        trust = trust_flags(self.config.env.external)
+        external = external_of(self.config.env)
+        trust = [] if external is None else trust_flags(external)
+        chosen = {"env.system": self.config.env.system}
+        chosen["training.algorithm"] = self.config.training.algorithm
+        for key, value in chosen.items():  # Python files are trusted where they are named
+            trust += ["--set", f"{key}={value}"] if ":" in value else []
         return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 

@@ -305,7 +305,6 @@ def stack_frames(frames: Sequence[Record]) -> Row:
         moving = name in MOVING or any(not np.array_equal(v, values[0]) for v in values[1:])
         if name != "time":
             stacked[name] = np.stack(_alike(values)) if moving else values[0]
-    stacked["kind"] = np.asarray(kind_of(stacked))
     return stacked
 
 
@@ -323,23 +322,16 @@ def _alike(values: list[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def kind_of(trajectory: Record) -> str:
-    """``shape`` where there is an outline, ``flow`` where there is vorticity, else ``density``."""
-    if "outline" in trajectory:
-        return "shape"
-    return "flow" if "vorticity" in trajectory else "density"
-
-
 def read_trajectory(path: str | Path) -> Row:
     """One recorded episode of F frames from a file or run folder.
 
-    Keys of all: kind ("density", "flow", "shape"), points (N, gdim), cells (M, gdim+1), times (F,),
-    positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at the frame
-    (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target (N,), velocity
-    (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over the T time
-    steps of the episode drag, lift and dissipation (T,), as far as the plant reports them. Shape:
-    as flow, with outline (F, k, 2) and reference (k, 2); points and outline have no first axis
-    where nothing moved, cells (F, M, 3) have one where a mesh was made anew.
+    Keys of all: kind (of the plant, empty where it was not recorded), points (N, gdim), cells
+    (M, gdim+1), times (F,), positions (n, gdim), actions (F, n, m) and costs (F,) of the interval
+    that ends at the frame (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target
+    (N,), velocity (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over
+    the T time steps of the episode drag, lift and dissipation (T,), as far as the plant reports
+    them. Shape: as flow, with outline (F, k, 2) and reference (k, 2); points and outline have no
+    first axis where nothing moved, cells (F, M, 3) have one where a mesh was made anew.
     Raises :class:`RunError`.
     """
     path = Path(path)
@@ -359,5 +351,5 @@ def read_trajectory(path: str | Path) -> Row:
     if not sealed:
         note(f"{file}: written before records had checksums, so that damage is not noticed")
     content["scheme"] = str(content.get("scheme", ""))
-    content["kind"] = str(content.get("kind", kind_of(content)))
+    content["kind"] = str(content.get("kind", ""))
     return content

@@ -12,13 +12,14 @@ import numpy as np
 from hypemarl import files, mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config.external import external_of
 from hypemarl.mpi import Comm
-from hypemarl.training import checkpoint, evaluation
+from hypemarl.training import checkpoint, evaluation, shares, yardsticks
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
-from hypemarl.training.yardstick import KnownOptima, known_optima
+from hypemarl.training.setup import MakeEnv, default_make_env
+from hypemarl.training.shares import KnownOptima, known_optima
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def trained_policy(
         if comm.rank == 0:
             file, stored = best_checkpoint(folder)
             checkpoint.check_config(file, stored, config)
-            agent = algorithm_of(config).make_agent(spec_of(env), config)
+            agent = algorithm_of(config).make_agent(env.agent_spec, config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))
@@ -110,7 +111,7 @@ def evaluate_runs(
         try:
             held_out = evaluation.fixed_set(env, size, "held-out")
             known = known_optima(env, held_out)
-            shared = {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
+            shared = shared_row(env, held_out, known)
             for k in members:
                 policy, _ = trained_policy(folders[k], env, configs[k], comm)
                 result = evaluation.evaluate_policy(env, policy, held_out)
@@ -139,13 +140,28 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     return [members for _, members in problems]
 
 
+def shared_row(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
+    """Keys of :func:`evaluate_runs` that all runs of a problem share. Collective."""
+    return {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
+
+
 def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
-    """Results of the policies that need no training, flat. Collective."""
+    """Results of the policies that need no run, and of the stored yardsticks, flat. Collective.
+
+    Yardsticks are means over the seeds that they were fitted with.
+    """
+    policies = {name: [make(env)] for name, make in evaluation.BASELINES.items()}
+    for kind, fitted in yardsticks.stored(env).items():
+        policies[kind] = [yardsticks.clocked(policy, env) for policy in fitted]
     row: Row = {}
-    for name, make in evaluation.BASELINES.items():
-        result = evaluation.evaluate_policy(env, make(env), held_out)
-        row |= _flatten(result, f"{name}_")
-        row |= {f"{name}_{key}": share for key, share in known.recovered(result).items()}
+    for name, of_seeds in policies.items():
+        results = [evaluation.evaluate_policy(env, policy, held_out) for policy in of_seeds]
+        rows = [_flatten(result) | known.recovered(result) for result in results]
+        keys = [key for key in rows[0] if key != "gains"]
+        mean: Row = {key: float(np.mean([r[key] for r in rows])) for key in keys}
+        mean |= {"gains": [r["gains"] for r in rows]} if "gains" in rows[0] else {}
+        mean |= {"seeds": len(results)} if name in shares.KINDS else {}
+        row |= {f"{name}_{key}": value for key, value in mean.items()}
     return row | {"uncontrolled": row["uncontrolled_cost"]}
 
 
@@ -155,9 +171,9 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "scenario": config.scenario,
         "scheme": variant(config.agent),
         "credit": label(config),
-        "algorithm": config.training.method,
+        "algorithm": config.training.algorithm,
         "seed": config.seed,
-        **_flatten(result, ""),
+        **_flatten(result),
         **({} if result.failure is None else {"failure": result.failure}),
         **shared,
         **_ratio_to(shared["uncontrolled"], result.cost, config),
@@ -166,18 +182,22 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
 
 def _ratio_to(uncontrolled: float, cost: float, config: Config) -> Row:
     """Only for costs that cannot be negative: the ratio of two returns means nothing."""
-    return {} if config.env.system == "external" else {"ratio_to_uncontrolled": cost / uncontrolled}
+    return (
+        {}
+        if external_of(config.env) is not None
+        else {"ratio_to_uncontrolled": cost / uncontrolled}
+    )
 
 
-def _flatten(result: Evaluation, prefix: str) -> Row:
+def _flatten(result: Evaluation) -> Row:
     return {
-        f"{prefix}cost": result.cost,
-        f"{prefix}cost_std": result.cost_std,
-        f"{prefix}return": float(result.returns.mean()),
-        f"{prefix}failures": result.failures,
-        **{f"{prefix}cost_{name}": float(value.mean()) for name, value in result.terms.items()},
+        "cost": result.cost,
+        "cost_std": result.cost_std,
+        "return": float(result.returns.mean()),
+        "failures": result.failures,
+        **{f"cost_{name}": float(value.mean()) for name, value in result.terms.items()},
         **{
-            f"{prefix}{name}": float(evaluation.METRICS[name].of_many(value))
+            name: float(evaluation.METRICS[name].of_many(value))
             for name, value in result.metrics.items()
         },
     }
@@ -207,11 +227,14 @@ def _unstamped(config: Config) -> Config:
     A change of the environment is reported when it is opened; mesh files of known content are
     compared by that.
     """
-    external, mesh = replace(config.env.external, sha256=""), config.env.mesh
+    env, external = config.env, external_of(config.env)
+    mesh = env.mesh
+    if external is not None:
+        env = replace(env, options=replace(external, sha256=""))
     if mesh.files_sha256 is not None:
         paths: Row = dict.fromkeys(mesh_files.NAMES)
         mesh = replace(mesh, **paths)
-    return replace(config, env=replace(config.env, external=external, mesh=mesh))
+    return replace(config, env=replace(env, mesh=mesh))
 
 
 def _problem(config: Config) -> Row:

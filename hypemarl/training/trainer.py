@@ -249,7 +249,7 @@ class Trainer:
             "run": str(self.folder.path),
             "scheme": self.config.agent.scheme,
             "credit": self.config.agent.credit,
-            "method": self.settings.method,
+            "method": self.settings.algorithm,
             "seed": self.config.seed,
             **vars(self.progress),
             "groups": self.split.count,

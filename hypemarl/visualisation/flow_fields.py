@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import Polygon
@@ -65,9 +64,7 @@ class FlowScene:
         count, extent = len(self._flows), self._box[1] - self._box[0]
         panel = PANEL_WIDTH * float(extent[1] / extent[0])
         height = count * (panel + 0.45) + ROW_HEIGHT + 1.0
-        figure = style.new_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
         self._title = figure.suptitle(" ")
         ratios = [panel + 0.45] * count + [ROW_HEIGHT]
         rows = figure.add_gridspec(count + 1, 1, height_ratios=ratios)
@@ -117,8 +114,7 @@ class FlowScene:
         for cursor in self._cursors:
             cursor.set_xdata([self._flows[0]["times"][frame]] * 2)
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Release the off-screen windows."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from hypemarl.agents.schemes import schemes
@@ -61,6 +62,19 @@ def places(labels: Iterable[str]) -> list[int]:
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of ``width`` x ``height`` inches, drawn by Agg without a display."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def frame_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
+    """Such a figure for the frames of a film, and its canvas."""
+    figure = new_figure(width, height)
+    figure.set_dpi(FRAME_DPI)
+    return figure, FigureCanvasAgg(figure)
+
+
+def drawn(canvas: FigureCanvasAgg) -> np.ndarray:
+    """The canvas as an image: (height, width, 3) uint8."""
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def plain_axes(axes: Axes, **labels: object) -> None:

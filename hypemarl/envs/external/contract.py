@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from gymnasium.spaces import Box, Space, flatdim, flatten
 from pettingzoo import ParallelEnv
 
 from hypemarl.config import ConfigError
+from hypemarl.config.errors import cut
 from hypemarl.envs.dictionaries import described, numbers
 
 STEP = ("observations", "rewards", "terminations", "truncations", "infos")
-LONGEST = 300  # characters of a foreign error's message
+_cut = partial(cut, longest=300)  # texts of a foreign environment
 
 type ByAgent = Mapping[Hashable, Any]
 
@@ -224,7 +226,3 @@ class CheckedEnv:
 
 def _listed(names: Iterable[object]) -> str:
     return _cut(str(sorted(map(str, names))))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
