@@ -62,6 +62,14 @@ def _command(
         epilog=f"example: hypemarl {name} {example}",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--use",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="import MODULE or FILE.py, whose systems and algorithms are then known by name; "
+        "CODE:NAME takes one; may be repeated",
+    )
     parser.set_defaults(handler=handler)
     return parser
 
@@ -150,11 +158,8 @@ def _add_train(commands: Commands) -> None:
     _add_environment(parser)
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
-    names = ", ".join(configuration.choices("training.algorithm"))
     parser.add_argument(
-        "--train",
-        metavar="ALGORITHM",
-        help=f"{names}, or one of your own: MODULE:NAME or FILE.py:NAME",
+        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
     )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")
@@ -238,6 +243,10 @@ def _add_optimum(commands: Commands) -> None:
     parser.add_argument(
         "--start", metavar="RUN", help="search from the actions of this run's policy"
     )
+    text = "where no optimum is stored, search from zero and from all stored yardsticks, too"
+    parser.add_argument("--several", action="store_true", help=text)
+    text = "write the actions to a file that hypemarl.load_policy reads"
+    parser.add_argument("--export", metavar="FILE", help=text)
     parser.add_argument("--run", metavar="DIR", help="record the first episode there, for render")
     parser.add_argument("--json", metavar="FILE", help="also write the rows")
     _add_quiet(parser)
@@ -247,6 +256,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
     add_trust(parser)
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
+    parser.add_argument("--last", action="store_true", help="evaluate the last checkpoint, too")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
@@ -296,6 +306,7 @@ def _add_yardsticks(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="DIR", help="also write the policies there")
     parser.add_argument("--fresh", action="store_true", help="fit again what is stored")
+    parser.add_argument("--fit-only", action="store_true", help="evaluate nothing")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
