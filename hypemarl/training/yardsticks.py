@@ -249,11 +249,9 @@ class _Descent:
                 lambda seen: act(seen, next(steps)),
                 observations,
                 self.env.control_steps,
+                self.limit,
             ):
-                cost = interval.shares.sum()
-                if not float(cost.detach()) <= self.limit:
-                    return
-                loss = loss + cost
+                loss = loss + interval.shares.sum()
         except SolverDiverged:
             return
         descend(self.optimiser, loss, CLIP)
