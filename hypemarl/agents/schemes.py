@@ -26,8 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from hypemarl.config import AgentConfig, ConfigError
-from hypemarl.config.errors import nearest
+from hypemarl.config import AgentConfig, registry
 
 if TYPE_CHECKING:
     import torch
@@ -108,51 +107,33 @@ REFERENCE = Scheme("marl", "MARL", _shared, distinct=False)
 UNPLACED = Scheme("marl-mu", "MARL with mu", _shared_told_mu, distinct=False)
 """Knows mu and no place: HypeMARL less it is the worth of place."""
 
-_SCHEMES = {
-    scheme.name: scheme
-    for scheme in (
-        INFORMED,
-        REFERENCE,
-        UNPLACED,
-        Scheme("fups-id", "FuPS+ID", _shared_by_code, has_codes=True),
-        Scheme("nops", "NoPS", _separate),
-        Scheme(
-            "fups-id-no-state",
-            "FuPS+ID (no state)",
-            _shared_by_code,
-            has_codes=True,
-            observes=False,
-        ),
-    )
-}
+SCHEMES = (
+    INFORMED,
+    REFERENCE,
+    UNPLACED,
+    Scheme("fups-id", "FuPS+ID", _shared_by_code, has_codes=True),
+    Scheme("nops", "NoPS", _separate),
+    Scheme(
+        "fups-id-no-state", "FuPS+ID (no state)", _shared_by_code, has_codes=True, observes=False
+    ),
+)
 
 
 def register_scheme(scheme: Scheme) -> Scheme:
     """Make a scheme known as ``agent.scheme=<name>``; returns it. Local: on every rank.
 
     Raises:
-        ValueError: another one has this name.
+        ConfigError: another one has this name.
     """
-    if _SCHEMES.setdefault(scheme.name, scheme) is not scheme:
-        raise ValueError(f"a scheme {scheme.name!r} is registered already: rename this one")
+    registry.SCHEMES.register(scheme)
     return scheme
-
-
-def schemes() -> tuple[Scheme, ...]:
-    """All registered schemes, the package's first."""
-    return tuple(_SCHEMES.values())
 
 
 def scheme_of(config: AgentConfig) -> Scheme:
     """The scheme of ``config``. Raises ConfigError where it is unknown; names the known ones."""
-    name = config.scheme
-    if name not in _SCHEMES:
-        raise ConfigError(
-            f"agent.scheme: no scheme {name!r}{nearest(name, _SCHEMES, '.')} Known: "
-            f"{', '.join(_SCHEMES)}",
-            "agent.scheme",
-        )
-    return _SCHEMES[name]
+    found = registry.SCHEMES.get(config.scheme)
+    assert isinstance(found, Scheme)
+    return found
 
 
 def make_network(

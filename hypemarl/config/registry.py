@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hypemarl.config.errors import ConfigError, nearest, shown
 
@@ -69,13 +69,21 @@ class AlgorithmSettings(Registered):
     needs: frozenset[str] = frozenset()
 
 
-class Registry[T: Registered]:
+class Named(Protocol):
+    """What a registry holds."""
+
+    @property
+    def name(self) -> str:
+        """Its name in configurations."""
+
+
+class Registry[T: Named]:
     """Objects by name: of this package, of other packages (entry points), or of a user's file.
 
     Args:
         kind: of what it holds, in messages.
-        package: whose folders each name their own in the tuple ``attribute``; entry points of
-            other packages are in the group of this name. Imported when first asked.
+        package: module, or package whose folders each, name their own in the tuple ``attribute``;
+            entry points of other packages are in the group of this name. Imported when first asked.
     """
 
     def __init__(self, kind: str, package: str, attribute: str) -> None:
@@ -118,8 +126,9 @@ class Registry[T: Registered]:
     def _known(self) -> dict[str, T]:
         if self._own is None:
             package = importlib.import_module(self.package)
-            folders = [m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg]
-            modules = [importlib.import_module(f"{self.package}.{name}") for name in folders]
+            inside = pkgutil.iter_modules(getattr(package, "__path__", ()))
+            folders = [f"{self.package}.{module.name}" for module in inside if module.ispkg]
+            modules = [importlib.import_module(name) for name in folders] or [package]
             items = [item for module in modules for item in getattr(module, self.attribute)]
             items += [entry.load() for entry in entry_points(group=self.package)]
             self._own = {item.name: item for item in items}
@@ -127,4 +136,5 @@ class Registry[T: Registered]:
 
 
 SYSTEMS: Registry[SystemSettings] = Registry("system", "hypemarl.systems", "SYSTEMS")
+SCHEMES: Registry[Any] = Registry("sharing scheme", "hypemarl.agents.schemes", "SCHEMES")
 ALGORITHMS: Registry[AlgorithmSettings] = Registry("algorithm", "hypemarl.algorithms", "ALGORITHMS")
