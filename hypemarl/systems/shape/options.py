@@ -29,7 +29,7 @@ class ShapeOptions(BodyOptions):
     linear_solver: Literal["auto", "lu", "mumps"] = key(
         "auto", "factorisation of the flow; auto: PETSc's LU, MUMPS on larger meshes"
     )
-    u_max: float = key(1.0, "bound of actions, in units of amplitude", low=1, high=1)
+    u_max: float = key(1.0, "bound of actions, in units of amplitude", above=0)
     mode: Mode = key(
         "steady", "steady: the steady flow of every shape; unsteady: flow while the shape moves"
     )
@@ -78,6 +78,11 @@ def check(config: Config) -> None:
             mesh.file is None and mesh.shape != "channel-with-obstacle",
             f"env.mesh.shape={mesh.shape} has no obstacle whose boundary can move; "
             "env.system=shape needs channel-with-obstacle or a mesh file",
+        ),
+        (
+            shape.u_max != 1.0,
+            f"env.shape.u_max={shape.u_max:g}: actions are in units of their bound, expected 1; "
+            "bound them by env.shape.amplitude",
         ),
         *misordered(shape, "env.shape", "reynolds", "angle"),
         *_unsteady(env, shape),
