@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ from random_search import RANDOM_SEARCH
 
 import hypemarl
 from hypemarl import cli
-from hypemarl.config import ALGORITHMS, ConfigError, load, trusted
-from hypemarl.studies.pictures import draw_curves, draw_run
+from hypemarl.config import ALGORITHMS, ConfigError, load, user_code
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.diagnosis import diagnose_run
@@ -25,6 +23,7 @@ from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.summary import evaluate_runs
 from hypemarl.training.table import summarise
+from hypemarl.visualisation.run_pictures import draw_curves, draw_run
 
 EXAMPLE = Path(__file__).with_name("random_search.py")
 SMALL = ["env.mesh.element_size=0.1", "env.agents=[4]", "env.control_steps=3", "env.horizon=0.6"]
@@ -128,39 +127,22 @@ def test_a_name_is_taken_once() -> None:
 def test_a_file_of_ones_own_is_imported_where_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(user_code, "_USED", [])
+    monkeypatch.setattr(ALGORITHMS, "_items", {})
     (tmp_path / "mine.py").write_text(EXAMPLE.read_text())
-    monkeypatch.setattr(ALGORITHMS, "_items", {})
-    monkeypatch.setattr(ALGORITHMS, "_places", {})
     monkeypatch.chdir(tmp_path)
-    entries = [*SMALL, *NETWORKS, "training.episodes=2", "agent.random-search.step=0.05"]
-    settings = [argument for entry in entries for argument in ("--set", entry)]
-    assert cli.main(["train", "density-1d", "--run", "run", "--quiet", *settings]) == 2
-    assert "unknown key" in capsys.readouterr().err
-    own = ["--train", "mine.py:RANDOM_SEARCH"]
-    assert cli.main(["train", "density-1d", "--run", "run", "--quiet", *settings, *own]) == 0
-    monkeypatch.chdir(tmp_path.parent)
+    chosen = ["training.algorithm=random-search", "training.episodes=2"]
+    settings = [word for e in (*SMALL, *NETWORKS, *chosen) for word in ("--set", e)]
+    train_it = ["train", "density-1d", "--run", "run", "--quiet", *settings]
+    assert cli.main(train_it) == 2
+    assert "no algorithm 'random-search'. Known: apg, " in (told := capsys.readouterr().err)
+    assert "--use" in told
+    assert cli.main([*train_it, "--use", "mine.py"]) == 0
     monkeypatch.setattr(ALGORITHMS, "_items", {})
-    monkeypatch.setattr(ALGORITHMS, "_places", {})
-    assert cli.main(["evaluate", str(tmp_path / "run")]) == 2
-    assert "nothing of it was run" in capsys.readouterr().err
-    assert not ALGORITHMS._places
-    assert cli.main(["evaluate", str(tmp_path / "run"), "--trust"]) == 0
+    assert cli.main(["evaluate", "run"]) == 2
+    assert "code of your own is named by --use" in capsys.readouterr().err
+    assert cli.main(["evaluate", "run", "--use", "mine.py:RANDOM_SEARCH"]) == 0
     assert "random-search" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("place", "sentence"),
-    [
-        ("mine.py:1", "expected a name, MODULE:NAME or FILE.py:NAME, got 'mine.py:1'"),
-        ("absent.py:NAME", "absent.py: no such file"),
-        ("absent_module:NAME", "absent_module cannot be imported"),
-        ("json:dumps", "json:dumps: expected an object of AlgorithmSettings, got <function"),
-        ("json:dump_all", "json has no 'dump_all'; did you mean 'dump'?"),
-    ],
-)
-def test_what_is_no_algorithm_is_refused(place: str, sentence: str) -> None:
-    with trusted(place), pytest.raises(ConfigError, match=re.escape(sentence)):
-        load("density-1d", [f"training.algorithm={place}"])
 
 
 def test_the_documentation_shows_this_file() -> None:

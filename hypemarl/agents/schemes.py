@@ -6,6 +6,7 @@ scheme     parameters                                    sees mu               k
 hypemarl   generated per (episode, agent) by a           through the weights   through the weights
            hypernetwork from [code, mu]
 marl       shared by all agents                          no                    no
+marl-mu    shared by all agents                          as an input           no
 fups-id    shared by all agents                          as an input           code as an input
 nops       each agent its own                            as an input           by having its own
 ========== ============================================ ===================== ==================
@@ -78,6 +79,12 @@ def _shared(plan: Plan) -> AgentNetwork:
     return PlainScheme(plan, owners=1, codes=False, sees_mu=False)
 
 
+def _shared_told_mu(plan: Plan) -> AgentNetwork:
+    from hypemarl.agents.networks import PlainScheme
+
+    return PlainScheme(plan, owners=1, codes=False, sees_mu=True)
+
+
 def _shared_by_code(plan: Plan) -> AgentNetwork:
     from hypemarl.agents.networks import PlainScheme
 
@@ -94,6 +101,8 @@ INFORMED = Scheme(name="hypemarl", title="HypeMARL", build=_hyper, has_codes=Tru
 """Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
 REFERENCE = Scheme(name="marl", title="MARL", build=_shared, distinct=False)
 """What tables compare the others with."""
+UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_shared_told_mu, distinct=False)
+"""Knows mu and no place: HypeMARL less it is the worth of place."""
 
 SCHEMES = (
     INFORMED,
@@ -107,6 +116,7 @@ SCHEMES = (
         has_codes=True,
         observes=False,
     ),
+    UNPLACED,
 )
 
 

@@ -10,6 +10,10 @@ _LONGEST = 80
 LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
 
 
+class UnsupportedError(TypeError):
+    """A plant or an environment lacks what is asked of it. Raised on every rank."""
+
+
 class ConfigError(ValueError):
     """A setting is unknown, of the wrong type, out of range, or at odds with another.
 

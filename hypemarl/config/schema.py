@@ -135,8 +135,8 @@ class AgentConfig:
 
     scheme: str = key(
         "hypemarl",
-        "hypemarl, marl (local state only), fups-id, nops, fups-id-no-state (policies see place "
-        "and mu alone)",
+        "hypemarl, marl (local state only), marl-mu (and mu), fups-id, nops, fups-id-no-state "
+        "(policies see place and mu alone)",
         names=SCHEMES,
     )
     credit: Credit = key(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hypemarl.config.errors import UnsupportedError
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def require_adjoint(plant: Plant) -> PlantAdjoint:
     """The adjoint of ``plant``. Collective.
 
     Raises:
-        TypeError: the plant has none; says why.
+        UnsupportedError: the plant has none; says why.
     """
     adjoint = plant.adjoint()
     if adjoint is None:
-        raise TypeError(f"no adjoint of {type(plant).__name__}: {plant.adjoint_fault}")
+        raise UnsupportedError(f"no adjoint of {type(plant).__name__}: {plant.adjoint_fault}")
     return adjoint

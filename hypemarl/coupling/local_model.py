@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hypemarl.config.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from hypemarl.coupling.plant import Plant
 
@@ -75,11 +77,11 @@ def require_local_model(plant: Plant) -> LocalModel:
     """The local model of ``plant``. Collective.
 
     Raises:
-        TypeError: the plant has none.
+        UnsupportedError: the plant has none.
     """
     model = plant.local_model()
     if model is None:
-        raise TypeError(
+        raise UnsupportedError(
             f"no local model of {type(plant).__name__}: expected a plant whose local_model() gives "
             "a hypemarl.coupling.local_model.LocalModel"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hypemarl.config.errors import UnsupportedError
 from hypemarl.coupling.plant import Plant, non_finite
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.mpi import Comm
@@ -173,10 +174,10 @@ def plant_of(env: ArrayEnv) -> Plant:
     """The plant of ``env``. Local.
 
     Raises:
-        TypeError: it has none, as external environments.
+        UnsupportedError: it has none, as external environments.
     """
     if env.plant is None:
-        raise TypeError(
+        raise UnsupportedError(
             f"expected an environment with a plant, got {type(env).__name__} "
             f"(env.system={env.config.system}), which has none"
         )

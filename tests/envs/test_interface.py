@@ -320,7 +320,8 @@ def test_render_and_close(env: PDEEnv) -> None:
 
 def test_observations_of_densities_stay_in_their_finite_bounds() -> None:
     """Bang-bang towards a wall, where the density piles up, and at random."""
-    env = make(replace(SMALL, horizon=2.0, control_steps=12, observe_target=True))
+    options = replace(SMALL.options, observe_target=True)
+    env = make(replace(SMALL, horizon=2.0, control_steps=12, options=options))
     box = env.observation_space("agent_0")
     assert np.isfinite(box.high).all()
     assert not box.low.any()

@@ -107,7 +107,7 @@ def test_context_holds_what_is_named() -> None:
 
 
 def test_target_can_be_observed(env: PDEEnv) -> None:
-    both = make(replace(SMALL, observe_target=True))
+    both = make(replace(SMALL, options=replace(SMALL.options, observe_target=True)))
     assert both.observation_size == 2 * env.observation_size
     episode = both.reset_arrays(np.array([-0.2, 0.3]))
     np.testing.assert_array_equal(

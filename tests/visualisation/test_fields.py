@@ -48,6 +48,7 @@ def moving_bump(gdim: int, frames: int = 3) -> dict[str, Any]:
         "costs": np.r_[0.0, np.full(frames - 1, 0.25)],
         "mu": end,
         "scheme": "hypemarl",
+        "kind": "density",
     }
 
 
