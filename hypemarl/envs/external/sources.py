@@ -119,6 +119,9 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 }
 
 
+# --- imports -------------------------------------------------------------------------------------
+
+
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
