@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hypemarl import startup
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy_file import load_policy
     from hypemarl.agents.schemes import Scheme, register_scheme
     from hypemarl.config import options_of
     from hypemarl.config.keys import key
@@ -27,6 +28,7 @@ __all__ = [
     "StepCosts",
     "System",
     "key",
+    "load_policy",
     "make",
     "options_of",
     "register_algorithm",
@@ -44,6 +46,7 @@ _MODULES = {
     "StepCosts": "hypemarl.coupling.plant",
     "System": "hypemarl.systems.registry",
     "key": "hypemarl.config.keys",
+    "load_policy": "hypemarl.agents.policy_file",
     "make": "hypemarl.envs",
     "options_of": "hypemarl.config",
     "register_algorithm": "hypemarl.training.learner",

@@ -6,6 +6,7 @@ scheme     parameters                                    sees mu               k
 hypemarl   generated per (episode, agent) by a           through the weights   through the weights
            hypernetwork from [code, mu]
 marl       shared by all agents                          no                    no
+marl-mu    shared by all agents                          as an input           no
 fups-id    shared by all agents                          as an input           code as an input
 nops       each agent its own                            as an input           by having its own
 ========== ============================================ ===================== ==================
@@ -82,6 +83,12 @@ def _shared(plan: Plan) -> AgentNetwork:
     return PlainScheme(plan, owners=1, codes=False, sees_mu=False)
 
 
+def _shared_told_mu(plan: Plan) -> AgentNetwork:
+    from hypemarl.agents.networks import PlainScheme
+
+    return PlainScheme(plan, owners=1, codes=False, sees_mu=True)
+
+
 def _shared_by_code(plan: Plan) -> AgentNetwork:
     from hypemarl.agents.networks import PlainScheme
 
@@ -98,12 +105,15 @@ INFORMED = Scheme("hypemarl", "HypeMARL", _hyper, has_codes=True, generates=True
 """Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
 REFERENCE = Scheme("marl", "MARL", _shared, distinct=False)
 """What tables compare the others with."""
+UNPLACED = Scheme("marl-mu", "MARL with mu", _shared_told_mu, distinct=False)
+"""Knows mu and no place: HypeMARL less it is the worth of place."""
 
 _SCHEMES = {
     scheme.name: scheme
     for scheme in (
         INFORMED,
         REFERENCE,
+        UNPLACED,
         Scheme("fups-id", "FuPS+ID", _shared_by_code, has_codes=True),
         Scheme("nops", "NoPS", _separate),
         Scheme(

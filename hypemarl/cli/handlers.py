@@ -67,7 +67,7 @@ def do_mesh(given: Arguments) -> None:
         examine = system_of(config.env).examine
         found = None if changes or examine is None else validation.find(config.env, tagged, examine)
         if given.picture is not None:
-            from hypemarl.studies.mesh_pictures import draw_mesh
+            from hypemarl.visualisation.mesh_pictures import draw_mesh
 
             faults = () if found is None else found.faults
             say(f"drawn in {draw_mesh(tagged, Path(given.picture), faults)}")
@@ -86,7 +86,7 @@ def do_mesh(given: Arguments) -> None:
 
 def _morphed(mesh: Any, given: Arguments, seed: int) -> Any:
     """The mesh of a morphed obstacle; says what limits the shape, and draws it."""
-    from hypemarl.studies import mesh_pictures
+    from hypemarl.visualisation import mesh_pictures
 
     moving = mesh_pictures.morph(mesh, given.morph, given.agents, given.amplitudes, seed)
     for name, value in mesh_pictures.describe(moving).items():
@@ -125,7 +125,7 @@ def do_simulate(given: Arguments) -> int:
 
 def do_optimum(given: Arguments) -> int:
     """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
-    from hypemarl.studies import optima
+    from hypemarl.training import optima
 
     config = load_config(given)
     needs_pde(config, "optimum")
@@ -154,63 +154,38 @@ def do_optimum(given: Arguments) -> int:
     return 0 if converged else 1
 
 
-def do_results(given: Arguments) -> int:
-    """The tables of docs/results: train what is missing, find the optima, evaluate.
-
-    Exit status 3 where every episode of a run failed in training.
-    """
-    from hypemarl.studies import results
-
-    if world_size() > 1:
-        raise ConfigError("results runs its processes itself: start it without mpirun")
-    _known("table", [given.name], results.TABLES)
-    if given.scenario is not None:
-        _known("scenario", given.scenario, results.TABLES[given.name])
-    in_vain: list[str] = []
-    tables = results.make_table(
-        given.name,
-        runs=Path(given.runs),
-        output=Path(given.output),
-        parallel=given.jobs,
-        seeds=named_seeds(given),
-        scenarios=given.scenario,
-        finished_only=given.finished_only,
-        episodes=given.episodes,
-        progress=not given.quiet,
-        in_vain=in_vain,
-    )
-    for scenario, (rows, headings) in tables.items():
-        say(f"\n{scenario}\n{table_text(rows, headings)}")
-    say(f"written to {given.output}")
-    return EXIT_VAIN if in_vain else 0
-
-
 def do_experiment(given: Arguments) -> int:
-    """An experiment over several runs and seeds, its table, numbers and picture.
+    """A table of docs/results or an experiment: train what is missing, evaluate, tabulate, draw.
 
     Exit status 3 where every episode of a run failed in training.
     """
-    from hypemarl.studies.pattern import Plan
-
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
-    _known("experiment", [given.name], studies.NAMES)
-    experiment = studies.module_of(given.name)
-    scenario = given.scenario or experiment.SCENARIO
-    plan = Plan(
-        scenario,
-        seeds=named_seeds(given) or [],
-        jobs=given.jobs,
-        folder=Path(given.runs or f"runs/{getattr(experiment, 'RUNS', given.name)}"),
-        names=given.variants,
-        overrides=given.set,
-        progress=not given.quiet,
-    )
-    rows = experiment.run(plan)
-    say(table_text(rows, experiment.columns(rows)))
-    experiment.write(scenario, rows, Path(given.output))
+    _known("experiment", [given.name], (*studies.NAMES, *studies.TABLES))
+    from hypemarl.studies import pipeline
+
+    known = studies.studies_of(given.name)
+    scenarios, in_vain = given.scenario or given.scenarios or list(known), list[str]()
+    if given.name in studies.TABLES:
+        _known("scenario", scenarios, known)
+    for scenario in scenarios:
+        study = known.get(scenario, next(iter(known.values())))
+        plan = pipeline.Plan(
+            scenario,
+            seeds=named_seeds(given) or range(study.seeds),
+            jobs=given.jobs,
+            folder=Path(given.runs or study.run_folder),
+            names=given.variants,
+            overrides=given.set,
+            finished_only=given.finished_only,
+            episodes=given.episodes,
+            progress=not given.quiet,
+            in_vain=in_vain,
+        )
+        rows = pipeline.make(study, plan, Path(given.output))
+        say(f"\n{scenario}\n{table_text(rows, study.shown(rows))}")
     say(f"written to {given.output}")
-    return EXIT_VAIN if plan.in_vain else 0
+    return EXIT_VAIN if in_vain else 0
 
 
 def do_map(given: Arguments) -> None:
@@ -271,7 +246,7 @@ def do_compare(given: Arguments) -> int:
     """The table of evaluated runs, and their curves; exit status as of evaluate."""
     status = do_evaluate(given)
     from hypemarl import mpi
-    from hypemarl.studies.pictures import draw_curves
+    from hypemarl.visualisation.run_pictures import draw_curves
 
     with mpi.raise_together(mpi.world()):
         if mpi.world().rank == 0:
@@ -282,7 +257,7 @@ def do_compare(given: Arguments) -> int:
 
 def do_render(given: Arguments) -> None:
     """Film, stills and policy map."""
-    from hypemarl.studies.pictures import draw_run
+    from hypemarl.visualisation.run_pictures import draw_run
 
     for path in draw_run(given.run, index=given.index, film=not given.no_film):
         say(f"written {path}")
@@ -324,7 +299,7 @@ def do_demo(given: Arguments) -> int:
 
     Exit status 3 where every episode of a run failed in training.
     """
-    from hypemarl.studies import demo
+    from hypemarl.cli import demo
     from hypemarl.training.table import columns
 
     if world_size() > 1:

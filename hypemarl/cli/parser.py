@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, get_args
 
 import hypemarl
 from hypemarl import config as configuration
 from hypemarl import studies
-from hypemarl.cli import handlers, train
+from hypemarl.cli import handlers, train, yardsticks
 from hypemarl.cli.errors import cut_words
 from hypemarl.cli.trust import add_trust
 from hypemarl.cli.values import integer, number
@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reports(commands)
     _add_checks(commands)
     _add_tables(commands)
+    _add_yardsticks(commands)
     _add_demo(commands)
     return parser
 
@@ -46,21 +47,21 @@ type Commands = argparse._SubParsersAction[_Parser]
 
 
 def _command(
-    commands: Commands, handler: Callable[[argparse.Namespace], int | None], text: str, example: str
+    commands: Commands,
+    handler: Callable[[argparse.Namespace], int | None],
+    text: str,
+    example: str,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     name = handler.__name__.removeprefix("do_")
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=f"{text}.", epilog=f"example: hypemarl {name} {example}"
+        name,
+        aliases=aliases,
+        help=text,
+        description=f"{text}.",
+        epilog=f"example: hypemarl {name} {example}",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument(
-        "--use",
-        action="append",
-        default=[],
-        metavar="CODE",
-        help="import MODULE or FILE.py, whose systems and algorithms are then known by name; "
-        "CODE:NAME takes one; may be repeated",
-    )
     parser.set_defaults(handler=handler)
     return parser
 
@@ -149,8 +150,11 @@ def _add_train(commands: Commands) -> None:
     _add_environment(parser)
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
+    names = ", ".join(configuration.choices("training.algorithm"))
     parser.add_argument(
-        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
+        "--train",
+        metavar="ALGORITHM",
+        help=f"{names}, or one of your own: MODULE:NAME or FILE.py:NAME",
     )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")
@@ -258,37 +262,48 @@ def _add_checks(commands: Commands) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
-def _add_tables(commands: Commands) -> None:
-    """Commands that train what a table compares."""
-    text = "Train, evaluate and draw all that a table of docs/results needs; "
-    text += "what is finished is kept"
-    parser = _command(commands, handlers.do_results, text, "density --jobs 2")
-    names = "density, flow, shape, unsteady, imitation or observed-flow"
-    parser.add_argument("name", metavar="TABLE", help=names)
-    parser.add_argument("--scenario", nargs="+", help="only these")
+def _add_tables(commands: Any) -> None:
+    """The command that trains what a table compares."""
+    text = "Train, evaluate, tabulate and draw an experiment or a table of docs/results over "
+    text += "several seeds; what is finished is kept"
+    parser = _command(commands, handlers.do_experiment, text, "density --jobs 2", ["results"])
+    names = ", ".join((*studies.NAMES, *studies.TABLES))
+    parser.add_argument("name", metavar="NAME", help=names)
+    text = "default: what the study is about (docs/experiments.md)"
+    parser.add_argument("scenario", metavar="SCENARIO", nargs="*", help=text)
+    parser.add_argument("--scenario", dest="scenarios", nargs="+", help=argparse.SUPPRESS)
+    _add_configuration(parser)
+    add_trust(parser)
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these entries")
     parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
     parser.add_argument(
         "--finished-only", action="store_true", help="tabulate what is there, train nothing"
     )
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
-    parser.add_argument("--runs", metavar="DIR", default="runs", help="default: runs")
+    parser.add_argument("--runs", metavar="DIR", help="default: runs, or runs/EXPERIMENT")
     parser.add_argument("--output", metavar="DIR", default="docs/results")
     _add_jobs(parser)
 
-    text = "Train what an experiment compares over several seeds, and tabulate it"
-    parser = _command(commands, handlers.do_experiment, text, "ablation density-1d --jobs 2")
-    parser.add_argument("name", metavar="NAME", help=", ".join(studies.NAMES))
-    text = "default: what the experiment is about (docs/experiments.md)"
-    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help=text)
-    _add_configuration(parser)
-    add_trust(parser)
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these")
+
+def _add_yardsticks(commands: Any) -> None:
+    text = "Fit best constants, schedules and linear feedback, and show what time, mu and feedback "
+    text += "are worth"
+    parser = _command(commands, yardsticks.do_yardsticks, text, "density-1d --seeds 0 1 2")
+    _add_environment(parser)
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
     parser.add_argument(
-        "--seeds", type=integer(0), nargs="+", default=[0, 1, 2], help="default: 0 1 2"
+        "--episodes", type=integer(), default=400, help="of each fit (default: 400)"
     )
-    parser.add_argument("--runs", metavar="DIR", help="default: runs/NAME")
-    parser.add_argument("--output", metavar="DIR", default="docs/results")
-    _add_jobs(parser)
+    parser.add_argument("--output", metavar="DIR", help="also write the policies there")
+    parser.add_argument("--fresh", action="store_true", help="fit again what is stored")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+    text = "Write policies of runs as files that hypemarl.load_policy reads, without the solver"
+    parser = _command(commands, yardsticks.do_export, text, "runs/demo --output policies")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
+    add_trust(parser)
+    parser.add_argument("--output", metavar="DIR", default="policies", help="default: policies")
 
 
 def _add_demo(commands: Commands) -> None:

@@ -14,7 +14,7 @@ Shape = Literal[
     "interval", "square", "square-with-disc", "channel-with-disc", "channel-with-obstacle"
 ]
 Obstacle = Literal["circle", "ellipse", "rounded-square", "points"]
-Scheme = Literal["hypemarl", "marl", "fups-id", "nops", "fups-id-no-state"]
+Scheme = Literal["hypemarl", "marl", "marl-mu", "fups-id", "nops", "fups-id-no-state"]
 Encoder = Literal["sinusoidal", "learned", "one-hot"]
 Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
@@ -136,8 +136,8 @@ class AgentConfig:
 
     scheme: Scheme = key(
         "hypemarl",
-        "hypemarl, marl (local state only), fups-id, nops, fups-id-no-state (policies see place "
-        "and mu alone)",
+        "hypemarl, marl (local state only), marl-mu (and mu), fups-id, nops, fups-id-no-state "
+        "(policies see place and mu alone)",
     )
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"

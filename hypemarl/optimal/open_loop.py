@@ -25,7 +25,7 @@ from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.types import Record, Row
+from hypemarl.types import Json, Record, Row
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
@@ -151,16 +151,9 @@ class OpenLoop:
 
     def path(self, parameters: np.ndarray) -> Path:
         """The file of the optimum at ``parameters``. Local."""
-        env = {
-            name: value
-            for name, value in differing(to_dict(self.env.config), to_dict(EnvConfig())).items()
-            if name not in NOT_PHYSICS and not name.startswith("reward")
-        }
-        if self._mesh_content is not None:  # whatever the files are called
-            mesh = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
-            env["mesh"] = mesh | {"files_sha256": self._mesh_content}
-        facts = {"env": env, "parameters": [float(value) for value in parameters]}
-        return self.folder / f"optimum-{files.short_digest(files.facts_key(facts))}.npz"
+        facts: Row = {"parameters": [float(value) for value in parameters]}
+        digest = problem_digest(self.env.config, self._mesh_content, NOT_PHYSICS, **facts)
+        return self.folder / f"optimum-{digest}.npz"
 
     def _save(self, optimum: Optimum) -> None:
         with raise_together(self.comm):
@@ -240,6 +233,29 @@ class _Search:
             time.monotonic() - began,
             np.array(self.history).reshape(-1, 2),
         )
+
+
+def problem_digest(
+    config: EnvConfig, mesh: str | None, ignored: Sequence[str] = (), **facts: Json
+) -> str:
+    """32 hex digits that name files of a problem, which rewards do not change. Local.
+
+    Args:
+        config: of the environment. mesh: digest of its mesh files' content, where it has such.
+        ignored: settings that do not matter. facts: more that does.
+    """
+    usual = to_dict(EnvConfig(system=config.system))
+    env = {
+        name: value
+        for name, value in differing(to_dict(config), usual).items()
+        if name not in ignored and not name.startswith("reward")
+    }
+    own = {k: v for k, v in env.pop(config.system, {}).items() if k not in ignored}
+    env |= {"system": config.system, "options": own}
+    if mesh is not None:  # whatever the files are called
+        kept = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
+        env["mesh"] = kept | {"files_sha256": mesh}
+    return files.short_digest(files.facts_key({"env": env, **facts}))
 
 
 def differing(settings: Record, defaults: Record) -> Row:

@@ -9,6 +9,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, la
 from dolfinx import mesh as dmesh
+from dolfinx.common import IndexMap
 
 from hypemarl.mpi import sum_over_ranks
 
@@ -38,7 +39,7 @@ class P1Space:
         #: (nnz,)
         self.indptr = self.pattern.indptr[: self.n_owned + 1].astype(np.int32)
         self.indices = self.pattern.indices[: self.indptr[-1]].astype(np.uint32)
-        self._check_ghosts()
+        require_ghosts_first(self.columns, self.space.dofmap.index_map)
         self.points = self._halo_points()
         self.cells, self.volumes = self._cells()
         self.midpoints = self.points[self.cells].mean(axis=1)
@@ -73,12 +74,6 @@ class P1Space:
             return None
         points, cells, fields = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         return points, cells, fields
-
-    def _check_ghosts(self) -> None:
-        """The matrix's ghosts must begin with the space's own: cells index both alike."""
-        own = self.space.dofmap.index_map.ghosts
-        if not np.array_equal(own, self.columns.ghosts[: len(own)]):
-            raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
 
     def _halo_points(self) -> np.ndarray:
         """Coordinates of all local nodes: those of far ghosts come from their owners."""
@@ -117,6 +112,12 @@ class P1Space:
         if len(cells) and cells.max() >= len(self.cells):
             raise RuntimeError("a boundary facet of this rank belongs to another rank's cell")
         return nodes, _facet_measures(self.points[nodes]), cells
+
+
+def require_ghosts_first(columns: IndexMap, space: IndexMap) -> None:
+    """A matrix's ghosts must begin with the space's own, since cells index both alike. Local."""
+    if not np.array_equal(space.ghosts, columns.ghosts[: len(space.ghosts)]):
+        raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
 
 
 def _facet_measures(corners: np.ndarray) -> np.ndarray:

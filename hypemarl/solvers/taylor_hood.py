@@ -22,6 +22,12 @@ from hypemarl.solvers.p1 import barycentric_gradients
 EDGE_ENDS = np.array([[1, 2], [0, 2], [0, 1]])
 
 
+def quadratics(places: np.ndarray) -> np.ndarray:
+    """P2 functions (k, 6) at barycentric coordinates (k, 3): vertices, then opposite edges."""
+    ends = places[:, EDGE_ENDS]
+    return np.hstack([places * (2.0 * places - 1.0), 4.0 * ends[..., 0] * ends[..., 1]])
+
+
 @dataclass(frozen=True)
 class BoundaryFacets:
     """Facets of one tag that belong to the rank's own cells.

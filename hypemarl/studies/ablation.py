@@ -1,4 +1,4 @@
-"""What makes TD3 learn: changes of a scenario's settings, one at a time, over several seeds.
+"""Ablation of TD3: changes of a scenario's settings, one at a time, over several seeds.
 
 Every variant is trained with the scenario's own settings but for what it overrides, and evaluated
 on the held-out set.
@@ -6,17 +6,14 @@ on the held-out set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 
 from hypemarl import config as configuration
-from hypemarl.studies import pattern
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry
+from hypemarl.studies import pipeline
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.training.records import read_metrics
+from hypemarl.types import Row
 
-SCENARIO = "density-vacuum"
 #: of every run, fewer than most scenarios have: what helps shows early
 EPISODES = 200
 
@@ -118,52 +115,25 @@ COLUMNS = {
 }
 
 
-def run(plan: Plan) -> list[Row]:
-    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
-
-    Costs are means over the held-out set, their spread is over seeds; ``last_cost`` is the
-    validation cost of the last policy, where the others are of the best.
-
-    Raises:
-        ConfigError: a name is unknown. TrainingError: a run failed.
-    """
-    variants = pattern.chosen(VARIANTS, plan.names)
-    entries = shortened(plan.scenario, variants)
-    runs = pattern.trained(entries, plan)
-    results = pattern.evaluated(runs)
-    return [_row(*group) for group in zip(variants, runs, results, strict=True)]
-
-
-def shortened(scenario: str, variants: Sequence[Entry]) -> list[Entry]:
+def entries(scenario: str) -> list[Entry]:
     """The scenario's variants with :data:`EPISODES` unless they say otherwise."""
     length, axes = f"training.episodes={EPISODES}", len(configuration.load(scenario).env.agents)
     agents = {change: f"env.agents={[count] * axes}" for change, count in AXIS.items()}
     return [
         Entry(v.name, (length, *(agents.get(change, change) for change in v.overrides)))
-        for v in variants
+        for v in VARIANTS
     ]
 
 
-def _row(variant: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
-    last = [pattern.validations(run)[-1]["cost"] for run in runs]
+def measure(group: Group) -> Row:
+    """``last_cost``, the validation cost of the last policy, where the others are of the best."""
+    lines = [[e for e in read_metrics(run) if e["kind"] == "validation"] for run in group.runs]
+    last = [validations[-1]["cost"] for validations in lines]
     return {
-        "name": variant.name,
-        "overrides": " ".join(variant.overrides),
-        **pattern.costs(results),
+        "overrides": " ".join({v.name: v.overrides for v in VARIANTS}[group.entry.name]),
         "last_cost": float(np.mean([np.inf if cost is None else cost for cost in last])),
-        "seconds": pattern.seconds(runs),
+        "seconds": pipeline.seconds(group.runs),
     }
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table; those that no row has are left out."""
-    return pattern.present(COLUMNS, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``ablation-<scenario>.md``, the table, and the scenario's entry in ``ablation.json``.
-
-    Rows of variants that are not among ``rows`` stay in both.
-    """
-    known = pattern.known("ablation", scenario, rows, VARIANTS, output)
-    pattern.write("ablation", scenario, known, COLUMNS, output)
+STUDY = Study("ablation", "density-vacuum", entries, COLUMNS, measure)

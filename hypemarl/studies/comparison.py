@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hypemarl.files import write_text
-from hypemarl.studies import pattern
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry, validation_costs
+from hypemarl.studies import pipeline
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.types import Row
 from hypemarl.visualisation.curves import draw_groups, read_validation
 
-SCENARIO = "density-vacuum"
 EPISODES = "training.episodes=500"
 COOPERATIVE = ("agent.credit=cooperative", "agent.cloning=0")
 SCHEMES = ("hypemarl", "marl")
@@ -29,36 +27,25 @@ ENTRIES = (
         for scheme in SCHEMES
     ),
 )
-COLUMNS = {"name": "training", **pattern.COSTS, "seconds": "seconds"}
+COLUMNS = {"name": "training", **pipeline.COSTS, "seconds": "seconds"}
 
 
-def run(plan: Plan) -> list[Row]:
-    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
-
-    ``curves`` holds each seed's validation cost by episode, ``metrics`` the same as lines of
-    :func:`hypemarl.studies.results.validation_costs`.
-
-    Raises:
-        ConfigError: a name is unknown. TrainingError: a run failed.
+def measure(group: Group) -> Row:
+    """``curves``: each seed's validation cost by episode; ``metrics``: the same as lines of
+    :func:`hypemarl.studies.pipeline.validation_costs`.
     """
-    return pattern.measured(_row, ENTRIES, plan)
-
-
-def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
-    found = [read_validation(run) for run in runs]
+    found = [read_validation(run) for run in group.runs]
     levels = [level for _, levels in found for level in levels]
     return {
-        "name": entry.name,
-        **pattern.costs(results),
-        "seconds": pattern.seconds(runs),
+        "seconds": pipeline.seconds(group.runs),
         "curves": [curve for curve, _ in found],
         "uncontrolled_validation": float(np.mean(levels)) if levels else None,
-        "metrics": validation_costs(runs),
+        "metrics": pipeline.validation_costs(group.runs),
     }
 
 
-def ratios(rows: Sequence[Row]) -> dict[str, float | None]:
-    """MARL's mean cost over HypeMARL's, ``ratio_marl_over_hypemarl``, for each way to train.
+def ratios(rows: Sequence[Row], scenario: str) -> dict[str, float | None]:
+    """MARL's mean cost over HypeMARL's, ``ratio_marl_over_hypemarl``, for each credit.
 
     ``..._cooperative`` without the scenario's credit; None where one of the two is missing.
     """
@@ -71,26 +58,7 @@ def ratios(rows: Sequence[Row]) -> dict[str, float | None]:
     return found
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table; those that no row has are left out."""
-    return pattern.present(COLUMNS, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``comparison-<scenario>.md``, the curves, the costs over episodes as
-    ``metrics/comparison-<scenario>.csv``, and the scenario's entry in ``comparison.json``.
-
-    Rows of earlier calls that are not among ``rows`` stay.
-    """
-    known = pattern.known("comparison", scenario, rows, ENTRIES, output)
-    pattern.write("comparison", scenario, known, COLUMNS, output, **ratios(known))
-    heads = [row["metrics"].splitlines(keepends=True) for row in known]
-    lines = heads[0][:1] + [line for head in heads for line in head[1:]]
-    write_text(output / "metrics" / f"comparison-{scenario}.csv", "".join(lines))
-    draw(known, output.parent / "images" / f"comparison-{scenario}.png")
-
-
-def draw(rows: Sequence[Row], path: Path) -> Path | None:
+def draw(rows: Sequence[Row], scenario: str, path: Path) -> Path | None:
     """Learning curves with the cost without control, and the optimum's where it is known.
 
     None where no run has a finite validation cost.
@@ -104,3 +72,8 @@ def draw(rows: Sequence[Row], path: Path) -> Path | None:
     names = {"uncontrolled_validation": "uncontrolled", "optimum": "optimum, held-out set"}
     levels = {text: rows[0][key] for key, text in names.items() if rows[0].get(key) is not None}
     return draw_groups(groups, levels, path)
+
+
+STUDY = Study(
+    "comparison", "density-vacuum", lambda _: ENTRIES, COLUMNS, measure, figures=ratios, draw=draw
+)

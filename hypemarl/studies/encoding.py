@@ -7,21 +7,19 @@ the same on the same observations although they stand at different places; the w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hypemarl.agents import diagnostics
-from hypemarl.studies import pattern
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry
+from hypemarl.studies import pipeline
+from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.training.diagnosis import probe_run
 from hypemarl.training.evaluation import Array
 from hypemarl.training.watch import ALIKE
+from hypemarl.types import Row
 from hypemarl.visualisation.distances import draw_distances
 
-SCENARIO = "density-1d"
 EPISODES = 4  # of the held-out set, whose observations all agents are shown
 BINS = 10  # of the distance between places, where agents have many
 
@@ -36,7 +34,7 @@ ENTRIES = (
 
 COLUMNS = {
     "name": "encoder",
-    **pattern.COSTS,
+    **pipeline.COSTS,
     "diversity": "policy distance",
     "observation_spread": "observation spread",
     "distance_over_spread": "ratio",
@@ -46,31 +44,21 @@ COLUMNS = {
 }
 
 
-def run(plan: Plan) -> list[Row]:
-    """Train what is missing, evaluate, measure distances; rows with the keys of :data:`COLUMNS`.
+def measure(group: Group) -> Row:
+    """Distances between unit actions on the same observations, means over seeds.
 
-    Distances are between unit actions on the same observations, means over seeds: of all pairs of
-    agents, of the ``nearest`` and the ``farthest`` pairs. ``observation_spread`` is the distance
-    between the actions of one agent on different observations. ``collapsed`` is the number of seeds
-    whose agents act alike; ``by_distance`` holds places' distances and policies' (mean, min, max
-    over seeds).
-
-    Raises:
-        ConfigError: a name is unknown. TrainingError: a run failed.
+    ``diversity`` is that of all pairs of agents, beside the ``nearest`` and the ``farthest`` pairs;
+    ``observation_spread`` the distance between the actions of one agent on different observations.
+    ``collapsed`` is the number of seeds whose agents act alike; ``by_distance`` holds places'
+    distances and policies' (mean, min, max over seeds).
     """
-    return pattern.measured(_row, ENTRIES, plan)
-
-
-def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
-    found = [measure(run) for run in runs]
+    found = [distances_of(run) for run in group.runs]
     curves = np.array([row["by_distance"] for row in found])  # (seeds, bins, 2)
     policies = curves[:, :, 1]
     bands = (curves[0, :, 0], policies.mean(axis=0), policies.min(axis=0), policies.max(axis=0))
     keys = ("diversity", "observation_spread", "distance_over_spread")
     return {
-        "name": entry.name,
-        **pattern.costs(results),
-        **{key: float(np.mean([row[key] for row in found])) for key in keys},
+        **{key: pipeline.mean_of(found, key) for key in keys},
         "nearest": float(bands[1][0]),
         "farthest": float(bands[1][-1]),
         "collapsed": sum(row["collapsed"] for row in found),
@@ -79,7 +67,7 @@ def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
     }
 
 
-def measure(run: Path) -> Row:
+def distances_of(run: Path) -> Row:
     """Distances between the policies of one run, and whether they have collapsed."""
     probed = probe_run(run, episodes=EPISODES)
     if probed.probe is None or probed.agent is None:
@@ -114,16 +102,11 @@ def by_distance(positions: Array, distances: Array, bins: int = BINS) -> Array:
     return np.array([[v[group == k].mean() for v in (apart, policy)] for k in range(len(groups))])
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table; those that no row has are left out."""
-    return pattern.present(COLUMNS, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``encoding-<scenario>.md``, the picture, and the scenario's entry in ``encoding.json``.
-
-    Rows of earlier calls that are not among ``rows`` stay.
-    """
-    known = pattern.known("encoding", scenario, rows, ENTRIES, output)
-    pattern.write("encoding", scenario, known, COLUMNS, output)
-    draw_distances(known, output.parent / "images" / f"encoding-{scenario}.png")
+STUDY = Study(
+    "encoding",
+    "density-1d",
+    lambda _: ENTRIES,
+    COLUMNS,
+    measure,
+    draw=lambda rows, _, path: draw_distances(rows, path),
+)

@@ -29,49 +29,23 @@ from hypemarl.agents.policy import PolicyAgent
 from hypemarl.config import ConfigError
 from hypemarl.envs import make
 from hypemarl.seeding import numpy_generator
-from hypemarl.studies import encoding, pattern
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry
+from hypemarl.studies import encoding
+from hypemarl.studies.pipeline import Group, Study
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
+from hypemarl.types import Row
 from hypemarl.visualisation.speeds import draw_speeds
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
 
 
-SCENARIO = "density-1d"
-RUNS = "encoding"
-ENTRIES = encoding.ENTRIES
 SPEEDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Lengths per time, both in units of the equations."""
 REFERENCE = "none"
 TOLD = ", told where it is"
-
-
-def run(plan: Plan) -> list[Row]:
-    """Run the policies of ``experiment encoding`` at every speed; what is missing is trained.
-
-    Rows, one for every encoder and for sinusoidal codes two, have the keys name, seeds,
-    ``cost_at_<speed>`` (mean over seeds and held-out set), ``median_at_<speed>`` (over the set,
-    mean over seeds), by_speed (S, 4: speed, mean, min, max over seeds), and where the reference is
-    among them ``fails_at``: the lowest speed whose cost is above MARL's, None where there is none.
-
-    Raises:
-        ConfigError: a name is unknown, or agents of the scenario stand on no grid.
-        TrainingError: a run failed.
-    """
-    entries = pattern.chosen(ENTRIES, plan.names)
-    runs = pattern.trained(entries, plan)
-    found = [_rows(*group) for group in zip(entries, runs, strict=True)]
-    rows = [row for group in found for row in group]
-    bound = [row["by_speed"][0][1] for row in rows if row["name"] == REFERENCE]
-    for row in rows:
-        if bound and row["name"] != REFERENCE:
-            row["fails_at"] = fails_at(row["by_speed"], bound[0])
-    return rows
 
 
 def fails_at(by_speed: Sequence[Sequence[float]], bound: float) -> float | None:
@@ -79,16 +53,30 @@ def fails_at(by_speed: Sequence[Sequence[float]], bound: float) -> float | None:
     return min((float(speed) for speed, mean, *_ in by_speed if mean > bound), default=None)
 
 
-def _rows(entry: Entry, runs: Sequence[Path]) -> list[Row]:
-    """One row, or with codes of places one more where agents are told of theirs."""
-    ways = (False, True) if "agent.encoder=sinusoidal" in entry.overrides else (False,)
+def failures(rows: Sequence[Row], scenario: str) -> Row:
+    """Where the reference is among the rows, adds ``fails_at`` to all others."""
+    bound = [row["by_speed"][0][1] for row in rows if row["name"] == REFERENCE]
+    for row in rows:
+        if bound and row["name"] != REFERENCE:
+            row["fails_at"] = fails_at(row["by_speed"], bound[0])
+    return {}
+
+
+def measure(group: Group) -> list[Row]:
+    """One row, or with codes of places one more where agents are told of theirs.
+
+    Keys: name, seeds, ``cost_at_<speed>`` (mean over seeds and held-out set),
+    ``median_at_<speed>`` (over the set, mean over seeds), and by_speed (S, 4: speed, mean, min, max
+    over seeds). Raises ConfigError where agents of the scenario stand on no grid.
+    """
+    placed = "agent.encoder=sinusoidal" in group.entry.overrides
     rows = []
-    for told in ways:
-        found = np.array([costs_of(run, SPEEDS, told=told) for run in runs])  # (seeds, S, E)
+    for told in (False, True) if placed else (False,):
+        found = np.array([costs_of(run, SPEEDS, told=told) for run in group.runs])  # (seeds, S, E)
         costs, medians = found.mean(axis=2), np.median(found, axis=2).mean(axis=0)
         bands = (SPEEDS, costs.mean(axis=0), costs.min(axis=0), costs.max(axis=0))
         table = np.stack(bands, axis=1)
-        row: Row = {"name": entry.name + (TOLD if told else ""), "seeds": len(runs)}
+        row: Row = {"name": group.entry.name + (TOLD if told else ""), "seeds": len(group.runs)}
         row |= {f"cost_at_{speed:g}": float(mean) for speed, mean, *_ in table}
         row |= {f"median_at_{v:g}": float(m) for v, m in zip(SPEEDS, medians, strict=True)}
         rows.append(row | {"by_speed": table.tolist()})
@@ -171,21 +159,19 @@ def serving(places: Array, patches: Array) -> Array:
     return np.asarray(linear_sum_assignment(squares)[1])
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table: a column for every speed."""
-    speeds = {f"cost_at_{speed:g}": f"J at {speed:g}" for speed in SPEEDS}
-    every = {"name": "encoder", "seeds": "seeds", **speeds, "fails_at": "worse than MARL at"}
-    return pattern.present(every, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``moving-agents-<scenario>.md``, the picture, and the entry in ``moving-agents.json``.
-
-    Rows of earlier calls that are not among ``rows`` stay.
-    """
-    name = "moving-agents"
-    old = pattern.stored(name, scenario, output)
-    order = [entry.name + suffix for entry in ENTRIES for suffix in ("", TOLD)]
-    known = pattern.merged(old, rows, order)
-    pattern.write(name, scenario, known, columns(known), output)
-    draw_speeds(known, output.parent / "images" / f"{name}-{scenario}.png")
+STUDY = Study(
+    "moving-agents",
+    "density-1d",
+    lambda _: encoding.ENTRIES,
+    {
+        "name": "encoder",
+        "seeds": "seeds",
+        **{f"cost_at_{speed:g}": f"J at {speed:g}" for speed in SPEEDS},
+        "fails_at": "worse than MARL at",
+    },
+    measure,
+    failures,
+    draw=lambda rows, _, path: draw_speeds(rows, path),
+    runs="runs/encoding",
+    evaluates=False,
+)

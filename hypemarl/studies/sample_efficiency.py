@@ -6,15 +6,13 @@ A run for every budget and seed, since what is learned with many episodes begins
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from hypemarl.studies import pattern
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry, few_real_episodes
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.studies.results import few_real_episodes
 from hypemarl.training.records import RunFolder
+from hypemarl.types import Row
 from hypemarl.visualisation.budgets import draw_budgets
 
-SCENARIO = "density-vacuum"
 BUDGETS = (10, 24, 50, 73, 100, 200)
 REFERENCE = Entry("td3", ("training.episodes=500",))
 #: without the adjoint of the plant: gains are the surrogate's own, where the credit asks
@@ -33,20 +31,8 @@ COLUMNS = {
 }
 
 
-def run(plan: Plan) -> list[Row]:
-    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
-
-    Costs are means over the held-out set, their spread is over seeds. Entries
-    have names such as ``td3`` or ``mbpg-73``.
-
-    Raises:
-        ConfigError: a name is unknown. TrainingError: a run failed.
-    """
-    return pattern.measured(_row, entries(), plan)
-
-
-def entries() -> list[Entry]:
-    """The reference, and every method at every budget."""
+def entries(scenario: str) -> list[Entry]:
+    """The reference, and every method at every budget: ``td3``, ``mbpg-73``, ..."""
     return [
         REFERENCE,
         *(
@@ -57,10 +43,10 @@ def entries() -> list[Entry]:
     ]
 
 
-def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
-    training = RunFolder(runs[0]).read_config().training
-    head = {"name": entry.name, "method": training.algorithm, "episodes": training.episodes}
-    return head | pattern.costs(results)
+def measure(group: Group) -> Row:
+    """The algorithm and its budget."""
+    training = RunFolder(group.runs[0]).read_config().training
+    return {"method": training.algorithm, "episodes": training.episodes}
 
 
 def episodes_to_match(rows: Sequence[Row], method: str) -> int | None:
@@ -73,23 +59,21 @@ def episodes_to_match(rows: Sequence[Row], method: str) -> int | None:
     return min(fits, default=None)
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table; those that no row has are left out."""
-    return pattern.present(COLUMNS, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``sample-efficiency-<scenario>.md``, the picture, and the entry in the JSON file.
-
-    Rows of earlier calls that are not among ``rows`` stay.
-    """
-    name = "sample-efficiency"
-    known = pattern.known(name, scenario, rows, entries(), output)
-    matches = {method: episodes_to_match(known, method) for method in METHODS}
-    figures = {
+def figures(rows: Sequence[Row], scenario: str) -> Row:
+    """The fewest real episodes that match, of each method and of all."""
+    matches = {method: episodes_to_match(rows, method) for method in METHODS}
+    return {
         "real_episodes_to_match": min((m for m in matches.values() if m), default=None),
         **{f"real_episodes_to_match_{method}": value for method, value in matches.items()},
     }
-    pattern.write(name, scenario, known, COLUMNS, output, **figures)
-    picture = output.parent / "images" / f"{name}-{scenario}.png"
-    draw_budgets(known, picture, reference=REFERENCE.name)
+
+
+STUDY = Study(
+    "sample-efficiency",
+    "density-vacuum",
+    entries,
+    COLUMNS,
+    measure,
+    figures,
+    lambda rows, _, path: draw_budgets(rows, path, reference=REFERENCE.name),
+)

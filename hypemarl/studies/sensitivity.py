@@ -8,18 +8,14 @@ MARL stands beside them, whose agents cannot specialise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
 
 from hypemarl import config as configuration
-from hypemarl.studies import pattern
-from hypemarl.studies.encoding import TRAINED, measure
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry
+from hypemarl.studies import pipeline
+from hypemarl.studies.encoding import TRAINED, distances_of
+from hypemarl.studies.pipeline import Entry, Group, Study
+from hypemarl.types import Row
 from hypemarl.visualisation.sizes import draw_sizes
 
-SCENARIO = "density-1d"
 MARGIN = 0.05
 """A smaller network does as well where its mean cost is within this share of the largest one's."""
 SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -32,7 +28,7 @@ USUAL = "scenario"
 REFERENCE = "marl"
 COLUMNS = {
     "name": "size",
-    **pattern.COSTS,
+    **pipeline.COSTS,
     "diversity": "diversity",
     "collapsed": "collapsed",
     "actor_parameters": "parameters",
@@ -70,26 +66,14 @@ def entries(scenario: str) -> list[Entry]:
     return found
 
 
-def run(plan: Plan) -> list[Row]:
-    """Train what is missing, evaluate; rows with the keys of :data:`COLUMNS`.
-
-    ``collapsed`` is the number of seeds whose agents act alike (see ``experiment encoding``).
-
-    Raises:
-        ConfigError: a name is unknown. TrainingError: a run failed.
-    """
-    return pattern.measured(_row, entries(plan.scenario), plan)
-
-
-def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
-    found = [measure(run) for run in runs]
+def measure(group: Group) -> Row:
+    """``collapsed`` is the number of seeds whose agents act alike (see ``experiment encoding``)."""
+    found = [distances_of(run) for run in group.runs]
     return {
-        "name": entry.name,
-        **pattern.costs(results),
-        "diversity": float(np.mean([row["diversity"] for row in found])),
+        "diversity": pipeline.mean_of(found, "diversity"),
         "collapsed": sum(row["collapsed"] for row in found),
         "actor_parameters": found[0]["actor_parameters"],
-        "seconds": pattern.seconds(runs),
+        "seconds": pipeline.seconds(group.runs),
     }
 
 
@@ -109,19 +93,18 @@ def smallest(rows: Sequence[Row], names: dict[int, str]) -> int | None:
     )
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table; those that no row has are left out."""
-    return pattern.present(COLUMNS, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``sensitivity-<scenario>.md``, the picture, and the entry in ``sensitivity.json``.
-
-    The entry has ``smallest_<kind>`` beside the rows. Rows of earlier calls that are not among
-    ``rows`` stay.
-    """
-    known = pattern.known("sensitivity", scenario, rows, entries(scenario), output)
+def figures(rows: Sequence[Row], scenario: str) -> Row:
+    """``smallest_<kind>`` of every kind of size."""
     axes = axes_of(scenario)
-    least = {f"smallest_{kind}": smallest(known, names) for kind, names in axes.items()}
-    pattern.write("sensitivity", scenario, known, COLUMNS, output, **least)
-    draw_sizes(known, axes, REFERENCE, output.parent / "images" / f"sensitivity-{scenario}.png")
+    return {f"smallest_{kind}": smallest(rows, names) for kind, names in axes.items()}
+
+
+STUDY = Study(
+    "sensitivity",
+    "density-1d",
+    entries,
+    COLUMNS,
+    measure,
+    figures,
+    lambda rows, scenario, path: draw_sizes(rows, axes_of(scenario), REFERENCE, path),
+)

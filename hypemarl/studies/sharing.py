@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hypemarl.studies import pattern
-from hypemarl.studies.pattern import Plan, Row
-from hypemarl.studies.results import Entry
+from hypemarl.studies import pipeline
+from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.training.diagnosis import NothingToDiagnose, diagnose_run
 from hypemarl.training.records import read_metrics
+from hypemarl.types import Row
 from hypemarl.visualisation.dots import Panel, draw_dots
 
-SCENARIO = "density-vacuum"
 DIAGNOSE_EVERY = 20
 EPISODES = 4  # of the held-out set, for the diagnosis of a finished run
 
@@ -57,7 +56,7 @@ DURING = {
 """The same, means over what was logged while training."""
 COLUMNS = {
     "name": "scheme",
-    **pattern.COSTS,
+    **pipeline.COSTS,
     **MEASURED,
     **DURING,
     "actor_parameters": "parameters",
@@ -65,28 +64,15 @@ COLUMNS = {
 }
 
 
-def run(plan: Plan) -> list[Row]:
-    """Train what is missing, evaluate and diagnose; rows with the keys of :data:`COLUMNS`.
-
-    Costs are means over the held-out set, their spread is over seeds; diagnostics are means over
-    seeds, and ``by_seed`` has each.
-
-    Raises:
-        ConfigError: a name is unknown. TrainingError: a run failed.
-    """
-    return pattern.measured(_row, ENTRIES, plan)
-
-
-def _row(entry: Entry, runs: Sequence[Path], results: Sequence[Row]) -> Row:
-    found = [_diagnosis(run) for run in runs]
+def measure(group: Group) -> Row:
+    """Diagnostics, means over seeds, and ``by_seed`` each of them."""
+    found = [_diagnosis(run) for run in group.runs]
     names = [name for name in (*MEASURED, *DURING) if all(name in row for row in found)]
     size = next(({"actor_parameters": row["actor_parameters"]} for row in found if row), {})
     return {
-        "name": entry.name,
-        **pattern.costs(results),
-        **{name: float(np.mean([row[name] for row in found])) for name in names},
+        **{name: pipeline.mean_of(found, name) for name in names},
         **size,
-        "seconds": pattern.seconds(runs),
+        "seconds": pipeline.seconds(group.runs),
         "by_seed": found,
     }
 
@@ -109,29 +95,14 @@ def _diagnosis(run: Path) -> Row:
     return row
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of the table; those that no row has are left out."""
-    return pattern.present(COLUMNS, rows)
-
-
-def write(scenario: str, rows: Sequence[Row], output: Path) -> None:
-    """``sharing-<scenario>.md``, the picture, and the scenario's entry in ``sharing.json``.
-
-    Rows of earlier calls that are not among ``rows`` stay.
-    """
-    known = pattern.known("sharing", scenario, rows, ENTRIES, output)
-    pattern.write("sharing", scenario, known, COLUMNS, output)
-    draw(known, output.parent / "images" / f"sharing-{scenario}.png")
-
-
-def draw(rows: Sequence[Row], path: Path) -> Path:
+def draw(rows: Sequence[Row], scenario: str, path: Path) -> Path:
     """Cost, conflict, noise, diversity and size of every scheme, seeds as dots."""
 
     def of(name: str) -> list[list]:
         return [[seed.get(name, np.nan) for seed in row["by_seed"]] for row in rows]
 
     panels = [
-        Panel("held-out cost J", [row["costs"] for row in rows], levels=pattern.levels(rows)),
+        Panel("held-out cost J", [row["costs"] for row in rows], levels=pipeline.levels(rows)),
         Panel("cosine between agents' gradients", of("training_conflict_cosine")),
         Panel("gradient noise (variance / mean²)", of("training_gradient_noise"), True),
         Panel("share of variance across agents", of("training_cross_agent_share")),
@@ -139,3 +110,6 @@ def draw(rows: Sequence[Row], path: Path) -> Path:
         Panel("parameters of the actor", of("actor_parameters"), True),
     ]
     return draw_dots([row["name"] for row in rows], panels, path)
+
+
+STUDY = Study("sharing", "density-vacuum", lambda _: ENTRIES, COLUMNS, measure, draw=draw)

@@ -21,7 +21,6 @@ from tqdm import tqdm
 from hypemarl.config import Config, check_training, override, to_yaml
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
-from hypemarl.config.user_code import use_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
 from hypemarl.training.children import (
@@ -56,14 +55,18 @@ class Job:
     def command(self, flags: Sequence[str]) -> list[str]:
         """The child's command line; the configuration stands in ``job.yaml`` of the run folder.
 
-        The child trusts the external environment that this process trusts, and uses its code.
+        The child trusts the external environment that this process trusts.
         """
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [*python_module("hypemarl"), "train", str(file)]
         external = external_of(self.config.env)
         trust = [] if external is None else trust_flags(external)
-        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *use_flags(), *flags]
+        chosen = {"env.system": self.config.env.system}
+        chosen["training.algorithm"] = self.config.training.algorithm
+        for key, value in chosen.items():  # Python files are trusted where they are named
+            trust += ["--set", f"{key}={value}"] if ":" in value else []
+        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 
 Planned = tuple[Job, list[str]]  # with its flags

@@ -14,12 +14,12 @@ from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.config.external import external_of
 from hypemarl.mpi import Comm
-from hypemarl.training import checkpoint, evaluation
+from hypemarl.training import checkpoint, evaluation, shares, yardsticks
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env
-from hypemarl.training.yardstick import KnownOptima, known_optima
+from hypemarl.training.shares import KnownOptima, known_optima
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def evaluate_runs(
         try:
             held_out = evaluation.fixed_set(env, size, "held-out")
             known = known_optima(env, held_out)
-            shared = {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
+            shared = shared_row(env, held_out, known)
             for k in members:
                 policy, _ = trained_policy(folders[k], env, configs[k], comm)
                 result = evaluation.evaluate_policy(env, policy, held_out)
@@ -140,13 +140,28 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     return [members for _, members in problems]
 
 
+def shared_row(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
+    """Keys of :func:`evaluate_runs` that all runs of a problem share. Collective."""
+    return {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
+
+
 def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
-    """Results of the policies that need no training, flat. Collective."""
+    """Results of the policies that need no run, and of the stored yardsticks, flat. Collective.
+
+    Yardsticks are means over the seeds that they were fitted with.
+    """
+    policies = {name: [make(env)] for name, make in evaluation.BASELINES.items()}
+    for kind, fitted in yardsticks.stored(env).items():
+        policies[kind] = [yardsticks.clocked(policy, env) for policy in fitted]
     row: Row = {}
-    for name, make in evaluation.BASELINES.items():
-        result = evaluation.evaluate_policy(env, make(env), held_out)
-        row |= _flatten(result, f"{name}_")
-        row |= {f"{name}_{key}": share for key, share in known.recovered(result).items()}
+    for name, of_seeds in policies.items():
+        results = [evaluation.evaluate_policy(env, policy, held_out) for policy in of_seeds]
+        rows = [_flatten(result) | known.recovered(result) for result in results]
+        keys = [key for key in rows[0] if key != "gains"]
+        mean: Row = {key: float(np.mean([r[key] for r in rows])) for key in keys}
+        mean |= {"gains": [r["gains"] for r in rows]} if "gains" in rows[0] else {}
+        mean |= {"seeds": len(results)} if name in shares.KINDS else {}
+        row |= {f"{name}_{key}": value for key, value in mean.items()}
     return row | {"uncontrolled": row["uncontrolled_cost"]}
 
 
@@ -158,7 +173,7 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "credit": label(config),
         "algorithm": config.training.algorithm,
         "seed": config.seed,
-        **_flatten(result, ""),
+        **_flatten(result),
         **({} if result.failure is None else {"failure": result.failure}),
         **shared,
         **_ratio_to(shared["uncontrolled"], result.cost, config),
@@ -174,15 +189,15 @@ def _ratio_to(uncontrolled: float, cost: float, config: Config) -> Row:
     )
 
 
-def _flatten(result: Evaluation, prefix: str) -> Row:
+def _flatten(result: Evaluation) -> Row:
     return {
-        f"{prefix}cost": result.cost,
-        f"{prefix}cost_std": result.cost_std,
-        f"{prefix}return": float(result.returns.mean()),
-        f"{prefix}failures": result.failures,
-        **{f"{prefix}cost_{name}": float(value.mean()) for name, value in result.terms.items()},
+        "cost": result.cost,
+        "cost_std": result.cost_std,
+        "return": float(result.returns.mean()),
+        "failures": result.failures,
+        **{f"cost_{name}": float(value.mean()) for name, value in result.terms.items()},
         **{
-            f"{prefix}{name}": float(evaluation.METRICS[name].of_many(value))
+            name: float(evaluation.METRICS[name].of_many(value))
             for name, value in result.metrics.items()
         },
     }

@@ -1,20 +1,27 @@
-"""Rows of evaluated runs as a table over schemes and seeds, and as one flat object."""
+"""Rows of evaluated runs: a table over schemes and seeds, one flat object, long records."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from hypemarl.agents.schemes import INFORMED, REFERENCE
+from hypemarl.agents.schemes import INFORMED, REFERENCE, UNPLACED
 from hypemarl.config import ALGORITHMS, TrainingConfig
-from hypemarl.training import evaluation
-from hypemarl.types import Row
+from hypemarl.training import evaluation, shares
+from hypemarl.types import Record, Row
 
 USUAL = TrainingConfig().algorithm
 """The algorithm whose costs by scheme are compared, credit by credit."""
 
 RATIO = "ratio_to_uncontrolled"
+SPREAD: dict[str, Callable[[Any], Any]] = {
+    "cost_mean": np.mean,
+    "cost_median": np.median,
+    "cost_min": np.min,
+    "cost_max": np.max,
+}
 _COLUMNS = {
     "name": "scheme (credit)",
     "seeds": "seeds",
@@ -22,26 +29,29 @@ _COLUMNS = {
     "cost_median": "median",
     "cost_min": "min",
     "cost_max": "max",
-    "ratio_to_uncontrolled": "J / J0",
+    RATIO: "J / J0",
     "recovered": "recovered",
     "recovered_min": "min",
+    "recovered_low": "95% from",
+    "recovered_high": "to",
     "recovered_median": "median mu",
     "return_mean": "return",
 }
-
-_SOMETIMES = (RATIO, "recovered", "recovered_min", "recovered_median")
+_SHARES = ("recovered", "recovered_low", "recovered_high", "recovered_median")
+_SOMETIMES = (RATIO, "recovered_min", *_SHARES)
 """Columns that a table has only where a row does: no optimum is known, or costs have no ratio."""
+_NO_METRIC = ("seed", "seeds", "held_out", "optima", "uncontrolled")
+"""Numbers of a run's row that say nothing of its policy."""
 
 
 def columns(table: Sequence[Row]) -> dict[str, str]:
     """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
     and metrics as they are found in its rows.
     """
-    spread = {"cost_mean", "cost_median", "cost_min", "cost_max"}
-    found = [name for name in _details(table) if name not in spread]
-    given = {name for row in table for name in row}
-    shared = {k: text for k, text in _COLUMNS.items() if k in given or k not in _SOMETIMES}
-    return shared | {name: name.removeprefix("cost_").replace("_", " ") for name in found}
+    known = {name for row in table for name in row}
+    shared = {k: text for k, text in _COLUMNS.items() if k in known or k not in _SOMETIMES}
+    details = [name for name in _details(table) if name not in SPREAD]
+    return shared | {name: name.removeprefix("cost_").replace("_", " ") for name in details}
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
@@ -53,11 +63,10 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["credit"]), []).append(row)
-    table = [
-        _baseline_row(rows[0], name) for name in evaluation.BASELINES if f"{name}_cost" in rows[0]
-    ]
+    table = singles(rows[0])
     for (scheme, credit), members in sorted(groups.items(), key=_order):
         costs = np.array([member["cost"] for member in members])
+        ratio = {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
         table.append(
             {
                 "name": f"{scheme} ({credit})",
@@ -65,18 +74,39 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "credit": credit,
                 "algorithm": _algorithm(members[0]),
                 "seeds": len(members),
-                "cost_mean": float(costs.mean()),
-                "cost_median": float(np.median(costs)),
-                "cost_min": float(costs.min()),
-                "cost_max": float(costs.max()),
+                **spread(costs),
                 "cost_std": float(costs.std()) if np.isfinite(costs).all() else float("inf"),
-                **_ratio_mean(members),
+                **ratio,
                 "return_mean": _mean(members, "return"),
                 **{name: _mean(members, name) for name in _details(members)},
                 **_recovered(members),
             }
         )
-    return table + _optimum_row(rows[0])
+    return table + optimum_row(rows[0])
+
+
+def singles(row: Row) -> list[Row]:
+    """Rows of the policies without a run that stand in a run's row, see :func:`summarise`."""
+    return [_single(name, baseline_of(row, name), row) for name in baselines(row)]
+
+
+def spread(costs: Any) -> Row:
+    """Mean, median, least and largest of some costs."""
+    return {name: float(reduce(costs)) for name, reduce in SPREAD.items()}
+
+
+def baselines(row: Row) -> list[str]:
+    """Policies without a run whose results stand in a run's row, in their order."""
+    names = [name.removesuffix("_cost") for name in row if name.endswith("_cost")]
+    return [name for name in names if f"{name}_return" in row]
+
+
+def baseline_of(row: Row, name: str) -> Row:
+    """The results of one of the :func:`baselines`, without its name before the keys."""
+    longer = tuple(f"{n}_" for n in baselines(row) if n.startswith(f"{name}_"))
+    prefix = f"{name}_"
+    mine = {k: v for k, v in row.items() if k.startswith(prefix) and not k.startswith(longer)}
+    return {key.removeprefix(prefix): value for key, value in mine.items()}
 
 
 def _algorithm(row: Row) -> str:
@@ -85,21 +115,24 @@ def _algorithm(row: Row) -> str:
     return str(row.get("algorithm", usual))
 
 
-def _ratio_mean(members: Sequence[Row]) -> Row:
-    return {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
-
-
 def _recovered(members: Sequence[Row]) -> Row:
     """Mean and range over seeds of the recovered share, where optima are known."""
-    shares = [member["recovered"] for member in members if "recovered" in member]
-    if not shares:
+    found = [member["recovered"] for member in members if "recovered" in member]
+    if not found:
         return {}
     return {
-        "recovered": float(np.mean(shares)),
-        "recovered_min": min(shares),
-        "recovered_max": max(shares),
+        "recovered": float(np.mean(found)),
+        "recovered_min": min(found),
+        "recovered_max": max(found),
         "recovered_median": _mean(members, "recovered_median"),
+        **_interval([row["gains"] for row in members if "gains" in row], members[0]),
     }
+
+
+def _interval(gains: Sequence[Sequence[float]], row: Record) -> Row:
+    """The bootstrap interval of a recovered share; rows of version 0.1 have no gains."""
+    found = shares.interval(gains, row["optimum_gains"]) if gains else None
+    return {} if found is None else {"recovered_low": found[0], "recovered_high": found[1]}
 
 
 def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
@@ -107,38 +140,32 @@ def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
     return scheme != REFERENCE.name, scheme, credit  # it stands before what is compared with it
 
 
-def _baseline_row(row: Row, name: str) -> Row:
-    cost, prefix = float(row[f"{name}_cost"]), f"{name}_"
-    own = {k.removeprefix(prefix): value for k, value in row.items() if k.startswith(prefix)}
+def _single(name: str, found: Row, row: Row) -> Row:
+    """The row of a policy without seeds, from its cost and whatever else is known of it."""
+    cost = float(found["cost"])
+    if name in shares.KINDS:
+        found |= _interval(found.get("gains", []), row)
+    kept = [key for key in _SHARES if key in found]
     return {
         "name": name,
         "scheme": name,
         "credit": "",
-        "seeds": "",
-        **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
+        "seeds": found.get("seeds", ""),
+        **dict.fromkeys(SPREAD, cost),
         **({RATIO: cost / row["uncontrolled"]} if RATIO in row else {}),
-        "return_mean": own["return"],
-        **{detail: own[detail] for detail in _details([own])},
-        **{name: own[name] for name in ("recovered", "recovered_median") if name in own},
+        **({"return_mean": found["return"]} if "return" in found else {}),
+        **{key: found[key] for key in (*_details([found]), *kept)},
     }
 
 
-def _optimum_row(row: Row) -> list[Row]:
+def optimum_row(row: Row) -> list[Row]:
     """The mean over the parameters whose optimum is known; no row where none is."""
     if "optimum_cost" not in row:
         return []
-    cost, all_known = float(row["optimum_cost"]), row["optima"] == row["held_out"]
-    return [
-        {
-            "name": "optimum" if all_known else f"optimum ({row['optima']} of {row['held_out']})",
-            "scheme": "optimum",
-            "credit": "",
-            "seeds": "",
-            **dict.fromkeys(("cost_mean", "cost_median", "cost_min", "cost_max"), cost),
-            "ratio_to_uncontrolled": cost / row["optimum_uncontrolled"],
-            "recovered": 1.0,
-        }
-    ]
+    best = _single("optimum", {"cost": row["optimum_cost"], "recovered": 1.0}, {})
+    if row["optima"] != row["held_out"]:
+        best["name"] = f"optimum ({row['optima']} of {row['held_out']})"
+    return [best | {RATIO: best["cost_mean"] / row["optimum_uncontrolled"]}]
 
 
 def _details(rows: Sequence[Row]) -> list[str]:
@@ -156,6 +183,31 @@ def _mean(rows: Sequence[Row], name: str) -> float:
     return float(reduce([row.get(name, np.inf) for row in rows]))
 
 
+def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row]:
+    """Long records of evaluated runs: policy, seed, mu_set, metric, value.
+
+    A policy is a scheme and its credit, or the run's entry of ``names`` (one per row). Baselines
+    and the optimum, which are the same beside every run, come first and have no seed.
+    """
+    first = rows[0]
+    single = {name: baseline_of(first, name) for name in baselines(first)}
+    if "optimum_cost" in first:
+        single["optimum"] = {"cost": first["optimum_cost"], "optima": first["optima"]}
+    found = [record for name, row in single.items() for record in _long(name, None, row)]
+    prefixes = tuple(f"{name}_" for name in single)
+    for k, row in enumerate(rows if "scheme" in first else []):
+        policy = f"{row['scheme']} ({row['credit']})" if names is None else names[k]
+        mine = {key: value for key, value in row.items() if not key.startswith(prefixes)}
+        found += _long(policy, row["seed"], mine)
+    return found
+
+
+def _long(policy: str, seed: int | None, row: Record) -> list[Row]:
+    head = {"policy": policy, "seed": seed, "mu_set": "held-out"}
+    values = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in _NO_METRIC}
+    return [head | {"metric": name, "value": value} for name, value in values.items()]
+
+
 def flat(rows: Sequence[Row]) -> Row:
     """One flat object for ``--json``: ``hypemarl_cost_mean``, ``uncontrolled_cost``, ...
 
@@ -164,23 +216,51 @@ def flat(rows: Sequence[Row]) -> Row:
     the keys that they have in every row. ``ratio_marl_over_hypemarl`` is MARL's median over
     HypeMARL's mean cost by TD3, both with the same credit, the one that HypeMARL is best with;
     ``best_recovered`` the largest recovered share of a scheme, a mean over its seeds,
-    ``td3_recovered`` that of HypeMARL by TD3. A single run
-    gives its own row as well.
+    ``td3_recovered`` that of HypeMARL by TD3. A single run gives its own row as well.
     """
-    yardsticks = (*evaluation.BASELINES, "optimum")
-    table = [row for row in summarise(rows) if row["scheme"] not in yardsticks]
-    prefixes = tuple(f"{name}_" for name in yardsticks)
+    single = (*baselines(rows[0]), "optimum")
+    table = [row for row in summarise(rows) if row["scheme"] not in single]
     result: Row = dict(rows[0]) if len(rows) == 1 else {}
-    kept = (*prefixes, "optima", "held_out")
+    kept = (*(f"{name}_" for name in single), "optima", "held_out")
     result |= {name: value for name, value in rows[0].items() if name.startswith(kept)}
-    result["seeds"] = len({row["seed"] for row in rows})
-    result["runs"] = len(rows)
+    result = {name: value for name, value in result.items() if not isinstance(value, list)}
+    result |= {"seeds": len({row["seed"] for row in rows}), "runs": len(rows)}
     schemes = [row["scheme"] for row in table]
     for row in table:
         name = row["scheme"].replace("-", "_").replace(" ", "_")
         prefix = name if schemes.count(row["scheme"]) == 1 else f"{name}_{row['credit']}"
         result |= {f"{prefix}_{key}": value for key, value in row.items() if key != "name"}
-    return result | _ratio(table) | _best(table)
+    return result | _ratio(table) | _best(table) | worth(rows)
+
+
+def worth(rows: Sequence[Row]) -> Row:
+    """Recovered shares that each step up is worth, where both ends of it are known.
+
+    ``worth_of_time`` is that of a schedule over constant actions, ``worth_of_mu`` of a schedule
+    made for mu over the one for all mu, ``worth_of_feedback`` of the best policy over the former,
+    and ``worth_of_place`` of HypeMARL over the same local policy without a place, both by the same
+    algorithm and credit.
+    """
+    known = {name: baseline_of(rows[0], name).get("recovered") for name in shares.KINDS}
+    table = summarise(rows) if "scheme" in rows[0] else []
+    table = [row for row in table if "algorithm" in row and "recovered" in row]
+    informed = {r["credit"]: r["recovered"] for r in table if r["scheme"] == INFORMED.name}
+    unplaced = {r["credit"]: r["recovered"] for r in table if r["scheme"] == UNPLACED.name}
+    shared = [(informed[credit], share) for credit, share in unplaced.items() if credit in informed]
+    steps = {
+        "time": (known["schedule"], known["best_constant"]),
+        "mu": (known["schedule_mu"], known["schedule"]),
+        "feedback": (max(informed.values(), default=None), known["schedule_mu"]),
+        "place": max(shared, default=(None, None)),
+    }
+    found = {
+        f"worth_of_{name}": upper - lower
+        for name, (upper, lower) in steps.items()
+        if upper is not None and lower is not None
+    }
+    if unplaced:
+        found[f"{UNPLACED.name.replace('-', '_')}_recovered"] = max(unplaced.values())
+    return found
 
 
 def _ratio(table: Sequence[Row]) -> Row:

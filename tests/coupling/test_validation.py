@@ -124,6 +124,19 @@ def test_second_bodies_have_no_slip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*drags)
 
 
+def test_two_bodies_with_the_disc_s_tag_are_no_circle() -> None:
+    env = flow_config()
+    one = generate(env.mesh)
+    two = with_second_body(one, (0.6, 0.2), 0.07)
+    disc = two.tags["disc"][1]
+    values = np.where(two.facet_values == two.tags["rod"][1], disc, two.facet_values)
+    (fault,) = examine(env, replace(two, facet_values=values)).faults
+    assert "expected vertices on a circle" in fault.text
+    assert fault.facets is not None
+    assert len(fault.facets) == len(two.members("disc")) + len(two.members("rod"))
+    assert not examine(env, two).faults
+
+
 def test_second_bodies_of_a_morphing_obstacle_stay(tmp_path: Path) -> None:
     settings = shape_settings(tmp_path, second=True)
     plant = ShapePlant(settings, world())

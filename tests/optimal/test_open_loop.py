@@ -10,6 +10,7 @@ import pytest
 
 from hypemarl import config as configuration
 from hypemarl import envs
+from hypemarl.envs import ArrayEnv
 from hypemarl.optimal.open_loop import OpenLoop, differing, recovered_share, replay
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation, yardstick
@@ -172,4 +173,10 @@ def test_known_optima_give_the_share_over_the_rows_they_cover(
     assert known.row()["optimum_cost"] == best.cost
     nothing = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), rows)
     assert known.recovered(nothing)["recovered"] == pytest.approx(0.0, abs=1e-12)
-    assert yardstick.known_optima(object(), rows).row() == {}
+
+
+def test_no_optima_are_known_of_an_environment_without_a_plant() -> None:
+    class Bare(ArrayEnv):
+        pass
+
+    assert yardstick.known_optima(Bare(), np.array([PARAMETERS])).row() == {}

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypemarl import cli
-from hypemarl.studies import generalisation, optima, results
+from hypemarl import cli, studies
+from hypemarl.studies import generalisation, pipeline, results
+from hypemarl.training import optima
 from hypemarl.training.jobs import Job
 from hypemarl.training.records import read_trajectory
 
@@ -124,7 +125,7 @@ def test_validation_costs_of_runs_as_a_small_file(trained: Path) -> None:
     from hypemarl.training.records import RunFolder
 
     job = Job(RunFolder(trained).read_config(), trained)
-    lines = results.validation_costs([job.run_dir]).splitlines()
+    lines = pipeline.validation_costs([job.run_dir]).splitlines()
     assert lines[0] == "run,scheme,credit,method,seed,episode,seconds,cost"
     assert len(lines) == 3
     assert lines[1].split(",")[1:6] == ["hypemarl", "cooperative", "apg", "0", "4"]
@@ -132,10 +133,11 @@ def test_validation_costs_of_runs_as_a_small_file(trained: Path) -> None:
 
 def test_entries_of_the_tables_are_valid_configurations() -> None:
     for table in results.TABLES.values():
-        for scenario, (entries, seeds, held_out) in table.items():
-            jobs = results.jobs_of(scenario, entries, range(seeds), Path("runs"))
+        for scenario, study in table.items():
+            seeds = range(study.seeds)
+            jobs = pipeline.jobs_of(scenario, study.entries(scenario), seeds, Path("runs"))
             assert len({job.run_dir for job in jobs}) == len(jobs)
-            assert held_out <= jobs[0].config.training.held_out_size
+            assert study.optima <= jobs[0].config.training.held_out_size
             assert all(job.config.scenario == scenario for job in jobs)
 
 
@@ -152,13 +154,16 @@ def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys
     settings |= {"agent.hyper_width": "8", "agent.encoding_size": "4"}
     overrides = tuple(f"{key}={value}" for key, value in settings.items())
     short = ("training.validation_every=4", "training.episodes=8", "training.held_out_size=3")
-    apg = results.Entry("apg", (*overrides, *short, "training.algorithm=apg"))
-    monkeypatch.setitem(results.TABLES, "tiny", {"density-1d": ((apg,), 1, 2)})
+    apg = pipeline.Entry("apg", (*overrides, *short, "training.algorithm=apg"))
+    monkeypatch.setitem(results.TABLES, "tiny", results._table("tiny", "density-1d", [apg], 1, 2))
+    monkeypatch.setattr(studies, "TABLES", (*studies.TABLES, "tiny"))
     given = ["results", "tiny", "--jobs", "2", "--output", str(tmp_path / "out"), "--quiet"]
     assert cli.main(given) == 0
     found = json.loads((tmp_path / "out" / "tiny.json").read_text())["density-1d"]
     assert found["optima"] == 2
-    assert found["rows"][0]["run"] == "runs/density-1d/apg/seed0"
+    values = {(r["policy"], r["seed"]): r["value"] for r in found["rows"] if r["metric"] == "cost"}
+    assert values["hypemarl (apg)", 0] == pytest.approx(found["hypemarl_cost_mean"])
+    assert values["uncontrolled", None] == found["uncontrolled_cost"]
     assert "optimum (2 of 3)" in (tmp_path / "out" / "tiny-density-1d-table.md").read_text()
     assert (tmp_path / "images" / "tiny-density-1d-curves.png").exists()
     metrics = (tmp_path / "out" / "metrics" / "tiny-density-1d.csv").read_text()

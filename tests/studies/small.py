@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypemarl.studies.results import Entry, jobs_of
+from hypemarl.studies.pipeline import Entry, jobs_of
 from hypemarl.training import loop
 
 SMALL = (

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from hypemarl.studies import ablation
-from hypemarl.studies.pattern import Plan
-from hypemarl.studies.results import Entry, jobs_of
+from hypemarl.studies import ablation, pipeline
+from hypemarl.studies.pipeline import Entry, Plan, jobs_of
 from hypemarl.training.loop import is_finished
 
 SMALL = (
@@ -31,7 +30,7 @@ def row(name: str, cost: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scenario", ["density-1d", "density-vacuum"])
 def test_every_variant_loads_and_differs_from_every_other(scenario: str) -> None:
-    entries = ablation.shortened(scenario, ablation.VARIANTS)
+    entries = ablation.entries(scenario)
     jobs = jobs_of(scenario, entries, [3], Path("runs"))
     assert len({job.run_dir for job in jobs}) == len(jobs) == len(ablation.VARIANTS)
     assert all(job.config.seed == 3 for job in jobs)
@@ -48,16 +47,20 @@ def test_every_variant_loads_and_differs_from_every_other(scenario: str) -> None
 
 
 def test_tables_keep_the_rows_of_other_variants_and_scenarios(tmp_path: Path) -> None:
-    ablation.write("density-1d", [row("trace-0.8", 0.5), row("updates-2", 0.25)], tmp_path)
-    ablation.write("density-vacuum", [row("scenario", 2.0)], tmp_path)
-    ablation.write("density-1d", [row("scenario", 1.0), row("updates-2", 0.75)], tmp_path)
+    pipeline.write(
+        ablation.STUDY, "density-1d", [row("trace-0.8", 0.5), row("updates-2", 0.25)], tmp_path
+    )
+    pipeline.write(ablation.STUDY, "density-vacuum", [row("scenario", 2.0)], tmp_path)
+    pipeline.write(
+        ablation.STUDY, "density-1d", [row("scenario", 1.0), row("updates-2", 0.75)], tmp_path
+    )
     found = json.loads((tmp_path / "ablation.json").read_text())
-    assert [(r["name"], r["cost_mean"]) for r in found["density-1d"]] == [
+    assert [(r["name"], r["cost_mean"]) for r in found["density-1d"]["rows"]] == [
         ("scenario", 1.0),
         ("trace-0.8", 0.5),
         ("updates-2", 0.75),
     ]
-    assert [r["name"] for r in found["density-vacuum"]] == ["scenario"]
+    assert [r["name"] for r in found["density-vacuum"]["rows"]] == ["scenario"]
     lines = (tmp_path / "ablation-density-1d.md").read_text().splitlines()
     assert "recovered" not in lines[0]
     assert [line.split()[1] for line in lines[2:]] == ["scenario", "trace-0.8", "updates-2"]
@@ -72,7 +75,7 @@ def test_variants_are_trained_once_and_compared(tmp_path: Path, monkeypatch: Any
 
     def run() -> list[dict[str, Any]]:
         given = {"seeds": [0, 1], "jobs": 2, "folder": tmp_path, "overrides": short}
-        return ablation.run(Plan("density-1d", **given, progress=False))
+        return pipeline.make(ablation.STUDY, Plan("density-1d", **given, progress=False), tmp_path)
 
     rows = run()
     assert [(r["name"], r["seeds"]) for r in rows] == [("scenario", 2), ("half", 2)]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from small import train_here
 
-from hypemarl.studies import comparison, pattern
-from hypemarl.studies.results import jobs_of
+from hypemarl.studies import comparison, pipeline
+from hypemarl.studies.pipeline import jobs_of
 from hypemarl.training.summary import evaluate_run
 
 
@@ -23,7 +23,7 @@ def test_all_have_the_papers_budget_and_differ() -> None:
 
 def test_ratios_are_those_of_mean_costs() -> None:
     rows = [{"name": n, "cost_mean": c} for n, c in (("hypemarl", 0.4), ("marl", 1.0))]
-    found = comparison.ratios(rows)
+    found = comparison.ratios(rows, "density-1d")
     assert found["ratio_marl_over_hypemarl"] == pytest.approx(2.5)
     assert found["ratio_marl_over_hypemarl_cooperative"] is None
 
@@ -35,15 +35,19 @@ def test_tables_curves_and_costs_of_finished_runs(
     runs, output = tmp_path / "runs", tmp_path / "results"
     output.mkdir()
     for name in ("marl", "hypemarl"):  # rows of the first call stay
-        entries = pattern.chosen(comparison.ENTRIES, [name])
+        entries = pipeline.chosen(comparison.ENTRIES, [name])
         settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": runs, "names": [name]}
         settings["overrides"] = train_here(entries, [0], runs)
-        rows = comparison.run(pattern.Plan("density-1d", **settings, progress=False))
-        comparison.write("density-1d", rows, output)
+        plan = pipeline.Plan("density-1d", **settings, progress=False)
+        pipeline.make(comparison.STUDY, plan, output)
     found = json.loads((output / "comparison.json").read_text())["density-1d"]
     own, marl = (evaluate_run(runs / "density-1d" / n / "seed0") for n in comparison.SCHEMES)
     assert found["ratio_marl_over_hypemarl"] == pytest.approx(marl["cost"] / own["cost"])
     assert [row["name"] for row in found["rows"]] == ["hypemarl", "marl"]
+    records = [r for r in found["records"] if r["metric"] == "cost"]
+    assert [r["policy"] for r in records if r["seed"] == 0] == ["marl", "hypemarl"]
+    assert {r["policy"]: r["value"] for r in records}["marl"] == pytest.approx(marl["cost"])
+    assert {"policy", "seed", "mu_set", "metric", "value"} == set(records[0])
     assert all(list(row["curves"][0]) == ["2", "4"] for row in found["rows"])
     lines = (output / "metrics" / "comparison-density-1d.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["run", *["hypemarl"] * 2, *["marl"] * 2]

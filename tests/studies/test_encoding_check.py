@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small import train_here
 
-from hypemarl.studies import encoding, pattern
-from hypemarl.studies.results import jobs_of
+from hypemarl.studies import encoding, pipeline
+from hypemarl.studies.pipeline import jobs_of
 
 
 @pytest.mark.parametrize("scenario", ["density-1d", "density-vacuum"])
@@ -31,9 +31,9 @@ def test_runs_without_codes_collapse_and_others_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
-    entries = pattern.chosen(encoding.ENTRIES, ["one-hot", "none"])
+    entries = pipeline.chosen(encoding.ENTRIES, ["one-hot", "none"])
     overrides = train_here(entries, [0], tmp_path / "runs")
-    plan = pattern.Plan(
+    plan = pipeline.Plan(
         "density-1d",
         seeds=[0],
         jobs=1,
@@ -42,17 +42,15 @@ def test_runs_without_codes_collapse_and_others_do_not(
         overrides=overrides,
         progress=False,
     )
-    rows = encoding.run(plan)
-    one_hot, none = rows
+    output = tmp_path / "results"
+    output.mkdir()
+    one_hot, none = pipeline.make(encoding.STUDY, plan, output)
     assert (one_hot["collapsed"], none["collapsed"]) == (0, 1)
     assert none["diversity"] < 1e-5 < 0.01 < one_hot["diversity"]
     assert none["observation_spread"] > 0.0
     curve = np.array(one_hot["by_distance"])  # four agents have pairs at three distances
     np.testing.assert_allclose(curve[:, 0], [0.5, 1.0, 1.5], rtol=1e-6)
     assert np.average(curve[:, 1], weights=[3, 2, 1]) == pytest.approx(one_hot["diversity"])
-    output = tmp_path / "results"
-    output.mkdir()
-    encoding.write("density-1d", rows, output)
-    stored = json.loads((output / "encoding.json").read_text())["density-1d"]
+    stored = json.loads((output / "encoding.json").read_text())["density-1d"]["rows"]
     assert [row["name"] for row in stored] == ["one-hot", "none"]
     assert (tmp_path / "images" / "encoding-density-1d.png").stat().st_size > 10_000

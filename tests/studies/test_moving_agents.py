@@ -12,7 +12,7 @@ import pytest
 from small import train_here
 
 from hypemarl.config import ConfigError
-from hypemarl.studies import moving_agents, pattern
+from hypemarl.studies import encoding, moving_agents, pipeline
 from hypemarl.studies.moving_agents import Motion, MovingPolicy
 from hypemarl.training.summary import evaluate_run
 
@@ -75,11 +75,14 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(moving_agents, "SPEEDS", (0.0, 0.8))
     names, runs = ["sinusoidal", "none"], tmp_path / "runs"
-    entries = pattern.chosen(moving_agents.ENTRIES, names)
+    entries = pipeline.chosen(encoding.ENTRIES, names)
     overrides = train_here(entries, [0], runs, "training.held_out_size=3")
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": runs, "names": names}
     settings |= {"overrides": overrides, "progress": False}
-    rows = moving_agents.run(pattern.Plan("density-1d", **settings))
+    output = tmp_path / "results"
+    output.mkdir()
+    plan = pipeline.Plan("density-1d", **settings)
+    rows = pipeline.make(moving_agents.STUDY, plan, output)
     start, told, none = rows
     assert [row["name"] for row in rows] == [
         "sinusoidal",
@@ -94,10 +97,7 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert none["median_at_0.8"] == pytest.approx(np.median(alone))
     moved = start["cost_at_0.8"], told["cost_at_0.8"], rest[0]
     assert len({round(cost, 8) for cost in moved}) == 3
-    output = tmp_path / "results"
-    output.mkdir()
-    moving_agents.write("density-1d", rows, output)
-    stored = json.loads((output / "moving-agents.json").read_text())["density-1d"]
+    stored = json.loads((output / "moving-agents.json").read_text())["density-1d"]["rows"]
     assert [row["name"] for row in stored] == [row["name"] for row in rows]
     assert (tmp_path / "images" / "moving-agents-density-1d.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="have no codes of their places"):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hypemarl.studies import sample_efficiency
-from hypemarl.studies.results import jobs_of
+from hypemarl.studies import pipeline, sample_efficiency
+from hypemarl.studies.pipeline import jobs_of
 
 
 def row(name: str, method: str, episodes: int, cost: float) -> dict[str, Any]:
@@ -29,7 +29,7 @@ REFERENCE = row("td3", "td3", 500, 0.5)
 
 @pytest.mark.parametrize("scenario", ["density-1d", "density-vacuum"])
 def test_every_budget_loads_and_is_its_own(scenario: str) -> None:
-    entries = sample_efficiency.entries()
+    entries = sample_efficiency.entries(scenario)
     jobs = jobs_of(scenario, entries, [1], Path("runs"))
     assert len({job.run_dir for job in jobs}) == len(jobs) == 1 + 2 * 6
     for job, entry in zip(jobs, entries, strict=True):
@@ -47,10 +47,10 @@ def test_a_match_is_the_fewest_episodes_within_five_per_cent() -> None:
 def test_tables_and_picture_grow_with_the_runs(tmp_path: Path) -> None:
     output = tmp_path / "results"
     output.mkdir()
-    sample_efficiency.write("density-vacuum", ROWS, output)
+    pipeline.write(sample_efficiency.STUDY, "density-vacuum", ROWS, output)
     found = json.loads((output / "sample-efficiency.json").read_text())["density-vacuum"]
     assert found["real_episodes_to_match"] is None
-    sample_efficiency.write("density-vacuum", [REFERENCE], output)
+    pipeline.write(sample_efficiency.STUDY, "density-vacuum", [REFERENCE], output)
     found = json.loads((output / "sample-efficiency.json").read_text())["density-vacuum"]
     assert found["real_episodes_to_match"] == found["real_episodes_to_match_mbpg"] == 24
     assert [r["name"] for r in found["rows"]] == ["td3", "mbpg-10", "mbpg-24", "mbpg-73", "dyna-24"]

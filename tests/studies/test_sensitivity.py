@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from small import train_here
 
-from hypemarl.studies import pattern, sensitivity
-from hypemarl.studies.results import jobs_of
+from hypemarl.studies import pipeline, sensitivity
+from hypemarl.studies.pipeline import jobs_of
 
 
 def row(name: str, cost: float, collapsed: int = 0) -> dict[str, Any]:
@@ -48,19 +48,19 @@ def test_the_smallest_is_near_the_largest_and_has_not_collapsed() -> None:
 def test_sizes_of_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     names = ["marl", "scenario", "depth-0", "width-2"]
-    entries = pattern.chosen(sensitivity.entries("density-1d"), names)
+    entries = pipeline.chosen(sensitivity.entries("density-1d"), names)
     overrides = train_here(entries, [0], tmp_path / "runs")
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": tmp_path / "runs"}
     settings |= {"names": names, "overrides": overrides, "progress": False}
-    found = {row["name"]: row for row in sensitivity.run(pattern.Plan("density-1d", **settings))}
+    output = tmp_path / "results"
+    output.mkdir()
+    plan = pipeline.Plan("density-1d", **settings)
+    found = {row["name"]: row for row in pipeline.make(sensitivity.STUDY, plan, output)}
     assert {name: row["collapsed"] for name, row in found.items()} == dict(
         zip(names, (1, 0, 0, 0), strict=True)
     )
     sizes = [found[name]["actor_parameters"] for name in ("width-2", "scenario")]
     assert sizes[0] < sizes[1] / 16
-    output = tmp_path / "results"
-    output.mkdir()
-    sensitivity.write("density-1d", list(found.values()), output)
     stored = json.loads((output / "sensitivity.json").read_text())["density-1d"]
     assert stored["smallest_width"] is None
     assert [row["name"] for row in stored["rows"]] == names

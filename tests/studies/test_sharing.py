@@ -11,8 +11,8 @@ import pytest
 from small import train_here
 
 from hypemarl.cli import main
-from hypemarl.studies import pattern, sharing
-from hypemarl.studies.results import jobs_of
+from hypemarl.studies import pipeline, sharing
+from hypemarl.studies.pipeline import jobs_of
 from hypemarl.training.diagnosis import NothingToDiagnose, diagnose_run
 from hypemarl.training.records import read_metrics
 
@@ -34,9 +34,9 @@ def test_every_scheme_loads_and_differs_from_every_other(scenario: str) -> None:
 def test_tables_and_picture_keep_rows_of_earlier_calls(tmp_path: Path) -> None:
     output = tmp_path / "results"
     output.mkdir()
-    sharing.write("density-1d", [row("hyper-mlp", 0.5), row("nops", 0.75)], output)
-    sharing.write("density-1d", [row("fups-id", 0.6), row("nops", 0.7)], output)
-    found = json.loads((output / "sharing.json").read_text())["density-1d"]
+    pipeline.write(sharing.STUDY, "density-1d", [row("hyper-mlp", 0.5), row("nops", 0.75)], output)
+    pipeline.write(sharing.STUDY, "density-1d", [row("fups-id", 0.6), row("nops", 0.7)], output)
+    found = json.loads((output / "sharing.json").read_text())["density-1d"]["rows"]
     assert [(r["name"], r["cost_mean"]) for r in found] == [
         ("nops", 0.7),
         ("fups-id", 0.6),
@@ -55,7 +55,7 @@ def test_the_command_diagnoses_finished_runs_and_writes(
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path / "cache"))
     output, runs = tmp_path / "results", tmp_path / "runs"
     output.mkdir()
-    entries = pattern.chosen(sharing.ENTRIES, ["fups", "hyper-low-rank"])
+    entries = pipeline.chosen(sharing.ENTRIES, ["fups", "hyper-low-rank"])
     overrides = train_here(entries, [0], runs, "training.diagnose_every=2")
     settings = [part for text in overrides for part in ("--set", text)]
     arguments = ["experiment", "sharing", "density-1d", "--variants", "fups", "hyper-low-rank"]
@@ -63,7 +63,7 @@ def test_the_command_diagnoses_finished_runs_and_writes(
     times = [file.stat().st_mtime_ns for file in sorted(runs.glob("**/last.pt"))]
     assert main([*arguments, "--output", str(output)]) == 0
     assert [file.stat().st_mtime_ns for file in sorted(runs.glob("**/last.pt"))] == times
-    fups, low_rank = json.loads((output / "sharing.json").read_text())["density-1d"]
+    fups, low_rank = json.loads((output / "sharing.json").read_text())["density-1d"]["rows"]
     assert (fups["name"], low_rank["name"]) == ("fups", "hyper-low-rank")
     assert fups["diversity"] == 0.0  # one policy, which sees nothing but the observation
     assert low_rank["diversity"] > 0.0
@@ -82,7 +82,8 @@ def test_a_run_whose_every_episode_failed_has_a_row_without_diagnosis(
         raise NothingToDiagnose("every episode failed")
 
     monkeypatch.setattr(sharing, "diagnose_run", fail)
-    monkeypatch.setattr(sharing.pattern, "seconds", lambda runs: 1.0)
+    monkeypatch.setattr(sharing.pipeline, "seconds", lambda runs: 1.0)
     result = {"cost": np.inf, "uncontrolled": 1.0, "ratio_to_uncontrolled": np.inf}
-    row = sharing._row(sharing.ENTRIES[0], [Path("run")], [result])
+    group = pipeline.Group(sharing.ENTRIES[0], [Path("run")], [result])
+    (row,) = pipeline.tabulated(sharing.STUDY, [group], "density-1d")
     assert (row["cost_mean"], row["by_seed"]) == (np.inf, [{}])

@@ -19,7 +19,7 @@ from hypemarl.cli import main
 from hypemarl.config import ConfigError
 from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs import make
-from hypemarl.studies import pattern, sample_efficiency, surrogate
+from hypemarl.studies import pipeline, sample_efficiency, surrogate
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
@@ -67,7 +67,7 @@ def one_step_error(run: Path, episodes: int) -> float:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("runs")
-    entries = pattern.chosen(sample_efficiency.entries(), ["mbpg-10", "dyna-10"])
+    entries = pipeline.chosen(sample_efficiency.entries("density-1d"), ["mbpg-10", "dyna-10"])
     return folder, train_here(entries, [0], folder, *QUICK)
 
 
@@ -90,7 +90,10 @@ def test_the_experiment_reports_policies_and_seeds(
     folder, overrides = finished
     settings: dict[str, Any] = {"seeds": [0], "jobs": 1, "folder": folder, "overrides": overrides}
     settings |= {"names": ["dyna-10", "mbpg-10"], "progress": False}
-    rows = surrogate.run(pattern.Plan("density-1d", **settings))
+    output = tmp_path / "results"
+    output.mkdir()
+    plan = pipeline.Plan("density-1d", **settings)
+    rows = pipeline.make(surrogate.STUDY, plan, output)
     expected = surrogate_errors(
         folder / "density-1d" / "dyna-10" / "seed0", episodes=surrogate.EPISODES
     )
@@ -98,17 +101,14 @@ def test_the_experiment_reports_policies_and_seeds(
     for name, errors in expected.items():
         row = by_name[f"dyna-10: {name}"]
         assert row["surrogate_cost_error"] == pytest.approx(errors["surrogate_cost_error"])
-    output = tmp_path / "results"
-    output.mkdir()
-    surrogate.write("density-1d", rows, output)
-    stored = [
-        row["name"] for row in json.loads((output / "surrogate.json").read_text())["density-1d"]
-    ]
+    entry = json.loads((output / "surrogate.json").read_text())["density-1d"]
+    stored = [row["name"] for row in entry["rows"]]
     assert stored[0] == "mbpg-10: policy"
     assert len(stored) == 8
     assert (tmp_path / "images" / "surrogate-density-1d.png").stat().st_size > 10_000
-    with pytest.raises(ConfigError, match="td3 learns without a surrogate"):
-        surrogate.run(pattern.Plan("density-1d", **(settings | {"names": ["td3"]})))
+    plan = pipeline.Plan("density-1d", **(settings | {"names": ["td3"]}))
+    with pytest.raises(ConfigError, match=r"unknown variants \['td3'\]"):  # it has no surrogate
+        pipeline.make(surrogate.STUDY, plan, output)
 
 
 @pytest.mark.parametrize("name", ["mbpg-10", "dyna-10"])

@@ -14,11 +14,10 @@ from test_loop import assert_equal, stored, without_seconds
 from toy import ToyEnv, toy_config
 
 from hypemarl import cli, envs
-from hypemarl.cli import handlers
+from hypemarl.cli import demo, handlers
 from hypemarl.config import load_file, to_yaml
-from hypemarl.studies import ablation, demo
-from hypemarl.studies.pattern import Plan
-from hypemarl.studies.results import train_missing
+from hypemarl.studies import pipeline
+from hypemarl.studies.pipeline import Plan, train_jobs
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags
 from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, read_metrics
@@ -241,12 +240,11 @@ def test_a_kept_run_whose_every_episode_failed_is_reported_again(
         monkeypatch.setattr(demo, "demo_jobs", lambda *_, jobs=jobs: jobs)
         assert cli.main(["demo", "--run", "d", "--quiet"]) == status
 
-        def run(plan: Plan, jobs: list[Job] = jobs) -> list[Any]:
-            plan.in_vain.extend(train_missing(jobs, plan.jobs, progress=False))
+        def make(study: Any, plan: Plan, output: Path, jobs: list[Job] = jobs) -> list[Any]:
+            plan.in_vain.extend(train_jobs(jobs, plan.jobs, progress=False))
             return []
 
-        monkeypatch.setattr(ablation, "run", run)
-        monkeypatch.setattr(ablation, "write", lambda *_: None)
+        monkeypatch.setattr(pipeline, "make", make)
         assert cli.main(["experiment", "ablation", "--quiet"]) == status
 
 

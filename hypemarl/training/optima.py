@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from hypemarl import mpi
 from hypemarl.config import Config, ConfigError, to_yaml
-from hypemarl.config.user_code import use_flags
 from hypemarl.envs import make
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
@@ -150,7 +149,7 @@ def find_held_out(
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"
         file.write_text(to_yaml(config), encoding="utf-8")
-        command = [*python_module("hypemarl"), "optimum", str(file), *use_flags()]
+        command = [*python_module("hypemarl"), "optimum", str(file)]
         command += [] if start is None else ["--start", str(start)]
         shares = [range(first, count, parallel) for first in range(min(parallel, count))]
         with Children() as children:

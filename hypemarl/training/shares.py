@@ -1,4 +1,4 @@
-"""The optimum beside a policy: what of the possible gain it recovered."""
+"""The optimum beside a policy: the share of the possible gain that it recovered."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import bootstrap
 
 from hypemarl.optimal.open_loop import OpenLoop, recovered_share
 from hypemarl.training.evaluation import Array, Evaluation
@@ -13,6 +15,12 @@ from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
+
+
+KINDS = ("best_constant", "schedule", "schedule_mu", "feedback")
+"""Yardsticks that are fitted, see :mod:`hypemarl.training.yardsticks`."""
+RESAMPLES = 1000
+"""Of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +39,47 @@ class KnownOptima:
             "optima": len(self.rows),
             "optimum_cost": float(self.costs.mean()),
             "optimum_uncontrolled": float(self.uncontrolled.mean()),
+            "optimum_gains": (self.uncontrolled - self.costs).tolist(),
         }
 
-    def recovered(self, result: Evaluation) -> dict[str, float]:
+    def recovered(self, result: Evaluation) -> Row:
         """Share of the gain over the parameters whose optimum is known.
 
         ``recovered`` is that of the mean costs, in which expensive episodes count most;
-        ``recovered_median`` the median of the episodes' own shares.
+        ``recovered_median`` the median of the episodes' own shares; ``gains`` J0 - J of each, for
+        :func:`interval`. No share is cut off at 1: what is known to be best may be beaten.
         """
         if not len(self.rows):
             return {}
         costs = result.costs[self.rows]
         own = (self.uncontrolled - costs) / (self.uncontrolled - self.costs)
         share = recovered_share(costs, self.uncontrolled, self.costs)
-        return {"recovered": share, "recovered_median": float(np.median(own))}
+        gains = (self.uncontrolled - costs).tolist()
+        return {"recovered": share, "recovered_median": float(np.median(own)), "gains": gains}
+
+
+def interval(gains: ArrayLike, best: ArrayLike) -> tuple[float, float] | None:
+    """95% bootstrap interval of a recovered share, over seeds and over mu. Local.
+
+    Args:
+        gains: (S, E) J0 - J of every seed at every mu; best: (E,) J0 - J* there.
+
+    Returns None where one mu is all there is. Of a single seed mu alone are drawn anew.
+    """
+    table, best = np.asarray(gains, dtype=np.float64), np.asarray(best)
+    if len(best) < 2 or not np.isfinite(table).all():
+        return None
+    axes = [np.arange(size) for size in table.shape if size > 1]
+
+    def share(*drawn: Array) -> float:
+        mu = drawn[-1]
+        seeds = drawn[0] if len(drawn) > 1 else [0]
+        return float(table[np.ix_(seeds, mu)].mean() / best[mu].mean())
+
+    found = bootstrap(
+        axes, share, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=0
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def known_optima(env: ArrayEnv, parameters: Array) -> KnownOptima:

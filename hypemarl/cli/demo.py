@@ -56,7 +56,7 @@ def draw(run_dir: Path, runs: Sequence[Path]) -> list[Path]:
 
     Runs whose every episode failed have neither.
     """
-    from hypemarl.studies import pictures
+    from hypemarl.visualisation import run_pictures as pictures
 
     curves = pictures.draw_curves(runs, run_dir / "curves.png")
     written = [] if curves is None else [curves]

@@ -1,0 +1,95 @@
+"""Fitted yardsticks and policies in files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hypemarl.cli.output import say, table_text, write_json
+from hypemarl.cli.settings import check_trust, load_config
+from hypemarl.cli.values import named_seeds
+from hypemarl.config import Config
+
+WORTH = ("time", "mu", "feedback", "place")
+
+
+def do_yardsticks(given: argparse.Namespace) -> None:
+    """Fit what agents are measured by, and evaluate it on the held-out set."""
+    from hypemarl.envs import make
+    from hypemarl.training import evaluation, shares, summary, table, yardsticks
+
+    config = load_config(given)
+    check_trust(config)
+    env, budget = make(config.env), yardsticks.Budget(given.episodes)
+
+    def show(kind: str, episode: int, cost: float) -> None:
+        if not given.quiet:
+            say(f"{kind} {episode}/{budget.episodes}: validation cost {cost:.5g}")
+
+    try:
+        for seed in named_seeds(given) or []:
+            files = yardsticks.fit_all(env, config, seed, budget, show, fresh=given.fresh)
+            if given.output is not None:
+                _copy(files, Path(given.output), seed)
+        held_out = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
+        row = summary.shared_row(env, held_out, shares.known_optima(env, held_out))
+        row |= {} if env.plant is None else {table.RATIO: 1.0}
+    finally:
+        env.close()
+    rows = table.singles(row) + table.optimum_row(row)
+    shown = table.columns(rows) | {"name": "policy"}
+    shown = {key: text for key, text in shown.items() if any(key in entry for entry in rows)}
+    say(f"{config.scenario}, {row['held_out']} held-out parameters\n{table_text(rows, shown)}")
+    worth = table.worth([row])
+    say_worth(worth)
+    kept = {name: value for name, value in row.items() if not isinstance(value, list)}
+    write_json(given.json, kept | worth | {"rows": table.records([row])})
+
+
+def say_worth(worth: dict[str, float]) -> None:
+    """Print the worth of each step up that is known, in recovered shares."""
+    known = {name: worth[f"worth_of_{name}"] for name in WORTH if f"worth_of_{name}" in worth}
+    if known:
+        parts = ", ".join(f"{name} {value:+.3f}" for name, value in known.items())
+        say(f"worth in recovered share: {parts}")
+
+
+def _copy(files: list[Path], folder: Path, seed: int) -> None:
+    """Copies with short names, to be kept beside a table. On rank 0."""
+    from hypemarl import mpi
+    from hypemarl.agents.policy_file import load_policy, read_about, save_policy
+
+    with mpi.raise_together(mpi.world()):
+        if mpi.world().rank == 0:
+            for file in files:
+                about = read_about(file)
+                path = folder / f"{about['name']}-seed{seed}.npz"
+                save_policy(path, load_policy(file), about)
+
+
+def do_export(given: argparse.Namespace) -> None:
+    """Write the policies of runs as files that load without the solver."""
+    from hypemarl import mpi
+    from hypemarl.agents.policy_file import NetworkPolicy, save_policy
+    from hypemarl.envs import make
+    from hypemarl.training.jobs import run_folders
+    from hypemarl.training.records import RunFolder
+    from hypemarl.training.summary import trained_policy
+
+    runs = [run for path in given.runs for run in run_folders(Path(path))]
+    for run in runs:
+        folder = RunFolder(run)
+        config: Config = folder.read_config()
+        check_trust(config)
+        from hypemarl.agents.policy import PolicyAgent
+
+        env = make(config.env)
+        _, agent = trained_policy(folder, env, config, mpi.world())
+        env.close()
+        path = Path(given.output) / f"{run.parent.name}-{run.name}.npz"
+        about = {"name": run.parent.name, "scenario": config.scenario, "seed": config.seed}
+        about |= {"scheme": config.agent.scheme, "algorithm": config.training.algorithm}
+        with mpi.raise_together(mpi.world()):
+            if isinstance(agent, PolicyAgent):
+                save_policy(path, NetworkPolicy(agent), about)
+        say(f"written {path}")
