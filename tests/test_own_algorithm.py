@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 import pytest
-from hypemarl.studies.pictures import draw_curves, draw_run
 
 import hypemarl
 from hypemarl import cli
@@ -22,6 +21,7 @@ from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.summary import evaluate_runs
 from hypemarl.training.table import summarise
+from hypemarl.visualisation.run_pictures import draw_curves, draw_run
 
 # --- the example ---------------------------------------------------------------------------------
 from dataclasses import dataclass  # isort: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,3 +201,36 @@ def test_algorithms_that_need_more_say_so(
     assert f"no {'adjoint' if algorithm == 'apg' else 'local model'} of Rod" in (
         capsys.readouterr().err
     )
+
+
+IMPORTS = """
+from dataclasses import dataclass
+from typing import Any
+import numpy as np
+from mpi4py import MPI
+from hypemarl import Neighbourhood, Plant, StepCosts, System, key, options_of
+from hypemarl.config import EnvConfig
+from hypemarl.mpi import Comm
+"""
+
+
+@pytest.mark.slow
+def test_commands_and_their_children_take_it_from_a_file(experiment: str, tmp_path: Path) -> None:
+    text = Path(__file__).read_text()
+    first = text.index("@dataclass")
+    example = text[first : text.index("# --8<--\n", first)]
+    (tmp_path / "rods.py").write_text(IMPORTS + example)
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "hypemarl", *words]
+        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    unknown = command("train", experiment, "--run", "run", "--quiet")
+    assert "no system 'rod'" in unknown.stderr
+    named = ["--set", "env.system=rods.py:ROD", "--seeds", "0", "1", "--jobs", "2", "--quiet"]
+    trained = command("train", experiment, *named, "--run", "run")
+    assert trained.returncode == 0, trained.stderr
+    refused = command("evaluate", "run")
+    assert refused.returncode == 2
+    evaluated = command("evaluate", "run", "--trust")
+    assert evaluated.returncode == 0, evaluated.stderr

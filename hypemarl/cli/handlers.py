@@ -18,6 +18,7 @@ from hypemarl.cli.output import say, table_text, world_size, write_json
 from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
 from hypemarl.cli.trust import check_runs
 from hypemarl.cli.values import named_seeds
+from hypemarl.cli.yardsticks import say_worth
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
 from hypemarl.training.children import EXIT_VAIN
@@ -136,6 +137,8 @@ def do_optimum(given: Arguments) -> int:
         tolerance=given.tolerance,
         max_evaluations=given.max_evaluations,
         start=None if given.start is None else Path(given.start),
+        several=given.several,
+        export=None if given.export is None else Path(given.export),
         run_dir=None if given.run is None else Path(given.run),
         progress=not given.quiet,
     )
@@ -210,15 +213,16 @@ def do_map(given: Arguments) -> None:
 def do_evaluate(given: Arguments) -> int:
     """Evaluate runs on the held-out set; exit status 3 where every episode of a run fails."""
     from hypemarl.training import summary
-    from hypemarl.training.table import columns, flat, summarise
+    from hypemarl.training.table import columns, flat, summarise, worth
 
     runs = _expand(given.runs)
     check_runs(runs, given.env)
     summary.check_comparable(runs)
-    rows = summary.evaluate_runs(runs, episodes=given.episodes)
+    rows = summary.evaluate_runs(runs, episodes=given.episodes, last=given.last)
     table = summarise(rows)
     say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
     say(table_text(table, columns(table)))
+    say_worth(worth(rows))
     write_json(given.json, flat(rows))
     for row in rows:
         if row["failures"]:

@@ -238,6 +238,10 @@ def _add_optimum(commands: Commands) -> None:
     parser.add_argument(
         "--start", metavar="RUN", help="search from the actions of this run's policy"
     )
+    text = "where no optimum is stored, search from zero and from all stored yardsticks, too"
+    parser.add_argument("--several", action="store_true", help=text)
+    text = "write the actions to a file that hypemarl.load_policy reads"
+    parser.add_argument("--export", metavar="FILE", help=text)
     parser.add_argument("--run", metavar="DIR", help="record the first episode there, for render")
     parser.add_argument("--json", metavar="FILE", help="also write the rows")
     _add_quiet(parser)
@@ -247,6 +251,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
     add_trust(parser)
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
+    parser.add_argument("--last", action="store_true", help="evaluate the last checkpoint, too")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
@@ -296,6 +301,7 @@ def _add_yardsticks(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="DIR", help="also write the policies there")
     parser.add_argument("--fresh", action="store_true", help="fit again what is stored")
+    parser.add_argument("--fit-only", action="store_true", help="evaluate nothing")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 

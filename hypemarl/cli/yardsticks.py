@@ -31,6 +31,8 @@ def do_yardsticks(given: argparse.Namespace) -> None:
             files = yardsticks.fit_all(env, config, seed, budget, show, fresh=given.fresh)
             if given.output is not None:
                 _copy(files, Path(given.output), seed)
+        if given.fit_only:
+            return
         held_out = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
         row = summary.shared_row(env, held_out, shares.known_optima(env, held_out))
         row |= {} if env.plant is None else {table.RATIO: 1.0}

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from hypemarl.config.errors import LONGEST_WORD, ConfigError, shown
 from hypemarl.config.external import ExternalConfig
+from hypemarl.config.schema import Config
 
 FORMS = (
     "pettingzoo:MODULE:FACTORY",
@@ -161,6 +162,13 @@ def trust_flags(config: ExternalConfig) -> list[str]:
     if not text or is_registered(text) or not _is_trusted(text):
         return []
     return ["--env", text]
+
+
+def code_flags(config: Config) -> list[str]:
+    """Options of a child's command line that name the system and algorithm in the user's code."""
+    chosen = {"env.system": config.env.system, "training.algorithm": config.training.algorithm}
+    named = [f"{key}={value}" for key, value in chosen.items() if ":" in value]
+    return [word for entry in named for word in ("--set", entry)]
 
 
 def permitted(config: ExternalConfig) -> str:

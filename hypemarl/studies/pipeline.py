@@ -81,6 +81,7 @@ class Study:
         by_scheme: rows are schemes (:func:`hypemarl.training.table.summarise`), not entries; the
             key figures are their flat numbers, and the picture shows the learning curves.
         optima: search so many held-out optima before the evaluation.
+        yardsticks: fit them with so many episodes, and start the searches from them, too.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Study:
     seeds: int = 3
     by_scheme: bool = False
     optima: int = 0
+    yardsticks: int = 0
 
     @property
     def run_folder(self) -> Path:
@@ -202,15 +204,21 @@ def trained(study: Study, plan: Plan) -> list[Group]:
             raise RunError(f"{plan.folder / plan.scenario}: no run of {study.name} is finished")
     else:
         plan.in_vain.extend(train_jobs(jobs, plan.jobs, progress=plan.progress))
-        if study.optima:
-            start = _start(jobs)
-            optima.find_held_out(
-                jobs[0].config, study.optima, plan.jobs, start, progress=plan.progress
-            )
+        _measure_by(study, plan, jobs)
     folders: dict[str, list[Path]] = {}
     for job in jobs:
         folders.setdefault(job.run_dir.parent.name, []).append(job.run_dir)
     return [Group(entry, folders[entry.name], []) for entry in entries if entry.name in folders]
+
+
+def _measure_by(study: Study, plan: Plan, jobs: Sequence[Job]) -> None:
+    """The yardsticks and optima that a study needs."""
+    config, count, progress = jobs[0].config, plan.jobs, plan.progress
+    if study.yardsticks:
+        optima.fit_yardsticks(config, plan.seeds, study.yardsticks, count, progress=progress)
+    if study.optima:
+        start, several = _start(jobs), study.yardsticks > 0
+        optima.find_held_out(config, study.optima, count, start, several=several, progress=progress)
 
 
 def _start(jobs: Sequence[Job]) -> Path | None:
@@ -225,7 +233,7 @@ def evaluated(study: Study, groups: Sequence[Group], episodes: int | None = None
     if not study.evaluates:
         return list(groups)
     runs = [run for group in groups for run in group.runs]
-    rows = iter(summary.evaluate_runs(runs, episodes=episodes))
+    rows = iter(summary.evaluate_runs(runs, episodes=episodes, last=study.by_scheme))
     return [group._replace(results=[next(rows) for _ in group.runs]) for group in groups]
 
 
@@ -334,6 +342,9 @@ def write(
     file = output / f"{study.name}.json"
     write_json(file, _read(file) | {scenario: entry})
     text = format_table(rows, study.shown(rows), markdown=True) + "\n"
+    if study.by_scheme and (worth := table.worth(_results(groups))):
+        shown = {key: key.replace("_", " ") for key in worth if key.startswith("worth")}
+        text += "\n" + format_table([worth], shown, markdown=True) + "\n" if shown else ""
     write_text(output / f"{stem}{suffix}.md", text)
     if metrics:
         parts = [text.splitlines(keepends=True) for text in metrics]

@@ -25,7 +25,7 @@ PLAIN = tuple(
 )
 GRADIENT = tuple(
     Entry(name, (f"agent.scheme={scheme}", "training.algorithm=apg", "training.episodes=400"))
-    for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"))
+    for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"), ("marl-mu-apg", "marl-mu"))
 )
 
 
@@ -49,13 +49,15 @@ SHOWN = (
     Entry("imitate", ("training.algorithm=imitate",)),
     Entry("irl", ("training.algorithm=irl", "agent.credit=local")),
 )
-#: a flow's gradient costs seconds, and few are enough
-FLOW_GRADIENT = {
-    episodes: Entry(
-        "apg", ("agent.scheme=hypemarl", "training.algorithm=apg", f"training.episodes={episodes}")
-    )
-    for episodes in (60, 80, 100)
-}
+
+
+def _flow(episodes: int) -> tuple[Entry, ...]:
+    """Entries of a flow, whose gradients cost seconds, so that few episodes have to do."""
+    length = f"training.episodes={episodes}"
+    apg, _, unplaced = (Entry(e.name, (*e.overrides[:2], length)) for e in GRADIENT)
+    return apg, unplaced, SCHEMES[3], SCHEMES[0]
+
+
 #: the flow of a moving obstacle, which has no adjoint; with a fifth of the time step an episode's
 #: cost changes by less than 0.01%
 MOVING = ("env.shape.mode=unsteady", "env.shape.time_step=0.01")
@@ -66,25 +68,37 @@ UNSTEADY = tuple(
 
 
 def _table(
-    name: str, scenario: str, entries: Sequence[Entry], seeds: int, optima: int
+    name: str,
+    scenario: str,
+    entries: Sequence[Entry],
+    seeds: int,
+    optima: int,
+    yardsticks: int = 0,
 ) -> dict[str, Study]:
-    """A table of one scenario, with so many seeds and held-out optima."""
+    """A table of one scenario, with so many seeds, held-out optima and episodes of yardsticks."""
 
     def of_scenario(_: str) -> Sequence[Entry]:
         return entries
 
-    table = Study(
-        name, scenario, of_scenario, runs="runs", seeds=seeds, by_scheme=True, optima=optima
-    )
-    return {scenario: table}
+    return {
+        scenario: Study(
+            *(name, scenario, of_scenario),
+            runs="runs",
+            seeds=seeds,
+            by_scheme=True,
+            optima=optima,
+            yardsticks=yardsticks,
+        )
+    }
 
 
-VACUUM = (*WITHOUT, *WITH, PLAIN[0], GRADIENT[0], MODEL)
+LINE = (*SCHEMES, *PLAIN, *GRADIENT, MODEL)
+VACUUM = (*WITHOUT, *WITH, PLAIN[0], GRADIENT[0], GRADIENT[2], MODEL)
 TABLES: dict[str, dict[str, Study]] = {
     "density": {
-        **_table("density", "density-1d", (*SCHEMES, *PLAIN, *GRADIENT, MODEL), 3, 32),
-        **_table("density", "density-vacuum", VACUUM, 3, 32),
-        **_table("density", "density-fluid", (*SCHEMES, GRADIENT[0]), 3, 32),
+        **_table("density", "density-1d", LINE, 3, 32, 400),
+        **_table("density", "density-vacuum", VACUUM, 3, 32, 400),
+        **_table("density", "density-fluid", (*SCHEMES, GRADIENT[0], GRADIENT[2]), 3, 32, 400),
     },
     # agents that see the flow, which a surrogate of near patches has to
     "observed-flow": _table("observed-flow", "density-fluid", OBSERVED, 3, 32),
@@ -92,9 +106,9 @@ TABLES: dict[str, dict[str, Study]] = {
         "imitation", "density-1d", (SCHEMES[3], PLAIN[0], GRADIENT[0], *SHOWN), 3, 32
     ),
     "flow": {
-        **_table("flow", "flow-cylinder", (FLOW_GRADIENT[60], SCHEMES[3], SCHEMES[0]), 2, 2),
-        **_table("flow", "flow-dissipation", (FLOW_GRADIENT[100], SCHEMES[3], SCHEMES[0]), 2, 2),
+        **_table("flow", "flow-cylinder", _flow(60), 2, 2, 60),
+        **_table("flow", "flow-dissipation", _flow(100), 2, 2, 100),
     },
-    "shape": _table("shape", "shape-morphing", (FLOW_GRADIENT[80], SCHEMES[3], SCHEMES[0]), 2, 4),
+    "shape": _table("shape", "shape-morphing", _flow(80), 2, 4, 80),
     "unsteady": _table("unsteady", "shape-morphing", UNSTEADY, 2, 0),
 }

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from hypemarl.config import Config, check_training, override, to_yaml
 from hypemarl.config.external import external_of
-from hypemarl.config.sources import trust_flags
+from hypemarl.config.sources import code_flags, trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
 from hypemarl.training.children import (
@@ -62,11 +62,15 @@ class Job:
         program = [*python_module("hypemarl"), "train", str(file)]
         external = external_of(self.config.env)
         trust = [] if external is None else trust_flags(external)
-        chosen = {"env.system": self.config.env.system}
-        chosen["training.algorithm"] = self.config.training.algorithm
-        for key, value in chosen.items():  # Python files are trusted where they are named
-            trust += ["--set", f"{key}={value}"] if ":" in value else []
-        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
+        return [
+            *program,
+            "--run",
+            str(self.run_dir),
+            "--quiet",
+            *trust,
+            *code_flags(self.config),
+            *flags,
+        ]
 
 
 Planned = tuple[Job, list[str]]  # with its flags

@@ -12,11 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl import mpi
+from hypemarl.agents.policy_file import Optima, save_policy
 from hypemarl.config import Config, ConfigError, to_yaml
+from hypemarl.config.sources import code_flags
 from hypemarl.envs import make
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
-from hypemarl.training import evaluation
+from hypemarl.training import evaluation, yardsticks
 from hypemarl.training.children import Children, python_module
 from hypemarl.training.records import RunFolder
 from hypemarl.training.rollout import Rollout
@@ -55,21 +57,36 @@ def find_optima(
     tolerance: float,
     max_evaluations: int,
     start: Path | None = None,
+    several: bool = False,
     run_dir: Path | None = None,
+    export: Path | None = None,
     progress: bool = True,
 ) -> list[Row]:
     """Optima at ``parameters(env)``; the first is recorded in ``run_dir``. Collective.
 
-    ``start``: a run whose policy's actions the search begins from. Keys of a row: the
-    parameters' names, uncontrolled, optimum, ratio, reduction (of the projected gradient),
-    converged, evaluations, seconds.
+    Args:
+        config: of the problem. parameters: makes the rows to search at.
+        tolerance, max_evaluations: see :meth:`OpenLoop.solve`.
+        start: a run whose policy's actions the searches begin from.
+        several: begin, where no optimum is stored, from zero, the stored yardsticks and ``start``,
+            each in turn; the problem is not convex, and the lowest cost is kept.
+        export: file for the actions, which ``hypemarl.load_policy`` reads.
+
+    Keys of a row: the parameters' names, uncontrolled, optimum, ratio, reduction (of the projected
+    gradient), converged, evaluations, seconds.
     """
     env = make(config.env)
     loop = OpenLoop(env)
-    policy = _policy(start, env) if start is not None else None
-    rows, first = [], None
+    policies = [] if start is None else [_policy(start, env)]
+    if several:
+        fitted = [p for kind in yardsticks.stored(env).values() for p in kind]
+        policies += [yardsticks.clocked(policy, env) for policy in fitted]
+    rows, best_of = [], list[Optimum]()
     for values in parameters(env):
-        starts = [] if policy is None else [_played(env, policy, values)]
+        starts: list[np.ndarray] = []
+        if not several or loop.load(values) is None:
+            starts = [np.zeros(loop.shape)] if several else []
+            starts += [_played(env, policy, values) for policy in policies]
         bar = tqdm(desc="optimum", unit="gradient", disable=not progress or env.comm.rank > 0)
 
         def show(count: int, cost: float, reduction: float, bar: tqdm = bar) -> None:
@@ -84,13 +101,26 @@ def find_optima(
             progress=show,
         )
         bar.close()
-        first = first or best
+        best_of.append(best)
         rows.append(_row(env, best, tolerance))
-    if run_dir is not None and first is not None:
-        path = RunFolder(run_dir).trajectory
+    if run_dir is not None:
+        path, first = RunFolder(run_dir).trajectory, best_of[0]
         record = evaluation.record_trajectory
         record(env, replay(first.actions), first.parameters, path, "optimum")
+    if export is not None:
+        _export(export, env, config, best_of)
     return rows
+
+
+def _export(path: Path, env: ArrayEnv, config: Config, found: Sequence[Optimum]) -> None:
+    """Write optima as a policy, on rank 0. Collective."""
+    mu = np.stack([env.reset_arrays(best.parameters).mu for best in found])
+    costs = [np.array([(b.cost, b.uncontrolled) for b in found])[:, k] for k in (0, 1)]
+    actions = np.stack([best.actions for best in found])
+    with mpi.raise_together(env.comm):
+        if env.comm.rank == 0:
+            optima = Optima(mu, actions, env.config.control_interval, *costs)
+            save_policy(path, optima, {"name": "optimum", "scenario": config.scenario})
 
 
 def _row(env: ArrayEnv, best: Optimum, tolerance: float) -> Row:
@@ -134,38 +164,63 @@ def find_held_out(
     parallel: int,
     start: Path | None = None,
     *,
+    several: bool = False,
     progress: bool = True,
 ) -> None:
     """Store the optima of the first ``count`` held-out parameters, ``parallel`` at a time.
 
-    ``start``: a run whose policy's actions the searches begin from, zero control by default. Each
-    process takes every ``parallel``-th one. Not under mpirun.
+    ``start`` and ``several`` as in :func:`find_optima`. Each process takes every ``parallel``-th
+    one. Raises as :func:`side_by_side`; a search that has not converged is no failure: its best
+    actions count as what is known.
+    """
+    words = [] if start is None else ["--start", str(start)]
+    words += ["--several"] if several else []
+    shares = [range(first, count, parallel) for first in range(min(parallel, count))]
+    each = [[*words, "--index", *map(str, share)] for share in shares]
+    side_by_side("optimum", config, each, progress=progress)
+
+
+def fit_yardsticks(
+    config: Config, seeds: Sequence[int], episodes: int, parallel: int, *, progress: bool = True
+) -> None:
+    """Fit and store the yardsticks of a problem, with so many episodes each. Not under mpirun.
+
+    Raises as :func:`side_by_side`.
+    """
+    shares = [seeds[first::parallel] for first in range(min(parallel, len(seeds)))]
+    words = ["--fit-only", "--episodes", str(episodes), "--seeds"]
+    each = [[*words, *map(str, share)] for share in shares]
+    side_by_side("yardsticks", config, each, progress=progress)
+
+
+def side_by_side(
+    command: str, config: Config, each: Sequence[Sequence[str]], *, progress: bool
+) -> None:
+    """Run ``hypemarl COMMAND`` on a configuration in several processes, one for each of the words.
+
+    The first one shows its progress. Not under mpirun.
 
     Raises:
-        RuntimeError: a process failed; its last lines are in the message. A search that has not
-            converged is no failure: its best actions count as what is known.
-        KeyboardInterrupt: a stop was asked for; optima found by then are stored.
+        RuntimeError: a process failed; its last lines are in the message.
+        KeyboardInterrupt: a stop was asked for; what was stored by then stays.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"
         file.write_text(to_yaml(config), encoding="utf-8")
-        command = [*python_module("hypemarl"), "optimum", str(file)]
-        command += [] if start is None else ["--start", str(start)]
-        shares = [range(first, count, parallel) for first in range(min(parallel, count))]
+        program = [*python_module("hypemarl"), command, str(file), *code_flags(config)]
         with Children() as children:
-            searches = [
+            processes = [
                 children.start(
-                    [*command, "--index", *map(str, share)]
-                    + (["--quiet"] if not progress or k else []),
+                    [*program, *words, *(["--quiet"] if not progress or k else [])],
                     stdout=subprocess.PIPE,
                     text=True,
                 )
-                for k, share in enumerate(shares)
+                for k, words in enumerate(each)
             ]
-            outputs = [search.communicate()[0] for search in searches]
+            outputs = [process.communicate()[0] for process in processes]
     if children.asked:
         raise KeyboardInterrupt
-    for search, output in zip(searches, outputs, strict=True):
-        if search.returncode not in (0, 1):
+    for process, output in zip(processes, outputs, strict=True):
+        if process.returncode not in (0, 1):
             last = " | ".join(output.strip().splitlines()[-3:])
-            raise RuntimeError(f"the search for optima of {config.scenario} failed: {last}")
+            raise RuntimeError(f"hypemarl {command} on {config.scenario} failed: {last}")

@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
 
 
+_LAST = ("cost", "recovered")
+"""Results of the last checkpoint that stand in a row."""
+
+
 def trained_policy(
-    folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm
+    folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm, *, last: bool = False
 ) -> tuple[Policy, Agent | None]:
-    """The averaged actor of the best checkpoint (of the last, where none was selected).
+    """The averaged actor of the best checkpoint (of the ``last``, too where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
     the other ranks). Collective. Raises CheckpointError.
@@ -37,7 +41,7 @@ def trained_policy(
     agent: Agent | None = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
-            file, stored = best_checkpoint(folder)
+            file, stored = best_checkpoint(folder, last=last)
             checkpoint.check_config(file, stored, config)
             agent = algorithm_of(config).make_agent(env.agent_spec, config)
             state = checkpoint.entry(file, stored, "agent")
@@ -46,11 +50,13 @@ def trained_policy(
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
 
 
-def best_checkpoint(folder: RunFolder) -> tuple[Path, Row]:
-    """The checkpoint of the best validation, or the last one, and its content. Local.
+def best_checkpoint(folder: RunFolder, *, last: bool = False) -> tuple[Path, Row]:
+    """The checkpoint of the best validation, or the ``last`` one, and its content. Local.
 
     Where the best one was written and is gone, a note says so. Raises CheckpointError.
     """
+    if last:
+        return folder.last, checkpoint.load(folder.last)
     if folder.best.exists():
         return folder.best, checkpoint.load(folder.best)
     stored = checkpoint.load(folder.last)
@@ -78,6 +84,7 @@ def evaluate_runs(
     run_dirs: Sequence[str | Path],
     *,
     episodes: int | None = None,
+    last: bool = False,
     comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> list[Row]:
@@ -95,7 +102,8 @@ def evaluate_runs(
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
     parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) /
-    (J0 - J*).
+    (J0 - J*). Stored yardsticks stand beside the baselines. With ``last`` also ``last_cost`` and
+    ``last_recovered``, those of the last checkpoint, where the others are of the best one.
     """
     comm = mpi.world() if comm is None else comm
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
@@ -116,6 +124,11 @@ def evaluate_runs(
                 policy, _ = trained_policy(folders[k], env, configs[k], comm)
                 result = evaluation.evaluate_policy(env, policy, held_out)
                 own = shared | known.recovered(result)
+                if last:
+                    policy, _ = trained_policy(folders[k], env, configs[k], comm, last=True)
+                    final = evaluation.evaluate_policy(env, policy, held_out)
+                    found = {"cost": final.cost, **known.recovered(final)}
+                    own |= {f"last_{name}": found[name] for name in _LAST if name in found}
                 rows[k] = _row(folders[k], configs[k], result, own)
         finally:
             env.close()

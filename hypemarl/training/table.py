@@ -15,6 +15,8 @@ from hypemarl.types import Record, Row
 USUAL = TrainingConfig().algorithm
 """The algorithm whose costs by scheme are compared, credit by credit."""
 
+DIVERGED = 2.0
+"""Training has diverged where its last checkpoint costs more than so many times its best one."""
 RATIO = "ratio_to_uncontrolled"
 SPREAD: dict[str, Callable[[Any], Any]] = {
     "cost_mean": np.mean,
@@ -36,9 +38,11 @@ _COLUMNS = {
     "recovered_high": "to",
     "recovered_median": "median mu",
     "return_mean": "return",
+    "last_cost": "last checkpoint",
+    "diverged": "diverged",
 }
 _SHARES = ("recovered", "recovered_low", "recovered_high", "recovered_median")
-_SOMETIMES = (RATIO, "recovered_min", *_SHARES)
+_SOMETIMES = (RATIO, "recovered_min", "last_cost", "diverged", *_SHARES)
 """Columns that a table has only where a row does: no optimum is known, or costs have no ratio."""
 _NO_METRIC = ("seed", "seeds", "held_out", "optima", "uncontrolled")
 """Numbers of a run's row that say nothing of its policy."""
@@ -80,6 +84,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 "return_mean": _mean(members, "return"),
                 **{name: _mean(members, name) for name in _details(members)},
                 **_recovered(members),
+                **_last(members),
             }
         )
     return table + optimum_row(rows[0])
@@ -127,6 +132,18 @@ def _recovered(members: Sequence[Row]) -> Row:
         "recovered_median": _mean(members, "recovered_median"),
         **_interval([row["gains"] for row in members if "gains" in row], members[0]),
     }
+
+
+def _last(members: Sequence[Row]) -> Row:
+    """Mean cost of the last checkpoints, where they were evaluated, and of how many seeds it is
+    above :data:`DIVERGED` times that of the best one, or infinite.
+    """
+    if not all("last_cost" in row for row in members):
+        return {}
+    diverged = [not row["last_cost"] <= DIVERGED * row["cost"] for row in members]
+    known = [row["last_recovered"] for row in members if "last_recovered" in row]
+    mean = {"last_recovered": float(np.mean(known))} if known else {}
+    return {"last_cost": _mean(members, "last_cost"), **mean, "diverged": sum(diverged)}
 
 
 def _interval(gains: Sequence[Sequence[float]], row: Record) -> Row:

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hypemarl
 from hypemarl import cli, studies
+from hypemarl.envs import make
 from hypemarl.studies import generalisation, pipeline, results
-from hypemarl.training import optima
+from hypemarl.training import evaluation, optima
 from hypemarl.training.jobs import Job
-from hypemarl.training.records import read_trajectory
+from hypemarl.training.records import RunFolder, read_trajectory
+from hypemarl.training.yardsticks import clocked
 
 SMALL = {
     "env.mesh.element_size": "0.1",
@@ -100,12 +103,37 @@ def test_evaluate_reports_the_recovered_share(trained: Path, tmp_path: Path, cap
 
 
 def test_optima_of_a_table_are_found_side_by_side(trained: Path, cache: Path) -> None:
-    from hypemarl.training.records import RunFolder
-
     config = RunFolder(trained).read_config()
     optima.find_held_out(config, 3, 2, progress=False)
     stored = sorted((cache / "cache" / "optima").glob("optimum-*.npz"))
     assert len(stored) == 3
+
+
+def test_the_last_checkpoint_stands_beside_the_best(trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    assert cli.main(["evaluate", str(trained), "--json", str(file)]) == 0
+    assert "hypemarl_last_cost" not in json.loads(file.read_text())
+    assert cli.main(["evaluate", str(trained), "--last", "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["hypemarl_last_cost"] > 0
+    assert found["hypemarl_diverged"] == 0
+
+
+def test_policies_and_optima_load_to_the_tables_numbers(trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    export = ["--held-out", "2", "--several", "--export", str(tmp_path / "optima.npz")]
+    assert cli.main(["optimum", "density-1d", *SET, *export, "--quiet"]) == 0
+    assert cli.main(["evaluate", str(trained), "--json", str(file)]) == 0
+    assert cli.main(["export", str(trained), "--output", str(tmp_path / "policies")]) == 0
+    found = json.loads(file.read_text())
+    env = make(RunFolder(trained).read_config().env)
+    held_out = evaluation.fixed_set(env, 3, "held-out")
+    (policy,) = map(hypemarl.load_policy, (tmp_path / "policies").glob("*.npz"))
+    cost = evaluation.evaluate_policy(env, clocked(policy, env), held_out).cost
+    assert cost == found["cost"]  # to the last bit
+    best = clocked(hypemarl.load_policy(tmp_path / "optima.npz"), env)
+    cost = evaluation.evaluate_policy(env, best, held_out[:2]).cost
+    assert cost == pytest.approx(found["optimum_cost"], rel=1e-12)
 
 
 def test_the_map_covers_the_range_and_beyond(trained: Path, tmp_path: Path) -> None:
@@ -122,8 +150,6 @@ def test_the_map_covers_the_range_and_beyond(trained: Path, tmp_path: Path) -> N
 
 
 def test_validation_costs_of_runs_as_a_small_file(trained: Path) -> None:
-    from hypemarl.training.records import RunFolder
-
     job = Job(RunFolder(trained).read_config(), trained)
     lines = pipeline.validation_costs([job.run_dir]).splitlines()
     assert lines[0] == "run,scheme,credit,method,seed,episode,seconds,cost"
@@ -155,7 +181,8 @@ def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys
     overrides = tuple(f"{key}={value}" for key, value in settings.items())
     short = ("training.validation_every=4", "training.episodes=8", "training.held_out_size=3")
     apg = pipeline.Entry("apg", (*overrides, *short, "training.algorithm=apg"))
-    monkeypatch.setitem(results.TABLES, "tiny", results._table("tiny", "density-1d", [apg], 1, 2))
+    tiny = results._table("tiny", "density-1d", [apg], 1, 2, yardsticks=4)
+    monkeypatch.setitem(results.TABLES, "tiny", tiny)
     monkeypatch.setattr(studies, "TABLES", (*studies.TABLES, "tiny"))
     given = ["results", "tiny", "--jobs", "2", "--output", str(tmp_path / "out"), "--quiet"]
     assert cli.main(given) == 0
@@ -164,7 +191,11 @@ def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys
     values = {(r["policy"], r["seed"]): r["value"] for r in found["rows"] if r["metric"] == "cost"}
     assert values["hypemarl (apg)", 0] == pytest.approx(found["hypemarl_cost_mean"])
     assert values["uncontrolled", None] == found["uncontrolled_cost"]
-    assert "optimum (2 of 3)" in (tmp_path / "out" / "tiny-density-1d-table.md").read_text()
+    text = (tmp_path / "out" / "tiny-density-1d-table.md").read_text()
+    assert all(part in text for part in ("optimum (2 of 3)", "schedule_mu", "last checkpoint"))
+    share = found["hypemarl_recovered"] - found["schedule_mu_recovered"]
+    assert found["worth_of_feedback"] == pytest.approx(share)
+    assert "worth of feedback" in text
     assert (tmp_path / "images" / "tiny-density-1d-curves.png").exists()
     metrics = (tmp_path / "out" / "metrics" / "tiny-density-1d.csv").read_text()
     assert metrics.count("apg,hypemarl") == 2
