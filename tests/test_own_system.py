@@ -234,3 +234,10 @@ def test_commands_and_their_children_take_it_from_a_file(experiment: str, tmp_pa
     assert refused.returncode == 2
     evaluated = command("evaluate", "run", "--trust")
     assert evaluated.returncode == 0, evaluated.stderr
+
+
+def test_the_documentation_shows_this_example() -> None:
+    text = Path(__file__).read_text()
+    first = text.index("@dataclass")
+    example = text[first : text.index("# --8<--\n", first)].rstrip()
+    assert example in (Path(__file__).parents[1] / "docs" / "environments.md").read_text()
