@@ -35,7 +35,7 @@ def examine(env: EnvConfig, raw: RawMesh) -> Findings:
     return checks(env, raw)
 
 
-def changed(env: EnvConfig, **options: Any) -> EnvConfig:
+def changed(env: EnvConfig, **options: object) -> EnvConfig:
     return replace(env, options=replace(env.options, **options))
 
 
@@ -193,12 +193,8 @@ def test_carrier_flows_turn_with_the_square() -> None:
 
 
 def test_boxes_outside_the_domain_are_named_and_dropped_where_allowed(l_shape: str) -> None:
-    env = replace(
-        SQUARE,
-        mesh=MeshConfig(file=l_shape),
-        target_low=(0.2, -0.5),
-        target_high=(0.5, -0.2),
-    )
+    env = changed(SQUARE, target_low=(0.2, -0.5), target_high=(0.5, -0.2))
+    env = replace(env, mesh=MeshConfig(file=l_shape))
     tagged = build(env.mesh, world())
     with pytest.raises(MeshError, match=r"boxes of agents \[10, 11, 14, 15\] \(4 of 16.*drop_agen"):
         DensityPlant(env, tagged)
