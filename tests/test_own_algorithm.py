@@ -6,14 +6,13 @@ The part between the lines is the example of docs/algorithms.md.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 import hypemarl
 from hypemarl import cli
-from hypemarl.config import ALGORITHMS, ConfigError, load, trusted
+from hypemarl.config import ALGORITHMS, ConfigError, load
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.diagnosis import diagnose_run
@@ -192,43 +191,3 @@ def test_a_name_is_taken_once() -> None:
     other = Algorithm(name="td3", options=Options, make=RandomSearch, make_agent=make_agent)
     with pytest.raises(ConfigError, match="'td3' is taken"):
         hypemarl.register_algorithm(other)
-
-
-def test_a_file_of_ones_own_is_imported_where_it_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text, lines = Path(__file__).read_text(), "# --- the e"
-    example = "from __future__ import annotations\n" + text.split(lines)[1].partition("\n")[2]
-    (tmp_path / "mine.py").write_text(example)
-    monkeypatch.setattr(ALGORITHMS, "_items", {})
-    monkeypatch.setattr(ALGORITHMS, "_places", {})
-    monkeypatch.chdir(tmp_path)
-    entries = [*SMALL, *NETWORKS, "training.episodes=2", "agent.random-search.step=0.05"]
-    settings = [argument for entry in entries for argument in ("--set", entry)]
-    assert cli.main(["train", "density-1d", "--run", "run", "--quiet", *settings]) == 2
-    assert "unknown key" in capsys.readouterr().err
-    own = ["--train", "mine.py:RANDOM_SEARCH"]
-    assert cli.main(["train", "density-1d", "--run", "run", "--quiet", *settings, *own]) == 0
-    monkeypatch.chdir(tmp_path.parent)
-    monkeypatch.setattr(ALGORITHMS, "_items", {})
-    monkeypatch.setattr(ALGORITHMS, "_places", {})
-    assert cli.main(["evaluate", str(tmp_path / "run")]) == 2
-    assert "nothing of it was run" in capsys.readouterr().err
-    assert not ALGORITHMS._places
-    assert cli.main(["evaluate", str(tmp_path / "run"), "--trust"]) == 0
-    assert "random-search" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("place", "sentence"),
-    [
-        ("mine.py:1", "expected a name, MODULE:NAME or FILE.py:NAME, got 'mine.py:1'"),
-        ("absent.py:NAME", "absent.py: no such file"),
-        ("absent_module:NAME", "absent_module cannot be imported"),
-        ("json:dumps", "json:dumps: expected an object of AlgorithmSettings, got <function"),
-        ("json:dump_all", "json has no 'dump_all'; did you mean 'dump'?"),
-    ],
-)
-def test_what_is_no_algorithm_is_refused(place: str, sentence: str) -> None:
-    with trusted(place), pytest.raises(ConfigError, match=re.escape(sentence)):
-        load("density-1d", [f"training.algorithm={place}"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from hypemarl import (
     Neighbourhood,
@@ -27,7 +28,7 @@ from hypemarl import (
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.config.registry import SYSTEMS
-from hypemarl.mpi import Comm
+from hypemarl.config.user_code import _USED, use, use_flags
 from hypemarl.training.records import read_metrics, read_trajectory
 
 
@@ -49,7 +50,7 @@ class Rod(Plant):
     parameter_low, parameter_high = np.array([0.2]), np.array([1.0])
     action_low, action_high = np.array([-1.0]), np.array([1.0])
 
-    def __init__(self, config: EnvConfig, comm: Comm) -> None:
+    def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.options = config, comm, options_of(config, RodOptions)
         self.grid = config.agents
         self.positions = np.linspace(0.0, 1.0, *self.grid)[:, None]
@@ -206,38 +207,60 @@ def test_algorithms_that_need_more_say_so(
 IMPORTS = """
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 from mpi4py import MPI
+
 from hypemarl import Neighbourhood, Plant, StepCosts, System, key, options_of
 from hypemarl.config import EnvConfig
-from hypemarl.mpi import Comm
 """
 
 
-@pytest.mark.slow
-def test_commands_and_their_children_take_it_from_a_file(experiment: str, tmp_path: Path) -> None:
+def example() -> str:
+    """The lines of this file that are a user's own."""
     text = Path(__file__).read_text()
     first = text.index("@dataclass")
-    example = text[first : text.index("# --8<--\n", first)]
-    (tmp_path / "rods.py").write_text(IMPORTS + example)
+    return text[first : text.index("# --8<--\n", first)].rstrip()
 
+
+def test_the_documentation_shows_the_example() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text()
+    assert f"{IMPORTS.strip()}\n\n\n{example()}\n```" in page
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """The example in a file."""
+    file = tmp_path / "rods.py"
+    file.write_text(IMPORTS + example())
+    return file
+
+
+def test_code_that_is_used_registers_its_systems(code: Path, experiment: str) -> None:
+    SYSTEMS._items.pop("rod")
+    with pytest.raises(ConfigError, match="env.system: no system 'rod'"):
+        configuration.load(experiment)
+    with pytest.raises(ConfigError, match=r"no system or algorithm 'RODS'; did you mean 'ROD'\?"):
+        use(f"{code}:RODS")
+    with pytest.raises(ConfigError, match=r"rod\.py: no such file; did you mean 'rods\.py'\?"):
+        use(str(code.with_name("rod.py")))
+    use(f"{code}:ROD")
+    assert configuration.load(experiment).env.system == "rod"
+    assert use_flags()[-2:] == ["--use", f"{code}:ROD"]
+    _USED.clear()
+
+
+@pytest.mark.slow
+def test_commands_and_their_children_use_the_file_that_they_name(
+    code: Path, experiment: str, tmp_path: Path
+) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "hypemarl", *words]
         return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=False)
 
-    unknown = command("train", experiment, "--run", "run", "--quiet")
-    assert "no system 'rod'" in unknown.stderr
-    named = ["--set", "env.system=rods.py:ROD", "--seeds", "0", "1", "--jobs", "2", "--quiet"]
-    trained = command("train", experiment, *named, "--run", "run")
+    seeds = ["--seeds", "0", "1", "--jobs", "2", "--run", "run", "--quiet"]
+    trained = command("train", experiment, "--use", "rods.py:ROD", *seeds)
     assert trained.returncode == 0, trained.stderr
-    refused = command("evaluate", "run")
-    assert refused.returncode == 2
-    evaluated = command("evaluate", "run", "--trust")
+    evaluated = command("evaluate", "run", "--use", "rods.py")
     assert evaluated.returncode == 0, evaluated.stderr
-
-
-def test_the_documentation_shows_this_example() -> None:
-    text = Path(__file__).read_text()
-    first = text.index("@dataclass")
-    example = text[first : text.index("# --8<--\n", first)].rstrip()
-    assert example in (Path(__file__).parents[1] / "docs" / "environments.md").read_text()
+    assert "hypemarl" in evaluated.stdout

@@ -62,6 +62,14 @@ def _command(
         epilog=f"example: hypemarl {name} {example}",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--use",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="import MODULE or FILE.py, whose systems and algorithms are then known by name; "
+        "CODE:NAME takes one; may be repeated",
+    )
     parser.set_defaults(handler=handler)
     return parser
 
@@ -150,11 +158,8 @@ def _add_train(commands: Commands) -> None:
     _add_environment(parser)
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
-    names = ", ".join(configuration.choices("training.algorithm"))
     parser.add_argument(
-        "--train",
-        metavar="ALGORITHM",
-        help=f"{names}, or one of your own: MODULE:NAME or FILE.py:NAME",
+        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
     )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")

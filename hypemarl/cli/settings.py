@@ -28,10 +28,7 @@ def load_config(given: argparse.Namespace) -> Config:
 
 
 def located(config: Config) -> Config:
-    """``config`` with paths of the user's Python files absolute: found from every folder."""
-    training = dataclasses.replace(config.training, algorithm=absolute(config.training.algorithm))
-    env = dataclasses.replace(config.env, system=absolute(config.env.system))
-    config = dataclasses.replace(config, env=env, training=training)
+    """``config`` with the path of its environment's file absolute: found from every folder."""
     external = external_of(config.env)
     if external is None:
         return config

@@ -10,7 +10,7 @@ from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import permitted
 
-_SOURCE_KEYS = ("env.external.source", "env.system", "training.algorithm")
+_SOURCE_KEY = "env.external.source"
 
 
 def add_trust(parser: argparse.ArgumentParser, *, env: bool = True) -> None:
@@ -24,15 +24,15 @@ def add_trust(parser: argparse.ArgumentParser, *, env: bool = True) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="import whatever environment, system or algorithm the run or the file names",
+        help="import whatever environment the run or the file names, without --env",
     )
 
 
 def named_sources(given: argparse.Namespace) -> list[str]:
-    """Python code that the command line itself names, by ``--env``, ``--train`` or ``--set``."""
-    named = [getattr(given, "env", None), getattr(given, "train", None)]
+    """Sources that stand on the command line itself, by ``--env`` or ``--set``."""
+    named = [getattr(given, "env", None)]
     for key, _, value in (entry.partition("=") for entry in getattr(given, "set", [])):
-        if key.strip() in _SOURCE_KEYS:
+        if key.strip() == _SOURCE_KEY:
             named.append(value.strip().strip("'\""))
     return [source for source in named if source]
 

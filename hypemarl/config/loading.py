@@ -16,7 +16,6 @@ import yaml
 from hypemarl.config.checks import check_combinations
 from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, shown
 from hypemarl.config.migration import migrated, system_of
-from hypemarl.config.registry import ALGORITHMS, SYSTEMS, Registry
 from hypemarl.config.schema import Config
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
@@ -79,19 +78,9 @@ def load_file(path: str | Path) -> Config:
 
 def from_dict(settings: Mapping[str, Any]) -> Config:
     """A checked :class:`Config` from nested mappings; keys that are absent keep their defaults."""
-    for registry in (SYSTEMS, ALGORITHMS):  # ahead of the sections that they make known
-        _open_place(registry, settings)
     config: Config = _build(Config, settings, "")
     check_combinations(config)
     return config
-
-
-def _open_place(registry: Registry[Any], settings: Mapping[str, Any]) -> None:
-    part, _, name = registry.key.partition(".")
-    section = settings.get(part)
-    value = section.get(name) if isinstance(section, Mapping) else None
-    if isinstance(value, str) and ":" in value:
-        registry.get(value)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -101,9 +90,7 @@ def to_dict(config: Any) -> dict[str, Any]:
         value = getattr(config, item.name)
         if "registry" in item.metadata:
             selector = item.metadata["selector"]
-            registry = item.metadata["registry"]
-            chosen = registry.get(getattr(config, selector)).name if selector else ""
-            named = {chosen: value} if selector else value
+            named = {getattr(config, selector): value} if selector else value
             settings |= {name: to_dict(options) for name, options in named.items()}
         elif dataclasses.is_dataclass(value):
             settings[item.name] = to_dict(value)
@@ -286,8 +273,7 @@ def _check_selected(
     if not selector:
         return
     selected = settings.get(selector, getattr(cls, selector))
-    place = isinstance(selected, str) and ":" in selected
-    if name != (held.metadata["registry"].get(selected).name if place else selected):
+    if name != selected:
         keys = ", ".join(f"{prefix}{name}.{key}" for key in list(settings[name] or ())[:3])
         raise ConfigError(
             f"{prefix}{name}: settings of {selector} {name} ({keys}), but {prefix}{selector} is "
@@ -372,8 +358,8 @@ def _range(item: dataclasses.Field[Any]) -> str:
 
 
 def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
-    if (names := item.metadata.get("names")) is not None:
-        _check_name(value, names, name)
+    if (names := item.metadata.get("names")) is not None and value not in names:
+        raise ConfigError(f"{name}: {names.unknown(value)}", name)
     above, low, high = (item.metadata.get(limit) for limit in ("above", "low", "high"))
     for entry in value if isinstance(value, tuple) else (value,):
         if entry is not None and (
@@ -382,13 +368,3 @@ def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
             or (high is not None and not entry <= high)
         ):
             raise _unfit(name, f"a value{_range(item)}", entry)
-
-
-def _check_name(value: str, names: Registry[Any], name: str) -> None:
-    """Refuse what is in no registry."""
-    try:
-        names.get(value)
-    except ConfigError as error:
-        if error.key is not None:
-            raise
-        raise ConfigError(f"{name}: {error}", name) from error

@@ -76,14 +76,11 @@ class Registry[T: Registered]:
         kind: of what it holds, in messages.
         package: whose folders each name their own in the tuple ``attribute``; entry points of
             other packages are in the group of this name. Imported when first asked.
-        base: class of the objects. key: the setting that chooses one.
     """
 
-    def __init__(self, kind: str, package: str, attribute: str, base: type[T], key: str) -> None:
+    def __init__(self, kind: str, package: str, attribute: str) -> None:
         self.kind, self.package, self.attribute = kind, package, attribute
-        self.base, self.key = base, key
         self._items: dict[str, T] = {}
-        self._places: dict[str, T] = {}
         self._own: dict[str, T] | None = None
 
     def register(self, item: T) -> None:
@@ -101,13 +98,7 @@ class Registry[T: Registered]:
         return list(self._known())
 
     def get(self, name: str) -> T:
-        """The object of this name, or of a trusted ``MODULE:NAME`` or ``FILE.py:NAME``. Local.
-
-        Raises:
-            ConfigError: there is none, or it is not trusted (see :mod:`hypemarl.config.sources`).
-        """
-        if isinstance(name, str) and ":" in name:
-            return self._at(name)
+        """The object of this name. Raises :class:`ConfigError` where there is none."""
         if name not in self:
             raise ConfigError(self.unknown(name))
         return self._known()[name]
@@ -117,23 +108,6 @@ class Registry[T: Registered]:
         names = self.names()
         hint = nearest(str(name), names, ".")
         return f"no {self.kind} {shown(name)}{hint} Known: {', '.join(names)}"
-
-    def _at(self, text: str) -> T:
-        """The object of a place, registered under its own name too."""
-        from hypemarl.config.imports import find_object
-        from hypemarl.config.sources import Place
-
-        place = Place.parse(text, self.key)
-        if place.text not in self._places:
-            found = find_object(place)
-            if not isinstance(found, self.base):
-                raise ConfigError(
-                    f"{place.text}: expected an object of {self.base.__name__}, got {shown(found)}",
-                    self.key,
-                )
-            self.register(found)
-            self._places[place.text] = found
-        return self._places[place.text]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._known()
@@ -152,7 +126,5 @@ class Registry[T: Registered]:
         return self._own | self._items
 
 
-SYSTEMS = Registry("system", "hypemarl.systems", "SYSTEMS", SystemSettings, "env.system")
-ALGORITHMS = Registry(
-    "algorithm", "hypemarl.algorithms", "ALGORITHMS", AlgorithmSettings, "training.algorithm"
-)
+SYSTEMS: Registry[SystemSettings] = Registry("system", "hypemarl.systems", "SYSTEMS")
+ALGORITHMS: Registry[AlgorithmSettings] = Registry("algorithm", "hypemarl.algorithms", "ALGORITHMS")

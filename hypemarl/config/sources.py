@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 from hypemarl.config.errors import LONGEST_WORD, ConfigError, shown
 from hypemarl.config.external import ExternalConfig
-from hypemarl.config.schema import Config
 
 FORMS = (
     "pettingzoo:MODULE:FACTORY",
@@ -45,46 +44,6 @@ class _Trust(NamedTuple):
 
 _NOBODY = _Trust()
 _TRUST: ContextVar[_Trust] = ContextVar("trust", default=_NOBODY)
-
-
-class Place(NamedTuple):
-    """A system or an algorithm of a user's own: ``MODULE:NAME`` or ``FILE.py:NAME``."""
-
-    where: str  # module or file
-    name: str
-    key: str  # the setting that it is the value of
-
-    @classmethod
-    def parse(cls, text: str, key: str) -> Place:
-        """The parts of a value. Raises :class:`ConfigError` where it is of another form."""
-        where, _, name = absolute(text).rpartition(":")
-        if not where or not name.isidentifier():
-            raise ConfigError(
-                f"{key}: expected a name, MODULE:NAME or FILE.py:NAME, got {shown(text)}", key
-            )
-        return cls(where, name, key)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is in a Python file of its own."""
-        return self.where.endswith(".py")
-
-    @property
-    def text(self) -> str:
-        """As it is written, the path of a file made absolute."""
-        return f"{self.where}:{self.name}"
-
-
-def require_trusted(place: Place) -> None:
-    """Raise :class:`ConfigError` where nobody named this place on the command line. Local."""
-    if not _is_trusted(place.text):
-        option = shlex.quote(f"{place.key}={place.text}")
-        raise ConfigError(
-            f"{place.key} names {shown(place.text)}, which is Python code of no package that "
-            "hypemarl knows; nothing of it was run. If you trust it, say "
-            f"--set {option} or --trust (from Python: hypemarl.config.trusted)",
-            place.key,
-        )
 
 
 class Source(NamedTuple):
@@ -122,10 +81,6 @@ def absolute(text: str) -> str:
     """The source with the path of its file, if it has one, made absolute."""
     if not text:
         return text
-    if text.partition(":")[0] not in _KINDS:
-        where, colon, name = text.rpartition(":")
-        path = os.path.abspath(Path(where).expanduser()) if where.endswith(".py") else where
-        return f"{path}{colon}{name}"
     source = parse(text)
     if not source.is_file:
         return text
@@ -139,7 +94,7 @@ def is_registered(text: str) -> bool:
 
 @contextmanager
 def trusted(*sources: str, everything: bool = False) -> Iterator[None]:
-    """Let these external environments, systems and algorithms, or all, be imported in the block.
+    """Let these external environments, or all, be imported inside the block.
 
     Example:
         >>> from hypemarl import config, envs
@@ -162,13 +117,6 @@ def trust_flags(config: ExternalConfig) -> list[str]:
     if not text or is_registered(text) or not _is_trusted(text):
         return []
     return ["--env", text]
-
-
-def code_flags(config: Config) -> list[str]:
-    """Options of a child's command line that name the system and algorithm in the user's code."""
-    chosen = {"env.system": config.env.system, "training.algorithm": config.training.algorithm}
-    named = [f"{key}={value}" for key, value in chosen.items() if ":" in value]
-    return [word for entry in named for word in ("--set", entry)]
 
 
 def permitted(config: ExternalConfig) -> str:

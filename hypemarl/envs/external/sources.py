@@ -16,7 +16,6 @@ from pettingzoo import ParallelEnv
 from hypemarl.config import ConfigError, shown
 from hypemarl.config.errors import nearest
 from hypemarl.config.external import ExternalConfig
-from hypemarl.config.imports import import_file, import_module, last_line
 from hypemarl.config.sources import (
     Source,
     digest,
@@ -27,6 +26,7 @@ from hypemarl.config.sources import (
     say_changed,
     search_working_folder,
 )
+from hypemarl.config.user_code import imported, last_line, module_of_file
 from hypemarl.types import Row
 
 Factory = Callable[..., ParallelEnv]
@@ -59,12 +59,12 @@ def open_source(config: ExternalConfig) -> ParallelEnv:
 def _pettingzoo(source: Source) -> Factory:
     """The class or function that a module, or a file of the user's, names."""
     if source.is_file:
-        module = import_file(Path(source.place))
+        module = module_of_file(Path(source.place))
     elif is_registered(source.text):
         module = _installed(source.place)
     else:
         search_working_folder(source.place)
-        module = import_module(source.place)
+        module = imported(source.place)
     name = source.detail or "parallel_env"
     found = getattr(module, name, None)
     if found is None:
@@ -119,10 +119,13 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 }
 
 
+# --- imports -------------------------------------------------------------------------------------
+
+
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
-    return import_module(name, "homes")
+    return imported(name, "homes")
 
 
 # --- factories and their options -----------------------------------------------------------------

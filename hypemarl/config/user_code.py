@@ -1,4 +1,8 @@
-"""Imports of trusted code that a configuration names; a failure is one line that names it."""
+"""Code of the user's own: modules and files that a command names, and the systems in them.
+
+A configuration never says which code to run: it names systems and algorithms that are registered
+already. ``--use`` on the command line imports the code that registers them.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +16,62 @@ import types
 from pathlib import Path
 
 from hypemarl.config.errors import ConfigError, nearest, shown
-from hypemarl.config.sources import Place, require_trusted, search_working_folder
+from hypemarl.config.registry import (
+    ALGORITHMS,
+    SYSTEMS,
+    AlgorithmSettings,
+    Registered,
+    SystemSettings,
+)
+from hypemarl.config.sources import search_working_folder
+
+_USED: list[str] = []
 
 
-def find_object(place: Place) -> object:
-    """The object that a trusted ``MODULE:NAME`` or ``FILE.py:NAME`` names. Local.
+def use(code: str) -> None:
+    """Register systems and algorithms of the user's code. Local: on every rank.
+
+    Args:
+        code: ``MODULE`` or ``path/to/FILE.py``, for all that are there, or with ``:NAME`` for one.
 
     Raises:
-        ConfigError: it is not trusted, cannot be imported, or has no such name.
+        ConfigError: it cannot be imported, has no such thing, or one of a name that is taken.
     """
-    require_trusted(place)
-    if place.is_file:
-        module = import_file(Path(place.where))
+    place, _, name = code.rpartition(":") if _names_one(code) else (code, "", "")
+    if place.endswith(".py"):
+        place = str(Path(place).expanduser().absolute())
+        module = module_of_file(Path(place))
     else:
-        search_working_folder(place.where)
-        module = import_module(place.where)
-    if not hasattr(module, place.name):
-        names = [name for name in vars(module) if not name.startswith("_")]
+        search_working_folder(place)
+        module = imported(place)
+    there = {key: item for key, item in vars(module).items() if isinstance(item, Registered)}
+    if name and name not in there:
         raise ConfigError(
-            f"{place.where} has no {shown(place.name)}{nearest(place.name, names, '')}", place.key
+            f"{place} has no system or algorithm {shown(name)}{nearest(name, there, '.')} "
+            f"It has: {', '.join(there) or 'none at all'}"
         )
-    return getattr(module, place.name)
+    for item in [there[name]] if name else there.values():
+        if isinstance(item, SystemSettings):
+            SYSTEMS.register(item)
+        if isinstance(item, AlgorithmSettings):
+            ALGORITHMS.register(item)
+    _USED.append(f"{place}:{name}" if name else place)
 
 
-def import_module(name: str, extra: str = "") -> types.ModuleType:
-    """The module of this name, which ``pip install hypemarl[extra]`` brings. Local.
+def use_flags() -> list[str]:
+    """Options of a child's command line that use what this process uses."""
+    return [word for code in dict.fromkeys(_USED) for word in ("--use", code)]
+
+
+def _names_one(code: str) -> bool:
+    return ":" in code and not code.endswith(".py")
+
+
+def imported(name: str, extra: str = "") -> types.ModuleType:
+    """The module ``name``, of the package's extra ``extra`` if any. Local.
 
     Raises:
-        ConfigError: it cannot be imported, or fails while it is; one line that says where.
+        ConfigError: it cannot be imported; says why, in one line.
     """
     try:
         return importlib.import_module(name)
@@ -55,11 +87,11 @@ def import_module(name: str, extra: str = "") -> types.ModuleType:
         raise ConfigError(_import_failure(name, error)) from error
 
 
-def import_file(path: Path) -> types.ModuleType:
+def module_of_file(path: Path) -> types.ModuleType:
     """The module in a file; its folder is searched for what it imports, as by ``python FILE``.
 
     Raises:
-        ConfigError: there is no such file, or it fails while it is imported.
+        ConfigError: there is no such file, or it fails.
     """
     if not path.is_file():
         there = [str(p.name) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
