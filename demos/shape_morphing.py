@@ -33,7 +33,9 @@ from typing import Any
 import numpy as np
 
 from hypemarl import config, envs, mpi
+from hypemarl.config import options_of
 from hypemarl.optimal.open_loop import OpenLoop, recovered_share, replay
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.training import evaluation
 from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, write_trajectory
@@ -52,7 +54,7 @@ def main() -> None:
     say(
         comm,
         f"{env.n_agents} agents, each sees {env.observation_size} numbers; {env.control_steps} "
-        f"control steps; parametrisation {settings.env.shape.displacement}",
+        f"control steps; parametrisation {options_of(settings.env, ShapeOptions).displacement}",
     )
 
     # 2. Whatever the agents want, they get a feasible shape of the same area.
@@ -103,7 +105,7 @@ def choose(given: argparse.Namespace) -> config.Config:
     """Settings of the run whose policy is shown, or of the scenario."""
     if given.policy is not None:
         return RunFolder(given.policy).read_config()
-    budget = ["training.method=apg", f"training.episodes={given.episodes}"]
+    budget = ["training.algorithm=apg", f"training.episodes={given.episodes}"]
     budget.append(f"training.validation_every={max(1, given.episodes // 4)}")
     return config.load("shape-morphing", budget + given.set)
 

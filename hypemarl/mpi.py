@@ -41,6 +41,8 @@ _WAIT_FORWARDED = 0.3
 _WAIT_SHARED = 5.0
 _WAIT_PER_RANK = 0.5
 
+type Comm = MPI.Intracomm
+
 _SAID: set[str] = set()
 
 

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    from mpi4py import MPI
     from numpy.typing import NDArray
 
 type Array = NDArray[np.float64]
-
-type Comm = MPI.Intracomm
 
 type Json = None | bool | int | float | str | list[Json] | dict[str, Json]
 """Content of a JSON file."""

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -23,12 +22,12 @@ _LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", 
 
 
 class MpiRun(Protocol):
-    """Run Python code on ``n`` ranks, see :func:`mpirun`."""
+    """Run a script, or ``-m`` and a module, on ``n`` ranks, see :func:`mpirun`."""
 
     def __call__(
         self,
         n: int,
-        code: str | Path,
+        script: str | Path,
         *arguments: str,
         timeout: float = 120.0,
         expect_failure: bool = False,
@@ -56,10 +55,10 @@ def find_mpirun() -> str | None:
 
 
 @pytest.fixture
-def mpirun(tmp_path: Path) -> MpiRun:
-    """Run code (dedented) or a script file under ``mpirun -n n``; the answer is its stdout.
+def mpirun() -> MpiRun:
+    """Run a script, or ``-m`` and a module, under ``mpirun -n n``; the answer is its stdout.
 
-    ``mpirun(2, "...")`` fails the test with both outputs when the run fails or takes longer than
+    ``mpirun(2, path)`` fails the test with both outputs when the run fails or takes longer than
     ``timeout`` seconds. With ``expect_failure`` it fails when the run succeeds, and the answer is
     stdout and stderr together.
     """
@@ -69,14 +68,11 @@ def mpirun(tmp_path: Path) -> MpiRun:
 
     def run(
         n: int,
-        code: str | Path,
+        script: str | Path,
         *arguments: str,
         timeout: float = 120.0,
         expect_failure: bool = False,
     ) -> str:
-        script = code if isinstance(code, Path) else tmp_path / "ranks.py"
-        if isinstance(code, str):
-            script.write_text(textwrap.dedent(code), encoding="utf-8")
         command = [launcher, "-n", str(n), sys.executable, str(script), *arguments]
         status, out, err = _run_to_end(command, timeout)
         if (status == 0) == expect_failure:

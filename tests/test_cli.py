@@ -147,7 +147,7 @@ def test_simulate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_simulation_that_fails_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     """Twin: :func:`test_simulate`."""
-    out = run(capsys, "simulate", "density-1d", "--set", "env.viscosity=1e4", status=3)
+    out = run(capsys, "simulate", "density-1d", "--set", "env.density.viscosity=1e4", status=3)
     assert "density-1d, uncontrolled: the episode failed: control step 0" in out
     assert "the viscosity is 10000" in out
     assert "J =" not in out
@@ -300,7 +300,10 @@ def test_demo_keeps_finished_runs_compares_and_draws(
     ("arguments", "message"),
     [
         (["train", "density-9d"], "no scenario or file 'density-9d'"),
-        (["simulate", "density-1d", "--set", "env.viscosity=-1"], "env.viscosity: expected a"),
+        (
+            ["simulate", "density-1d", "--set", "env.density.viscosity=-1"],
+            "env.density.viscosity: expected a",
+        ),
         (["train", "density-1d", "--set", "agent.gama=1"], "did you mean 'agent.gamma'"),
         (["train", "density-1d", "--resume", "--run", "nowhere"], "nothing to resume"),
         (["train", "density-1d", "--ranks-per-env", "2"], "1 ranks cannot be split"),
@@ -376,7 +379,7 @@ def test_bench_prints_and_writes(
 def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
     given = ["train", "density-1d", *SETTINGS, "--quiet", "--run", str(tmp_path)]
     given += ["--ranks-per-env", "1", "--set", "training.episodes=4"]
-    out = mpirun(2, f"from hypemarl import cli; raise SystemExit(cli.main({given!r}))", timeout=120)
+    out = mpirun(2, "-m", "hypemarl", *given)
     assert out.count(": 4 episodes in") == 1
     ended = [line for line in read_metrics(tmp_path) if line["kind"] == "episode"]
     assert [line["random"] for line in ended] == [True, False, False, False]
@@ -385,12 +388,7 @@ def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
 
 @pytest.mark.mpi
 def test_errors_of_all_ranks_are_printed_once(mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        "from hypemarl import cli; raise SystemExit(cli.main(['evaluate', 'nowhere']))",
-        expect_failure=True,
-        timeout=120,
-    )
+    out = mpirun(2, "-m", "hypemarl", "evaluate", "nowhere", expect_failure=True)
     assert out.count("hypemarl: error: nowhere is no run folder") == 1
 
 

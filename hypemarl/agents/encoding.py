@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 
 def agent_codes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 from hypemarl.types import Row
 

@@ -18,8 +18,8 @@ from hypemarl.agents.encoding import encode
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.probe import Probe
 from hypemarl.agents.schemes import make_network, scheme_of
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
 from hypemarl.types import Record, Row
 
@@ -91,6 +91,10 @@ class PolicyAgent:
                 "codes of their places, so that they cannot be told of another one"
             )
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
+
+    def state_dict(self) -> Row:
+        """The policies, for a checkpoint; loads with ``torch.load(weights_only=True)``."""
+        return {name: getattr(self, name).state_dict() for name in ("actor", "actor_average")}
 
     def load_state_dict(self, state: Row) -> None:
         """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they

@@ -26,8 +26,8 @@ import torch
 
 from hypemarl import files
 from hypemarl.agents.policy import PolicyAgent
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.types import Array, Row
 
 FORMAT = 1

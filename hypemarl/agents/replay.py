@@ -6,12 +6,13 @@ context, however many steps share them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 from hypemarl.types import Row
 
@@ -48,19 +49,52 @@ class Batch(NamedTuple):
     targets: np.ndarray
     """(E, n, q), privileged: for critics that exist in training only"""
     gains: np.ndarray
-    """(E, n, T, m) or (E, n, T, 0): -dJ/da of the whole episode, see :meth:`Replay.end`"""
+    """(E, n, T, m) or (E, n, T, 0): -dJ/da of the whole episode, see :class:`Experience`"""
     left: np.ndarray
     """(E, T), share of the horizon that is left when the step begins, privileged too"""
     next_left: np.ndarray
     """(E, T), share that is left when it ends"""
 
 
-class Replay:
-    """Ring of the last ``capacity_episodes`` episodes of at most ``max_steps`` steps.
+class Experience(NamedTuple):
+    """A whole episode of T steps as the agents saw it."""
 
-    An episode is sampled only after :meth:`end`; one that :meth:`begin` finds unfinished is
-    dropped.
-    """
+    mu: np.ndarray
+    """(n_mu,), in its own units"""
+    targets: np.ndarray
+    """(n, q)"""
+    observations: np.ndarray
+    """(T + 1, n, k), from the first to that after the last step"""
+    actions: np.ndarray
+    """(T, n, m)"""
+    rewards: np.ndarray
+    """(T, n)"""
+    terminated: np.ndarray
+    """(T,)"""
+    gains: np.ndarray | None = None
+    """(T, n, m): how the episode's return, summed over agents, grows with every action while later
+    ones stay as they are. Episodes without count as zero"""
+    costs: np.ndarray | None = None
+    """(T, n): agents' shares of the cost, of which rewards may have been made; for surrogates"""
+
+    @classmethod
+    def of_steps(
+        cls,
+        mu: np.ndarray,
+        targets: np.ndarray,
+        first: np.ndarray,
+        steps: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, bool]],
+        gains: np.ndarray | None = None,
+        costs: np.ndarray | None = None,
+    ) -> Experience:
+        """Stack one step or more: actions, rewards, observations after them, terminated."""
+        actions, rewards, observations, terminated = map(np.array, zip(*steps, strict=True))
+        seen = np.stack([first, *observations])
+        return cls(mu, targets, seen, actions, rewards, terminated, gains, costs)
+
+
+class Replay:
+    """Ring of the last ``capacity_episodes`` episodes of at most ``max_steps`` steps."""
 
     def __init__(self, spec: AgentSpec, capacity_episodes: int, max_steps: int, seed: int) -> None:
         if capacity_episodes < 1 or max_steps < 1:
@@ -81,8 +115,7 @@ class Replay:
         self.costs = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
         self.lengths = np.zeros(capacity_episodes, dtype=np.int64)
         self.stored = 0  # slots that were filled once
-        self._next = 0  # slot of the running or the next episode
-        self._time: int | None = None  # steps of the running episode, None where none runs
+        self._next = 0  # slot of the next episode
 
     def __len__(self) -> int:
         """Number of complete episodes."""
@@ -97,69 +130,46 @@ class Replay:
         """Stop sampling the oldest, where the next ``episodes`` will be written."""
         self.lengths[(self._next + np.arange(episodes)) % self.capacity] = 0
 
-    def begin(self, mu: np.ndarray, targets: np.ndarray, observations: np.ndarray) -> None:
-        """Start an episode: mu (n_mu,), targets (n, q), first observations (n, k)."""
-        targets = np.asarray(targets, dtype=np.float32)
-        if self.targets.shape[2] != targets.shape[1]:
+    def append(self, episode: Experience) -> None:
+        """Keep an episode; the oldest makes room. One without a step leaves nothing.
+
+        Raises:
+            ValueError: it has more than ``max_steps`` steps, targets of another width, or NaN.
+        """
+        steps = len(episode.actions)
+        if not steps:
+            return
+        _check_finite(episode)
+        if steps > self.max_steps:
+            raise ValueError(f"expected at most {self.max_steps} steps, got an episode of {steps}")
+        self._widen(episode)
+        slot = self._next
+        for name in ARRAYS:
+            getattr(self, name)[slot] = 0
+        self.mu[slot], self.targets[slot] = episode.mu, episode.targets
+        self.terminated[slot, :steps] = episode.terminated
+        for name in ("observations", "actions", "rewards", "gains", "costs"):
+            values = getattr(episode, name)
+            if values is not None:
+                getattr(self, name)[slot, :, : len(values)] = np.swapaxes(values, 0, 1)
+        self.lengths[slot] = steps
+        self._next = (slot + 1) % self.capacity
+        self.stored = min(self.stored + 1, self.capacity)
+
+    def _widen(self, episode: Experience) -> None:
+        """Make room for targets, gains and costs, where these are the first."""
+        columns = np.shape(episode.targets)[1]
+        if self.targets.shape[2] != columns:
             if self.stored:
                 raise ValueError(
                     f"targets of this replay have {self.targets.shape[2]} columns, got "
-                    f"{targets.shape}"
+                    f"{np.shape(episode.targets)}"
                 )
-            self.targets = np.zeros((self.capacity, *targets.shape), dtype=np.float32)
-        slot, self._time = self._next, 0
-        for name in ARRAYS:  # the oldest makes room, and is no longer sampled
-            getattr(self, name)[slot] = 0
-        self.mu[slot], self.targets[slot] = mu, targets
-        self.observations[slot, :, 0] = _finite("observations", observations)
-
-    def add(
-        self,
-        actions: np.ndarray,
-        rewards: np.ndarray,
-        next_observations: np.ndarray,
-        terminated: bool,
-    ) -> None:
-        """Append a step of the running episode: actions (n, m), rewards (n,), observations (n, k).
-
-        Raises:
-            RuntimeError: no episode runs, or it already has ``max_steps`` steps.
-            ValueError: an array holds NaN or infinity.
-        """
-        if self._time is None:
-            raise RuntimeError("add() needs a running episode: call begin() first")
-        if self._time == self.max_steps:
-            raise RuntimeError(f"the episode already has its {self.max_steps} steps: call end()")
-        slot, time = self._next, self._time
-        self.actions[slot, :, time] = _finite("actions", actions)
-        self.rewards[slot, :, time] = _finite("rewards", rewards)
-        self.observations[slot, :, time + 1] = _finite("next_observations", next_observations)
-        self.terminated[slot, time] = float(terminated)
-        self._time = time + 1
-
-    def end(self, gains: np.ndarray | None = None, costs: np.ndarray | None = None) -> None:
-        """Close the running episode, which can now be sampled; one without a step is dropped.
-
-        ``gains`` (steps, n, m): how the episode's return, summed over agents, grows with every
-        action while later ones stay as they are. Episodes without count as zero. ``costs`` (steps,
-        n): the agents' shares of the cost, which rewards may have been made of; for surrogates.
-        """
-        if self._time is None:
-            raise RuntimeError("end() needs a running episode: call begin() first")
-        if gains is not None and self._time:
-            if not self.gains.shape[-1]:
-                self.gains = np.zeros_like(self.actions)
-            along = np.swapaxes(_finite("gains", gains), 0, 1)
-            self.gains[self._next, :, : self._time] = along
-        if costs is not None and self._time:
-            if not self.costs.shape[-1]:
-                self.costs = np.zeros_like(self.rewards)
-            self.costs[self._next, :, : self._time] = _finite("costs", costs).T
-        if self._time:
-            self.lengths[self._next] = self._time
-            self._next = (self._next + 1) % self.capacity
-            self.stored = min(self.stored + 1, self.capacity)
-        self._time = None
+            self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
+        if episode.gains is not None and not self.gains.shape[-1]:
+            self.gains = np.zeros_like(self.actions)
+        if episode.costs is not None and not self.costs.shape[-1]:
+            self.costs = np.zeros_like(self.rewards)
 
     def sample(self, episodes: int, steps: int) -> Batch:
         """Draw distinct ``episodes`` and ``steps`` distinct steps of each; ``steps`` 0 takes all.
@@ -240,15 +250,15 @@ class Replay:
             array = getattr(self, name)
             array[:] = 0
             array[: len(state[name])] = state[name].numpy()
-        self.stored, self._next, self._time = state["stored"], state["next"], None
+        self.stored, self._next = state["stored"], state["next"]
         set_generator_state(self.generator, state["generator"])
 
 
-def _finite(name: str, values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    if not np.all(np.isfinite(values)):
-        raise ValueError(
-            f"{name} of a step hold NaN or infinity, which must not enter the replay: drop the "
-            "failed step and call begin() or end()"
-        )
-    return values
+def _check_finite(episode: Experience) -> None:
+    for name in ("observations", "actions", "rewards", "gains", "costs"):
+        values = getattr(episode, name)
+        if values is not None and not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"{name} of an episode hold NaN or infinity, which must not enter the replay: "
+                "leave the failed step out"
+            )

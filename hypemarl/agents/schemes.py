@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from hypemarl.agents.networks import AgentNetwork
-    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.coupling.spec import AgentSpec
 
 
 class Plan(NamedTuple):

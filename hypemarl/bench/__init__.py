@@ -1,90 +1,37 @@
 """The hot paths beside their peers, behind `hypemarl bench`.
 
-``BENCHES`` maps a bench's name to a function that measures it and returns one flat dictionary.
+``BENCHES`` maps a bench's name to a function that measures it and returns one flat dictionary. Its
+module is imported when it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 
-def _density_step() -> dict[str, float]:
-    from hypemarl.bench.density import density_step
+def _bench(*functions: str) -> Callable[[], dict[str, float]]:
+    """The measurements of ``module.function`` in this package, one after the other."""
 
-    return density_step()
+    def run() -> dict[str, float]:
+        result: dict[str, float] = {}
+        for module, _, function in (name.partition(".") for name in functions):
+            result |= getattr(import_module(f"{__name__}.{module}"), function)()
+        return result
 
-
-def _reset() -> dict[str, float]:
-    from hypemarl.bench.density import reset
-    from hypemarl.bench.flow import flow_reset
-
-    return reset() | flow_reset()
-
-
-def _flow_step() -> dict[str, float]:
-    from hypemarl.bench.flow import flow_step
-
-    return flow_step()
-
-
-def _agent_update() -> dict[str, float]:
-    from hypemarl.bench.agent_update import run
-
-    return run()
-
-
-def _scaling_agents() -> dict[str, float]:
-    from hypemarl.bench.scaling_agents import run
-
-    return run()
-
-
-def _env_steps() -> dict[str, float]:
-    from hypemarl.bench.env_steps import run
-
-    return run()
-
-
-def _homes() -> dict[str, float]:
-    from hypemarl.bench.homes import run
-
-    return run()
-
-
-def _adjoint() -> dict[str, float]:
-    from hypemarl.bench.adjoint import adjoint
-
-    return adjoint()
-
-
-def _morph() -> dict[str, float]:
-    from hypemarl.bench.morphing import morph
-
-    return morph()
-
-
-def _morph_step() -> dict[str, float]:
-    from hypemarl.bench.morph_step import morph_step
-
-    return morph_step()
-
-
-def _moving_step() -> dict[str, float]:
-    from hypemarl.bench.moving_flow import moving_step
-
-    return moving_step()
+    return run
 
 
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
-    "density-step": _density_step,
-    "flow-step": _flow_step,
-    "reset": _reset,
-    "agent-update": _agent_update,
-    "scaling-agents": _scaling_agents,
-    "env-steps": _env_steps,
-    "homes": _homes,
-    "adjoint": _adjoint,
-    "morph": _morph,
-    "morph-step": _morph_step,
-    "moving-step": _moving_step,
+    "density-step": _bench("density.density_step"),
+    "flow-step": _bench("flow.flow_step"),
+    "reset": _bench("density.reset", "flow.flow_reset"),
+    "agent-update": _bench("agent_update.run"),
+    "scaling-agents": _bench("scaling_agents.run"),
+    "env-steps": _bench("env_steps.run"),
+    "homes": _bench("homes.run"),
+    "adjoint": _bench("adjoint.adjoint"),
+    "morph": _bench("morphing.morph"),
+    "morph-step": _bench("morph_step.morph_step"),
+    "moving-step": _bench("moving_flow.moving_step"),
 }

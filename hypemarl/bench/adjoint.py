@@ -9,7 +9,7 @@ import numpy as np
 from hypemarl import config as configuration
 from hypemarl import envs, seeding
 from hypemarl.bench.timing import times_ms
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 
@@ -26,7 +26,7 @@ def adjoint(scenarios: tuple[str, ...] = SCENARIOS) -> dict[str, float]:
     result: dict[str, float] = {}
     for name in scenarios:
         env = envs.make(configuration.load(name).env)
-        episode = EpisodeAdjoint(adjoint_of(plant_of(env)))
+        episode = EpisodeAdjoint(require_adjoint(plant_of(env)))
         generator = seeding.numpy_generator(0, "bench")
         parameters = env.sample_parameters(generator)
         shape = (env.control_steps, env.n_agents, env.action_size)

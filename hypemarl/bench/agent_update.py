@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Batch
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.bench.timing import best_ms
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.training.loop import torch_threads
 
 GRID = (8, 8)
@@ -67,19 +67,13 @@ def per_sample(batch: Batch) -> Batch:
         moved = np.moveaxis(array, 2, 1)
         return moved.reshape(episodes * steps, array.shape[1], 1, *array.shape[3:])
 
-    return Batch(
-        observations=split(batch.observations),
-        actions=split(batch.actions),
-        rewards=split(batch.rewards),
-        next_observations=split(batch.next_observations),
-        terminated=batch.terminated.reshape(episodes * steps, 1),
-        mask=batch.mask.reshape(episodes * steps, 1),
-        gains=split(batch.gains),
-        left=batch.left.reshape(episodes * steps, 1),
-        next_left=batch.next_left.reshape(episodes * steps, 1),
-        mu=np.repeat(batch.mu, steps, axis=0),
-        targets=np.repeat(batch.targets, steps, axis=0),
-    )
+    whole = {name: np.repeat(getattr(batch, name), steps, axis=0) for name in ("mu", "targets")}
+    parts = {
+        name: array.reshape(episodes * steps, 1) if array.ndim == 2 else split(array)
+        for name, array in batch._asdict().items()
+        if name not in whole
+    }
+    return Batch(**parts, **whole)
 
 
 def square_spec(grid: tuple[int, int]) -> AgentSpec:

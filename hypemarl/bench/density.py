@@ -13,6 +13,7 @@ from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.envs import make
 from hypemarl.mpi import world
 from hypemarl.solvers.fem_petsc import petsc
+from hypemarl.systems.density.options import DensityOptions
 from hypemarl.systems.density.plant import DensityPlant
 
 TIME_STEP = 0.01
@@ -22,7 +23,7 @@ CONFIG = EnvConfig(
     mesh=MeshConfig(element_size=0.0269),
     horizon=20 * TIME_STEP,
     control_steps=20,
-    max_time_step=TIME_STEP,
+    options=DensityOptions(max_time_step=TIME_STEP),
 )
 
 
@@ -44,8 +45,8 @@ def density_step() -> dict[str, float]:
 
     ms = median_ms(ours, 50, warmup=10)
     transport = median_ms(lambda: plant.solver.advance(TIME_STEP), 50)
-    reused = median_ms(_reused(plant, actions), 5)
-    rebuilt = median_ms(_rebuilt(plant, actions), 3, warmup=1)
+    reused = median_ms(_implicit(plant, actions, rebuilt=False), 5)
+    rebuilt = median_ms(_implicit(plant, actions, rebuilt=True), 3, warmup=1)
     return {
         "nodes": plant.space.total(plant.space.n_owned),
         "agents": plant.n_agents,
@@ -84,7 +85,7 @@ class _Implicit:
         self.u = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (2,))))
         self.old = fem.Function(self.space)
         self.old.interpolate(lambda x: np.exp(-10 * (x[0] ** 2 + x[1] ** 2)))
-        self.nu = fem.Constant(mesh, plant.config.viscosity)
+        self.nu = fem.Constant(mesh, plant.options.viscosity)
         self.rows = len(self.old.x.array)
 
     def set_velocity(self, plant: DensityPlant, amplitudes: np.ndarray) -> None:
@@ -99,22 +100,15 @@ class _Implicit:
         )
 
 
-def _reused(plant: DensityPlant, actions: Iterator[np.ndarray]) -> Callable[[], None]:
+def _implicit(
+    plant: DensityPlant, actions: Iterator[np.ndarray], *, rebuilt: bool
+) -> Callable[[], None]:
+    """A step of the peer, its problem rebuilt each time or made once."""
     implicit = _Implicit(plant)
-    problem = implicit.problem()
+    once = None if rebuilt else implicit.problem()
 
     def step() -> None:
         implicit.set_velocity(plant, next(actions))
-        implicit.old.x.array[:] = problem.solve().x.array
-
-    return step
-
-
-def _rebuilt(plant: DensityPlant, actions: Iterator[np.ndarray]) -> Callable[[], None]:
-    implicit = _Implicit(plant)
-
-    def step() -> None:
-        implicit.set_velocity(plant, next(actions))
-        implicit.old.x.array[:] = implicit.problem().solve().x.array
+        implicit.old.x.array[:] = (once or implicit.problem()).solve().x.array
 
     return step

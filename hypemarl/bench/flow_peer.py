@@ -15,8 +15,8 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from hypemarl.meshing import TaggedMesh
+from hypemarl.mpi import Comm
 from hypemarl.solvers.fem_petsc import petsc as fem_petsc
-from hypemarl.types import Comm
 
 
 class TutorialFlow:

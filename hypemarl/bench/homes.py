@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypemarl import config as configuration
 from hypemarl.bench.env_steps import collect
+from hypemarl.config.external import external_of
 
 
 def run() -> dict[str, float]:
@@ -15,5 +16,6 @@ def run() -> dict[str, float]:
         ConfigError: their packages are not installed.
     """
     loaded = [(name, configuration.load(name).env) for name in configuration.scenarios()]
-    names = [name for name, env in loaded if env.external.source]
+    found = {name: external_of(env) for name, env in loaded}
+    names = [name for name, external in found.items() if external and external.source]
     return {name.replace("-", "_"): collect(name) for name in names}

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from hypemarl import config
 from hypemarl.bench.timing import median_ms
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.meshing import distribute
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, follow, remesh
@@ -17,6 +17,7 @@ from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.solvers.velocity_transfer import VelocityTransfer
 from hypemarl.systems.shape.flow import FAR, ShapeFlow
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.systems.shape.plant import ShapePlant
 
 ANGLE, REYNOLDS, SHAPES = 0.3, 30.0, 32
@@ -54,7 +55,7 @@ def _steps(plant: ShapePlant) -> dict[str, float]:
     viscosity, flow = plant.viscosity(REYNOLDS), plant.snapshot().flow
     amplitudes = [np.zeros((plant.n_agents, 1))]
     for wanted in np.random.default_rng(0).uniform(-1.0, 1.0, (SHAPES, plant.n_agents, 1)):
-        amplitudes.append(amplitudes[-1] + plant.config.shape.lag * (wanted - amplitudes[-1]))
+        amplitudes.append(amplitudes[-1] + plant.options.lag * (wanted - amplitudes[-1]))
     bound = plant.moving.feasible.bounds.amplitude
     turns = itertools.cycle([bound * a for a in amplitudes[1:]])
     steps: list[FlowSolution] = [flow]
@@ -80,7 +81,9 @@ def _rebuilt(
     extension = median_ms(lambda: follow(new.raw, motion.space, motion.tag, origin=q), 5)
 
     def build() -> ShapeFlow:
-        return ShapeFlow(distribute(new.raw, MPI.COMM_SELF), new, env.flow, boundary)
+        return ShapeFlow(
+            distribute(new.raw, MPI.COMM_SELF), new, options_of(env, ShapeOptions), boundary
+        )
 
     solver = median_ms(build, 5)
     both = median_ms(lambda: build().solve(q, viscosity, ANGLE, None), 5)

@@ -16,11 +16,12 @@ from hypemarl.cli.output import say, world_size
 from hypemarl.cli.parser import make_parser
 from hypemarl.cli.trust import named_sources
 from hypemarl.config import trusted
+from hypemarl.config.errors import UnsupportedError
 from hypemarl.training.children import EXIT_INTERRUPTED, follow_parent
 
 __all__ = ["main", "make_parser"]
 
-_EXPECTED = (ValueError, RuntimeError, OSError, ImportError, MemoryError)
+_EXPECTED = (ValueError, RuntimeError, OSError, ImportError, MemoryError, UnsupportedError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

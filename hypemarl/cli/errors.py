@@ -31,10 +31,7 @@ def error_line(error: BaseException) -> str:
 
 def cut_words(text: str) -> str:
     """``text`` with the ends of very long words left out, and not longer than a page."""
-    text = _LONG_WORD.sub(lambda word: cut(word[0]), text)
-    if len(text) <= _LONGEST_MESSAGE:
-        return text
-    return f"{text[:_LONGEST_MESSAGE]}... ({len(text)} characters)"
+    return cut(_LONG_WORD.sub(lambda word: cut(word[0]), text), _LONGEST_MESSAGE)
 
 
 def _extra(error: ModuleNotFoundError) -> str | None:

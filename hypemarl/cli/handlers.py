@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypemarl.cli.trust import check_runs
 from hypemarl.cli.values import named_seeds
 from hypemarl.cli.yardsticks import say_worth
 from hypemarl.config import ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.training.children import EXIT_VAIN
 from hypemarl.types import Row
 
@@ -35,8 +36,8 @@ def do_list(given: Arguments) -> None:
         config = configuration.load(name)
         env, agents = config.env, "x".join(str(count) for count in config.env.agents)
         say(f"{name}\n    {config.description}")
-        if env.system == "external":
-            say(f"    {env.external.source or '--env SOURCE'}, up to {env.control_steps} steps")
+        if (external := external_of(env)) is not None:
+            say(f"    {external.source or '--env SOURCE'}, up to {env.control_steps} steps")
             continue
         say(f"    {agents} agents, {env.control_steps} control steps, T = {env.horizon:g}")
     schemes = ", ".join(configuration.choices("agent.scheme"))
@@ -52,6 +53,7 @@ def do_mesh(given: Arguments) -> None:
     """
     from hypemarl import meshing, mpi
     from hypemarl.coupling import validation
+    from hypemarl.systems.registry import system_of
 
     options = {"shape": given.shape, "element_size": given.element_size}
     changes: Row = {name: v for name, v in options.items() if v is not None}
@@ -63,7 +65,8 @@ def do_mesh(given: Arguments) -> None:
         tagged = _morphed(mesh, given, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
-        found = None if changes else validation.find(config.env, tagged)
+        examine = system_of(config.env).examine
+        found = None if changes or examine is None else validation.find(config.env, tagged, examine)
         if given.picture is not None:
             from hypemarl.visualisation.mesh_pictures import draw_mesh
 
@@ -328,11 +331,11 @@ def _expand(paths: Sequence[str]) -> list[Path]:
     return [run for path in paths for run in run_folders(Path(path))]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _known(kind: str, names: Sequence[str], known: Any) -> None:
+def _known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(f"no {kind} {name!r}; there are {', '.join(known)}, and all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, get_args
 
 import hypemarl
@@ -14,6 +14,7 @@ from hypemarl.cli import handlers, train, yardsticks
 from hypemarl.cli.errors import cut_words
 from hypemarl.cli.trust import add_trust
 from hypemarl.cli.values import integer, number
+from hypemarl.config.keys import Displacement
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,8 +43,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+type Commands = argparse._SubParsersAction[_Parser]
+
+
 def _command(
-    commands: Any, handler: Any, text: str, example: str, aliases: Sequence[str] = ()
+    commands: Commands,
+    handler: Callable[[argparse.Namespace], int | None],
+    text: str,
+    example: str,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     name = handler.__name__.removeprefix("do_")
     parser: argparse.ArgumentParser = commands.add_parser(
@@ -96,7 +104,7 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
     _add_quiet(parser)
 
 
-def _add_setup_commands(commands: Any) -> None:
+def _add_setup_commands(commands: Commands) -> None:
     scenario = {"help": "a scenario's name or a YAML file"}
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
@@ -112,7 +120,7 @@ def _add_setup_commands(commands: Any) -> None:
     parser.add_argument("--picture", metavar="FILE", help="draw the (morphed) mesh: .png, .pdf")
     parser.add_argument(
         "--morph",
-        choices=get_args(configuration.Displacement),
+        choices=get_args(Displacement),
         help="move the obstacle by random amplitudes, see --set seed=1",
     )
     parser.add_argument(
@@ -135,7 +143,7 @@ def _add_setup_commands(commands: Any) -> None:
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(commands: Commands) -> None:
     text = "Train agents; Ctrl-C saves the last whole episode"
     example = "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl"
     parser = _command(commands, train.do_train, text, example)
@@ -143,7 +151,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
     parser.add_argument(
-        "--train", choices=configuration.choices("training.method"), help="how to learn"
+        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
     )
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")
@@ -167,7 +175,7 @@ def _add_train(commands: Any) -> None:
     _add_quiet(parser)
 
 
-def _add_reports(commands: Any) -> None:
+def _add_reports(commands: Commands) -> None:
     """Commands that read runs."""
     text = "Evaluate runs on held-out parameters; one table row per scheme"
     example = "runs/marl runs/hypemarl --json result.json"
@@ -203,7 +211,7 @@ def _add_reports(commands: Any) -> None:
     parser.add_argument("--no-film", action="store_true", help="stills only")
 
 
-def _add_optimum(commands: Any) -> None:
+def _add_optimum(commands: Commands) -> None:
     text = "Find the open-loop optimum by exact gradients; kept on disk, `evaluate` then reports "
     text += "the recovered share"
     parser = _command(
@@ -244,7 +252,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
 
 
-def _add_checks(commands: Any) -> None:
+def _add_checks(commands: Commands) -> None:
     text = "Compare computed numbers with known ones; exit status 1 where one is off"
     parser = _command(commands, handlers.do_validate, text, "ou --json ou.json")
     parser.add_argument("case", metavar="CASE", help="ou, gibbs, mass, ..., or all")
@@ -301,7 +309,7 @@ def _add_yardsticks(commands: Any) -> None:
     parser.add_argument("--output", metavar="DIR", default="policies", help="default: policies")
 
 
-def _add_demo(commands: Any) -> None:
+def _add_demo(commands: Commands) -> None:
     text = "Train HypeMARL and MARL on density-1d side by side, compare and draw them. "
     text += "Finished runs in the folder are kept, unfinished ones resumed, runs with other "
     text += "settings replaced"

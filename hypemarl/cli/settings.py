@@ -9,6 +9,7 @@ from pathlib import Path
 from hypemarl import config as configuration
 from hypemarl.cli.values import require_once
 from hypemarl.config import Config, ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import absolute, permitted
 
 
@@ -28,22 +29,25 @@ def load_config(given: argparse.Namespace) -> Config:
 
 def located(config: Config) -> Config:
     """``config`` with the path of its environment's file absolute: found from every folder."""
-    external = dataclasses.replace(config.env.external, source=absolute(config.env.external.source))
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, external=external))
+    external = external_of(config.env)
+    if external is None:
+        return config
+    external = dataclasses.replace(external, source=absolute(external.source))
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, options=external))
 
 
 def check_trust(config: Config) -> None:
     """Refuse to import what only a file names, ahead of all work."""
-    if config.env.system == "external":
-        permitted(config.env.external)
+    if (external := external_of(config.env)) is not None:
+        permitted(external)
 
 
 def needs_pde(config: Config, command: str) -> None:
     """Refuse an external environment where ``command`` cannot do without a PDE."""
-    if config.env.system == "external":
+    if (external := external_of(config.env)) is not None:
         raise ConfigError(
             f"{command} needs a PDE, with its mesh, fields or parameters; {config.scenario} is an "
-            f"external environment ({config.env.external.source or 'no source yet'})"
+            f"external environment ({external.source or 'no source yet'})"
         )
 
 
@@ -53,7 +57,7 @@ def overrides(given: argparse.Namespace) -> list[str]:
         "env": "env.external.source",
         "scheme": "agent.scheme",
         "credit": "agent.credit",
-        "train": "training.method",
+        "train": "training.algorithm",
         "seed": "seed",
         "episodes": "training.episodes",
     }

@@ -12,6 +12,7 @@ from hypemarl.cli.output import say, world_size
 from hypemarl.cli.settings import check_trust, folder_name, load_config, located, overrides
 from hypemarl.cli.values import named_seeds
 from hypemarl.config import Config, ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN
 from hypemarl.types import Row
 
@@ -103,8 +104,9 @@ def _job(config: Config, run: str | None, count: int) -> Job:
     seed = f"seed{config.seed}"
     if run is None:
         what = config.scenario
-        if what == "external":
-            what = folder_name(config.env.external.source)
+        external = external_of(config.env)
+        if external is not None and what == config.env.system:
+            what = folder_name(external.source)
         path = Path("runs") / f"{what}-{config.agent.scheme}-{label(config)}-{seed}"
     else:
         path = Path(run) / seed if count > 1 else Path(run)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hypemarl.config import ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import permitted
 
 _SOURCE_KEY = "env.external.source"
@@ -47,11 +48,12 @@ def check_runs(runs: Iterable[Path], env: str | None) -> None:
     external = False
     for folder in map(RunFolder, runs):
         config = folder.read_config().env
-        if config.system != "external":
+        settings = external_of(config)
+        if settings is None:
             continue
         external = True
         try:
-            permitted(config.external)
+            permitted(settings)
         except ConfigError as error:
             raise ConfigError(f"{folder.config}: {error}") from error
     if env is not None and not external:

@@ -83,13 +83,15 @@ def do_export(given: argparse.Namespace) -> None:
         folder = RunFolder(run)
         config: Config = folder.read_config()
         check_trust(config)
+        from hypemarl.agents.policy import PolicyAgent
+
         env = make(config.env)
         _, agent = trained_policy(folder, env, config, mpi.world())
         env.close()
         path = Path(given.output) / f"{run.parent.name}-{run.name}.npz"
         about = {"name": run.parent.name, "scenario": config.scenario, "seed": config.seed}
-        about |= {"scheme": config.agent.scheme, "algorithm": config.training.method}
+        about |= {"scheme": config.agent.scheme, "algorithm": config.training.algorithm}
         with mpi.raise_together(mpi.world()):
-            if agent is not None:
+            if isinstance(agent, PolicyAgent):
                 save_policy(path, NetworkPolicy(agent), about)
         say(f"written {path}")

@@ -7,6 +7,7 @@ last. Unknown keys are fatal, and so are combinations that cannot work: :func:`l
 
 from hypemarl.config.checks import check_training
 from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.external import ExternalConfig
 from hypemarl.config.loading import (
     choices,
     explain,
@@ -20,30 +21,29 @@ from hypemarl.config.loading import (
     to_yaml,
     yaml_value,
 )
+from hypemarl.config.migration import RenamedKey
+from hypemarl.config.registry import ALGORITHMS, SYSTEMS, Registered
 from hypemarl.config.schema import (
     AgentConfig,
     Config,
     EnvConfig,
-    ExternalConfig,
-    FlowConfig,
     MeshConfig,
-    SurrogateConfig,
     TrainingConfig,
+    options_of,
 )
-from hypemarl.config.shape import Displacement, ShapeConfig
 from hypemarl.config.sources import trusted
 
 __all__ = [
+    "ALGORITHMS",
+    "SYSTEMS",
     "AgentConfig",
     "Config",
     "ConfigError",
-    "Displacement",
     "EnvConfig",
     "ExternalConfig",
-    "FlowConfig",
     "MeshConfig",
-    "ShapeConfig",
-    "SurrogateConfig",
+    "Registered",
+    "RenamedKey",
     "TrainingConfig",
     "check_training",
     "choices",
@@ -51,6 +51,7 @@ __all__ = [
     "from_dict",
     "load",
     "load_file",
+    "options_of",
     "override",
     "scenario_of",
     "scenarios",

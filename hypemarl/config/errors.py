@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 LONGEST_WORD = 250  # longer words of a message are cut by the command line
 _LONGEST = 80
 LONGEST_NAME = 100  # a longer one is no misspelling, and slow to compare
+
+
+class UnsupportedError(TypeError):
+    """A plant or an environment lacks what is asked of it. Raised on every rank."""
 
 
 class ConfigError(ValueError):
@@ -22,7 +25,7 @@ class ConfigError(ValueError):
         self.key = key
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """``repr(value)`` as it may stand in a message: the end of a long one is left out."""
     return cut(repr(value))
 
@@ -33,8 +36,6 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; did you mean {near[0]!r}?" if near else otherwise
 
 
-def cut(text: str) -> str:
-    """``text`` without the end of a long one, and how long it was."""
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:_LONGEST]}... ({len(text)} characters)"
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """``text`` without the end of one above ``longest`` characters, and how long it was."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"

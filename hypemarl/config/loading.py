@@ -15,6 +15,7 @@ import yaml
 
 from hypemarl.config.checks import check_combinations
 from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, shown
+from hypemarl.config.migration import migrated, system_of
 from hypemarl.config.schema import Config
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
@@ -30,20 +31,20 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     ``agent.gamma=0.95``, the value in YAML. Rank-local. Raises :class:`ConfigError`.
     """
     path, (settings, lines) = _read(source)
-    overridden = _apply(settings, overrides)
+    settings, overridden = _overridden(settings, overrides)
     return _located(settings, path, lines, overridden)
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
     """``config`` with overrides as of :func:`load`. Rank-local. Raises :class:`ConfigError`."""
-    settings = to_dict(config)
-    _apply(settings, overrides)
-    return from_dict(settings)
+    return from_dict(_overridden(to_dict(config), overrides)[0])
 
 
-def _apply(settings: dict[str, Any], overrides: Sequence[str]) -> set[str]:
-    """Put overrides into ``settings``; returns their keys. Raises :class:`ConfigError`."""
-    overridden: set[str] = set()
+def _overridden(
+    settings: dict[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], set[str]]:
+    """Settings with overrides on top, and the keys of these. Raises :class:`ConfigError`."""
+    changes: dict[str, Any] = {}
     for entry in overrides:
         name, equals, text = entry.partition("=")
         where = f"override {shown(entry)}"
@@ -51,9 +52,16 @@ def _apply(settings: dict[str, Any], overrides: Sequence[str]) -> set[str]:
             raise ConfigError(f"{where}: expected key=value, as in agent.gamma=0.95")
         if name.strip() == "scenario":
             raise ConfigError("override 'scenario': a scenario is chosen by its name, not by --set")
-        _put(settings, name.strip().split("."), read_text(text, where).content)
-        overridden.add(name.strip())
-    return overridden
+        _put(changes, name.strip().split("."), read_text(text, where).content)
+    changes = migrated(changes, system_of(changes, system_of(settings)))
+    return _merge(settings, changes), set(_paths(changes))
+
+
+def _paths(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{name}.")
 
 
 def load_file(path: str | Path) -> Config:
@@ -63,12 +71,13 @@ def load_file(path: str | Path) -> Config:
         ConfigError: names the file, the line where there is one, and what is wrong there.
     """
     path = Path(path)
-    settings, lines = read_file(path)
-    return _located(_mapping(settings, path), path, lines)
+    content, lines = read_file(path)
+    settings = _mapping(content, path)
+    return _located(migrated(settings, system_of(settings), lines), path, lines)
 
 
 def from_dict(settings: Mapping[str, Any]) -> Config:
-    """A checked :class:`Config` from nested mappings; what is missing keeps its default."""
+    """A checked :class:`Config` from nested mappings; keys that are absent keep their defaults."""
     config: Config = _build(Config, settings, "")
     check_combinations(config)
     return config
@@ -76,12 +85,18 @@ def from_dict(settings: Mapping[str, Any]) -> Config:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested dictionaries with lists in place of tuples: what YAML, JSON and checkpoints hold."""
-    return {
-        name: to_dict(value)
-        if dataclasses.is_dataclass(value)
-        else (list(value) if isinstance(value, tuple) else value)
-        for name, value in ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-    }
+    settings: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if "registry" in item.metadata:
+            selector = item.metadata["selector"]
+            named = {getattr(config, selector): value} if selector else value
+            settings |= {name: to_dict(options) for name, options in named.items()}
+        elif dataclasses.is_dataclass(value):
+            settings[item.name] = to_dict(value)
+        else:
+            settings[item.name] = list(value) if isinstance(value, tuple) else value
+    return settings
 
 
 def to_yaml(config: Config) -> str:
@@ -104,8 +119,9 @@ def scenario_of(source: str) -> str:
 
 def choices(name: str) -> tuple[str, ...]:
     """What a key such as ``agent.scheme`` may be, for keys that are a choice."""
-    hints = {full: hint for full, _, hint in _keys(Config)}
-    return typing.get_args(hints[name])
+    item, hint = next((item, hint) for full, item, hint in _keys(Config) if full == name)
+    names = item.metadata.get("names")
+    return typing.get_args(hint) if names is None else tuple(names.names())
 
 
 def explain() -> str:
@@ -127,7 +143,10 @@ def yaml_value(value: Any) -> str:
 def _keys(cls: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
     hints = typing.get_type_hints(cls)
     for item in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(hints[item.name]):
+        if (registry := item.metadata.get("registry")) is not None:
+            for entry in registry:
+                yield from _keys(entry.options, f"{prefix}{entry.name}.")
+        elif dataclasses.is_dataclass(hints[item.name]):
             yield from _keys(hints[item.name], f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, item, hints[item.name]
@@ -149,13 +168,16 @@ def _read(source: str | Path) -> tuple[Path, Document]:
     settings = _mapping(document.content, path)
     base = settings.get("scenario")
     if base is None or path.parent == SCENARIOS:
-        return path, document
+        settings = migrated(settings, system_of(settings), document.lines)
+        return path, Document(settings, document.lines)
     if base not in scenarios():
         raise ConfigError(
             f"{path}:{document.lines['scenario']}: scenario {shown(base)} is none of "
             f"{', '.join(scenarios())}"
         )
-    return path, Document(_merge(_read(base)[1].content, settings), document.lines)
+    start = _read(base)[1].content
+    settings = migrated(settings, system_of(settings, system_of(start)), document.lines)
+    return path, Document(_merge(start, settings), document.lines)
 
 
 def _is_file(path: Path) -> bool:
@@ -192,7 +214,10 @@ def _located(
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with changes on top; of a system that they replace nothing stays."""
     merged = dict(base)
+    if "system" in changes and changes["system"] != (before := base.get("system", "density")):
+        merged.pop(before, None)
     for name, value in changes.items():
         old = merged.get(name)
         nested = isinstance(old, dict) and isinstance(value, dict)
@@ -215,17 +240,55 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
         got = f"expected keys and values, got {shown(settings)}"
         raise ConfigError(f"{where or 'configuration'}: {got}", where)
     items = {item.name: item for item in dataclasses.fields(cls)}
+    held = next((item for item in items.values() if "registry" in item.metadata), None)
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in items:
-            raise ConfigError(_unknown(prefix, str(name), list(items)), f"{prefix}{name}")
-        if dataclasses.is_dataclass(hints[name]):
+        if held is not None and name in held.metadata["registry"]:
+            _check_selected(held, str(name), settings, cls, prefix)
+            options = held.metadata["registry"].get(name).options
+            values[name] = _build(options, value, f"{prefix}{name}.")
+        elif name not in items or items[name] is held:
+            raise ConfigError(_unknown(prefix, str(name), _siblings(cls)), f"{prefix}{name}")
+        elif dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{prefix}{name}.")
         else:
             values[name] = _convert(value, hints[name], prefix + name)
             _check_range(values[name], items[name], prefix + name)
-    return cls(**values)
+    return cls(**values) if held is None else _with_sections(cls, held, values)
+
+
+def _with_sections(cls: Any, held: dataclasses.Field[Any], values: dict[str, Any]) -> Any:
+    """``cls`` of ``values``, whose sections go to the field that holds them."""
+    inside = {name: values.pop(name) for name in list(values) if name in held.metadata["registry"]}
+    content = next(iter(inside.values()), None) if held.metadata["selector"] else inside
+    return cls(**(values | {held.name: content}))
+
+
+def _check_selected(
+    held: dataclasses.Field[Any], name: str, settings: Mapping[str, Any], cls: Any, prefix: str
+) -> None:
+    """Refuse the section of another system than the selected one."""
+    selector = held.metadata["selector"]
+    if not selector:
+        return
+    selected = settings.get(selector, getattr(cls, selector))
+    if name != selected:
+        keys = ", ".join(f"{prefix}{name}.{key}" for key in list(settings[name] or ())[:3])
+        raise ConfigError(
+            f"{prefix}{name}: settings of {selector} {name} ({keys}), but {prefix}{selector} is "
+            f"{shown(selected)}; take them out, or set {prefix}{selector}={name}",
+            f"{prefix}{name}",
+        )
+
+
+def _siblings(cls: type) -> list[str]:
+    """The keys that stand beside each other in ``cls``, sections among them."""
+    names: list[str] = []
+    for item in dataclasses.fields(cls):
+        registry = item.metadata.get("registry")
+        names += [item.name] if registry is None else registry.names()
+    return names
 
 
 def _unknown(prefix: str, name: str, siblings: list[str]) -> str:
@@ -295,6 +358,8 @@ def _range(item: dataclasses.Field[Any]) -> str:
 
 
 def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
+    if (names := item.metadata.get("names")) is not None and value not in names:
+        raise ConfigError(f"{name}: {names.unknown(value)}", name)
     above, low, high = (item.metadata.get(limit) for limit in ("above", "low", "high"))
     for entry in value if isinstance(value, tuple) else (value,):
         if entry is not None and (

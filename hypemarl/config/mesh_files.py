@@ -19,8 +19,6 @@ NAMES = ("file", "facet_file", "obstacle_file")
 def used(env: EnvConfig) -> dict[str, Path]:
     """The files that the mesh is made from, by their key in ``env.mesh``."""
     mesh = env.mesh
-    if env.system == "external":
-        return {}
     if mesh.file is not None:
         named = {"file": mesh.file, "facet_file": mesh.facet_file}
         return {name: Path(path) for name, path in named.items() if path is not None}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from hypemarl.config.errors import ConfigError, shown
-from hypemarl.config.keys import key
-from hypemarl.config.shape import ShapeConfig
-from hypemarl.config.yaml_text import read_text
+from hypemarl.config.errors import ConfigError
+from hypemarl.config.keys import key, sections
+from hypemarl.config.registry import ALGORITHMS, SYSTEMS
 
-System = Literal["density", "density-fluid", "flow", "shape", "external"]
 Shape = Literal[
     "interval", "square", "square-with-disc", "channel-with-disc", "channel-with-obstacle"
 ]
@@ -20,16 +19,7 @@ Encoder = Literal["sinusoidal", "learned", "one-hot"]
 Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
 Reward = Literal["own", "neighbourhood", "global", "mixed"]
-Context = Literal["target", "initial", "reynolds", "angle", "speed"]
-Inflow = Literal["parabolic", "oblique", "uniform"]
-Walls = Literal["no-slip", "slip"]
-Objective = Literal["drag", "dissipation"]
-ArcAction = Literal["normal", "normal-tangential"]
-LinearSolver = Literal["auto", "lu", "redundant", "mumps", "iterative"]
 Device = Literal["auto", "cpu", "cuda"]
-Method = Literal["td3", "apg", "imitate", "irl", "mbpg", "dyna"]
-SurrogateForm = Literal["auto", "flux", "local"]
-SurrogateCost = Literal["auto", "formula", "corrected", "learned"]
 
 
 @dataclass(frozen=True)
@@ -76,132 +66,26 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
-class FlowConfig:
-    """An incompressible flow: boundary data, discretisation, arc actuation and objective."""
-
-    inflow: Inflow = key(
-        "parabolic",
-        "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a); uniform: "
-        "U (cos a, sin a), at the side walls too (shape)",
-    )
-    walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
-    speed: float = key(1.0, "U, mean (parabolic) or entrance (oblique) velocity", above=0)
-    reynolds_low: float = key(
-        100.0,
-        "lowest Re = U D / viscosity, D the disc's diameter (shape: of the circle of equal area)",
-        above=0,
-    )
-    reynolds_high: float = key(100.0, "highest Re", above=0)
-    angle_low: float = key(0.0, "lowest inflow angle a in rad (oblique)", low=-1.5, high=1.5)
-    angle_high: float = key(0.0, "highest inflow angle", low=-1.5, high=1.5)
-    speed_low: float = key(0.1, "density-fluid: lowest entrance velocity", low=0)
-    speed_high: float = key(1.0, "density-fluid: highest entrance velocity", above=0)
-    viscosity: float = key(0.01, "density-fluid: viscosity of the flow", above=0)
-    time_step: float = key(0.002, "time step of the unsteady solver", above=0)
-    cfl_limit: float = key(
-        2.0,
-        "largest Courant number of a time step; control intervals of a flow beyond it take shorter "
-        "ones, an eighth at least",
-        above=0,
-    )
-    linear_solver: LinearSolver = key(
-        "auto", "auto: PETSc's LU (a copy per rank), MUMPS on larger, iterative on large meshes"
-    )
-    objective: Objective = key("drag", "drag (with lift fluctuation) or dissipation")
-    drag_weight: float = key(1.0, "weight of the drag coefficient in J", low=0)
-    lift_weight: float = key(0.2, "weight of the squared lift coefficient in J", low=0)
-    action: ArcAction = key("normal", "velocity components that an agent sets on its arc")
-    arc_low: float = key(0.0, "first angle of the actuated arc, degrees anticlockwise from +x")
-    arc_high: float = key(360.0, "last angle of the actuated arc; 360 further: the whole disc")
-    ramp: float = key(1.0, "share of a control interval over which actions ramp", above=0, high=1)
-    probe_distances: tuple[float, ...] = key(
-        (0.1, 0.35, 0.8), "distances of an agent's probes from the disc, in diameters", low=0
-    )
-    states: int = key(8, "developed states that training episodes start from", low=1)
-    develop_time: float = key(10.0, "time of flow, from rest, before a state counts", above=0)
-
-
-@dataclass(frozen=True)
-class ExternalConfig:
-    """An environment that is no PDE: any PettingZoo ParallelEnv with continuous actions."""
-
-    source: str = key(
-        "", "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/homes.md)"
-    )
-    options: tuple[str, ...] = key(
-        (), "arguments of what makes it, each as name=value with the value in YAML"
-    )
-    repeat: int = key(
-        1, "steps of the environment that make a control step, under the same actions", low=1
-    )
-    scaling_episodes: int = key(
-        0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
-    )
-    sha256: str = key(
-        "", "of the source's Python files when the run began; `train` fills it in (docs/homes.md)"
-    )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The options by name. Raises :class:`ConfigError` where one is no ``name=value``."""
-        found: dict[str, Any] = {}
-        for option in self.options:
-            name, equals, text = option.partition("=")
-            name = name.strip()
-            if not equals or not name.isidentifier():
-                raise ConfigError(
-                    f"env.external.options: expected name=value, as in n_agents=4, got "
-                    f"{shown(option)}",
-                    "env.external.options",
-                )
-            if name in found:
-                raise ConfigError(
-                    f"env.external.options: {shown(name)} stands there twice",
-                    "env.external.options",
-                )
-            found[name] = read_text(text, f"env.external.options: {shown(option)}").content
-        return found
-
-
-@dataclass(frozen=True)
 class EnvConfig:
-    """The controlled system, its cost and what the agents see. Units: the equations' own."""
+    """The controlled system and how its agents act and earn. Units: the equations' own.
 
-    system: System = key("density", "which plant is built")
+    ``options`` are the system's own settings, in YAML under its name.
+    """
+
+    system: str = key("density", "the controlled system", names=SYSTEMS)
+    options: object = sections(SYSTEMS, "system")
     mesh: MeshConfig = field(default_factory=MeshConfig, metadata={"help": "the mesh"})
-    flow: FlowConfig = field(default_factory=FlowConfig, metadata={"help": "the flow"})
-    shape: ShapeConfig = field(
-        default_factory=ShapeConfig, metadata={"help": "an obstacle whose boundary agents move"}
-    )
-    external: ExternalConfig = field(
-        default_factory=ExternalConfig, metadata={"help": "an external environment"}
-    )
     agents: tuple[int, ...] = key(
         (8, 8), "agents per axis of their grid over the domain; flow: one number, on the arc", low=1
     )
-    drop_agents_outside: bool = key(
-        False, "density: leave out agents whose boxes of the grid lie outside the domain"
-    )
-    viscosity: float = key(1e-3, "nu, the diffusion coefficient of the density", above=0)
     horizon: float = key(2.0, "T, length of an episode", above=0)
     control_steps: int = key(20, "control intervals in an episode; external: at most", low=1)
-    max_time_step: float = key(
-        0.01, "upper bound of the solver's time step (CFL may lower it)", above=0
-    )
-    u_max: float = key(1.0, "bound of every velocity amplitude, |u| <= u_max", above=0)
-    beta: float = key(0.05, "weight of 1/2 ||u||^2", low=0)
-    beta_g: float = key(0.01, "weight of 1/2 ||grad u||^2", low=0)
-    boundary_weight: float = key(0.1, "weight of 1/2 ||y||^2 on the boundary", low=0)
-    initial_low: tuple[float, ...] = key((-0.5, -0.5), "lower corner of the box of c0")
-    initial_high: tuple[float, ...] = key((0.0, 0.5), "upper corner of the box of c0")
-    target_low: tuple[float, ...] = key((0.0, -0.5), "lower corner of the box of c_d")
-    target_high: tuple[float, ...] = key((0.5, 0.5), "upper corner of the box of c_d")
-    context: tuple[Context, ...] = key(
-        ("target",), "what mu holds: target (c_d), initial (c0), reynolds, angle, speed"
+    context: tuple[str, ...] = key(
+        ("usual",),
+        "parameters that mu holds: target (c_d), initial (c0), reynolds, angle, speed, ...; [all]; "
+        "[usual]: those of the system, see its page",
     )
     observation_radius: int = key(1, "patches seen to each side of the own one", low=0)
-    observe_target: bool = key(False, "also observe the target density of the seen patches")
-    observe_flow: bool = key(True, "density-fluid: also observe the mean flow over the own patch")
     reward: Reward = key(
         "own", "own, neighbourhood (mean), global (mean), or mixed (see reward_mix)"
     )
@@ -216,54 +100,34 @@ class EnvConfig:
     )
     divergence_limit: float = key(1e6, "a cost per interval above this ends the episode", above=0)
 
+    def __post_init__(self) -> None:
+        """Fill in what depends on the system. Raises ConfigError for another one's options."""
+        system = SYSTEMS.get(self.system)
+        if self.options is None:
+            object.__setattr__(self, "options", system.options())
+        if self.context == ("usual",):
+            object.__setattr__(self, "context", system.context)
+        if type(self.options) is not system.options:
+            raise ConfigError(
+                f"env.options: expected {system.options.__name__} of system {self.system}, got "
+                f"{type(self.options).__name__}"
+            )
+
     @property
     def control_interval(self) -> float:
         """Length of one control interval."""
         return self.horizon / self.control_steps
 
 
-@dataclass(frozen=True)
-class SurrogateConfig:
-    """The learned local model of the dynamics, and how policies are improved in it."""
+def options_of[T](env: EnvConfig, options: type[T]) -> T:
+    """The options of a system, whose dataclass (or a base of it) is ``options``.
 
-    form: SurrogateForm = key(
-        "auto",
-        "flux (what neighbours exchange, conserves the density), local (each next state); auto: "
-        "flux where the state is a density",
-    )
-    cost: SurrogateCost = key(
-        "auto",
-        "formula (of predicted states and actions, as in the plant), corrected (and a learned "
-        "rest), learned; auto: formula where there is one",
-    )
-    hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
-    radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
-    memory: int = key(2, "states before the present one that it reads", low=0)
-    ensemble: int = key(1, "networks that learn side by side; each imagines its own share", low=1)
-    cutoff: float = key(
-        0.0,
-        "imagined steps end where the ensemble's spread exceeds so many times its error; 0: never",
-        low=0,
-    )
-    rate: float = key(2e-3, "Adam rate of its fit", above=0)
-    batch: int = key(16, "pieces of real episodes in a fit", low=1)
-    rollout: int = key(3, "control steps that a fit predicts in a row", low=1)
-    first_fits: int = key(800, "fits after the random episodes", low=1)
-    fits: int = key(160, "fits whenever new episodes came", low=1)
-    every: int = key(4, "real episodes between fits", low=1)
-    imagine: int = key(4, "mbpg: imagined episodes in an update of the actor", low=1)
-    first_updates: int = key(150, "mbpg: updates of the actor after the first fits", low=1)
-    updates: int = key(30, "mbpg: updates of the actor after later fits", low=1)
-    window: int = key(
-        0, "mbpg: control steps that are imagined, from anywhere; 0: whole episodes", low=0
-    )
-    policy_rate: float = key(4e-3, "mbpg: Adam rate of the actor", above=0)
-    policy_average_rate: float = key(
-        0.02, "mbpg: rate of the averaged actor, per update", above=0, high=1
-    )
-    imagined_per_real: int = key(
-        10, "dyna: imagined episodes per real one, and updates in proportion", low=1
-    )
+    Raises:
+        TypeError: the environment is of another system.
+    """
+    if not isinstance(env.options, options):
+        raise TypeError(f"expected {options.__name__}, got those of system {env.system}")
+    return env.options
 
 
 @dataclass(frozen=True)
@@ -341,53 +205,23 @@ class AgentConfig:
     batch_episodes: int = key(3, "episodes in a batch; all their agents are in it", low=1)
     batch_steps: int = key(0, "time steps per episode in a batch; 0 takes all", low=0)
     replay_episodes: int = key(1000, "episodes kept for replay, the oldest go first", low=1)
-    apg_rate: float = key(1e-3, "apg: Adam rate of the actor at the start", above=0)
-    apg_rate_end: float = key(
-        0.05, "apg: share of the rate that is left at the end (cosine between)", above=0, high=1
-    )
-    apg_batch: int = key(1, "apg: windows whose gradients are averaged in an update", low=1)
-    apg_window: int = key(
-        0, "apg: control steps that a gradient goes back through; 0: the whole episode", low=0
-    )
-    apg_value_rate: float = key(
-        1e-3, "apg: Adam rate of the value at the end of a window inside the episode", above=0
-    )
-    apg_average_rate: float = key(
-        0.02, "apg: rate of the averaged actor, from the first update on", above=0, high=1
-    )
-    apg_noise: float = key(
-        0.0, "apg: standard deviation of noise on the actions, in units of their bound", low=0
-    )
-    apg_state_clip: float = key(
-        0.0, "apg: largest norm of the state's sensitivity between intervals; 0: no clip", low=0
-    )
-    imitate_episodes: int = key(
-        20, "imitate, irl: first episodes, which show open-loop optima", low=1
-    )
-    imitate_evaluations: int = key(
-        60, "imitate, irl: largest number of gradients that the search for one of them takes", low=1
-    )
-    imitate_updates: int = key(100, "imitate: updates of the actor after each of them", low=1)
-    imitate_rate: float = key(1e-3, "imitate: Adam rate of these updates", above=0)
-    imitate_apg_share: float = key(
-        0.15, "imitate: share of apg_rate that the episodes after these begin with", above=0, high=1
-    )
-    irl_rate: float = key(1e-3, "irl: Adam rate of the learned reward", above=0)
-    surrogate: SurrogateConfig = field(
-        default_factory=SurrogateConfig, metadata={"help": "the local model of the dynamics"}
-    )
+    algorithms: Mapping[str, object] = sections(ALGORITHMS)
+
+    def __post_init__(self) -> None:
+        """Fill in the defaults of algorithms that are not there."""
+        all_of_them = {a.name: self.algorithms.get(a.name) or a.options() for a in ALGORITHMS}
+        object.__setattr__(self, "algorithms", all_of_them)
+
+    def of[T](self, options: type[T]) -> T:
+        """The settings of an algorithm, by their dataclass."""
+        return next((o for o in self.algorithms.values() if type(o) is options), options())
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The collect and update loop."""
 
-    method: Method = key(
-        "td3",
-        "td3, apg (adjoint policy gradient), imitate (optima first, then apg), irl (td3 on a "
-        "reward learned from optima), mbpg (policy gradient through a learned local model), dyna "
-        "(td3 on episodes imagined by it)",
-    )
+    algorithm: str = key("td3", "how agents learn", names=ALGORITHMS)
     episodes: int = key(400, "episodes of training", low=1)
     random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)
     random_scale: float = key(0.5, "standard deviation of random actions, in action bounds", low=0)

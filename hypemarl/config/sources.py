@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hypemarl.config.errors import LONGEST_WORD, ConfigError, shown
-from hypemarl.config.schema import ExternalConfig
+from hypemarl.config.external import ExternalConfig
 
 FORMS = (
     "pettingzoo:MODULE:FACTORY",

@@ -87,7 +87,7 @@ def read_text(text: str, where: str) -> Document:
         raise ConfigError(f"{where}: not valid YAML here: nested too deeply") from error
 
 
-def _at(where: str, mark: Any) -> str:
+def _at(where: str, mark: yaml.Mark | None) -> str:
     return where if mark is None else f"{where}:{mark.line + 1}"
 
 
@@ -100,7 +100,7 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     return f"not valid YAML: {context}{problem}"
 
 
-def _code(character: Any) -> str:
+def _code(character: str | int) -> str:
     return f"U+{ord(character) if isinstance(character, str) else int(character):04X}"
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hypemarl.coupling.plant import Plant
-from hypemarl.systems.density.plant import DensityPlant
-from hypemarl.systems.flow.plant import FlowPlant
-from hypemarl.systems.shape.plant import ShapePlant
+from hypemarl.config.errors import UnsupportedError
 from hypemarl.types import Row
+
+if TYPE_CHECKING:
+    from hypemarl.coupling.plant import Plant
 
 
 class Tape(Protocol):
-    """What an interval's transpose needs of the forward run."""
+    """Forward run of an interval, as far as its transpose needs it."""
 
     @property
     def nbytes(self) -> int:
@@ -37,7 +37,7 @@ class PlantAdjoint(Protocol):
     def state_size(self) -> int:
         """Length of this rank's state cotangents."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Any]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Tape]:
         """``plant.step(actions)``, the same to the last bit, and the interval's tape. Collective.
 
         Raises:
@@ -62,32 +62,13 @@ class PlantAdjoint(Protocol):
         """
 
 
-def has_adjoint(plant: Plant) -> bool:
-    """Whether :func:`adjoint_of` knows the adjoint of ``plant``. Local."""
-    if isinstance(plant, ShapePlant):
-        return plant.steady and not plant.config.shape.remesh
-    return isinstance(plant, DensityPlant | FlowPlant)
-
-
-def adjoint_of(plant: Plant) -> PlantAdjoint:
-    """The adjoint of any plant of this package. Collective.
+def require_adjoint(plant: Plant) -> PlantAdjoint:
+    """The adjoint of ``plant``. Collective.
 
     Raises:
-        TypeError: the plant has none (unsteady shapes too), or remeshes.
+        UnsupportedError: the plant has none; says why.
     """
-    if isinstance(plant, DensityPlant):
-        from hypemarl.systems.density.adjoint import DensityAdjoint
-
-        return DensityAdjoint(plant)
-    if isinstance(plant, FlowPlant):
-        from hypemarl.systems.flow.adjoint import FlowAdjoint
-
-        return FlowAdjoint(plant)
-    if isinstance(plant, ShapePlant) and plant.steady:
-        from hypemarl.systems.shape.adjoint import ShapeAdjoint
-
-        return ShapeAdjoint(plant)
-    raise TypeError(
-        f"no adjoint of {type(plant).__name__}: expected a density, flow or shape plant, or write "
-        "one with the interface of hypemarl.coupling.adjoint.PlantAdjoint"
-    )
+    adjoint = plant.adjoint()
+    if adjoint is None:
+        raise UnsupportedError(f"no adjoint of {type(plant).__name__}: {plant.adjoint_fault}")
+    return adjoint

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
+from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.p1 import P1Space
 
@@ -58,18 +58,6 @@ class AgentLayout:
         agents = np.full(len(self.centres), -1, dtype=np.int64)
         agents[self.places] = np.arange(self.n_agents)
         return np.where(near >= 0, agents[near], -1)
-
-
-def grid_stencil(grid: Sequence[int], radius: int) -> np.ndarray:
-    """Neighbours on a grid in C order, -1 beyond its ends; see :meth:`AgentLayout.stencil`."""
-    if radius < 0:
-        raise ValueError(f"radius: expected 0 or more grid steps, got {radius}")
-    places = np.array(list(np.ndindex(*grid)))
-    offsets = np.array(list(product(range(-radius, radius + 1), repeat=len(grid))))
-    near = places[:, None, :] + offsets[None, :, :]
-    inside = np.all((near >= 0) & (near < np.array(grid)), axis=2)
-    index = np.ravel_multi_index(tuple(np.moveaxis(near, 2, 0)), tuple(grid), mode="clip")
-    return np.where(inside, index, -1).astype(np.int64)
 
 
 def axes_fault(grid: Sequence[int], gdim: int) -> str:

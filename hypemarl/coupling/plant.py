@@ -2,85 +2,195 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.types import Row
+from hypemarl.coupling.adjoint import PlantAdjoint
+from hypemarl.coupling.local_model import LocalModel
+from hypemarl.coupling.neighbourhood import grid_stencil, median_spacing, nearest_stencil
+from hypemarl.types import Record, Row
 
 
 class ActionError(ValueError):
     """Actions have the wrong shape or hold NaN. Raised on every rank."""
 
 
-class Plant(Protocol):
-    """What an environment needs of a controlled system.
+class Plant(ABC):
+    """A controlled system: a solver with its actuators, sensors and rewards.
 
-    Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every rank
-    enters every call, and the actions of rank 0 win. Attributes with a default may be left out, by
-    subclasses and by classes that only look alike (see :func:`optional`).
+    A system of one's own is a subclass. Its ``__init__`` sets the attributes without a default
+    below; ``reset``, ``step``, ``snapshot``, ``restore`` and ``time`` are its own, all else has a
+    default. Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every
+    rank enters every call, and the actions of rank 0 win.
     """
 
     comm: MPI.Intracomm
-    n_agents: int
+    positions: np.ndarray  # (n_agents, gdim)
     observation_size: int
+    action_low: np.ndarray  # (action_size,)
+    action_high: np.ndarray  # (action_size,)
+    #: of an episode's parameters; ``env.context`` picks mu by what stands before the last ``_``
+    parameter_names: tuple[str, ...]
+    parameter_low: np.ndarray  # (n_parameters,)
+    parameter_high: np.ndarray  # (n_parameters,)
+    #: (K, n_parameters) to draw training episodes from, None for the whole box
+    parameter_bank: np.ndarray | None = None
     #: (observation_size,), -inf where no bound is known
     observation_low: np.ndarray = np.array(-np.inf)
     #: (observation_size,), inf likewise
     observation_high: np.ndarray = np.array(np.inf)
-    action_size: int
-    action_low: np.ndarray  # (action_size,)
-    action_high: np.ndarray  # (action_size,)
-    positions: np.ndarray  # (n_agents, gdim)
-    spacing: float
-    own_features: tuple[int, ...]
-    grid: tuple[int, ...] | None
-    parameter_names: tuple[str, ...]
-    parameter_low: np.ndarray  # (n_parameters,)
-    parameter_high: np.ndarray  # (n_parameters,)
+    #: agents per axis in C order where they form a grid
+    grid: tuple[int, ...] | None = None
     #: names of the terms of StepCosts that infos report
     cost_terms: tuple[str, ...] = ()
     #: numbers and arrays in a step's info beside its costs that infos report, as zeros
-    measured: Row = cast("Row", MappingProxyType({}))  # shared: unwritable
+    measured: Record = MappingProxyType({})
+    #: of pictures: the scene that draws :meth:`fields` (see hypemarl.visualisation.scenes)
+    kind: str = "field"
+    #: name of the first component of an action in pictures
+    action_label: str = "action"
+    #: whether pictures show an episode beside the one without control
+    shown_uncontrolled: bool = False
+
+    @property
+    def n_agents(self) -> int:
+        """Number of agents."""
+        return len(self.positions)
+
+    @property
+    def action_size(self) -> int:
+        """Numbers that one agent sets."""
+        return len(self.action_low)
+
+    @cached_property
+    def spacing(self) -> float:
+        """Typical distance of neighbouring agents."""
+        return median_spacing(self.positions)
+
+    @cached_property
+    def own_features(self) -> tuple[int, ...]:
+        """Columns of an observation that belong to the agent's own patch; by default all."""
+        return tuple(range(self.observation_size))
+
+    @property
+    def angles(self) -> np.ndarray | None:
+        """Angles (n,) of agents on a body, ascending; None where they stand elsewhere."""
+        return None
 
     @property
     def targets(self) -> np.ndarray:
-        """Reference of the episode at each agent, shape (n_agents, q)."""
+        """Reference of the episode at each agent, shape (n, q); by default zeros (n, 1)."""
+        return np.zeros((self.n_agents, 1))
 
     @property
     def baseline(self) -> np.ndarray:
         """Shares of the cost (n,) of a control interval, were the first state to stay; or zeros."""
+        return np.zeros(self.n_agents)
 
     @property
+    @abstractmethod
     def time(self) -> float:
         """Time since the episode's start."""
 
     def stencil(self, radius: int) -> np.ndarray:
-        """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""
+        """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself. Local.
 
+        By default those of the grid, or the nearest ones.
+        """
+        if self.grid is not None:
+            return grid_stencil(self.grid, radius)
+        return nearest_stencil(self.positions, radius)
+
+    def baseline_actions(self, share: float) -> np.ndarray:
+        """Constant actions (n, m) to compare with: ``share`` of the upper bounds, by default."""
+        return np.tile(share * self.action_high, (self.n_agents, 1))
+
+    @abstractmethod
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Start an episode; returns observations (n, k). Collective."""
 
+    @abstractmethod
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
-        """One control interval: observations (n, k), local rewards (n,), info. Collective."""
+        """One control interval: observations (n, k), local rewards (n,), info. Collective.
 
+        ``info["costs"]`` are the interval's :class:`StepCosts`; rewards are minus their shares.
+        """
+
+    @abstractmethod
     def snapshot(self) -> Any:
         """The whole state of the episode. Local."""
 
+    @abstractmethod
     def restore(self, state: Any) -> np.ndarray:
         """Return to a snapshot; returns its observations. Collective."""
 
-    def fields(self) -> dict[str, np.ndarray] | None:
-        """Global nodal fields for pictures on rank 0, None elsewhere. Collective."""
+    def fields(self) -> dict[str, Any] | None:
+        """Global nodal fields for pictures on rank 0, None elsewhere or without any. Collective.
 
+        ``points`` (N, gdim), ``cells`` (M, gdim + 1) and ``actions`` (n, m) at least, and arrays
+        (N, ...) at the points; the generic scene draws the first of these.
+        """
+        return None
 
-def optional(plant: Plant, name: str) -> Any:
-    """An attribute of the plant, or the default of :class:`Plant` where it has none. Local."""
-    return getattr(plant, name, getattr(Plant, name))
+    @property
+    def adjoint_fault(self) -> str:
+        """Why there is no adjoint, empty where :meth:`adjoint` gives one. Local."""
+        if type(self).adjoint is not Plant.adjoint:
+            return ""
+        return "expected a plant whose adjoint() gives a hypemarl.coupling.adjoint.PlantAdjoint"
+
+    def adjoint(self) -> PlantAdjoint | None:
+        """The transpose of a control interval, None where there is none. Collective."""
+        return None
+
+    def local_model(self) -> LocalModel | None:
+        """How local states make up observations, None where it is not known. Collective."""
+        return None
+
+    def agreed(self, actions: np.ndarray) -> np.ndarray:
+        """Rank 0's actions (n, m) within their bounds, see :func:`agree_on_actions`. Collective."""
+        return agree_on_actions(
+            self.comm, actions, self.action_low, self.action_high, self.n_agents
+        )
+
+    def checked(self, parameters: np.ndarray, *, positive: bool = False) -> np.ndarray:
+        """Parameters of an episode as an array (n_parameters,). Local.
+
+        Raises:
+            ValueError: wrong shape, not finite, or the first one not ``positive`` where asked for.
+        """
+        values = np.asarray(parameters, dtype=np.float64)
+        right = values.shape == self.parameter_low.shape and np.isfinite(values).all()
+        if not right or (positive and values[0] <= 0):
+            raise ValueError(
+                f"parameters: expected {len(self.parameter_low)} finite numbers "
+                f"{self.parameter_names}{', the first positive,' if positive else ','} got "
+                f"{values.tolist()}"
+            )
+        return values
+
+    def context_columns(self, context: Sequence[str]) -> np.ndarray:
+        """Columns of the parameters that make up mu; ``target`` stands for all ``target_*``. Local.
+
+        ``all`` alone stands for all parameters.
+
+        Raises:
+            ValueError: a name is not one of these.
+        """
+        if tuple(context) == ("all",):
+            return np.arange(len(self.parameter_names))
+        stems = [name.rsplit("_", 1)[0] for name in self.parameter_names]
+        unknown = [name for name in context if name not in stems]
+        if unknown:
+            raise ValueError(f"context: expected names out of {sorted(set(stems))}, got {unknown}")
+        return np.array([k for k, stem in enumerate(stems) if stem in context], int)
 
 
 @dataclass(frozen=True)
@@ -123,7 +233,7 @@ def _action_fault(actions: np.ndarray, shape: tuple[int, int]) -> str:
 
 
 def non_finite(
-    values: np.ndarray, *, part: str = "entry", names: Sequence[Any] | None = None
+    values: np.ndarray, *, part: str = "entry", names: Sequence[object] | None = None
 ) -> str:
     """Where the first NaN or infinity of all agents' values (n, ...) stands; empty if none. Local.
 

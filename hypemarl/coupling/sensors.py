@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from hypemarl.coupling.layout import AgentLayout
+from hypemarl.coupling.neighbourhood import Neighbourhood
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.p1 import P1Space
 
@@ -21,7 +22,7 @@ class PatchMeans:
 
     def __init__(self, space: P1Space, layout: AgentLayout, radius: int) -> None:
         self.comm = space.comm
-        self.stencil = layout.stencil(radius)
+        self.seen = Neighbourhood(layout.stencil(radius))
         self.measures = sum_over_ranks(
             space.comm, np.bincount(layout.owners, space.volumes, minlength=layout.n_agents)
         )
@@ -35,7 +36,7 @@ class PatchMeans:
     @property
     def size(self) -> int:
         """Number of patches in an agent's stencil."""
-        return self.stencil.shape[1]
+        return self.seen.size
 
     def means(self, field: np.ndarray) -> np.ndarray:
         """Patch means (n,) of nodal values (n_local,). Collective."""
@@ -43,4 +44,4 @@ class PatchMeans:
 
     def gather(self, means: np.ndarray) -> np.ndarray:
         """What each agent sees of the patch means (n,): shape (n, size), zero outside. Local."""
-        return np.where(self.stencil >= 0, means[self.stencil], 0.0)
+        return self.seen.gather(means)

@@ -1,29 +1,21 @@
 """Mesh against problem: what every plant checks before it builds anything, serial or on ranks.
 
-Each system states the roles of its tags once, in :func:`roles_of`; conditions of the solvers follow
-from them. ``hypemarl mesh SCENARIO`` runs the same checks.
+Each system states the roles of its tags once, in its own ``examine``; conditions of the solvers
+follow from them. ``hypemarl mesh SCENARIO`` runs the same checks.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from hypemarl.config import EnvConfig
 from hypemarl.meshing import MeshError, RawMesh, TaggedMesh, gather
-from hypemarl.meshing.boundary import (
-    Boundary,
-    BoundaryRoles,
-    Fault,
-    Role,
-    examine_boundary,
-    interior_tags,
-)
+from hypemarl.meshing.boundary import Boundary, Fault, interior_tags
 from hypemarl.mpi import on_root
-from hypemarl.systems.density.mesh_checks import examine_density
 
 DEVELOPED = 15.0
 """Time from rest, in diameters over speed, below which a note says that the wake is not developed:
@@ -53,50 +45,17 @@ class Findings:
         return "; ".join(fault.text for fault in self.faults)
 
 
-def roles_of(config: EnvConfig) -> BoundaryRoles:
-    """Conditions that the system of ``config`` has on its tags."""
-    name, wall = f"env.system={config.system}", config.flow.walls
-    if config.system == "flow":
-        side: Role = "slip" if wall == "slip" else "no-slip"
-        tags: dict[str, Role] = {"inflow": "inflow", "outflow": "outflow"}
-        return BoundaryRoles(
-            name, tags | {"bottom": side, "top": side, "disc": "body"}, profiled=True
-        )
-    if config.system == "shape":
-        tags = {"inflow": "inflow", "outflow": "outflow", "bottom": "stream", "top": "stream"}
-        return BoundaryRoles(name, tags | {"obstacle": "body"})
-    if config.system == "density-fluid":
-        return CARRIER
-    return BoundaryRoles(name)
+Examine = Callable[[EnvConfig, RawMesh], Findings]
+"""A system's checks of a whole mesh. Local."""
 
 
-CARRIER = BoundaryRoles(
-    "env.system=density-fluid",
-    {"bottom": "inflow", "top": "outflow", "left": "slip", "right": "slip", "disc": "body"},
-    profiled=True,
-)
-
-
-def examine(config: EnvConfig, raw: RawMesh) -> Findings:
-    """Compare a whole mesh with the problem of ``config``. Local."""
-    roles = roles_of(config)
-    boundary, faults = examine_boundary(raw, roles)
-    kept, notes = None, [] if roles.tags else _inside(raw)
-    if config.system.startswith("density"):
-        kept, more, surprising = examine_density(config, raw)
-        faults, notes = faults + more, notes + surprising
-    elif not faults:
-        notes += _time_scales(config, raw)
-    return Findings(boundary, kept, tuple(faults), tuple(notes))
-
-
-def find(config: EnvConfig, tagged: TaggedMesh) -> Findings:
-    """The same of a distributed mesh, equal on every rank. Collective."""
+def find(config: EnvConfig, tagged: TaggedMesh, examine: Examine) -> Findings:
+    """A system's checks of a distributed mesh, equal on every rank. Collective."""
     raw = gather(tagged)
     return on_root(tagged.mesh.comm, lambda: examine(config, _whole(raw)))
 
 
-def validate(config: EnvConfig, tagged: TaggedMesh) -> Findings:
+def validate(config: EnvConfig, tagged: TaggedMesh, examine: Examine) -> Findings:
     """Refuse a mesh on which the problem of ``config`` is another one than it says. Collective.
 
     Rank 0 warns of what is sound but surprising.
@@ -105,7 +64,7 @@ def validate(config: EnvConfig, tagged: TaggedMesh) -> Findings:
         MeshError: on every rank, with all faults: how many facets, where the first one is, and
             what to do.
     """
-    found = find(config, tagged)
+    found = find(config, tagged, examine)
     if found.faults:
         raise MeshError(found.message)
     if tagged.mesh.comm.rank == 0:
@@ -119,7 +78,8 @@ def _whole(raw: RawMesh | None) -> RawMesh:
     return raw
 
 
-def _inside(raw: RawMesh) -> list[str]:
+def interior_notes(raw: RawMesh) -> list[str]:
+    """Notes on tagged facets inside a mesh, which a density passes. Local."""
     return [
         f"{count} facets of tag {tag!r} have cells on both sides: a density passes them, as there "
         "is a boundary only where the mesh ends"
@@ -127,24 +87,27 @@ def _inside(raw: RawMesh) -> list[str]:
     ]
 
 
-def _time_scales(config: EnvConfig, raw: RawMesh) -> Iterator[str]:
-    """Times of an unsteady flow against D / U."""
-    flow, steady = config.flow, config.system == "shape" and config.shape.mode == "steady"
-    if steady:
-        return
-    outline = raw.points[np.unique(raw.members("disc" if config.system == "flow" else "obstacle"))]
+def time_scale_notes(
+    config: EnvConfig, raw: RawMesh, body: str, speed: float, develop_time: float | None = None
+) -> list[str]:
+    """Notes on an unsteady flow's times against D / U of the body with the tag ``body``. Local.
+
+    ``speed``: U; ``develop_time``: that a flow marches from rest before an episode, or None.
+    """
+    outline = raw.points[np.unique(raw.members(body))]
     diameter = float(np.ptp(outline, axis=0).max())
-    unit = diameter / flow.speed
-    scale = f"D / U, with D = {diameter:.3g} and U = {flow.speed:g}"
+    unit, notes = diameter / speed, []
+    scale = f"D / U, with D = {diameter:.3g} and U = {speed:g}"
     hint = "are the mesh's lengths in the units of env.flow.speed?"
-    if config.system == "flow" and flow.develop_time < DEVELOPED * unit:
-        yield (
-            f"env.flow.develop_time={flow.develop_time:g} is {flow.develop_time / unit:.3g} "
+    if develop_time is not None and develop_time < DEVELOPED * unit:
+        notes.append(
+            f"env.flow.develop_time={develop_time:g} is {develop_time / unit:.3g} "
             f"{scale}: below about {DEVELOPED:g} the wake is not developed when an episode starts; "
             f"{hint} else take {2.0 * DEVELOPED * unit:.3g}"
         )
     if config.horizon < EPISODE * unit:
-        yield (
+        notes.append(
             f"env.horizon={config.horizon:g} is {config.horizon / unit:.3g} {scale}: the fluid "
             f"does not pass the body within an episode; {hint}"
         )
+    return notes

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hypemarl.config.errors import UnsupportedError
 from hypemarl.coupling.plant import Plant, non_finite
-from hypemarl.types import Array, Comm, Row
+from hypemarl.coupling.spec import AgentSpec
+from hypemarl.mpi import Comm
+from hypemarl.types import Array, Row
 
 if TYPE_CHECKING:
     from hypemarl.config import EnvConfig
@@ -104,10 +108,19 @@ class ArrayEnv(Protocol):
     #: the controlled system, where the environment is one of this package's
     plant: Plant | None = None
 
+    @cached_property
+    def agent_spec(self) -> AgentSpec:
+        """Sizes, bounds and places, as far as the agents may know them."""
+        return AgentSpec(**{item.name: getattr(self, item.name) for item in fields(AgentSpec)})
+
     @property
     def idle_actions(self) -> Array:
         """(n, m) actions that do nothing."""
         return np.zeros((self.n_agents, self.action_size))
+
+    def baseline_actions(self, share: float) -> Array:
+        """Constant actions (n, m) to compare with: ``share`` of the upper bounds. Local."""
+        return np.tile(share * self.action_high, (self.n_agents, 1))
 
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""
@@ -161,10 +174,10 @@ def plant_of(env: ArrayEnv) -> Plant:
     """The plant of ``env``. Local.
 
     Raises:
-        TypeError: it has none, as external environments.
+        UnsupportedError: it has none, as external environments.
     """
     if env.plant is None:
-        raise TypeError(
+        raise UnsupportedError(
             f"expected an environment with a plant, got {type(env).__name__} "
             f"(env.system={env.config.system}), which has none"
         )

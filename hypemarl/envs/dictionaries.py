@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hypemarl.config.errors import nearest
-from hypemarl.coupling.plant import ActionError, Plant, non_finite, optional
+from hypemarl.coupling.plant import ActionError, Plant, non_finite
 from hypemarl.types import Record, Row
 
 BOX_TOLERANCE = 1e-6
@@ -25,7 +25,7 @@ class Infos:
 
     def __init__(self, agents: Sequence[str], plant: Plant) -> None:
         self.agents, self.positions = agents, plant.positions
-        measured, self._terms = optional(plant, "measured"), optional(plant, "cost_terms")
+        measured, self._terms = plant.measured, plant.cost_terms
         self._types = {name: type(value) for name, value in measured.items()}
         self._rest = {
             "cost": 0.0,

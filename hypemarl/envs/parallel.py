@@ -13,7 +13,8 @@ from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
 from hypemarl.config import EnvConfig
-from hypemarl.coupling.plant import Plant, optional
+from hypemarl.coupling.neighbourhood import Neighbourhood
+from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.dictionaries import Infos, reset_parameters, stacked_actions
 from hypemarl.seeding import fresh_seed, numpy_generator
@@ -70,10 +71,10 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         self.own_features = plant.own_features
         self.parameter_low, self.parameter_high = plant.parameter_low, plant.parameter_high
         self.control_steps = config.control_steps
-        self._context = _context_columns(plant.parameter_names, config.context)
+        self._context = plant.context_columns(config.context)
         self.mu_low = plant.parameter_low[self._context]
         self.mu_high = plant.parameter_high[self._context]
-        self._near = plant.stencil(config.reward_radius)
+        self._near = Neighbourhood(plant.stencil(config.reward_radius))
         self._generator: np.random.Generator | None = None  # on rank 0, once something is drawn
         self._count = 0
         self._mu = np.zeros(len(self._context))
@@ -93,7 +94,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
         """Parameters of an episode (n_parameters,): uniform, or out of the plant's bank. Local."""
-        bank = getattr(self.plant, "parameter_bank", None)
+        bank = self.plant.parameter_bank
         if bank is not None:
             return bank[generator.integers(len(bank))].copy()
         return generator.uniform(self.parameter_low, self.parameter_high)
@@ -152,12 +153,17 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         self._run(state.ended)
         return self._observations.copy()
 
+    def baseline_actions(self, share: float) -> np.ndarray:
+        """Constant actions (n, m) to compare with, see :meth:`Plant.baseline_actions`. Local."""
+        return self.plant.baseline_actions(share)
+
     def record(self) -> Row | None:
-        """Fields for pictures on rank 0 (see Plant.fields, with positions and time). Collective."""
+        """Fields for pictures on rank 0 (Plant.fields, kind, positions and time). Collective."""
         fields = self.plant.fields()
         if fields is None:
             return None
-        return {**fields, "positions": self.positions, "time": self.plant.time}
+        still = {"kind": self.plant.kind, "positions": self.positions}
+        return {**fields, **still, "time": self.plant.time}
 
     # --- PettingZoo ------------------------------------------------------------------------------
 
@@ -274,8 +280,8 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
     def _spaces(self) -> None:
         low, high = (
-            np.broadcast_to(optional(self.plant, name), self.observation_size)
-            for name in ("observation_low", "observation_high")
+            np.broadcast_to(bound, self.observation_size)
+            for bound in (self.plant.observation_low, self.plant.observation_high)
         )
         self.observation_spaces = {
             a: Box(low, high, dtype=np.float64) for a in self.possible_agents
@@ -310,8 +316,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
             return everyone
         if kind == "mixed":
             return self.config.reward_mix * everyone + (1.0 - self.config.reward_mix) * local
-        near = np.where(self._near >= 0, local[self._near], np.nan)
-        return np.nanmean(near, axis=1)
+        return np.nanmean(self._near.gather(local, absent=np.nan), axis=1)
 
     def _failed(self, reason: str) -> Step:
         rewards = np.full(self.n_agents, -self.config.divergence_limit / self.n_agents)
@@ -326,15 +331,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         nothing = np.zeros((self.n_agents, self.observation_size))
         targets = np.zeros_like(self.plant.targets)
         return Episode(nothing, np.zeros(len(self._context)), targets, reason)
-
-
-def _context_columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> np.ndarray:
-    """Columns of the parameters that make up mu; ``target`` stands for all target_* columns."""
-    known = sorted({name.rsplit("_", 1)[0] for name in names})
-    unknown = [kind for kind in kinds if kind not in known]
-    if unknown:
-        raise ValueError(f"context: expected names out of {known}, got {unknown}")
-    return np.array([k for k, name in enumerate(names) if name.rsplit("_", 1)[0] in kinds], int)
 
 
 def _made_on_one_rank(remake: Remake, config: EnvConfig) -> ArrayEnv:

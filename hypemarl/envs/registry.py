@@ -1,48 +1,17 @@
-"""Which plant a configuration names."""
+"""The environment that a configuration names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import cast
 
 from mpi4py import MPI
 
 from hypemarl.config import EnvConfig, mesh_files
 from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv
-from hypemarl.envs.external.env import ExternalEnv
 from hypemarl.envs.parallel import PDEEnv
-from hypemarl.meshing import build
 from hypemarl.mpi import on_root, world
-from hypemarl.systems.density.in_fluid import DensityFluidPlant
-from hypemarl.systems.density.plant import DensityPlant
-from hypemarl.systems.flow.plant import FlowPlant
-from hypemarl.systems.shape.plant import ShapePlant
-from hypemarl.systems.shape.unsteady import UnsteadyShapePlant
-
-
-def _density(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
-    return DensityPlant(config, build(config.mesh, comm))
-
-
-def _density_fluid(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
-    return DensityFluidPlant(config, build(config.mesh, comm))
-
-
-def _flow(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
-    return FlowPlant(config, build(config.mesh, comm))
-
-
-def _shape(config: EnvConfig, comm: MPI.Intracomm) -> Plant:
-    plant = ShapePlant if config.shape.mode == "steady" else UnsteadyShapePlant
-    return plant(config, comm)
-
-
-SYSTEMS: dict[str, Callable[[EnvConfig, MPI.Intracomm], Plant]] = {
-    "density": _density,
-    "density-fluid": _density_fluid,
-    "flow": _flow,
-    "shape": _shape,
-}
+from hypemarl.systems.registry import system_of
 
 
 def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
@@ -57,8 +26,7 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
         >>> env = envs.make(config.load("density-1d").env)
         >>> observations, infos = env.reset(seed=0)
     """
-    if config.system == "external":
-        return ExternalEnv(config, comm or world())
     comm = comm or world()
     on_root(comm, lambda: mesh_files.check(config))
-    return PDEEnv(SYSTEMS[config.system](config, comm), config, make)
+    made = system_of(config).make(config, comm)
+    return PDEEnv(made, config, make) if isinstance(made, Plant) else cast("ArrayEnv", made)

@@ -4,6 +4,7 @@ All calls are local: nothing here knows of ranks, rank 0 writes.
 """
 
 from hypemarl.files.cache import CACHE_REMEDY, cache_folder, check_writable
+from hypemarl.files.digests import code_digest, facts_key, short_digest
 from hypemarl.files.locking import FolderLock, LockedError, Owner, check_unlocked
 from hypemarl.files.processes import is_running
 from hypemarl.files.references import content_hash, opened_with
@@ -32,7 +33,9 @@ __all__ = [
     "cache_folder",
     "check_unlocked",
     "check_writable",
+    "code_digest",
     "content_hash",
+    "facts_key",
     "first_line",
     "is_running",
     "may_write",
@@ -40,6 +43,7 @@ __all__ = [
     "opened_with",
     "read_arrays",
     "remove_leftovers",
+    "short_digest",
     "write_arrays",
     "write_atomically",
     "write_error",

@@ -75,7 +75,7 @@ class _Watched:
         self.stream = stream
         self.error: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes) -> int:
         try:
             return self.stream.write(data)
         except OSError as error:
@@ -86,7 +86,7 @@ class _Watched:
         return getattr(self.stream, name)
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and put it in place.
 
     The folder is made where it is missing, and what killed writers of ``path`` left is removed. A
@@ -123,7 +123,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _write_into(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def _write_into(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Fill a device or a pipe, which has no other content to keep."""
     try:
         with path.open("wb") as stream:
@@ -149,7 +149,7 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
-def write_sealed(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """As :func:`write_atomically`, for a zip archive, which gets its checksum as its comment.
 
     Raises:
@@ -206,7 +206,7 @@ def _sha256(stream: IO[bytes], size: int) -> str:
 
 def write_arrays(path: Path, arrays: Record, *, compress: bool = False) -> None:
     """Write named arrays as a sealed ``.npz``. Raises :class:`WriteError`."""
-    save: Any = np.savez_compressed if compress else np.savez
+    save: Callable[..., None] = np.savez_compressed if compress else np.savez
     write_sealed(path, lambda stream: save(stream, **arrays, **{_MARK: np.array(1)}))
 
 

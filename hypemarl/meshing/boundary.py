@@ -16,9 +16,7 @@ import numpy as np
 from hypemarl.meshing.distribute import missing_tags
 from hypemarl.meshing.raw import MeshError, RawMesh, describe_place, measures
 from hypemarl.meshing.topology import (
-    Facets,
     exterior_values,
-    facets_of,
     find_rows,
     interior_tagged,
     outward_normals,
@@ -87,20 +85,19 @@ def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list
     faults = _unsound(raw, roles.problem)
     if not roles.tags or faults:
         return Boundary(), faults
-    facets = facets_of(raw)
     needed = dict.fromkeys((tag for tag, role in roles.tags.items() if role != "outflow"), 1)
     lacking = missing_tags(raw.tags, {"domain": raw.tdim} | needed)
     faults += [Fault(lacking)] if lacking else []
     faults += [
         *_shared(raw, roles),
-        *_interior(raw, facets, roles),
-        *_uncovered(raw, facets, roles),
+        *_interior(raw, roles),
+        *_uncovered(raw, roles),
     ]
     faults += _open_bodies(raw, roles)
-    stream, more = _stream(raw, facets, roles)
+    stream, more = _stream(raw, roles)
     faults += more
     if roles.named("slip"):
-        faults += _slanted(raw, facets, roles, stream)
+        faults += _slanted(raw, roles, stream)
     across = int(np.argmin(np.abs(stream)))
     fixed: dict[str, tuple[int, ...]] = {
         tag: (across,) if role == "slip" else (0, 1) for tag, role in roles.tags.items()
@@ -114,12 +111,12 @@ def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list
 
 def interior_tags(raw: RawMesh) -> dict[str, int]:
     """Tags of facets that have a cell on both sides: name -> how many such facets."""
-    return {tag: len(lines) for tag, lines in _inside(raw, facets_of(raw)).items()}
+    return {tag: len(lines) for tag, lines in _inside(raw).items()}
 
 
-def _inside(raw: RawMesh, facets: Facets) -> dict[str, np.ndarray]:
+def _inside(raw: RawMesh) -> dict[str, np.ndarray]:
     """Facets (k, tdim) with a cell on both sides, of each tag that has such."""
-    inside = interior_tagged(raw, facets)
+    inside = interior_tagged(raw)
     lines, values = raw.facets[inside], raw.facet_values[inside]
     names = {tag: value for tag, (dim, value) in raw.tags.items() if dim == raw.tdim - 1}
     return {tag: lines[values == v] for tag, v in names.items() if np.any(values == v)}
@@ -158,8 +155,8 @@ def _further(raw: RawMesh, roles: BoundaryRoles) -> tuple[str, ...]:
     return tuple(tag for tag in others if raw.tags[tag] not in known and len(raw.members(tag)))
 
 
-def _interior(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fault]:
-    for tag, mine in _inside(raw, facets).items():
+def _interior(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
+    for tag, mine in _inside(raw).items():
         yield Fault(
             f"{len(mine)} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both "
             f"sides, {_where(raw, mine)}: {roles.problem} has boundary conditions on tagged "
@@ -169,8 +166,8 @@ def _interior(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fa
         )
 
 
-def _uncovered(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> Iterator[Fault]:
-    exterior, values = facets.points[facets.exterior], exterior_values(raw, facets)
+def _uncovered(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
+    exterior, values = raw.sides.points[raw.sides.exterior], exterior_values(raw)
     known = [value for dim, value in raw.tags.values() if dim == raw.tdim - 1]
     bare = exterior[~np.isin(values, known)]
     if not len(bare):
@@ -214,16 +211,21 @@ def _open_bodies(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
                 )
 
 
-def _stream(raw: RawMesh, facets: Facets, roles: BoundaryRoles) -> tuple[np.ndarray, list[Fault]]:
+def _facets_of(raw: RawMesh, tag: str) -> tuple[np.ndarray, np.ndarray]:
+    """Facets (k, tdim) of a tag that bound cells, and their places (k,) among all; may be none."""
+    lines = raw.members(tag) if tag in raw.tags else np.empty((0, raw.tdim), dtype=np.int64)
+    places = find_rows(lines, raw.sides.points)
+    return lines[places >= 0], places[places >= 0]
+
+
+def _stream(raw: RawMesh, roles: BoundaryRoles) -> tuple[np.ndarray, list[Fault]]:
     """Unit vector along which fluid enters, and what is wrong with the inflow."""
     (tag,) = roles.named("inflow")
-    lines = raw.members(tag) if tag in raw.tags else np.empty((0, raw.tdim), dtype=np.int64)
-    places = find_rows(lines, facets.points)
-    lines, places = lines[places >= 0], places[places >= 0]
+    lines, places = _facets_of(raw, tag)
     fallback = np.eye(raw.points.shape[1])[0]
     if not len(lines):
         return fallback, []
-    inward = -outward_normals(raw, facets, places)
+    inward = -outward_normals(raw, places)
     lengths = measures(raw.points, lines)
     mean = lengths @ inward / lengths.sum()
     size = float(np.linalg.norm(mean))
@@ -254,17 +256,13 @@ def _crooked(raw: RawMesh, tag: str, lines: np.ndarray, along: np.ndarray) -> It
         )
 
 
-def _slanted(
-    raw: RawMesh, facets: Facets, roles: BoundaryRoles, stream: np.ndarray
-) -> Iterator[Fault]:
+def _slanted(raw: RawMesh, roles: BoundaryRoles, stream: np.ndarray) -> Iterator[Fault]:
     """Free slip sets one component of the velocity: its walls lie along an axis and the stream."""
     wanted = np.zeros(len(stream))
     wanted[np.argmin(np.abs(stream))] = 1.0
     for tag in roles.named("slip"):
-        lines = raw.members(tag) if tag in raw.tags else np.empty((0, raw.tdim), dtype=np.int64)
-        places = find_rows(lines, facets.points)
-        lines, places = lines[places >= 0], places[places >= 0]
-        normals = outward_normals(raw, facets, places) if len(places) else np.empty((0, 2))
+        lines, places = _facets_of(raw, tag)
+        normals = outward_normals(raw, places) if len(places) else np.empty((0, 2))
         off = lines[np.abs(normals @ wanted) < 1.0 - ALIGNED]
         if len(off):
             yield Fault(

@@ -8,6 +8,7 @@ function of place prescribes it, so that neighbours differ little in size.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hypemarl.config import MeshConfig
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     import gmsh
 
 
-TAGS: dict[str, tuple[int, int]] = {
+FRAME: dict[str, tuple[int, int]] = {
     "domain": (2, 1),
     "inflow": (1, 2),
     "outflow": (1, 3),
     "bottom": (1, 4),
     "top": (1, 5),
-    "disc": (1, 6),
 }
+"""Tags of a channel, whatever body is in it."""
+TAGS = FRAME | {"disc": (1, 6)}
 DISC_FACETS = 16
 """The disc's boundary has at least about this many facets, however coarse the mesh."""
 
@@ -42,17 +44,10 @@ def validate(config: MeshConfig) -> None:
     Raises:
         MeshError: names the keys, their values and what is allowed.
     """
-    if len(config.disc_centre) != 2:
-        raise MeshError(
-            f"env.mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y"
-        )
-    numbers = {
-        name: getattr(config, name) for name in ("length", "height", "element_size", "disc_radius")
-    }
-    numbers["disc_element_size"] = disc_size(config)
-    for name, value in numbers.items():
-        if not (math.isfinite(value) and value > 0.0):
-            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
+    require_centre(config)
+    require_positive(config, "length", "height", "element_size", "disc_radius")
+    if config.disc_element_size is not None:
+        require_positive(config, "disc_element_size")
     if config.element_size > config.height:
         raise MeshError(
             f"env.mesh.element_size={config.element_size} is larger than "
@@ -74,6 +69,22 @@ def validate(config: MeshConfig) -> None:
         )
 
 
+def require_positive(config: MeshConfig, *names: str) -> None:
+    """Refuse numbers of a mesh that are not positive and finite, by a MeshError."""
+    for name in names:
+        value = getattr(config, name)
+        if not (math.isfinite(value) and value > 0.0):
+            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
+
+
+def require_centre(config: MeshConfig) -> None:
+    """Refuse a centre of other than two numbers, by a MeshError."""
+    if len(config.disc_centre) != 2:
+        raise MeshError(
+            f"env.mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y"
+        )
+
+
 def disc_size(config: MeshConfig) -> float:
     """Edge length at the disc: disc_element_size, a third of element_size where it is null."""
     fine = config.disc_element_size
@@ -83,44 +94,56 @@ def disc_size(config: MeshConfig) -> float:
 def exact_measures(config: MeshConfig) -> dict[str, float]:
     """Exact area or length of every tag: name -> measure."""
     radius = config.disc_radius
-    return {
-        "domain": config.length * config.height - math.pi * radius**2,
-        "inflow": config.height,
-        "outflow": config.height,
-        "bottom": config.length,
-        "top": config.length,
-        "disc": 2.0 * math.pi * radius,
-    }
+    return frame_measures(config, math.pi * radius**2) | {"disc": 2.0 * math.pi * radius}
+
+
+def frame_measures(config: MeshConfig, hole: float) -> dict[str, float]:
+    """Those of a channel with a hole of that area, but for the hole's boundary."""
+    length, height = config.length, config.height
+    sides = {"inflow": height, "outflow": height, "bottom": length, "top": length}
+    return {"domain": length * height - hole} | sides
 
 
 def channel(model: type[gmsh.model], config: MeshConfig) -> dict[str, list[int]]:
     """Add the channel to a gmsh model, with its sizes; returns the entities of each tag."""
     geo = model.geo
-    corners = [(0.0, 0.0), (config.length, 0.0), (config.length, config.height)]
-    corners.append((0.0, config.height))
-    points = [geo.addPoint(x, y, 0.0) for x, y in corners]
-    bottom, outflow, top, inflow = (geo.addLine(points[i], points[(i + 1) % 4]) for i in range(4))
-    disc = _circle(geo, config)
-    outer, inner = geo.addCurveLoop([bottom, outflow, top, inflow]), geo.addCurveLoop(disc)
-    domain = geo.addPlaneSurface([outer, inner])
+    entities = add_frame(
+        geo, config, "disc", lambda: add_circle(geo, config.disc_centre, config.disc_radius)
+    )
     _prescribe_sizes(model.mesh.field, config)
-    return {
-        "domain": [domain],
-        "inflow": [inflow],
-        "outflow": [outflow],
-        "bottom": [bottom],
-        "top": [top],
-        "disc": disc,
-    }
+    return entities
 
 
-def _circle(geo: type[gmsh.model.geo], config: MeshConfig) -> list[int]:
-    """Four arcs around the disc's centre."""
-    (x, y), radius = config.disc_centre, config.disc_radius
-    centre = geo.addPoint(x, y, 0.0)
+def add_frame(
+    geo: type[gmsh.model.geo], config: MeshConfig, name: str, add_hole: Callable[[], list[int]]
+) -> dict[str, list[int]]:
+    """Add the channel around a hole of that name; returns the entities of each tag."""
+    length, height = config.length, config.height
+    sides = add_polygon(geo, [(0.0, 0.0), (length, 0.0), (length, height), (0.0, height)])
+    hole = add_hole()
+    domain = geo.addPlaneSurface([geo.addCurveLoop(sides), geo.addCurveLoop(hole)])
+    names = ("bottom", "outflow", "top", "inflow")
+    walls = {wall: [side] for wall, side in zip(names, sides, strict=True)}
+    return {"domain": [domain], name: hole} | walls
+
+
+def add_polygon(
+    geo: type[gmsh.model.geo], corners: Sequence[tuple[float, float]], size: float = 0.0
+) -> list[int]:
+    """Add the sides of a polygon, from each corner to the next; ``size`` of edges there."""
+    points = [geo.addPoint(x, y, 0.0, size) for x, y in corners]
+    return [geo.addLine(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True)]
+
+
+def add_circle(
+    geo: type[gmsh.model.geo], centre: Sequence[float], radius: float, size: float = 0.0
+) -> list[int]:
+    """Add four arcs around a centre; ``size`` of edges there, 0 for none prescribed."""
+    x, y = centre
+    middle = geo.addPoint(x, y, 0.0)
     ring = [(radius, 0.0), (0.0, radius), (-radius, 0.0), (0.0, -radius)]
-    points = [geo.addPoint(x + dx, y + dy, 0.0) for dx, dy in ring]
-    return [geo.addCircleArc(points[i], centre, points[(i + 1) % 4]) for i in range(4)]
+    points = [geo.addPoint(x + dx, y + dy, 0.0, size) for dx, dy in ring]
+    return [geo.addCircleArc(points[i], middle, points[(i + 1) % 4]) for i in range(4)]
 
 
 def _prescribe_sizes(field: type[gmsh.model.mesh.field], config: MeshConfig) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hypemarl.meshing.groups import FileMesh, Group, with_domain
+from hypemarl.meshing.groups import NO_MESH, FileMesh, Group, unsupported, with_domain
 from hypemarl.meshing.raw import UNTAGGED, describe_place
 from hypemarl.meshing.topology import COINCIDENT
 
@@ -52,13 +52,10 @@ def _dimension(mesh: meshio.Mesh) -> int:
     dims = {kind: dim for dim, kind in CELL_TYPES.items()}
     unknown = sorted({block.type for block in mesh.cells} - set(dims))
     if unknown:
-        raise ValueError(
-            f"elements of type {', '.join(unknown)} are not supported; write straight "
-            f"(first-order) lines, triangles or tetrahedra"
-        )
+        raise unsupported(", ".join(unknown))
     found = max((dims[block.type] for block in mesh.cells if len(block.data)), default=0)
     if found == 0:
-        raise ValueError("the file holds no mesh (no lines, triangles or tetrahedra)")
+        raise ValueError(NO_MESH)
     return found
 
 

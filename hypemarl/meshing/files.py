@@ -25,7 +25,6 @@ from hypemarl.mpi import raise_together
 
 WITHOUT_NAMES = (".su2", ".med", ".inp", ".mesh", ".meshb")
 """Formats that are read with their tags, and in which meshio writes none, or their numbers only."""
-GMSH_TYPES = {0: 15, 1: 1, 2: 2, 3: 4}
 
 
 def build(
@@ -182,7 +181,7 @@ def _write_gmsh(raw: RawMesh, path: Path) -> None:
                 model.mesh.addNodes(dim, entity, np.arange(1, len(points) + 1), points.ravel())
                 first = False
             nodes = (raw.members_of(dim, value) + 1).ravel()
-            model.mesh.addElementsByType(entity, GMSH_TYPES[dim], [], nodes)
+            model.mesh.addElementsByType(entity, shapes.GMSH_TYPES[dim], [], nodes)
             model.addPhysicalGroup(dim, [entity], value, name)
         shapes.gmsh.write(str(path))
 

@@ -14,6 +14,17 @@ DOMAIN = "domain"
 """The tag that stands for cells; :func:`assemble` looks for other names among the facets first."""
 
 
+NO_MESH = "the file holds no mesh (no lines, triangles or tetrahedra)"
+
+
+def unsupported(kinds: str) -> ValueError:
+    """The error of a file with elements of other kinds than straight simplices."""
+    return ValueError(
+        f"elements of type {kinds} are not supported; write straight (first-order) lines, "
+        "triangles or tetrahedra"
+    )
+
+
 @dataclass(frozen=True)
 class Group:
     """A named set of cells or facets.

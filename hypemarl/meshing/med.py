@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypemarl.meshing.foreign import open_hdf5
-from hypemarl.meshing.groups import FileMesh, Group, with_domain
+from hypemarl.meshing.groups import NO_MESH, FileMesh, Group, unsupported, with_domain
 
 if TYPE_CHECKING:
     import h5py
@@ -57,13 +57,10 @@ def _families(file: h5py.File, name: str) -> dict[int, list[str]]:
 def _build(points: np.ndarray, types: h5py.Group, families: dict[int, list[str]]) -> FileMesh:
     unknown = sorted(set(types) - set(SIMPLICES))
     if unknown:
-        raise ValueError(
-            f"elements of type {', '.join(unknown)} are not supported; write straight "
-            f"(first-order) segments, triangles or tetrahedra"
-        )
+        raise unsupported(", ".join(unknown))
     tdim = max((SIMPLICES[kind] for kind in types), default=0)
     if tdim == 0:
-        raise ValueError("the file holds no mesh (no segments, triangles or tetrahedra)")
+        raise ValueError(NO_MESH)
     rows, groups = {}, list[Group]()
     for dim in (tdim, tdim - 1):
         rows[dim] = np.empty((0, dim + 1), dtype=np.int64)

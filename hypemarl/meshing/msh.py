@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hypemarl.meshing.groups import FileMesh, Group
+from hypemarl.meshing.groups import NO_MESH, FileMesh, Group
 from hypemarl.meshing.msh_sections import (
     Elements,
     Groups,
@@ -210,7 +210,7 @@ def _build(
     tags, points = nodes.sorted()
     tdim = max((block.dim for block in elements.blocks if len(block.nodes)), default=0)
     if tdim == 0:
-        raise ValueError("the file holds no mesh (no lines, triangles or tetrahedra)")
+        raise ValueError(NO_MESH)
     rows, groups = {}, []
     for dim in (tdim, tdim - 1):
         found, members = elements.of(dim, physical)

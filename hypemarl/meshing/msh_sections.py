@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hypemarl.meshing.groups import unsupported
 from hypemarl.meshing.records import Records
 
 Groups = dict[tuple[int, int], list[int]]
@@ -127,10 +128,7 @@ def _join_copies(
 
 def _dimension(kind: int) -> int:
     if kind not in SIMPLICES:
-        raise ValueError(
-            f"elements of type {UNSUPPORTED.get(kind, kind)!r} are not supported; write straight "
-            f"(first-order) lines, triangles or tetrahedra"
-        )
+        raise unsupported(repr(UNSUPPORTED.get(kind, kind)))
     return SIMPLICES[kind]
 
 
@@ -246,13 +244,7 @@ def _require_total(what: str, read: int, promised: int) -> None:
 
 def read_entities(records: Records, groups: Groups, version: float) -> None:
     """$Entities: bounding box, physical groups and boundary of each entity."""
-    for dim, count in enumerate(records.sizes(4).tolist()):
-        for _ in range(count):
-            tag = int(records.ints(1)[0])
-            records.floats(3 if dim == 0 and version > 4.0 else 6)
-            groups[dim, tag] = _physical(records)
-            if dim > 0:
-                records.ints(int(records.sizes(1)[0]))
+    _add_entities(records, groups, version, partitioned=False)
 
 
 def read_partitions(records: Records, groups: Groups, version: float) -> None:
@@ -262,10 +254,15 @@ def read_partitions(records: Records, groups: Groups, version: float) -> None:
     """
     records.sizes(1)
     records.ints(2 * int(records.sizes(1)[0]))
+    _add_entities(records, groups, version, partitioned=True)
+
+
+def _add_entities(records: Records, groups: Groups, version: float, *, partitioned: bool) -> None:
     for dim, count in enumerate(records.sizes(4).tolist()):
         for _ in range(count):
-            tag = int(records.ints(3)[0])  # and its parent's dimension and tag
-            records.ints(int(records.sizes(1)[0]))
+            tag = int(records.ints(3 if partitioned else 1)[0])  # and its parent's dimension, tag
+            if partitioned:
+                records.ints(int(records.sizes(1)[0]))
             records.floats(3 if dim == 0 and version > 4.0 else 6)
             groups[dim, tag] = _physical(records)
             if dim > 0:

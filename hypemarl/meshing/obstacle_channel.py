@@ -13,18 +13,25 @@ import numba
 import numpy as np
 
 from hypemarl.config import MeshConfig
-from hypemarl.meshing import channel as disc_channel
 from hypemarl.meshing import obstacles
-from hypemarl.meshing.channel import GROWTH, WAKE_LENGTH, WAKE_SIZE, WAKE_WIDTH
+from hypemarl.meshing.channel import (
+    FRAME,
+    GROWTH,
+    WAKE_LENGTH,
+    WAKE_SIZE,
+    WAKE_WIDTH,
+    add_frame,
+    disc_size,
+    frame_measures,
+    require_positive,
+)
 from hypemarl.meshing.raw import MeshError
 
 if TYPE_CHECKING:
     import gmsh
 
 
-TAGS: dict[str, tuple[int, int]] = {
-    name: entry for name, entry in disc_channel.TAGS.items() if name != "disc"
-} | {"obstacle": (1, 6)}
+TAGS = FRAME | {"obstacle": (1, 6)}
 
 
 def validate(config: MeshConfig) -> None:
@@ -33,11 +40,8 @@ def validate(config: MeshConfig) -> None:
     Raises:
         MeshError: names the keys, their values and what is allowed.
     """
-    for name in ("length", "height", "element_size"):
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value > 0.0):
-            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
-    fine = disc_channel.disc_size(config)
+    require_positive(config, "length", "height", "element_size")
+    fine = disc_size(config)
     if not 0.0 < fine <= config.element_size <= config.height:
         raise MeshError(
             f"env.mesh.disc_element_size={fine}, env.mesh.element_size={config.element_size}: "
@@ -58,36 +62,15 @@ def validate(config: MeshConfig) -> None:
 def exact_measures(config: MeshConfig) -> dict[str, float]:
     """Exact area or length of every tag: name -> measure."""
     area, length = obstacles.exact_measures(config)
-    return {
-        "domain": config.length * config.height - area,
-        "inflow": config.height,
-        "outflow": config.height,
-        "bottom": config.length,
-        "top": config.length,
-        "obstacle": length,
-    }
+    return frame_measures(config, area) | {"obstacle": length}
 
 
 def channel(model: type[gmsh.model], config: MeshConfig) -> dict[str, list[int]]:
     """Add the channel to a gmsh model, with its sizes; returns the entities of each tag."""
-    geo = model.geo
-    corners = [(0.0, 0.0), (config.length, 0.0), (config.length, config.height)]
-    corners.append((0.0, config.height))
-    points = [geo.addPoint(x, y, 0.0) for x, y in corners]
-    bottom, outflow, top, inflow = (geo.addLine(points[i], points[(i + 1) % 4]) for i in range(4))
-    outline = obstacles.lay_out(obstacles.curve(config), disc_channel.disc_size(config))
-    obstacle = add_facets(geo, outline)
-    outer, inner = geo.addCurveLoop([bottom, outflow, top, inflow]), geo.addCurveLoop(obstacle)
-    domain = geo.addPlaneSurface([outer, inner])
+    outline = obstacles.lay_out(obstacles.curve(config), disc_size(config))
+    entities = add_frame(model.geo, config, "obstacle", lambda: add_facets(model.geo, outline))
     _prescribe_sizes(model, config, outline)
-    return {
-        "domain": [domain],
-        "inflow": [inflow],
-        "outflow": [outflow],
-        "bottom": [bottom],
-        "top": [top],
-        "obstacle": obstacle,
-    }
+    return entities
 
 
 def add_facets(geo: type[gmsh.model.geo], corners: np.ndarray) -> list[int]:

@@ -14,6 +14,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import ellipe
 
 from hypemarl.config import MeshConfig
+from hypemarl.meshing.channel import require_centre, require_positive
 from hypemarl.meshing.polygons import centroid, crosses_itself, curvature, signed_area
 from hypemarl.meshing.raw import MeshError
 
@@ -59,14 +60,8 @@ def validate(config: MeshConfig) -> None:
     Raises:
         MeshError: names the key, its value and what is allowed.
     """
-    if len(config.disc_centre) != 2:
-        raise MeshError(
-            f"env.mesh.disc_centre={list(config.disc_centre)} needs two numbers, x and y"
-        )
-    for name in ("obstacle_length", "obstacle_ratio", "obstacle_rounding"):
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value > 0.0):
-            raise MeshError(f"env.mesh.{name}={value} must be a positive finite number")
+    require_centre(config)
+    require_positive(config, "obstacle_length", "obstacle_ratio", "obstacle_rounding")
     if config.obstacle_rounding > 1.0:
         raise MeshError(
             f"env.mesh.obstacle_rounding={config.obstacle_rounding} must not exceed 1: the "

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,24 @@ LARGEST = 1e30
 
 class MeshError(ValueError):
     """A shape, a mesh file or a set of tags cannot be used. Raised on every rank alike."""
+
+
+@dataclass(frozen=True)
+class Facets:
+    """All facets of a mesh.
+
+    Attributes:
+        points: (F, tdim) point indices, ascending in each row, rows in lexicographic order.
+        cells: (F, 2) the cells on both sides; the second is -1 on the exterior.
+    """
+
+    points: np.ndarray
+    cells: np.ndarray
+
+    @property
+    def exterior(self) -> np.ndarray:
+        """Indices of the facets that bound one cell only: (E,)."""
+        return np.flatnonzero(self.cells[:, 1] < 0)
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,31 @@ class RawMesh:
         for array in (self.cells, self.cell_values, facets):
             digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def sides(self) -> Facets:
+        """All facets with the cells on both sides, tagged or not; found once.
+
+        Raises:
+            MeshError: three or more cells share a facet, so that some of them overlap.
+        """
+        corners, count = np.sort(self.cells, axis=1), self.tdim + 1
+        rows = np.concatenate([np.delete(corners, side, axis=1) for side in range(count)])
+        owner = np.tile(np.arange(len(self.cells)), count)
+        order = np.lexsort(rows.T[::-1])
+        rows, owner = rows[order], owner[order]
+        first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
+        counts = np.diff(np.r_[first, len(rows)])
+        if counts.max(initial=0) > 2:
+            place = self.points[rows[first[np.argmax(counts)]]].mean(axis=0)
+            raise MeshError(
+                f"{np.count_nonzero(counts > 2)} facets have three or more cells, the first one at "
+                f"{describe_place(place)}: cells overlap; a facet has a cell on one side or on both"
+            )
+        cells = np.full((len(first), 2), -1, dtype=np.int64)
+        cells[:, 0] = owner[first]
+        cells[counts == 2, 1] = owner[first[counts == 2] + 1]
+        return Facets(rows[first], cells)
 
     def members(self, name: str) -> np.ndarray:
         """Simplices of a tag: (m, dim + 1) point indices."""

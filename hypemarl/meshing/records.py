@@ -6,7 +6,7 @@ A count that the file cannot hold is refused before anything of its size is made
 from __future__ import annotations
 
 import warnings
-from typing import Protocol
+from typing import Protocol, override
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -47,7 +47,7 @@ class Records(Protocol):
         ...
 
 
-class TextRecords:
+class TextRecords(Records):
     """Numbers in text, whatever their layout in lines.
 
     Args:
@@ -61,8 +61,8 @@ class TextRecords:
     def __init__(self, body: bytes, line: int) -> None:
         self._values, self._at, self._line = numbers(body, line), 0, line
 
+    @override
     def floats(self, count: int) -> np.ndarray:
-        """The next float64 (count,)."""
         left = len(self._values) - self._at
         if not 0 <= count <= left:
             raise ValueError(
@@ -72,8 +72,8 @@ class TextRecords:
         self._at += count
         return self._values[self._at - count : self._at]
 
+    @override
     def ints(self, count: int) -> np.ndarray:
-        """The next whole numbers (count,), as int64."""
         return self._whole(self.floats(count))
 
     def _whole(self, values: np.ndarray) -> np.ndarray:
@@ -87,21 +87,21 @@ class TextRecords:
 
     sizes = ints
 
+    @override
     def count_line(self) -> int:
-        """The next whole number."""
         return int(self.ints(1)[0])
 
+    @override
     def table(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a number and three coordinates: (count,) int64 and (count, 3) float64."""
         rows = self.floats(4 * count).reshape(count, 4)
         return self._whole(rows[:, 0]), rows[:, 1:]
 
+    @override
     def rest(self) -> list[int]:
-        """All integers that are left."""
         return self.ints(len(self._values) - self._at).tolist()
 
+    @override
     def finish(self) -> None:
-        """Check that nothing is left."""
         left = len(self._values) - self._at
         if left:
             raise ValueError(
@@ -110,7 +110,7 @@ class TextRecords:
             )
 
 
-class BinaryRecords:
+class BinaryRecords(Records):
     """Numbers in the bytes of a section.
 
     Args:
@@ -134,12 +134,12 @@ class BinaryRecords:
         self._at += count * dtype.itemsize
         return found
 
+    @override
     def ints(self, count: int) -> np.ndarray:
-        """The next 32-bit integers (count,), as int64."""
         return self._take("i4", count).astype(np.int64)
 
+    @override
     def sizes(self, count: int) -> np.ndarray:
-        """The next 64-bit unsigned integers (count,), as int64."""
         found = self._take("u8", count)
         if (found >= EXACT).any():
             raise ValueError(
@@ -147,29 +147,29 @@ class BinaryRecords:
             )
         return found.astype(np.int64)
 
+    @override
     def floats(self, count: int) -> np.ndarray:
-        """The next float64 (count,)."""
         return self._take("f8", count).astype(np.float64)
 
+    @override
     def count_line(self) -> int:
-        """The whole number on the next line, which is text."""
         line, end, _ = self._body[self._at :].partition(b"\n")
         if not (end and line.strip().isdigit()):
             raise ValueError(f"${self._name}: expected a count, got {show(line)}; damaged file")
         self._at += len(line) + 1
         return int(line)
 
+    @override
     def table(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a number and three coordinates: (count,) int64 and (count, 3) float64."""
         rows = self._take([("tag", self._order + "i4"), ("x", self._order + "f8", 3)], count)
         return rows["tag"].astype(np.int64), rows["x"].astype(np.float64)
 
+    @override
     def rest(self) -> list[int]:
-        """All integers that are left."""
         return self.ints((len(self._body) - self._at) // 4).tolist()
 
+    @override
     def finish(self) -> None:
-        """Check that nothing but a line end is left."""
         if self._body[self._at :].strip():
             raise ValueError(f"the section ${self._name} is longer than it promises; damaged file")
 

@@ -40,8 +40,8 @@ CHANNELS: Row = {
 TAGS |= {name: module.TAGS for name, module in CHANNELS.items()}
 
 FRONTAL_DELAUNAY = 6
-SIMPLEX_POINTS = {15: 1, 1: 2, 2: 3, 4: 4}
-"""gmsh element type -> points, of the elements that are supported."""
+GMSH_TYPES = {0: 15, 1: 1, 2: 2, 3: 4}
+"""Dimension of a simplex -> gmsh's number of its type."""
 
 
 @contextmanager
@@ -185,97 +185,42 @@ def _interval(geo: type[gmsh.model.geo], config: MeshConfig) -> dict[str, list[i
 
 def _square(geo: type[gmsh.model.geo], config: MeshConfig) -> dict[str, list[int]]:
     """The square, minus the disc where there is one; returns the entities of each tag."""
-    lower, upper = config.lower, config.upper
+    lower, upper, size = config.lower, config.upper, config.element_size
     corners = [(lower, lower), (upper, lower), (upper, upper), (lower, upper)]
-    points = [geo.addPoint(x, y, 0.0, config.element_size) for x, y in corners]
-    bottom, right, top, left = (geo.addLine(points[i], points[(i + 1) % 4]) for i in range(4))
-    loops = [geo.addCurveLoop([bottom, right, top, left])]
-    entities = {"left": [left], "right": [right], "bottom": [bottom], "top": [top]}
+    sides = channel.add_polygon(geo, corners, size)
+    loops = [geo.addCurveLoop(sides)]
+    names = ("bottom", "right", "top", "left")
+    entities = {name: [side] for name, side in zip(names, sides, strict=True)}
     if config.shape == "square-with-disc":
-        entities["disc"] = _circle(geo, config)
+        fine = min(size, 2.0 * math.pi * config.disc_radius / channel.DISC_FACETS)
+        entities["disc"] = channel.add_circle(geo, (0.0, 0.0), config.disc_radius, fine)
         loops.append(geo.addCurveLoop(entities["disc"]))
     entities["domain"] = [geo.addPlaneSurface(loops)]
     return entities
 
 
-def _circle(geo: type[gmsh.model.geo], config: MeshConfig) -> list[int]:
-    """Four arcs around the origin."""
-    radius = config.disc_radius
-    size = min(config.element_size, 2.0 * math.pi * radius / channel.DISC_FACETS)
-    centre = geo.addPoint(0.0, 0.0, 0.0)
-    ring = [(radius, 0.0), (0.0, radius), (-radius, 0.0), (0.0, -radius)]
-    points = [geo.addPoint(x, y, 0.0, size) for x, y in ring]
-    return [geo.addCircleArc(points[i], centre, points[(i + 1) % 4]) for i in range(4)]
-
-
 def extract(model: type[gmsh.model], source: str) -> RawMesh:
-    """The mesh of the current gmsh model as arrays.
+    """The current gmsh model, all of whose cells are in physical groups, as arrays.
 
     Raises:
-        MeshError: no elements, or elements other than straight simplices.
+        MeshError: two groups have one name, or the mesh is not flat.
     """
     node_tags, coordinates, _ = model.mesh.getNodes()
     order = np.argsort(node_tags)
+    groups = model.getPhysicalGroups()
+    tdim = max(dim for dim, _ in groups)
     tags: dict[str, tuple[int, int]] = {}
-    tdim = max((dim for dim, _ in model.getEntities() if _has_elements(model, dim)), default=0)
-    if tdim == 0:
-        raise MeshError(f"{source}: the file holds no mesh (no lines, triangles or tetrahedra)")
-    blocks = {tdim: _cells_untagged(model, tdim, source), tdim - 1: _no_entities(tdim - 1)}
+    rows, values = {}, {}
     for dim in (tdim, tdim - 1):
-        groups = [tag for d, tag in model.getPhysicalGroups() if d == dim]
-        parts = [_group(model, dim, tag, source) for tag in groups]
-        if parts:
-            blocks[dim] = tuple(np.concatenate(p) for p in zip(*parts, strict=True))
-        for tag in groups:
+        nodes, numbers = [np.empty(0, dtype=node_tags.dtype)], [np.empty(0, dtype=np.int32)]
+        for tag in (tag for d, tag in groups if d == dim):
             add_tag(tags, model.getPhysicalName(dim, tag) or str(tag), dim, tag, source)
-    _all_cells(model, tdim, len(blocks[tdim][0]), source)
-    cells, facets = (
-        np.searchsorted(node_tags[order], blocks[dim][0].astype(node_tags.dtype))
-        for dim in (tdim, tdim - 1)
-    )
-    points, cells, facets = compact(coordinates.reshape(-1, 3)[order], cells, facets, source)
-    return RawMesh(points, cells, blocks[tdim][1], facets, blocks[tdim - 1][1], tags)
-
-
-def _has_elements(model: type[gmsh.model], dim: int) -> bool:
-    return any(len(found) for found in model.mesh.getElements(dim)[1])
-
-
-def _no_entities(dim: int) -> tuple[np.ndarray, ...]:
-    return np.empty((0, dim + 1), dtype=np.int64), np.empty(0, dtype=np.int32)
-
-
-def _elements(model: type[gmsh.model], dim: int, entity: int, source: str) -> np.ndarray:
-    """Node tags of the simplices of one entity (all entities for -1): (m, dim + 1)."""
-    found = [np.empty((0, dim + 1), dtype=np.int64)]
-    kinds, _, nodes = model.mesh.getElements(dim, entity)
-    for kind, node in zip(kinds, nodes, strict=True):
-        if SIMPLEX_POINTS.get(kind) != dim + 1:
-            name = model.mesh.getElementProperties(kind)[0]
-            raise MeshError(
-                f"{source}: elements of type {name!r} are not supported; write straight "
-                f"(first-order) lines, triangles or tetrahedra"
-            )
-        found.append(node.reshape(-1, dim + 1).astype(np.int64))
-    return np.concatenate(found)
-
-
-def _group(model: type[gmsh.model], dim: int, tag: int, source: str) -> tuple[np.ndarray, ...]:
-    """Elements of a physical group and their values."""
-    entities = model.getEntitiesForPhysicalGroup(dim, tag)
-    nodes = np.concatenate([_elements(model, dim, entity, source) for entity in entities])
-    return nodes, np.full(len(nodes), tag, dtype=np.int32)
-
-
-def _cells_untagged(model: type[gmsh.model], tdim: int, source: str) -> tuple[np.ndarray, ...]:
-    nodes = _elements(model, tdim, -1, source)
-    return nodes, np.zeros(len(nodes), dtype=np.int32)
-
-
-def _all_cells(model: type[gmsh.model], tdim: int, tagged: int, source: str) -> None:
-    total = sum(len(found) for found in model.mesh.getElements(tdim)[1])
-    if tagged < total:
-        raise MeshError(
-            f"{source}: {total - tagged} of {total} cells are in no physical group; put every "
-            f"cell in one"
-        )
+            for entity in model.getEntitiesForPhysicalGroup(dim, tag):
+                found = model.mesh.getElementsByType(GMSH_TYPES[dim], entity)[1]
+                nodes.append(found)
+                numbers.append(np.full(len(found) // (dim + 1), tag, dtype=np.int32))
+        found = np.concatenate(nodes).reshape(-1, dim + 1)
+        rows[dim], values[dim] = np.searchsorted(node_tags[order], found), np.concatenate(numbers)
+    points = coordinates.reshape(-1, 3)[order]
+    points, cells, facets = compact(points, rows[tdim], rows[tdim - 1], source)
+    return RawMesh(points, cells, values[tdim], facets, values[tdim - 1], tags)

@@ -6,7 +6,7 @@ two lists can be compared by :func:`find_rows`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -19,53 +19,9 @@ COINCIDENT = 1e-9
 """Points closer than this share of the mesh's extent are taken for one place."""
 
 
-@dataclass(frozen=True)
-class Facets:
-    """All facets of a mesh.
-
-    Attributes:
-        points: (F, tdim) point indices, ascending in each row, rows in lexicographic order.
-        cells: (F, 2) the cells on both sides; the second is -1 on the exterior.
-    """
-
-    points: np.ndarray
-    cells: np.ndarray
-
-    @property
-    def exterior(self) -> np.ndarray:
-        """Indices of the facets that bound one cell only: (E,)."""
-        return np.flatnonzero(self.cells[:, 1] < 0)
-
-
-def facets_of(raw: RawMesh) -> Facets:
-    """All facets of a mesh with the cells on both sides.
-
-    Raises:
-        MeshError: three or more cells share a facet, so that some of them overlap.
-    """
-    corners = np.sort(raw.cells, axis=1)
-    sides = range(raw.tdim + 1)
-    rows = np.concatenate([np.delete(corners, side, axis=1) for side in sides])
-    owner = np.tile(np.arange(len(raw.cells)), raw.tdim + 1)
-    order = np.lexsort(rows.T[::-1])
-    rows, owner = rows[order], owner[order]
-    first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
-    counts = np.diff(np.r_[first, len(rows)])
-    if counts.max(initial=0) > 2:
-        place = raw.points[rows[first[np.argmax(counts)]]].mean(axis=0)
-        raise MeshError(
-            f"{np.count_nonzero(counts > 2)} facets have three or more cells, the first one at "
-            f"{describe_place(place)}: cells overlap; a facet has a cell on one side or on both"
-        )
-    cells = np.full((len(first), 2), -1, dtype=np.int64)
-    cells[:, 0] = owner[first]
-    cells[counts == 2, 1] = owner[first[counts == 2] + 1]
-    return Facets(rows[first], cells)
-
-
-def components(raw: RawMesh, facets: Facets) -> np.ndarray:
+def components(raw: RawMesh) -> np.ndarray:
     """Component of every cell, 0 for the first: (M,). Facets connect cells."""
-    inner = facets.cells[facets.cells[:, 1] >= 0]
+    inner = raw.sides.cells[raw.sides.cells[:, 1] >= 0]
     shape = (len(raw.cells), len(raw.cells))
     links = coo_array((np.ones(len(inner), dtype=bool), inner.T), shape=shape)
     return connected_components(links, directed=False)[1]
@@ -89,40 +45,39 @@ def find_rows(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     return found[len(among) :]
 
 
-def tagged_places(raw: RawMesh, facets: Facets) -> np.ndarray:
+def tagged_places(raw: RawMesh) -> np.ndarray:
     """Index of every tagged facet among all facets: (K,); -1 where it is no facet of a cell."""
-    return find_rows(raw.facets, facets.points)
+    return find_rows(raw.facets, raw.sides.points)
 
 
-def stray_facets(raw: RawMesh, facets: Facets) -> np.ndarray:
+def stray_facets(raw: RawMesh) -> np.ndarray:
     """Tagged facets that are no facets of cells: indices into ``raw.facets``, (k,)."""
-    return np.flatnonzero(tagged_places(raw, facets) < 0)
+    return np.flatnonzero(tagged_places(raw) < 0)
 
 
-def interior_tagged(raw: RawMesh, facets: Facets) -> np.ndarray:
+def interior_tagged(raw: RawMesh) -> np.ndarray:
     """Tagged facets with a cell on both sides: indices into ``raw.facets``, (k,)."""
-    places = tagged_places(raw, facets)
-    return np.flatnonzero((places >= 0) & (facets.cells[places, 1] >= 0))
+    places = tagged_places(raw)
+    return np.flatnonzero((places >= 0) & (raw.sides.cells[places, 1] >= 0))
 
 
-def exterior_values(raw: RawMesh, facets: Facets) -> np.ndarray:
-    """Tag number of every exterior facet, in the order of ``facets.exterior``; 0 without: (E,)."""
-    values = np.zeros(len(facets.points), dtype=np.int32)
-    places = tagged_places(raw, facets)
+def exterior_values(raw: RawMesh) -> np.ndarray:
+    """Tag number of each exterior facet, as in ``raw.sides.exterior``; 0 without: (E,)."""
+    values = np.zeros(len(raw.sides.points), dtype=np.int32)
+    places = tagged_places(raw)
     values[places[places >= 0]] = raw.facet_values[places >= 0]
-    return values[facets.exterior]
+    return values[raw.sides.exterior]
 
 
-def outward_normals(raw: RawMesh, facets: Facets, which: np.ndarray) -> np.ndarray:
+def outward_normals(raw: RawMesh, which: np.ndarray) -> np.ndarray:
     """Unit normals of facets that point out of their first cell: (k, tdim).
 
     Args:
         raw: the mesh; tdim equals its number of coordinates.
-        facets: all its facets.
-        which: indices of facets, (k,).
+        which: indices of its facets (``raw.sides``), (k,).
     """
-    corners = raw.points[facets.points[which]]
-    cells = raw.cells[facets.cells[which, 0]]
+    corners = raw.points[raw.sides.points[which]]
+    cells = raw.cells[raw.sides.cells[which, 0]]
     centre = raw.points[cells].mean(axis=1)
     if raw.tdim == 1:
         normals = np.ones((len(which), 1))
@@ -171,14 +126,14 @@ def place_distance(raw: RawMesh) -> float:
     return COINCIDENT * float(np.ptp(raw.points, axis=0).max())
 
 
-def coincident_facets(raw: RawMesh, facets: Facets) -> np.ndarray:
+def coincident_facets(raw: RawMesh) -> np.ndarray:
     """Exterior facets that lie on another one without sharing its points: indices, (k,).
 
     A cut through the mesh: both sides of it are exterior although they are at the same places.
     """
     lowest = representatives(raw.points, place_distance(raw))
-    exterior = facets.exterior
-    rows = np.sort(lowest[facets.points[exterior]], axis=1)
+    exterior = raw.sides.exterior
+    rows = np.sort(lowest[raw.sides.points[exterior]], axis=1)
     _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     return exterior[counts[inverse.reshape(-1)] > 1]
 
@@ -193,17 +148,17 @@ def require_sound(raw: RawMesh, source: str) -> RawMesh:
             or several components; with the count, the first place and the remedy.
     """
     try:
-        facets = facets_of(raw)
+        facets = raw.sides
     except MeshError as error:
         raise MeshError(f"{source}: {error}") from None
-    _require_members(raw, facets, source)
-    _require_no_cut(raw, facets, source)
-    _require_one_piece(raw, facets, source)
+    _require_members(raw, source)
+    _require_no_cut(raw, facets.exterior, source)
+    _require_one_piece(raw, source)
     return raw
 
 
-def _require_members(raw: RawMesh, facets: Facets, source: str) -> None:
-    stray = stray_facets(raw, facets)
+def _require_members(raw: RawMesh, source: str) -> None:
+    stray = stray_facets(raw)
     if stray.size:
         names = {value: name for name, (dim, value) in raw.tags.items() if dim < raw.tdim}
         values = np.unique(raw.facet_values[stray])
@@ -215,11 +170,11 @@ def _require_members(raw: RawMesh, facets: Facets, source: str) -> None:
         )
 
 
-def _require_no_cut(raw: RawMesh, facets: Facets, source: str) -> None:
-    cut = coincident_facets(raw, facets)
-    untagged = cut[~np.isin(cut, facets.exterior[exterior_values(raw, facets) != 0])]
+def _require_no_cut(raw: RawMesh, exterior: np.ndarray, source: str) -> None:
+    cut = coincident_facets(raw)
+    untagged = cut[~np.isin(cut, exterior[exterior_values(raw) != 0])]
     if untagged.size:
-        place = raw.points[facets.points[untagged[0]]].mean(axis=0)
+        place = raw.points[raw.sides.points[untagged[0]]].mean(axis=0)
         raise MeshError(
             f"{source}: the domain is cut: {len(cut)} facets lie on another one without sharing "
             f"its points, the first untagged one at {describe_place(place)}. {_remedy(raw)}; tag "
@@ -234,8 +189,8 @@ def _remedy(raw: RawMesh) -> str:
     )
 
 
-def _require_one_piece(raw: RawMesh, facets: Facets, source: str) -> None:
-    component = components(raw, facets)
+def _require_one_piece(raw: RawMesh, source: str) -> None:
+    component = components(raw)
     sizes = np.bincount(component)
     if len(sizes) > 1:
         other = np.flatnonzero(component == np.argsort(sizes)[-2])

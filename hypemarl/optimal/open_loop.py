@@ -9,21 +9,18 @@ is found is a local minimum, and the lowest of those found so far is what is sto
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from hypemarl import files
 from hypemarl.config import EnvConfig, mesh_files, to_dict
-from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
@@ -43,6 +40,7 @@ NOT_PHYSICS = (
 )
 """Settings of an environment, with all that begin with ``reward``, that J does not depend on."""
 
+type Costs = float | Sequence[float] | np.ndarray
 Progress = Callable[[int, float, float], None]
 
 
@@ -90,12 +88,12 @@ class OpenLoop:
     @staticmethod
     def serves(env: ArrayEnv) -> bool:
         """Whether ``env`` is an environment whose optima can be found."""
-        return env.plant is not None and has_adjoint(env.plant)
+        return env.plant is not None and not env.plant.adjoint_fault
 
     @cached_property
     def episode(self) -> EpisodeAdjoint:
         """Gradients of whole episodes; the adjoint is built when first wanted."""
-        return EpisodeAdjoint(adjoint_of(self.plant))
+        return EpisodeAdjoint(require_adjoint(self.plant))
 
     @cached_property
     def _mesh_content(self) -> str | None:
@@ -246,16 +244,18 @@ def problem_digest(
         config: of the environment. mesh: digest of its mesh files' content, where it has such.
         ignored: settings that do not matter. facts: more that does.
     """
+    usual = to_dict(EnvConfig(system=config.system))
     env = {
         name: value
-        for name, value in differing(to_dict(config), to_dict(EnvConfig())).items()
+        for name, value in differing(to_dict(config), usual).items()
         if name not in ignored and not name.startswith("reward")
     }
+    own = {k: v for k, v in env.pop(config.system, {}).items() if k not in ignored}
+    env |= {"system": config.system, "options": own}
     if mesh is not None:  # whatever the files are called
         kept = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
         env["mesh"] = kept | {"files_sha256": mesh}
-    text = json.dumps({"env": env, **facts}, sort_keys=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return files.short_digest(files.facts_key({"env": env, **facts}))
 
 
 def differing(settings: Record, defaults: Record) -> Row:
@@ -296,7 +296,7 @@ def replay(actions: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray
     return lambda observations, mu: next(following)
 
 
-def recovered_share(cost: Any, uncontrolled: Any, best: Any) -> float:
+def recovered_share(cost: Costs, uncontrolled: Costs, best: Costs) -> float:
     """(J0 - J) / (J0 - J*) of mean costs: 0 for doing nothing, 1 for the optimum.
 
     Raises:

@@ -7,12 +7,11 @@ the others follow its steps and transposes, each with its own part of tapes and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.coupling.adjoint import PlantAdjoint
+from hypemarl.coupling.adjoint import PlantAdjoint, Tape
 from hypemarl.solvers.errors import SolverDiverged
 
 
@@ -29,7 +28,7 @@ class TapedPlant:
         self.adjoint, self.plant, self.state_clip = adjoint, adjoint.plant, state_clip
         self.comm = adjoint.plant.comm
         self.leads = self.comm.rank == 0
-        self._tapes: list[Any] = []
+        self._tapes: list[Tape | None] = []
         self._bars: dict[int, np.ndarray] = {}  # of followers: cotangent after interval k
 
     def lead[T](self, work: Callable[[], T]) -> T | None:
@@ -111,7 +110,7 @@ class TapedPlant:
         square = mpi.sum_over_ranks(self.comm, np.array([state_bar @ state_bar]))[0]
         return state_bar * min(1.0, self.state_clip / max(np.sqrt(square), 1e-300))
 
-    def _tell(self, *command: Any) -> None:
+    def _tell(self, *command: object) -> None:
         if self.comm.size > 1:
             self.comm.bcast(command, root=0)
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl.coupling.adjoint import PlantAdjoint
+from hypemarl.coupling.adjoint import PlantAdjoint, Tape
+
+type Kept = tuple[Tape | None, Any]
+"""The tape of an interval, or in its place the state of the plant before it."""
 
 MEMORY = 2 * 1024**3
 
@@ -47,8 +50,14 @@ class EpisodeAdjoint:
             total += self.plant.step(row)[2]["costs"].total
         return total
 
-    def gradient(self, parameters: np.ndarray, actions: np.ndarray) -> EpisodeGradient:
-        """J and dJ/da of that episode. Collective. Raises as :meth:`cost` does."""
+    def gradient(
+        self, parameters: np.ndarray, actions: np.ndarray, discount: float = 1.0
+    ) -> EpisodeGradient:
+        """J and dJ/da of that episode. Collective. Raises as :meth:`cost` does.
+
+        Below 1 the ``discount`` applies once more to every later interval in the derivatives: row k
+        is that of the sum of discount^(l - k) J_l over the intervals l >= k.
+        """
         self.plant.reset(parameters)
         cost, terms, kept = self._forward(actions)
         shares_bar = np.ones(self.plant.n_agents)
@@ -56,16 +65,14 @@ class EpisodeAdjoint:
         gradient = np.zeros_like(actions)
         for k in reversed(range(len(actions))):
             tape = self._tape(kept.pop(), actions[k])
-            state_bar, gradient[k] = self.adjoint.pull(tape, state_bar, None, shares_bar)
+            state_bar, gradient[k] = self.adjoint.pull(tape, discount * state_bar, None, shares_bar)
         return EpisodeGradient(cost, terms, gradient)
 
-    def _forward(
-        self, actions: np.ndarray
-    ) -> tuple[float, dict[str, float], list[tuple[Any, Any]]]:
+    def _forward(self, actions: np.ndarray) -> tuple[float, dict[str, float], list[Kept]]:
         """Cost, terms and (tape, None) or (None, state before it) of every interval."""
         cost, held = 0.0, 0
         terms: dict[str, float] = {}
-        kept: list[tuple[Any, Any]] = []
+        kept: list[Kept] = []
         for row in actions:
             fits = held < self.memory
             before = None if fits else self.plant.snapshot()
@@ -85,9 +92,10 @@ class EpisodeAdjoint:
         """The most that any rank holds: all decide alike. Collective."""
         return max(self.plant.comm.allgather(held)) if self.plant.comm.size > 1 else held
 
-    def _tape(self, kept: tuple[Any, Any], actions: np.ndarray) -> Any:
+    def _tape(self, kept: Kept, actions: np.ndarray) -> Tape:
         tape, before = kept
         if before is not None:
             self.plant.restore(before)
             tape = self.adjoint.step(actions)[3]
+        assert tape is not None
         return tape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
 
 from petsc4py import PETSc
 
@@ -19,7 +18,7 @@ class Abandoned:
     """
 
     def __init__(self) -> None:
-        self._watched: list[tuple[TaggedMesh, weakref.ref[Any]]] = []
+        self._watched: list[tuple[TaggedMesh, weakref.ref]] = []
 
     def watch(self, tagged: TaggedMesh, solver: object) -> None:
         """Clean up after ``solver``, the only one on that mesh, once it is gone. Local."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from petsc4py import PETSc
 
-from hypemarl.config.schema import LinearSolver
-from hypemarl.types import Comm
+from hypemarl.config.keys import LinearSolver
+from hypemarl.mpi import Comm
 
 #: up to this many unknowns `auto` lets every rank hold the factors: a copy of the right side
 #: travels faster than the parts of a triangular solve

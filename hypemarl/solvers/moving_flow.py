@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config.schema import LinearSolver
+from hypemarl.config.keys import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.morphing import place
 from hypemarl.meshing.raw import MeshError

@@ -6,7 +6,7 @@ import numpy as np
 from dolfinx import la
 from petsc4py import PETSc
 
-from hypemarl.config.schema import LinearSolver
+from hypemarl.config.keys import LinearSolver
 from hypemarl.solvers import moving_kernels as kernels
 from hypemarl.solvers.flow_kernels import reference_products
 from hypemarl.solvers.momentum import MomentumMatrix, places

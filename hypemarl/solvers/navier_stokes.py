@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config.schema import LinearSolver
+from hypemarl.config.keys import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels

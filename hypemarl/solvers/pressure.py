@@ -10,7 +10,7 @@ import numpy as np
 from dolfinx import la
 from mpi4py import MPI
 
-from hypemarl.config.schema import LinearSolver
+from hypemarl.config.keys import LinearSolver
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_kernels import reference_products
 from hypemarl.solvers.linear import constant_matrix, global_nodes, symmetric_solver

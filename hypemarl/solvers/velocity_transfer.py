@@ -11,7 +11,7 @@ which D M^-1 D^T resembles, as preconditioner.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -20,6 +20,10 @@ from scipy.sparse.linalg import LinearOperator, cg
 from hypemarl.meshing.morphing import CellGrid, factorised
 from hypemarl.solvers.p1 import barycentric_gradients
 from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import SuperLU
+
 
 RESIDUAL = 1e-12
 """Of the conjugate gradients, in units of the divergence before."""
@@ -119,7 +123,7 @@ class VelocityTransfer:
         """Integrals (n_pressure,) of the pressure functions times div v, v on the new mesh."""
         return self.divergence_matrix @ velocity.ravel()
 
-    def _part(self, component: int) -> tuple[np.ndarray, sparse.csr_matrix, Any]:
+    def _part(self, component: int) -> tuple[np.ndarray, sparse.csr_matrix, SuperLU]:
         """Free nodes of a component, their columns of D transposed, factors of their mass."""
         rows = np.flatnonzero(self._free[component])
         columns = self.divergence_matrix[:, component * self._free.shape[1] + rows]
@@ -131,7 +135,7 @@ class VelocityTransfer:
             for _, transposed, factors in self._parts
         )
 
-    def _laplacian(self, space: TaylorHood, corners: np.ndarray) -> Any:
+    def _laplacian(self, space: TaylorHood, corners: np.ndarray) -> SuperLU:
         """Stiffness of the pressure, shifted a little: its constants have none."""
         gradients, areas = _geometry(corners)
         stiffness = np.einsum("n,nai,nbi->nab", areas, gradients, gradients)

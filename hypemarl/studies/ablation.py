@@ -30,10 +30,10 @@ PLAIN = ("agent.credit=local", NO_CLONING, "env.reward=neighbourhood")
 PLAIN_FORMS: dict[str, tuple[str, ...]] = {
     "near": (),
     "near-trace": ("agent.time_left=true", "agent.trace=0.8"),
-    "near-target": ("env.observe_target=true",),
+    "near-target": ("env.density.observe_target=true",),
     "near-wide": ("env.reward_radius=4",),
     "near-steps": ("env.control_steps=4", "agent.gamma=0.8"),
-    "near-brake": ("env.beta=0.1", "env.beta_g=0.05"),
+    "near-brake": ("env.density.beta=0.1", "env.density.beta_g=0.05"),
     # so few agents that near rewards hold most of what an action does
     "few": (FEW, "env.reward_radius=1", "training.episodes=400"),
     "few-far": (FEW, "env.reward_radius=2", "training.episodes=400"),
@@ -84,7 +84,7 @@ VARIANTS = (
     Entry("no-average", ("agent.average_rate=1",)),
     Entry("average-0.001", ("agent.average_rate=0.001",)),
     # the task
-    Entry("observe-target", ("env.observe_target=true",)),
+    Entry("observe-target", ("env.density.observe_target=true",)),
     Entry("interval-half", ("env.control_steps=16",)),
     Entry("horizon-half", ("env.horizon=1", "env.control_steps=4")),
     # the papers' networks, slow: eleven times the arithmetic

@@ -23,7 +23,7 @@ from hypemarl.visualisation.distances import draw_distances
 EPISODES = 4  # of the held-out set, whose observations all agents are shown
 BINS = 10  # of the distance between places, where agents have many
 
-TRAINED = ("training.method=apg", "training.episodes=200")
+TRAINED = ("training.algorithm=apg", "training.episodes=200")
 ENTRIES = (
     *(
         Entry(encoder, (*TRAINED, "agent.scheme=hypemarl", f"agent.encoder={encoder}"))
@@ -70,7 +70,7 @@ def measure(group: Group) -> Row:
 def distances_of(run: Path) -> Row:
     """Distances between the policies of one run, and whether they have collapsed."""
     probed = probe_run(run, episodes=EPISODES)
-    if probed.probe is None:
+    if probed.probe is None or probed.agent is None:
         raise RuntimeError(f"{run}: every episode failed, so that there are no observations")
     actor = probed.agent.actor
     row: Row = diagnostics.behavioural_diversity(actor, probed.probe)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from hypemarl.training import evaluation
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.summary import trained_policy
 from hypemarl.types import Row
-from hypemarl.visualisation.share_map import draw_share_maps
+from hypemarl.visualisation.share_map import Axis, draw_share_maps
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
 
 BEYOND = 0.2  # of the range, on each side
 TOLERANCE = 1e-3  # changes J* by about 0.1%
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One parameter over the map: its column, name, values (k,), and training range."""
-
-    column: int
-    name: str
-    values: np.ndarray
-    low: float
-    high: float
 
 
 def share_map(

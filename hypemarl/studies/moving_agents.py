@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from hypemarl import mpi
+from hypemarl.agents.policy import PolicyAgent
 from hypemarl.config import ConfigError
 from hypemarl.envs import make
 from hypemarl.seeding import numpy_generator
@@ -93,6 +94,7 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
                 f"moving-agents needs agents on a grid over the domain; {config.scenario} has none"
             )
         _, agent = trained_policy(folder, env, config, mpi.world())
+        assert isinstance(agent, PolicyAgent)  # serial
         parameters = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
         return np.array([_costs(env, agent, parameters, speed, told=told) for speed in speeds])
     finally:
@@ -100,7 +102,7 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
 
 
 def _costs(
-    env: ArrayEnv, agent: Any, parameters: Array, speed: float, *, told: bool
+    env: ArrayEnv, agent: PolicyAgent, parameters: Array, speed: float, *, told: bool
 ) -> list[float]:
     costs = []
     for index, row in enumerate(parameters):
@@ -134,7 +136,7 @@ class Motion:
 class MovingPolicy:
     """The policies of agents that move, for one episode: each answers for the patch it is at."""
 
-    def __init__(self, agent: Any, motion: Motion, patches: Array, *, told: bool) -> None:
+    def __init__(self, agent: PolicyAgent, motion: Motion, patches: Array, *, told: bool) -> None:
         self.agent, self.motion, self.patches, self.told = agent, motion, patches, told
         self.step = 0
 

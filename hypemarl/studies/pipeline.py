@@ -223,7 +223,7 @@ def _measure_by(study: Study, plan: Plan, jobs: Sequence[Job]) -> None:
 
 def _start(jobs: Sequence[Job]) -> Path | None:
     """For flows a policy from which a search is short; others are searched from zero control."""
-    gradient = [job for job in jobs if job.config.training.method == "apg"]
+    gradient = [job for job in jobs if job.config.training.algorithm == "apg"]
     flow = jobs[0].config.env.system == "flow"
     return gradient[0].run_dir if flow and gradient else None
 
@@ -299,7 +299,7 @@ def validation_costs(run_dirs: Sequence[Path]) -> str:
     writer.writerow(names)
     for run_dir in run_dirs:
         config = RunFolder(run_dir).read_config()
-        agent, method = config.agent, config.training.method
+        agent, method = config.agent, config.training.algorithm
         head = (run_dir.parent.name, agent.scheme, agent.credit, method, config.seed)
         for line in read_metrics(run_dir):
             if line["kind"] == "validation":

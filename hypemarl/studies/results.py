@@ -24,7 +24,7 @@ PLAIN = tuple(
     for name, scheme in (("local", "hypemarl"), ("marl-local", "marl"))
 )
 GRADIENT = tuple(
-    Entry(name, (f"agent.scheme={scheme}", "training.method=apg", "training.episodes=400"))
+    Entry(name, (f"agent.scheme={scheme}", "training.algorithm=apg", "training.episodes=400"))
     for name, scheme in (("apg", "hypemarl"), ("marl-apg", "marl"), ("marl-mu-apg", "marl-mu"))
 )
 
@@ -32,7 +32,7 @@ GRADIENT = tuple(
 def few_real_episodes(method: str, episodes: int) -> tuple[str, ...]:
     """Overrides of a run that learns in a surrogate, with so many real episodes."""
     return (
-        f"training.method={method}",
+        f"training.algorithm={method}",
         f"training.episodes={episodes}",
         "training.random_episodes=8",
         "training.validation_every=10",
@@ -41,13 +41,13 @@ def few_real_episodes(method: str, episodes: int) -> tuple[str, ...]:
 
 MODEL = Entry("mbpg", few_real_episodes("mbpg", 73))
 OBSERVED = tuple(
-    Entry(f"{entry.name}-flow", (*entry.overrides, "env.observe_flow=true"))
+    Entry(f"{entry.name}-flow", (*entry.overrides, "env.density-fluid.observe_flow=true"))
     for entry in (SCHEMES[0], SCHEMES[3], MODEL)
 )
 #: what optima teach: a start to gradients, and a local reward
 SHOWN = (
-    Entry("imitate", ("training.method=imitate",)),
-    Entry("irl", ("training.method=irl", "agent.credit=local")),
+    Entry("imitate", ("training.algorithm=imitate",)),
+    Entry("irl", ("training.algorithm=irl", "agent.credit=local")),
 )
 
 
@@ -60,7 +60,7 @@ def _flow(episodes: int) -> tuple[Entry, ...]:
 
 #: the flow of a moving obstacle, which has no adjoint; with a fifth of the time step an episode's
 #: cost changes by less than 0.01%
-MOVING = ("env.shape.mode=unsteady", "env.flow.time_step=0.01")
+MOVING = ("env.shape.mode=unsteady", "env.shape.time_step=0.01")
 UNSTEADY = tuple(
     Entry(f"{entry.name}-unsteady", (*entry.overrides, *MOVING))
     for entry in (SCHEMES[3], SCHEMES[0])

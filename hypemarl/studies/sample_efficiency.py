@@ -44,9 +44,9 @@ def entries(scenario: str) -> list[Entry]:
 
 
 def measure(group: Group) -> Row:
-    """The method and its budget."""
+    """The algorithm and its budget."""
     training = RunFolder(group.runs[0]).read_config().training
-    return {"method": training.method, "episodes": training.episodes}
+    return {"method": training.algorithm, "episodes": training.episodes}
 
 
 def episodes_to_match(rows: Sequence[Row], method: str) -> int | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -99,7 +98,7 @@ def _diagnosis(run: Path) -> Row:
 def draw(rows: Sequence[Row], scenario: str, path: Path) -> Path:
     """Cost, conflict, noise, diversity and size of every scheme, seeds as dots."""
 
-    def of(name: str) -> list[list[Any]]:
+    def of(name: str) -> list[list]:
         return [[seed.get(name, np.nan) for seed in row["by_seed"]] for row in rows]
 
     panels = [

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from hypemarl import files
-from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config import Config, ConfigError, EnvConfig, mesh_files, to_dict
+from hypemarl.config.migration import migrated, system_of
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
 from hypemarl.training.learner import algorithm_of
@@ -74,7 +75,7 @@ def load(path: str | Path) -> Row:
     return dict(content)
 
 
-def _read(path: Path, stream: Any) -> Any:
+def _read(path: Path, stream: IO[bytes]) -> Row:
     try:
         return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # anything: a damaged file of version 1, or none of ours
@@ -85,7 +86,7 @@ def _read(path: Path, stream: Any) -> Any:
         ) from error
 
 
-def _check_header(path: Path, content: Any) -> None:
+def _check_header(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
@@ -183,9 +184,15 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
             ) from error
 
 
-def completed(settings: Record) -> Row:
-    """Settings by their full keys; those that are younger than ``settings`` at their defaults."""
-    return flat(to_dict(Config())) | flat(settings)
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their full keys; those that are younger than ``settings`` at their defaults.
+
+    Raises:
+        ConfigError: they name a system that is unknown here.
+    """
+    system = system_of(settings)
+    defaults = to_dict(Config(env=EnvConfig(system=system)))
+    return flat(defaults) | flat(migrated(settings, system))
 
 
 def flat(settings: Record) -> Row:
@@ -193,7 +200,7 @@ def flat(settings: Record) -> Row:
     return dict(_items(settings, ""))
 
 
-def _items(settings: Record, prefix: str) -> Iterator[tuple[str, Any]]:
+def _items(settings: Record, prefix: str) -> Iterator[tuple[str, object]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _items(value, f"{prefix}{name}.")

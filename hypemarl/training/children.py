@@ -58,7 +58,7 @@ class Children:
 
     def __init__(self) -> None:
         self.asked = 0  # times that a user or a scheduler wanted an end
-        self._running: list[subprocess.Popen[Any]] = []
+        self._running: list[subprocess.Popen] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Children:
@@ -75,7 +75,7 @@ class Children:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen:
         """Start a process with one thread, outside the launcher's world and without a terminal.
 
         Args:
@@ -119,7 +119,7 @@ class Children:
         for process in self._left():
             process.send_signal(signal.SIGCONT)
 
-    def _left(self) -> list[subprocess.Popen[Any]]:
+    def _left(self) -> list[subprocess.Popen]:
         return [process for process in self._running if process.poll() is None]
 
     def _end_all(self) -> None:

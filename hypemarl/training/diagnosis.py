@@ -7,7 +7,7 @@ or the plant's adjoint where it followed exact gradients of the cost; its algori
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.agents import schemes
 from hypemarl.config import Config
+from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.episodes import collect
 from hypemarl.training.evaluation import Array, Policy
@@ -23,13 +24,13 @@ from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import trained_policy
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hypemarl.agents.probe import Probe
-    from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.envs.array_env import ArrayEnv, Episode
     from hypemarl.optimal.taped import TapedPlant
 
 
@@ -37,7 +38,7 @@ class Probed(NamedTuple):
     """A run's agents and what some episodes show of them."""
 
     config: Config
-    agent: Any
+    agent: Agent | None
     """None but on rank 0; its ``actor`` is the averaged one"""
     probe: Probe | None
     """None but on rank 0, and where every episode failed"""
@@ -123,11 +124,11 @@ def _head(folder: RunFolder, config: Config) -> Row:
     }
 
 
-def _measure(agent: Any, probe: Probe | None) -> dict[str, float]:
+def _measure(agent: Agent | None, probe: Probe | None) -> dict[str, float]:
     """Parameters and diagnostics. Local, on rank 0."""
     from hypemarl.agents import diagnostics
 
-    if probe is None:
+    if probe is None or agent is None:
         raise NothingToDiagnose("every episode failed, so that there is nothing to diagnose")
     modules = {name: getattr(agent, name, None) for name in ("actor", "critic")}
     counts = {
@@ -167,51 +168,37 @@ def by_adjoint(
     ``agent``, on rank 0, has the differentiable ``policy(mu)`` and ``probe_of`` of
     :class:`hypemarl.algorithms.apg.agent.APG`. Raises TypeError where the plant has no adjoint.
     """
-    from hypemarl.coupling.adjoint import adjoint_of
+    from hypemarl.coupling.adjoint import require_adjoint
     from hypemarl.envs.array_env import plant_of
     from hypemarl.optimal.taped import TapedPlant
-    from hypemarl.solvers.errors import SolverDiverged
 
-    taped = TapedPlant(adjoint_of(plant_of(env)), state_clip)
-    found: list[_Exact] = []
-    costs: list[float] = []
+    taped = TapedPlant(require_adjoint(plant_of(env)), state_clip)
+    costs, episodes = [], []
     for row in parameters:
-        episode = env.reset_arrays(row)
-        first, mu = np.array(episode.observations), episode.mu
-        failed = episode.fault is not None
-
-        def run(first: Array = first, mu: Array = mu, failed: bool = failed) -> _Exact | None:
-            assert agent is not None
-            if failed:
-                return None
-            try:
-                return _differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
-            except SolverDiverged:
-                return None
-
+        start = env.reset_arrays(row)
+        run = partial(_differentiate, taped, agent, start, config.env.control_steps)
         exact = taped.lead(run)
         costs.append(np.inf if exact is None else exact.cost)
-        if exact is not None:
-            found.append(exact)
-    if agent is None or not found:
-        return None, float(np.mean(costs))
+        episodes += [] if exact is None else [exact]
+    cost = float(np.mean(costs))
+    if agent is None or not episodes:
+        return None, cost
     half = agent.spec.action_half_range
-    probe = agent.probe_of(
-        [exact.observations for exact in found],
-        [exact.mu for exact in found],
-        [exact.gradients * half for exact in found],
-    )
-    return probe, float(np.mean(costs))
+    gradients = [exact.gradients * half for exact in episodes]
+    seen, contexts = [e.observations for e in episodes], [e.mu for e in episodes]
+    return agent.probe_of(seen, contexts, gradients), cost
 
 
-def _differentiate(
-    taped: TapedPlant, policy: Callable[[Tensor], Tensor], first: Array, mu: Array, steps: int
-) -> _Exact:
-    """One episode of the policy and its gradients. On the leading rank."""
+def _differentiate(taped: TapedPlant, agent: Any, start: Episode, steps: int) -> _Exact | None:
+    """An episode from its start and its gradients, None if it fails. On the leading rank."""
     import torch
 
     from hypemarl.optimal.bridge import rollout
+    from hypemarl.solvers.errors import SolverDiverged
 
+    if start.fault is not None:
+        return None
+    policy = agent.policy(start.mu)
     seen: list[Array] = []
     changes: list[Tensor] = []
 
@@ -222,8 +209,11 @@ def _differentiate(
         return actions + changes[-1]
 
     total = torch.zeros((), dtype=torch.float64)
-    for interval in rollout(taped, act, first, steps):
-        total = total + interval.shares.sum()
-    gradients = torch.autograd.grad(-total, changes)
+    try:
+        for interval in rollout(taped, act, np.array(start.observations), steps):
+            total = total + interval.shares.sum()
+        gradients = torch.autograd.grad(-total, changes)
+    except SolverDiverged:
+        return None
     unit = np.stack([gradient.numpy() for gradient in gradients])
-    return _Exact(np.stack(seen), mu, unit, float(total.detach()))
+    return _Exact(np.stack(seen), start.mu, unit, float(total.detach()))

@@ -1,19 +1,105 @@
-"""Episodes of a policy, kept as training keeps them, for those who look at finished runs."""
+"""Episodes as training keeps them, and those of a policy for others who look at a run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hypemarl.config import Config
+from hypemarl.training.progress import Result
 from hypemarl.training.rollout import Policy, Rollout
-from hypemarl.training.setup import spec_of
 from hypemarl.types import Array
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
-    from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.envs.array_env import ArrayEnv, Episode, Step
+
+
+class Outcome(NamedTuple):
+    """Outcome of a group's control step. A failed step has a reason, and is not learned from."""
+
+    observations: Array
+    rewards: Array
+    terminated: bool
+    done: bool
+    cost: float
+    failure: str | None
+    shares: Array | None = None  # (n,) of the cost, where the environment reports them
+
+    @classmethod
+    def of(cls, step: Step) -> Outcome:
+        """What is kept of a step. Local."""
+        failure, info = step.fault, step.info
+        cost = float(info["cost"]) if failure is None else float("inf")
+        seen, earned = step.observations, step.rewards
+        return cls(seen, earned, step.terminated, step.done, cost, failure, info.get("local_costs"))
+
+
+@dataclass
+class Slot:
+    """An episode as training keeps it: of group ``index``, under ``random`` actions or not."""
+
+    index: int
+    random: bool
+    observations: Array
+    mu: Array
+    targets: Array
+    steps: list[tuple[Array, Array, Array, bool]] = field(default_factory=list)
+    shares: list[Array] = field(default_factory=list)
+    return_mean: float = 0.0
+    cost: float = 0.0
+    failure: str | None = None
+    done: bool = False
+
+    @classmethod
+    def begin(cls, episode: Episode, index: int = 0, *, random: bool = False) -> Slot:
+        """The slot of an episode that starts, or that failed at its start."""
+        failure = episode.fault
+        return cls(
+            index, random, episode.observations, episode.mu, episode.targets, failure=failure
+        )
+
+    def __post_init__(self) -> None:
+        self.first = self.observations
+        self.done = self.failure is not None  # one that failed at its start
+
+    def take(self, actions: Array, outcome: Outcome | None) -> None:
+        """Append a control step; one that failed ends the episode and is dropped."""
+        if outcome is None:
+            raise RuntimeError(f"group {self.index} got actions and did not step")
+        self.failure = outcome.failure
+        self.done = outcome.done or outcome.failure is not None
+        if outcome.failure is not None:
+            return
+        self.return_mean += float(np.mean(outcome.rewards))
+        self.cost += outcome.cost
+        # Copies: an environment may reuse its arrays.
+        rewards, observations = np.array(outcome.rewards), np.array(outcome.observations)
+        self.steps.append((actions, rewards, observations, outcome.terminated))
+        if outcome.shares is not None:
+            self.shares.append(np.array(outcome.shares))
+        self.observations = observations
+
+    @property
+    def result(self) -> Result:
+        """What the records say of the episode."""
+        length = len(self.steps)
+        return Result(self.cost, self.return_mean, length, self.failure, self.random)
+
+    def store(
+        self, replay: Replay, gains: Array | None = None, *, keep_costs: bool = False
+    ) -> None:
+        """Write the episode into the replay, with the gains (steps, n, m) of its actions, and if
+        wanted with the agents' shares of its cost. One without a step leaves nothing."""
+        if not self.steps:
+            return
+        from hypemarl.agents.replay import Experience
+
+        costs = np.stack(self.shares) if keep_costs and self.shares else None
+        start = self.mu, self.targets, self.first
+        replay.append(Experience.of_steps(*start, self.steps, gains, costs))
 
 
 def collect(
@@ -28,20 +114,14 @@ def collect(
     if keep:
         from hypemarl.agents.replay import Replay
 
-        replay = Replay(spec_of(env), len(parameters), config.env.control_steps, config.seed)
+        replay = Replay(env.agent_spec, len(parameters), config.env.control_steps, config.seed)
     costs = []
     for row in parameters:
-        rollout, shares = Rollout(env, policy, row), []
-        cost, started = 0.0, rollout.failure is None
-        if replay is not None and started:
-            replay.begin(rollout.episode.mu, rollout.episode.targets, rollout.episode.observations)
+        rollout = Rollout(env, policy, row)
+        slot = Slot.begin(rollout.episode)
         for _, actions, step in rollout:
-            if replay is not None:
-                replay.add(actions, step.rewards, step.observations, step.terminated)
-            if "local_costs" in step.info:
-                shares.append(np.array(step.info["local_costs"]))
-            cost += float(step.info["cost"])
-        if replay is not None and started:
-            replay.end(costs=np.stack(shares) if shares else None)
-        costs.append(cost if rollout.failure is None else np.inf)
+            slot.take(actions, Outcome.of(step))
+        if replay is not None:
+            slot.store(replay, keep_costs=True)
+        costs.append(slot.cost if rollout.failure is None else np.inf)
     return replay, float(np.mean(costs))

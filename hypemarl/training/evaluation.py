@@ -88,34 +88,18 @@ def fixed_set(env: ArrayEnv, size: int, name: SetName) -> Array:
 
 
 def uncontrolled(env: ArrayEnv) -> Policy:
-    """The policy that does nothing: zeros, unless ``env`` says what idle actions are."""
+    """The policy of the environment's idle actions: it does nothing."""
     idle = env.idle_actions
     return lambda observations, mu: idle
 
 
 def constant(env: ArrayEnv, share: float = 0.5) -> Policy:
-    """Every agent pushes all the time with ``share`` (in [-1, 1]) of its upper bound.
+    """Every agent does the same all the time: the plant's baseline actions at ``share`` in [-1, 1].
 
-    Around a body in a flow equal amplitudes carry a net mass flux and cancel, so there the first
-    component (normal) grows along x_1 from minus to plus ``share``: suction upstream, base bleed.
-    Equal amplitudes of an obstacle of fixed area do nothing; there they make it long along x_1.
+    See :meth:`hypemarl.coupling.plant.Plant.baseline_actions`.
     """
-    actions = np.tile(share * np.asarray(env.action_high), (env.n_agents, 1))
-    if env.config.system == "flow":
-        along = env.positions[:, 0] - env.positions[:, 0].mean()
-        actions[:, 0] *= along / np.abs(along).max()
-        actions[:, 1:] = 0.0
-    if env.config.system == "shape":
-        actions *= _stretching(env.positions - env.positions.mean(axis=0), env.action_size)
+    actions = env.baseline_actions(share)
     return lambda observations, mu: actions
-
-
-def _stretching(offsets: Array, components: int) -> Array:
-    """Amplitudes (n, m) in [-1, 1] that make an obstacle longer along x_1 and less wide."""
-    if components == 2:  # control points
-        return offsets * [1.0, -1.0] / np.abs(offsets).max(axis=0)
-    x, y = offsets.T
-    return ((x**2 - y**2) / (x**2 + y**2))[:, None]
 
 
 def random(env: ArrayEnv, seed: int = 0) -> Policy:

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
-Handler = Callable[[int, FrameType | None], Any]
+Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
@@ -20,7 +19,7 @@ def handled_stops(handler: Handler) -> Iterator[None]:
     A hang-up that is ignored, as under nohup, stays so. Outside the main thread, where no signal
     arrives, nothing changes.
     """
-    old: dict[int, Any] = {}
+    old: dict[int, signal._HANDLER] = {}
     if threading.current_thread() is threading.main_thread():
         numbers = [signal.SIGINT, signal.SIGTERM]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

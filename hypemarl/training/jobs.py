@@ -15,11 +15,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from hypemarl.config import Config, override, to_yaml
+from hypemarl.config import Config, check_training, override, to_yaml
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
@@ -30,7 +30,6 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
-from hypemarl.training.learner import check_training
 from hypemarl.training.loop import TrainingError, is_finished, require_begun
 from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder
@@ -61,12 +60,13 @@ class Job:
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [*python_module("hypemarl"), "train", str(file)]
-        trust = trust_flags(self.config.env.external)
+        external = external_of(self.config.env)
+        trust = [] if external is None else trust_flags(external)
         return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
 
 
 Planned = tuple[Job, list[str]]  # with its flags
-Running = tuple[Job, subprocess.Popen[Any]]
+Running = tuple[Job, subprocess.Popen]
 
 
 def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
@@ -195,7 +195,7 @@ def failure_of(run_dir: Path) -> str:
     return failure_text(run_dir, vars(progress)) if progress.in_vain else ""
 
 
-def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Popen[Any]:
+def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Popen:
     job.run_dir.mkdir(parents=True, exist_ok=True)
     with _log(job).open("wb") as log:
         return children.start(job.command(flags), stdout=log, stderr=subprocess.STDOUT)
@@ -230,7 +230,7 @@ def _log(job: Job) -> Path:
     return job.run_dir / "train.log"
 
 
-def _explain(job: Job, process: subprocess.Popen[Any]) -> str:
+def _explain(job: Job, process: subprocess.Popen) -> str:
     """Run, reason and log of a job that did not end well."""
     try:
         log = _log(job).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Algorithms: the contract of one, and the registry that alone knows their names.
+"""Algorithms: the contract of one.
 
 An :class:`Algorithm` says how a run learns and how its runs are read again. Those of the package
 are the folders of :mod:`hypemarl.algorithms`, each of which names its own in ``ALGORITHMS``; a
@@ -9,18 +9,12 @@ one up imports neither torch nor dolfinx.
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hypemarl.config import Config, ConfigError
-from hypemarl.config import check_training as check_settings
-from hypemarl.config.errors import nearest
+from hypemarl.config import ALGORITHMS, Config
+from hypemarl.config.registry import AlgorithmSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +22,12 @@ if TYPE_CHECKING:
     from hypemarl.agents.policy import Actor
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Batch
-    from hypemarl.agents.spec import AgentSpec
-    from hypemarl.training.evaluation import Array, Policy
+    from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
     from hypemarl.training.progress import Losses, Progress, Result
-
-GROUP = "hypemarl.algorithms"
-"""Entry points of installed packages: ``name = "module:ALGORITHM"``."""
+    from hypemarl.training.rollout import Policy
+    from hypemarl.types import Array, Row
 
 
 class Agent(Protocol):
@@ -57,21 +50,25 @@ class Agent(Protocol):
     def probe(self, sample: Batch) -> Probe:
         """Diagnostics' view of the agents on a batch of whole episodes."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Row) -> None:
         """Take up the entry ``agent`` of a checkpoint. Raises RuntimeError where it is unfit."""
 
 
-class Learner(Protocol):
-    """Collects episodes and learns from them. Made on every rank; rank 0 alone learns.
+class Learner:
+    """Base of what collects episodes and learns from them. Made on every rank; rank 0 alone learns.
 
-    ``agent`` is there on the first rank of every group, after :meth:`start`: it acts, and on
-    rank 0 it holds everything that is learned.
+    Whoever inherits :meth:`start` and :meth:`collect` anew and takes the rest as it is has a whole
+    algorithm. ``agent`` is there on the first rank of every group, after :meth:`start`: it acts,
+    and on rank 0 it holds everything that is learned.
     """
 
-    agent: Any
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        self.config, self.env, self.groups = config, env, groups
+        self.agent: Any
 
     def start(self) -> None:
         """Build networks where they are needed. Local."""
+        raise NotImplementedError
 
     def collect(
         self, parameters: Sequence[Array], progress: Progress
@@ -81,57 +78,62 @@ class Learner(Protocol):
         Counts updates in ``progress`` of rank 0. Returns results and mean losses on rank 0, none
         elsewhere. Raises TrainingError on every rank.
         """
+        raise NotImplementedError
 
     def share(self) -> None:
         """Give rank 0's averaged actor to the first ranks of all groups. Collective."""
+        groups = self.groups
+        if groups.count == 1:
+            return
+        state = None
+        if groups.root:
+            state = {k: v.cpu() for k, v in self.agent.actor_average.state_dict().items()}
+        state = groups.comm.bcast(state, root=0)
+        if groups.leads and not groups.root:
+            self.agent.actor_average.load_state_dict(state)
 
     def has_policy(self, episode: int) -> bool:
-        """Whether there is a policy to validate after this number of episodes."""
+        """Whether there is a policy to validate after this number of episodes: always."""
+        return True
 
     def probe(self) -> Probe | None:
-        """Diagnostics' view of the latest episodes, None where there are none. On rank 0.
+        """Diagnostics' view of the latest episodes, None where none were kept. On rank 0.
 
         Changes nothing, and depends on nothing that a resumed run would lack.
         """
+        return None
 
-    def state_dict(self, *, whole: bool) -> dict[str, Any]:
+    def state_dict(self, *, whole: bool) -> Row:
         """State for a checkpoint: ``agent``, and if ``whole`` all that training goes on from."""
+        return {"agent": self.agent.state_dict()}
 
-    def load_state_dict(self, stored: dict[str, Any]) -> None:
+    def load_state_dict(self, stored: Row) -> None:
         """Take up a checkpoint with a whole state. On rank 0."""
+        self.agent.load_state_dict(stored["agent"])
 
 
-ProbeEpisodes = Callable[
-    [Any, Config, "Policy", Any, "Array"],
-    "tuple[Probe | None, float]",
-]
+type ProbeEpisodes = Callable[[ArrayEnv, Config, Policy, Any, Array], tuple[Probe | None, float]]
 """(env, config, policy, agent, parameters) -> diagnostics' view on rank 0, and the mean cost."""
 
 
-@dataclass(frozen=True)
-class Algorithm:
-    """One algorithm, chosen by ``training.method``. Its functions import what they need."""
+@dataclass(frozen=True, kw_only=True)
+class Algorithm(AlgorithmSettings):
+    """One algorithm, chosen by ``training.algorithm``. Its functions import what they need."""
 
-    name: str
-    """the value of ``training.method``"""
-    make: Callable[[Config, Any, Groups], Learner]
+    make: Callable[[Config, ArrayEnv, Groups], Learner]
     """(config, env, groups) -> learner. Collective; raises TypeError where the plant lacks what
     the algorithm needs"""
     make_agent: Callable[[AgentSpec, Config], Agent]
     """(spec, config) -> the agent whose state its checkpoints hold, on the CPU, for evaluation.
     Local"""
-    options: type | None = None
-    """dataclass of its options, ``agent.<name>.*``; None where it has none"""
-    needs: frozenset[str] = frozenset()
-    """"adjoint" or "local_model" of the plant"""
     title: str = ""
     """a few words for legends"""
     label: Callable[[Config], str] | None = None
     """name of a run in tables, beside the scheme; None: the algorithm's name"""
-    ignores: tuple[str, ...] = ()
-    """patterns of settings that it does not read, so that a resumed run may change them"""
-    check: Callable[[Config], None] = lambda config: None
-    """raises ConfigError for settings that it cannot train with. Local"""
+    builds_on: tuple[str, ...] = ()
+    """other algorithms whose options it reads as well"""
+    ignores: frozenset[str] = frozenset()
+    """common settings that it does not read, so that a resumed run may change them"""
     probe: ProbeEpisodes | None = None
     """how ``diagnose`` looks at a finished run; None: by :meth:`Agent.probe` on sampled episodes.
     Collective"""
@@ -144,28 +146,21 @@ class Algorithm:
 
     def reads(self, key: str) -> bool:
         """Whether a setting such as ``agent.gamma`` decides how training goes on."""
-        return not any(fnmatchcase(key, pattern) for pattern in self.ignores)
-
-
-_REGISTERED: dict[str, Algorithm] = {}
+        part, _, rest = key.partition(".")
+        section = rest.partition(".")[0]
+        if part == "agent" and section in ALGORITHMS:
+            return section in (self.name, *self.builds_on)
+        return key not in self.ignores
 
 
 def register_algorithm(algorithm: Algorithm) -> Algorithm:
-    """Make an algorithm known as ``training.method=<name>``; returns it. Local: on every rank.
+    """Make an algorithm known as ``training.algorithm=<name>``; returns it. Local: on every rank.
 
     Raises:
-        ValueError: another one has this name.
+        ConfigError: another one has this name.
     """
-    known = _builtin() | _REGISTERED
-    if known.get(algorithm.name, algorithm) is not algorithm:
-        raise ValueError(f"an algorithm {algorithm.name!r} is registered already: rename this one")
-    _REGISTERED[algorithm.name] = algorithm
+    ALGORITHMS.register(algorithm)
     return algorithm
-
-
-def algorithm_names() -> list[str]:
-    """Names of all algorithms: the package's, the registered ones, those of entry points."""
-    return list(dict.fromkeys([*_builtin(), *_REGISTERED, *_installed()]))
 
 
 def algorithm_of(config: Config | str) -> Algorithm:
@@ -174,44 +169,11 @@ def algorithm_of(config: Config | str) -> Algorithm:
     Raises:
         ConfigError: it is unknown; names the known ones.
     """
-    name = config if isinstance(config, str) else config.training.method
-    found = (_builtin() | _REGISTERED).get(name)
-    if found is None and name in _installed():
-        found = _installed()[name].load()
-    if not isinstance(found, Algorithm):
-        names = algorithm_names()
-        raise ConfigError(
-            f"training.method: no algorithm {name!r}{nearest(name, names, '.')} "
-            f"Known: {', '.join(names)}",
-            "training.method",
-        )
+    found = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
+    assert isinstance(found, Algorithm)
     return found
-
-
-def check_training(config: Config) -> None:
-    """Settings that nothing can be trained with, whatever or just this algorithm. Local.
-
-    Raises:
-        ConfigError: names them, and what to set instead.
-    """
-    check_settings(config)
-    algorithm_of(config).check(config)
 
 
 def label(config: Config) -> str:
     """Name of a run's algorithm in tables, beside the scheme."""
     return algorithm_of(config).label_of(config)
-
-
-@functools.cache
-def _builtin() -> dict[str, Algorithm]:
-    """Those of the package, of every folder there."""
-    package = importlib.import_module(GROUP)
-    folders = [m.name for m in pkgutil.iter_modules(package.__path__, f"{GROUP}.") if m.ispkg]
-    found = [a for name in folders for a in importlib.import_module(name).ALGORITHMS]
-    return {algorithm.name: algorithm for algorithm in found}
-
-
-@functools.cache
-def _installed() -> dict[str, Any]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypemarl import mpi
-from hypemarl.config import Config, mesh_files
+from hypemarl.config import Config, check_training, mesh_files
+from hypemarl.config.external import external_of
 from hypemarl.config.sources import say_changed, stamped
+from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.edits import note_dropped
 from hypemarl.training.groups import Groups
 from hypemarl.training.interrupt import deferred_interrupt
-from hypemarl.training.learner import check_training
 from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
-from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, spec_of, torch_threads
+from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, torch_threads
 from hypemarl.training.trainer import Trainer
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 __all__ = [
     "MakeEnv",
@@ -28,7 +29,6 @@ __all__ = [
     "default_make_env",
     "is_finished",
     "pick_device",
-    "spec_of",
     "torch_threads",
     "train",
 ]
@@ -94,9 +94,10 @@ def train(
 def _bound(config: Config) -> Config:
     """``config`` with the hashes of the files that it names: meshes, external environment."""
     config = mesh_files.bind(config)
-    if config.env.system != "external":
+    external = external_of(config.env)
+    if external is None:
         return config
-    return replace(config, env=replace(config.env, external=stamped(config.env.external)))
+    return replace(config, env=replace(config.env, options=stamped(external)))
 
 
 def require_begun(folders: Sequence[RunFolder]) -> None:
@@ -133,9 +134,10 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
         return None
     stored = checkpoint.load(folder.last)
     checkpoint.check_config(folder.last, stored, config)
-    external = config.env.external
+    external, unhashed = external_of(config.env), external_of(unbound.env)
     before = stored["config"]["env"].get("external", {}).get("sha256", "")
-    if before != unbound.env.external.sha256:  # else ``stamped`` has compared them
+    # else ``stamped`` has compared them
+    if external is not None and unhashed is not None and before != unhashed.sha256:
         say_changed(external.source, before, external.sha256)
     trained = checkpoint.entry(folder.last, stored, "progress", "episode")
     if trained > config.training.episodes:

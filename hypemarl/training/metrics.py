@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hypemarl.types import Row
 
@@ -57,7 +57,7 @@ def parse(content: bytes, where: Path) -> list[Line]:
     return lines
 
 
-def _is_record(record: Any) -> bool:
+def _is_record(record: object) -> bool:
     return (
         isinstance(record, dict)
         and record.keys() >= set(HEAD)

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -51,7 +51,7 @@ def chosen_parameters(
 
 def find_optima(
     config: Config,
-    parameters: Callable[[Any], np.ndarray],
+    parameters: Callable[[ArrayEnv], np.ndarray],
     *,
     tolerance: float,
     max_evaluations: int,

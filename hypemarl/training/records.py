@@ -27,7 +27,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,11 @@ from hypemarl.mpi import note
 from hypemarl.training import metrics, record_copy
 from hypemarl.training.metrics import Gap, Metric, RunError
 from hypemarl.training.record_copy import Records
-from hypemarl.types import Record, Row
+from hypemarl.types import Json, Record, Row
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 
 __all__ = ["Metric", "Recorder", "RunError", "RunFolder", "read_metrics", "read_trajectory"]
 
@@ -151,13 +155,13 @@ class Recorder:
             self._stream = folder.metrics.open("ab", buffering=0)
         except OSError as error:
             raise files.write_error(folder.metrics, error) from error
-        self._writer: Any = None
+        self._writer: SummaryWriter | None = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder.tensorboard), purge_step=after_episode + 1)
 
-    def write(self, kind: str, episode: int, step: int, seconds: float, **values: Any) -> None:
+    def write(self, kind: str, episode: int, step: int, seconds: float, **values: object) -> None:
         """Append one line; finite numbers also go to TensorBoard under ``kind/name``.
 
         Raises:
@@ -213,7 +217,7 @@ class Recorder:
             self._writer.close()
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Json:
     """``value`` with NumPy types made Python's and non-finite numbers made None (for JSON)."""
     if isinstance(value, Mapping):
         return {str(name): plain(entry) for name, entry in value.items()}
@@ -301,7 +305,6 @@ def stack_frames(frames: Sequence[Record]) -> Row:
         moving = name in MOVING or any(not np.array_equal(v, values[0]) for v in values[1:])
         if name != "time":
             stacked[name] = np.stack(_alike(values)) if moving else values[0]
-    stacked["kind"] = np.asarray(kind_of(stacked))
     return stacked
 
 
@@ -319,23 +322,16 @@ def _alike(values: list[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def kind_of(trajectory: Record) -> str:
-    """``shape`` where there is an outline, ``flow`` where there is vorticity, else ``density``."""
-    if "outline" in trajectory:
-        return "shape"
-    return "flow" if "vorticity" in trajectory else "density"
-
-
 def read_trajectory(path: str | Path) -> Row:
     """One recorded episode of F frames from a file or run folder.
 
-    Keys of all: kind ("density", "flow", "shape"), points (N, gdim), cells (M, gdim+1), times (F,),
-    positions (n, gdim), actions (F, n, m) and costs (F,) of the interval that ends at the frame
-    (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target (N,), velocity
-    (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over the T time
-    steps of the episode drag, lift and dissipation (T,), as far as the plant reports them. Shape:
-    as flow, with outline (F, k, 2) and reference (k, 2); points and outline have no first axis
-    where nothing moved, cells (F, M, 3) have one where a mesh was made anew.
+    Keys of all: kind (of the plant, empty where it was not recorded), points (N, gdim), cells
+    (M, gdim+1), times (F,), positions (n, gdim), actions (F, n, m) and costs (F,) of the interval
+    that ends at the frame (zero in the first), mu (n_mu,), scheme. Density: density (F, N), target
+    (N,), velocity (F, N, gdim). Flow: velocity (F, N, 2), pressure and vorticity (F, N), and over
+    the T time steps of the episode drag, lift and dissipation (T,), as far as the plant reports
+    them. Shape: as flow, with outline (F, k, 2) and reference (k, 2); points and outline have no
+    first axis where nothing moved, cells (F, M, 3) have one where a mesh was made anew.
     Raises :class:`RunError`.
     """
     path = Path(path)
@@ -355,5 +351,5 @@ def read_trajectory(path: str | Path) -> Row:
     if not sealed:
         note(f"{file}: written before records had checksums, so that damage is not noticed")
     content["scheme"] = str(content.get("scheme", ""))
-    content["kind"] = str(content.get("kind", kind_of(content)))
+    content["kind"] = str(content.get("kind", ""))
     return content

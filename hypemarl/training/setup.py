@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from hypemarl.config import EnvConfig
-from hypemarl.types import Comm
+from hypemarl.mpi import Comm
 
 if TYPE_CHECKING:
-    from hypemarl.agents.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
 
 type MakeEnv = Callable[..., ArrayEnv]
@@ -23,14 +21,6 @@ def default_make_env(config: EnvConfig, comm: Comm) -> ArrayEnv:
     from hypemarl.envs import make
 
     return make(config, comm=comm)
-
-
-def spec_of(env: ArrayEnv) -> AgentSpec:
-    """What the agents may know of ``env``."""
-    from hypemarl.agents.spec import AgentSpec
-
-    needed = [f.name for f in fields(AgentSpec) if f.default is MISSING or hasattr(env, f.name)]
-    return AgentSpec(**{name: getattr(env, name) for name in needed})
 
 
 def pick_device(name: str) -> str:

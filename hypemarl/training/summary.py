@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl import files, mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config.external import external_of
+from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation, shares, yardsticks
 from hypemarl.training.evaluation import Array, Evaluation, Policy
-from hypemarl.training.learner import algorithm_of, label
+from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.shares import KnownOptima, known_optima
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -30,18 +32,18 @@ _LAST = ("cost", "recovered")
 
 def trained_policy(
     folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm, *, last: bool = False
-) -> tuple[Policy, Any]:
+) -> tuple[Policy, Agent | None]:
     """The averaged actor of the best checkpoint (of the ``last``, too where none was selected).
 
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
     the other ranks). Collective. Raises CheckpointError.
     """
-    agent: Any = None
+    agent: Agent | None = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
             file, stored = best_checkpoint(folder, last=last)
             checkpoint.check_config(file, stored, config)
-            agent = algorithm_of(config).make_agent(spec_of(env), config)
+            agent = algorithm_of(config).make_agent(env.agent_spec, config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
     zeros = np.zeros((env.n_agents, env.action_size))
@@ -182,7 +184,7 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
         "scenario": config.scenario,
         "scheme": variant(config.agent),
         "credit": label(config),
-        "algorithm": config.training.method,
+        "algorithm": config.training.algorithm,
         "seed": config.seed,
         **_flatten(result),
         **({} if result.failure is None else {"failure": result.failure}),
@@ -193,7 +195,11 @@ def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> 
 
 def _ratio_to(uncontrolled: float, cost: float, config: Config) -> Row:
     """Only for costs that cannot be negative: the ratio of two returns means nothing."""
-    return {} if config.env.system == "external" else {"ratio_to_uncontrolled": cost / uncontrolled}
+    return (
+        {}
+        if external_of(config.env) is not None
+        else {"ratio_to_uncontrolled": cost / uncontrolled}
+    )
 
 
 def _flatten(result: Evaluation) -> Row:
@@ -234,11 +240,14 @@ def _unstamped(config: Config) -> Config:
     A change of the environment is reported when it is opened; mesh files of known content are
     compared by that.
     """
-    external, mesh = replace(config.env.external, sha256=""), config.env.mesh
+    env, external = config.env, external_of(config.env)
+    mesh = env.mesh
+    if external is not None:
+        env = replace(env, options=replace(external, sha256=""))
     if mesh.files_sha256 is not None:
         paths: Row = dict.fromkeys(mesh_files.NAMES)
         mesh = replace(mesh, **paths)
-    return replace(config, env=replace(config.env, external=external, mesh=mesh))
+    return replace(config, env=replace(env, mesh=mesh))
 
 
 def _problem(config: Config) -> Row:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from hypemarl.agents.schemes import INFORMED, REFERENCE, UNPLACED
-from hypemarl.config import TrainingConfig
+from hypemarl.config import ALGORITHMS, TrainingConfig
 from hypemarl.training import evaluation, shares
-from hypemarl.training.learner import algorithm_names
 from hypemarl.types import Record, Row
 
-USUAL = TrainingConfig().method
+USUAL = TrainingConfig().algorithm
 """The algorithm whose costs by scheme are compared, credit by credit."""
 
 DIVERGED = 2.0
@@ -117,7 +116,7 @@ def baseline_of(row: Row, name: str) -> Row:
 
 def _algorithm(row: Row) -> str:
     """Name of its algorithm; rows of version 0.1 have it as the credit, but for the usual one."""
-    usual = USUAL if row["credit"] not in algorithm_names() else row["credit"]
+    usual = USUAL if row["credit"] not in ALGORITHMS else row["credit"]
     return str(row.get("algorithm", usual))
 
 

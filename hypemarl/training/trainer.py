@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -191,7 +191,7 @@ class Trainer:
             return False
         return episode // every > before // every or episode == self.settings.episodes
 
-    def _record(self, kind: str, **values: Any) -> None:
+    def _record(self, kind: str, **values: object) -> None:
         if self.root:
             now = self.progress
             self.recorder.write(kind, now.episode, now.step, now.seconds, **values)
@@ -249,7 +249,7 @@ class Trainer:
             "run": str(self.folder.path),
             "scheme": self.config.agent.scheme,
             "credit": self.config.agent.credit,
-            "method": self.settings.method,
+            "method": self.settings.algorithm,
             "seed": self.config.seed,
             **vars(self.progress),
             "groups": self.split.count,

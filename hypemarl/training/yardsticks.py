@@ -39,7 +39,7 @@ from hypemarl.agents.policy_file import (
     time_features,
 )
 from hypemarl.config import Config, EnvConfig, mesh_files
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.bridge import rollout
 from hypemarl.optimal.open_loop import OpenLoop, problem_digest
@@ -47,7 +47,6 @@ from hypemarl.optimal.taped import TapedPlant
 from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation
-from hypemarl.training.setup import spec_of
 from hypemarl.training.shares import KINDS
 from hypemarl.types import Array
 
@@ -85,7 +84,7 @@ class _Table:
     """Unit actions (T, n, m) over time."""
 
     def __init__(self, unit: Array, env: ArrayEnv) -> None:
-        self.unit, self.spec = torch.tensor(unit, requires_grad=True), spec_of(env)
+        self.unit, self.spec = torch.tensor(unit, requires_grad=True), env.agent_spec
         self.interval = env.config.control_interval
 
     def actor(self, mu: Array) -> Callable[[Tensor, int], Tensor]:
@@ -110,7 +109,7 @@ class _Network:
     """An actor of observations, or of ``time`` in their place."""
 
     def __init__(self, env: ArrayEnv, config: Config, seed: int, *, time: bool) -> None:
-        spec = spec_of(env)
+        spec = env.agent_spec
         if time:  # no observation, so that it is no feedback
             spec = dataclasses.replace(spec, observation_size=FEATURES, own_features=(0,))
         self.steps, self.horizon = env.control_steps, env.config.horizon if time else None
@@ -185,7 +184,7 @@ def _model(
     if kind == "feedback":
         agent = dataclasses.replace(config.agent, scheme="marl", actor_hidden=())
         return _Network(env, dataclasses.replace(config, agent=agent), seed, time=False)
-    spec = spec_of(env)
+    spec = env.agent_spec
     if start is None:
         validation = evaluation.fixed_set(env, config.training.validation_size, "validation")
         starts = [evaluation.BASELINES[name](env) for name in ("uncontrolled", "constant")]
@@ -224,7 +223,7 @@ class _Descent:
         self, env: ArrayEnv, config: Config, kind: str, model: _Table | _Network, seed: int
     ) -> None:
         self.env, self.model, self.limit = env, model, config.env.divergence_limit
-        self.taped = TapedPlant(adjoint_of(plant_of(env)))
+        self.taped = TapedPlant(require_adjoint(plant_of(env)))
         parameters = model.agent.actor.parameters() if isinstance(model, _Network) else [model.unit]
         self.rate, self.optimiser = RATES[kind], torch.optim.Adam(parameters, RATES[kind])
         self.generator = numpy_generator(seed, f"yardstick-{kind}")
@@ -266,7 +265,7 @@ def _search(env: ArrayEnv, unit: Array, seed: int, budget: Budget) -> Iterator[t
     Candidates of a generation run at the same mu.
     """
     generator, middle, spread = numpy_generator(seed, "yardstick-search"), unit, 0.5
-    spec, deviation = spec_of(env), np.full(unit.shape, spread)
+    spec, deviation = env.agent_spec, np.full(unit.shape, spread)
     for generation in range(1, max(1, budget.episodes // (POPULATION * DRAWS)) + 1):
         draws = np.stack([env.sample_parameters(generator) for _ in range(DRAWS)])
         shape = (POPULATION, *unit.shape)

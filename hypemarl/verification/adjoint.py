@@ -9,7 +9,7 @@ import numpy as np
 
 from hypemarl import config as configuration
 from hypemarl import envs, seeding
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint, EpisodeGradient
 from hypemarl.verification.report import Report
@@ -62,7 +62,7 @@ class _Problem:
     def __init__(self, name: str) -> None:
         config = configuration.load(name).env
         self.env = env = envs.make(config)
-        self.episode = EpisodeAdjoint(adjoint_of(plant_of(env)))
+        self.episode = EpisodeAdjoint(require_adjoint(plant_of(env)))
         generator = seeding.numpy_generator(0, f"adjoint-{name}")
         self.parameters = env.sample_parameters(generator)
         count = min(INTERVALS[config.system], env.control_steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import ufl
@@ -29,7 +28,7 @@ def l2_errors(
     space: TaylorHood,
     velocity: np.ndarray,
     pressure: np.ndarray,
-    exact: tuple[Sequence[Any], Any],
+    exact: tuple[Sequence, ufl.core.expr.Expr],
     area: float,
 ) -> tuple[float, float]:
     """L2 errors of velocity and pressure, the latter up to a constant. Collective.

@@ -9,7 +9,8 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from hypemarl.config import Displacement, MeshConfig
+from hypemarl.config import MeshConfig
+from hypemarl.config.keys import Displacement
 from hypemarl.meshing import RawMesh, distribute
 from hypemarl.meshing.morphing import (
     KINDS,

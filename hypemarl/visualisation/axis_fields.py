@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hypemarl.types import Record
 from hypemarl.visualisation import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class AxisScene:
@@ -16,12 +18,10 @@ class AxisScene:
 
     def __init__(self, data: Record) -> None:
         """``data`` is what ``fields.check_trajectory`` returns."""
-        self._data = data
+        self._data, self._control = data, agent_arrows(data)
         self._order = np.argsort(data["points"][:, 0])
         self._x = data["points"][self._order, 0]
-        figure = style.new_figure(8.0, 5.5)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(8.0, 5.5)
         self._title = figure.suptitle(" ")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1.0))
         self._draw_density(above)
@@ -30,7 +30,7 @@ class AxisScene:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
         style.freeze_layout(figure)
 
-    def _draw_density(self, axes: Any) -> None:
+    def _draw_density(self, axes: Axes) -> None:
         data, x = self._data, self._x
         self._low = min(0.0, float(data["density"].min()))
         high = 1.08 * max(float(data["density"].max()), float(data["target"].max()), 1e-12)
@@ -40,10 +40,10 @@ class AxisScene:
         axes.plot(x, target, color=style.TARGET_COLOUR, linestyle="--", label="target $y_d$")
         style.plain_axes(axes, ylabel="density $y$", ylim=(self._low, high), xlim=(x[0], x[-1]))
 
-    def _draw_control(self, axes: Any) -> None:
+    def _draw_control(self, axes: Axes) -> None:
         data, x = self._data, self._x
         self._bound = 1.1 * max(
-            float(np.abs(data["velocity"]).max()), float(np.abs(data["arrows"]).max()), 1e-12
+            float(np.abs(data["velocity"]).max()), float(np.abs(self._control).max()), 1e-12
         )
         (self._field,) = axes.plot(x, 0 * x, color=style.CONTROL_COLOUR, label="velocity $u$")
         places = data["positions"][:, 0]
@@ -81,11 +81,19 @@ class AxisScene:
         self._line.set_ydata(density)
         self._fill.set_data(self._x, 0 * density, density)
         self._field.set_ydata(self._data["velocity"][frame][self._order, 0])
-        arrows = self._data["arrows"][frame][:, 0]
+        arrows = self._control[frame][:, 0]
         self._arrows.set_UVC(arrows, np.zeros_like(arrows))
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Nothing to release: the figure is not registered anywhere."""
+
+
+def agent_arrows(data: Record) -> np.ndarray:
+    """Control at the agents: (F, n, gdim), their amplitudes, or else the field at their places."""
+    gdim = data["points"].shape[1]
+    if data["actions"].shape[2] == gdim:
+        return np.asarray(data["actions"], dtype=float)
+    gaps = np.linalg.norm(data["points"][None] - data["positions"][:, None], axis=2)
+    return np.asarray(data["velocity"][:, gaps.argmin(axis=1)], dtype=float)

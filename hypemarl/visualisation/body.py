@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
 
 Box = tuple[np.ndarray, np.ndarray]  # lower and upper corner, (2,) each
 
@@ -83,7 +88,7 @@ class Jets:
         """Where the arrows begin, and where they lead: (n, 2) each. Suction ends at the body."""
         return self._positions - self.scale * self._inward[frame], self.scale * self._vectors[frame]
 
-    def draw(self, axes: Any, frame: int) -> Any:
+    def draw(self, axes: Axes, frame: int) -> Artist:
         """Add the arrows of a frame to matplotlib axes; returns the artist."""
         tails, vectors = self.arrows(frame)
         return axes.quiver(

@@ -16,8 +16,7 @@ def draw_budgets(rows: Sequence[Row], path_png: str | Path, reference: str) -> P
     Args:
         rows: with the keys method, episodes, cost_mean, cost_min, cost_max, uncontrolled, and
             where it is known optimum.
-        path_png: picture to write.
-        reference: the algorithm whose rows are levels.
+        path_png: picture to write; reference: the algorithm whose rows are levels.
 
     Returns the path written.
     """

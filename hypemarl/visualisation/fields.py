@@ -10,27 +10,20 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 
-from hypemarl.training.records import kind_of
 from hypemarl.types import Record, Row
-from hypemarl.visualisation.axis_fields import AxisScene
-from hypemarl.visualisation.flow_fields import FlowScene
-from hypemarl.visualisation.forces import LABELS, draw_forces
+from hypemarl.visualisation.forces import draw_forces
 from hypemarl.visualisation.offscreen import RenderError
-from hypemarl.visualisation.plane_fields import PlaneScene
-from hypemarl.visualisation.shape_fields import ShapeScene
+from hypemarl.visualisation.scenes import kind_of, scene_kind
 from hypemarl.visualisation.style import scheme_name
 
 __all__ = ["RenderError", "render"]
 
 FILM_SECONDS = 6.0
 MIN_RATE = 8  # frames per second
-COMMON = {"points": 2, "cells": 2, "times": 1, "velocity": 3}
-COMMON |= {"positions": 2, "actions": 3, "costs": 1}
-AXES = {  # number of axes of the arrays of each kind
-    "density": COMMON | {"density": 2, "target": 1},
-    "flow": COMMON | {"vorticity": 2},
-    "shape": COMMON | {"points": 3, "cells": 3, "vorticity": 2, "outline": 3, "reference": 2},
-}
+COMMON = {"points": 2, "cells": 2, "times": 1, "positions": 2, "actions": 3, "costs": 1}
+"""Number of axes of the arrays of every kind."""
+MAY_MOVE = ("points", "cells", "outline")
+"""Arrays that are recorded once where they never change."""
 
 
 def render(
@@ -64,12 +57,13 @@ def render(
     data = check_trajectory(trajectory)
     if any(not 0.0 <= fraction <= 1.0 for fraction in stills):
         raise ValueError(f"stills={tuple(stills)} must be fractions of the episode in [0, 1]")
-    scene = _scene(data, reference)
+    other = None if reference is None else check_trajectory(reference)
+    scene = scene_kind(data["kind"]).make(data, other)
     try:
         written = _draw_frames(scene, data, Path(out_dir), film, stills)
     finally:
         scene.close()
-    if data["kind"] in ("flow", "shape") and "drag" in data:
+    if "drag" in data:
         both = [data] if reference is None else [data, reference]
         written.append(draw_forces(both, Path(out_dir) / "forces.png"))
     return written
@@ -91,17 +85,6 @@ def _draw_frames(
                 written.append(out_dir / f"still-{percents[frame]:03d}.png")
                 imageio.imwrite(written[-1], picture)
     return written
-
-
-def _scene(data: Row, reference: Record | None) -> Any:
-    if data["kind"] == "shape":
-        return ShapeScene(data, None if reference is None else check_trajectory(reference))
-    if data["kind"] == "flow":
-        other = None if reference is None else check_trajectory(reference)
-        if other is not None and not np.array_equal(other["points"], data["points"]):
-            raise ValueError("the uncontrolled flow stands on another mesh; record both again")
-        return FlowScene(data, other)
-    return (AxisScene if data["points"].shape[1] == 1 else PlaneScene)(data)
 
 
 def caption(data: Record, frame: int) -> str:
@@ -137,25 +120,26 @@ def check_trajectory(trajectory: Record) -> Row:
         ValueError: names the array, its shape and the one that is expected.
     """
     kind = str(trajectory.get("kind") or kind_of(trajectory))
-    wanted = AXES[kind]
+    drawn = scene_kind(kind)
+    wanted = COMMON | dict(drawn.axes)
     missing = sorted(set(wanted) - set(trajectory))
     if missing:
         raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
     data: Row = {name: np.asarray(trajectory[name]) for name in wanted}
     frames = len(data["times"])
-    if kind == "shape":
-        data |= {name: _of_frames(data[name], frames) for name in ("points", "cells", "outline")}
+    for name in MAY_MOVE:
+        if wanted.get(name) == 3:
+            data[name] = _of_frames(data[name], frames)
     wrong = {name: data[name].shape for name, axes in wanted.items() if data[name].ndim != axes}
     if wrong:
         raise ValueError(f"arrays of the trajectory with the wrong number of axes: {wrong}")
     *_, n_points, gdim = data["points"].shape
     agents = len(data["positions"])
     fields = {"density": (frames, n_points), "target": (n_points,)}
-    fields["vorticity"] = (frames, n_points)
+    fields |= {"vorticity": (frames, n_points), "velocity": (frames, n_points, gdim)}
     expected = {
         **{name: shape for name, shape in fields.items() if name in wanted},
         "cells": (*data["cells"].shape[:-1], gdim + 1),
-        "velocity": (frames, n_points, gdim),
         "positions": (agents, gdim),
         "actions": (frames, agents, data["actions"].shape[2]),
         "costs": (frames,),
@@ -165,21 +149,11 @@ def check_trajectory(trajectory: Record) -> Row:
             raise ValueError(f"trajectory: {name} has shape {data[name].shape}, expected {shape}")
     if gdim not in (1, 2) or frames == 0:
         raise ValueError(f"can draw 1D and 2D episodes with frames, got {gdim}D, {frames} frames")
-    data |= {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
-    if kind in ("flow", "shape"):
-        return data | {name: np.asarray(trajectory[name]) for name in LABELS if name in trajectory}
-    return data | {"arrows": _arrows(data)}
+    keeps = trajectory if drawn.keeps is None else drawn.keeps
+    data |= {name: np.asarray(trajectory[name]) for name in keeps if name in trajectory}
+    return data | {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
 
 
 def _of_frames(values: np.ndarray, frames: int) -> np.ndarray:
     """With an axis of frames, where what never changed was kept once."""
     return np.broadcast_to(values, (frames, *values.shape)) if values.ndim == 2 else values
-
-
-def _arrows(data: Record) -> np.ndarray:
-    """Control at the agents: (F, n, gdim), their amplitudes, or else the field at their places."""
-    gdim = data["points"].shape[1]
-    if data["actions"].shape[2] == gdim:
-        return np.asarray(data["actions"], dtype=float)
-    gaps = np.linalg.norm(data["points"][None] - data["positions"][:, None], axis=2)
-    return np.asarray(data["velocity"][:, gaps.argmin(axis=1)], dtype=float)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import Polygon
@@ -14,6 +13,12 @@ from hypemarl.types import Record
 from hypemarl.visualisation import forces, style
 from hypemarl.visualisation.body import Box, Jets, find_body
 from hypemarl.visualisation.offscreen import FieldPicture, round_up
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
 
 WIDTH = 10.0  # inches
 PANEL_WIDTH, ROW_HEIGHT = 8.4, 2.3  # inches: a channel, and what stands below the channels
@@ -48,7 +53,7 @@ class FlowScene:
         except BaseException:
             self.close()
             raise
-        self._arrows: Any = None
+        self._arrows: Artist | None = None
         self._build(close)
 
     def _picture(self, box: Box, pixels: int) -> FieldPicture:
@@ -59,9 +64,7 @@ class FlowScene:
         count, extent = len(self._flows), self._box[1] - self._box[0]
         panel = PANEL_WIDTH * float(extent[1] / extent[0])
         height = count * (panel + 0.45) + ROW_HEIGHT + 1.0
-        figure = style.new_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
         self._title = figure.suptitle(" ")
         ratios = [panel + 0.45] * count + [ROW_HEIGHT]
         rows = figure.add_gridspec(count + 1, 1, height_ratios=ratios)
@@ -89,7 +92,7 @@ class FlowScene:
             figure.legend(handles=lines, loc="outside lower center", ncols=count, frameon=False)
         style.freeze_layout(figure)
 
-    def _show(self, axes: Any, which: int, box: Box) -> Any:
+    def _show(self, axes: Axes, which: int, box: Box) -> AxesImage:
         """The picture of a box with the body in it."""
         (left, bottom), (right, upper) = box
         picture = self._pictures[which].shot()
@@ -111,8 +114,7 @@ class FlowScene:
         for cursor in self._cursors:
             cursor.set_xdata([self._flows[0]["times"][frame]] * 2)
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Release the off-screen windows."""

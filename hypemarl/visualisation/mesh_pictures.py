@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hypemarl.config import Displacement, MeshConfig
+from hypemarl.config import MeshConfig
+from hypemarl.config.keys import Displacement
 from hypemarl.meshing import MeshError, TaggedMesh, gather
 from hypemarl.meshing.boundary import Fault
 from hypemarl.meshing.morphing import MovingMesh, anticlockwise, radius_ratios

@@ -5,9 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyvista
+
 
 HEADLESS_LIBRARIES = ("libEGL.so.1", "libOSMesa.so.8", "libOSMesa.so")
 HELP = (
@@ -88,7 +94,9 @@ class FieldPicture:
             self.plotter.close()
 
 
-def surface(pyvista: Any, points: np.ndarray, cells: np.ndarray, height: float) -> Any:
+def surface(
+    pyvista: ModuleType, points: np.ndarray, cells: np.ndarray, height: float
+) -> pyvista.PolyData:
     """Triangles in the plane z = height."""
     spatial = np.column_stack([points, np.full(len(points), height)])
     return pyvista.PolyData.from_regular_faces(spatial, cells)
@@ -102,7 +110,7 @@ def round_up(value: float) -> float:
     return float(np.ceil(value / unit - 1e-9) * unit)
 
 
-def _pyvista() -> Any:
+def _pyvista() -> ModuleType:
     """PyVista for use without a display.
 
     Raises:
@@ -128,7 +136,7 @@ def _loads(library: str) -> bool:
     return True
 
 
-def _look_from_above(plotter: Any, low: np.ndarray, high: np.ndarray) -> None:
+def _look_from_above(plotter: pyvista.Plotter, low: np.ndarray, high: np.ndarray) -> None:
     """The box fills the window."""
     plotter.view_xy()
     plotter.enable_parallel_projection()

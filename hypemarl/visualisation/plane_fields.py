@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
 from hypemarl.types import Record
 from hypemarl.visualisation import style
+from hypemarl.visualisation.axis_fields import agent_arrows
 from hypemarl.visualisation.offscreen import FieldPicture, round_up, surface
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyvista
+
 
 PIXELS = 800  # of the longer side of the domain
 LEVELS = (0.25, 0.5, 0.75)
@@ -34,7 +40,7 @@ class PlaneScene:
         Raises:
             RenderError: PyVista cannot be used without a display here.
         """
-        self._data = data
+        self._data, self._control = data, agent_arrows(data)
         points, cells = data["points"], data["cells"]
         top = round_up(max(float(data["density"].max()), float(data["target"].max())))
         box = (points.min(axis=0), points.max(axis=0))
@@ -44,7 +50,7 @@ class PlaneScene:
         self._prepare_arrows(self._picture.pyvista)
         self._frame = _Frame(data, self._field(0), top, self._longest)
 
-    def _add_target(self, plane: Any) -> None:
+    def _add_target(self, plane: pyvista.PolyData) -> None:
         plane.point_data["target"] = self._data["target"]
         peak = float(self._data["target"].max())
         contours = plane.contour([level * peak for level in LEVELS], scalars="target")
@@ -52,9 +58,9 @@ class PlaneScene:
             contours.clear_data()
             self._plotter.add_mesh(contours, color=CONTOUR_COLOUR, line_width=3, lighting=False)
 
-    def _prepare_arrows(self, pyvista: Any) -> None:
+    def _prepare_arrows(self, pyvista: ModuleType) -> None:
         """One arrow per agent, turned and scaled in every frame; the longest spans the spacing."""
-        places, arrows = self._data["positions"], self._data["arrows"]
+        places, arrows = self._data["positions"], self._control
         self._places = pyvista.PolyData(np.column_stack([places, np.full(len(places), 0.01)]))
         self._longest = float(np.linalg.norm(arrows, axis=2).max())
         spacing = np.sqrt(np.ptp(self._data["points"], axis=0).prod() / len(places))
@@ -65,7 +71,7 @@ class PlaneScene:
 
     def _field(self, frame: int) -> np.ndarray:
         """PyVista's picture of the domain: (height, width, 3) uint8."""
-        arrows = self._data["arrows"][frame]
+        arrows = self._control[frame]
         self._places["u"] = np.column_stack([arrows, np.zeros(len(arrows))])
         glyphs = self._places.glyph(
             orient="u", scale="u", factor=self._scale, geom=self._arrow, tolerance=None
@@ -97,9 +103,7 @@ class _Frame:
     """Axes, colour bar, legend and caption around PyVista's picture."""
 
     def __init__(self, data: Record, picture: np.ndarray, top: float, longest: float) -> None:
-        figure = style.new_figure(8.0, 7.25)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(8.0, 7.25)
         axes = figure.subplots()
         self._title = axes.set_title(" ")
         (left, bottom), (right, upper) = data["points"].min(axis=0), data["points"].max(axis=0)
@@ -126,5 +130,4 @@ class _Frame:
     def draw(self, picture: np.ndarray, text: str) -> np.ndarray:
         self._image.set_data(picture)
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)

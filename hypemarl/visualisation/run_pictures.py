@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl import mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
+from hypemarl.config.external import external_of
 from hypemarl.envs.array_env import plant_of
+from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
-from hypemarl.training.learner import label
+from hypemarl.training.learner import Agent, label
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
-from hypemarl.types import Comm
 
 if TYPE_CHECKING:
+    from hypemarl.coupling.plant import Plant
     from hypemarl.envs.array_env import ArrayEnv
-
 
 SHARED_OBSERVATIONS = 24
 
@@ -76,28 +77,30 @@ def draw_run(
 def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv) -> list[Path]:
     """Record an episode where one is wanted, and draw the policy map of the trained agents."""
     config = folder.read_config()
-    if config.env.system == "external":
+    if (external := external_of(config.env)) is not None:
         raise ConfigError(
-            f"{folder.path} is a run of an external environment, {config.env.external.source}, "
+            f"{folder.path} is a run of an external environment, {external.source}, "
             "which has no fields to draw; `hypemarl compare` draws its training curve"
         )
     env = make_env(config.env, comm=comm)
+
     try:
         policy, agent = trained_policy(folder, env, config, comm)
-        flow = config.env.system in ("flow", "shape")
+        plant = plant_of(env)
+        beside = plant.shown_uncontrolled
         wanted = index is not None or not folder.trajectory.exists()
-        wanted = wanted or (flow and not folder.uncontrolled.exists())
+        wanted = wanted or (beside and not folder.uncontrolled.exists())
         if comm.bcast(wanted, root=0) if comm.size > 1 else wanted:
             parameters = _held_out(env, index or 0)
             evaluation.record_trajectory(
                 env, policy, parameters, folder.trajectory, config.agent.scheme
             )
-            if flow:
+            if beside:
                 nothing = evaluation.uncontrolled(env)
                 evaluation.record_trajectory(
                     env, nothing, parameters, folder.uncontrolled, "uncontrolled"
                 )
-        return _draw_policies(folder, env, policy, agent)
+        return _draw_policies(folder, env, plant, policy, agent)
     finally:
         env.close()
 
@@ -110,11 +113,15 @@ def _held_out(env: ArrayEnv, index: int) -> Array:
     return found[index]
 
 
-def _draw_policies(folder: RunFolder, env: ArrayEnv, policy: Policy, agent: Any) -> list[Path]:
+def _draw_policies(
+    folder: RunFolder, env: ArrayEnv, plant: Plant, policy: Policy, agent: Agent | None
+) -> list[Path]:
     """Encodings, generated weights and responses of the agents. Collective, drawn on rank 0."""
     middle = 0.5 * (np.asarray(env.parameter_low) + np.asarray(env.parameter_high))
     observations, mu = _visited(env, policy, middle)
-    if agent is None:
+    from hypemarl.agents.policy import PolicyAgent
+
+    if not isinstance(agent, PolicyAgent):
         return []
     from hypemarl.visualisation.policy_map import draw_policy_map
 
@@ -126,29 +133,16 @@ def _draw_policies(folder: RunFolder, env: ArrayEnv, policy: Policy, agent: Any)
         agent.policy_weights(mu),
         np.stack(answers, axis=1),
         folder.path / "policy_map.png",
-        action_label=_action_label(env),
-        angles=_angles(env),
+        action_label=_action_label(plant),
+        angles=plant.angles,
     )
     return [path]
 
 
-def _angles(env: ArrayEnv) -> Array | None:
-    """Angles (n,) of agents on a body, ascending; None where they stand elsewhere."""
-    if env.config.system == "flow":
-        return np.asarray(plant_of(env).layout.arcs.mean(axis=1))  # type: ignore[attr-defined]
-    if env.config.system != "shape" or env.grid is not None:
-        return None
-    offsets = env.positions - env.positions.mean(axis=0)
-    return np.unwrap(np.arctan2(offsets[:, 1], offsets[:, 0]))
-
-
-ACTIONS = {"flow": "normal velocity on the arc", "shape": "wanted amplitude"}
-
-
-def _action_label(env: ArrayEnv) -> str:
-    """What the first component of an action is."""
-    name = ACTIONS.get(env.config.system, "control $u_1$")
-    return name if env.action_size == 1 else f"{name} (first of {env.action_size} components)"
+def _action_label(plant: Plant) -> str:
+    """Name of the first component of an action."""
+    name, size = plant.action_label, plant.action_size
+    return name if size == 1 else f"{name} (first of {size} components)"
 
 
 def _visited(env: ArrayEnv, policy: Policy, parameters: Array) -> tuple[Array, Array]:

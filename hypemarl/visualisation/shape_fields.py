@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.tri import Triangulation
@@ -41,9 +40,7 @@ class ShapeScene:
 
     def _build(self) -> None:
         drag = all("drag" in flow for flow in self._flows)
-        figure = style.new_figure(12.0, 3.5)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        figure, self._canvas = style.frame_figure(12.0, 3.5)
         self._title = figure.suptitle(" ")
         ratios = [1.9, 1.0] + [1.0] * drag
         panels = figure.subplots(1, len(ratios), width_ratios=ratios)
@@ -121,8 +118,7 @@ class ShapeScene:
         if self._cursor is not None:
             self._cursor.set_xdata([self._data["times"][frame]] * 2)
         self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Nothing to release."""

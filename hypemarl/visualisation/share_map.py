@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -12,14 +12,25 @@ from matplotlib.patches import Rectangle
 from hypemarl.visualisation import style
 
 
+@dataclass(frozen=True)
+class Axis:
+    """One parameter over the map: its column, name, values (k,), and training range."""
+
+    column: int
+    name: str
+    values: np.ndarray
+    low: float
+    high: float
+
+
 def draw_share_maps(
-    shares: Mapping[str, np.ndarray], axes: Sequence[Any], path_png: str | Path
+    shares: Mapping[str, np.ndarray], axes: Sequence[Axis], path_png: str | Path
 ) -> Path:
     """One panel per policy: the share at each pair of values, the training range as a frame.
 
     Args:
-        shares: label -> (k0, k1) recovered shares; axes: two objects with ``name``, ``values``
-            (k,), ``low`` and ``high``; path_png: picture to write, whose path is returned.
+        shares: label -> (k0, k1) recovered shares; axes: the two parameters;
+            path_png: picture to write, whose path is returned.
     """
     figure = style.new_figure(4.2 * len(shares) + 0.6, 4.0)
     panels = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))

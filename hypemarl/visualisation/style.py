@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from hypemarl.agents.schemes import schemes
@@ -62,7 +64,20 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def plain_axes(axes: Axes, **labels: Any) -> None:
+def frame_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
+    """Such a figure for the frames of a film, and its canvas."""
+    figure = new_figure(width, height)
+    figure.set_dpi(FRAME_DPI)
+    return figure, FigureCanvasAgg(figure)
+
+
+def drawn(canvas: FigureCanvasAgg) -> np.ndarray:
+    """The canvas as an image: (height, width, 3) uint8."""
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def plain_axes(axes: Axes, **labels: object) -> None:
     """Set labels, drop the frame's upper and right sides, add a light grid."""
     axes.set(**labels)
     axes.spines[["top", "right"]].set_visible(False)
@@ -70,8 +85,16 @@ def plain_axes(axes: Axes, **labels: Any) -> None:
     axes.set_axisbelow(True)
 
 
+type Values = np.ndarray | Sequence[float]
+
+
 def plot_range(
-    axes: Axes, x: Any, lines: tuple[Any, Any, Any], index: int, label: str, **options: Any
+    axes: Axes,
+    x: Values,
+    lines: tuple[Values, Values, Values],
+    index: int,
+    label: str,
+    **options: Any,
 ) -> None:
     """A line of means over the range of the seeds; ``lines``: mean, lowest and highest.
 

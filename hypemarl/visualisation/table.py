@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hypemarl.types import Record
 
@@ -44,11 +43,11 @@ def format_table(
     return "\n".join([body[0], _rule(widths, right, markdown), *body[1:]])
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _text(value: Any, digits: int) -> str:
+def _text(value: object, digits: int) -> str:
     if value is None:
         return "-"
     return f"{value:#.{digits}g}".rstrip(".") if isinstance(value, float) else str(value)

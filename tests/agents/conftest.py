@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.agents.replay import Experience, Replay
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +64,11 @@ def fill_replay(spec: AgentSpec, lengths: tuple[int, ...], max_steps: int = 4) -
     replay = Replay(spec, 20, max_steps, seed=0)
     for length in lengths:
         mu = generator.uniform(spec.mu_low, spec.mu_high)
-        replay.begin(mu, generator.normal(size=(n, 1)), generator.normal(size=(n, k)))
+        start = mu, generator.normal(size=(n, 1)), generator.normal(size=(n, k))
+        steps = []
         for step in range(length):
             actions = generator.uniform(spec.action_low, spec.action_high, (n, spec.action_size))
             ends = step == length - 1 and length < max_steps
-            replay.add(actions, generator.normal(size=n), generator.normal(size=(n, k)), ends)
-        replay.end()
+            steps.append((actions, generator.normal(size=n), generator.normal(size=(n, k)), ends))
+        replay.append(Experience.of_steps(*start, steps))
     return replay

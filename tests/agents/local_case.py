@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.agents.replay import Experience, Replay
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +68,15 @@ def fill(
         states = generator.uniform(0.0, 1.0, (spec.n_agents, len(local.state)))
         still = generator.uniform(size=(spec.n_agents, spec.observation_size))
         mu = generator.uniform(spec.mu_low, spec.mu_high)
-        replay.begin(mu, generator.uniform(0, 1, (spec.n_agents, 1)), observe(local, states, still))
-        shares = []
+        targets, first = generator.uniform(0, 1, (spec.n_agents, 1)), observe(local, states, still)
+        shares, taken = [], []
         for _ in range(steps):
             unit = generator.uniform(-1.0, 1.0, (spec.n_agents, spec.action_size))
             states, cost = step(states, unit)
             actions = spec.action_middle + spec.action_half_range * unit
-            replay.add(actions, -cost, observe(local, states, still), False)
+            taken.append((actions, -cost, observe(local, states, still), False))
             shares.append(cost)
-        replay.end(costs=np.stack(shares))
+        replay.append(Experience.of_steps(mu, targets, first, taken, costs=np.stack(shares)))
     return replay
 
 

@@ -11,11 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 AGENTS, CELLS, STEPS, SUBSTEPS = 10, 40, 8, 25
 H, DT, NU, BETA, BETA_G = 2.0 / CELLS, 2.0 / (STEPS * SUBSTEPS), 1e-3, 0.02, 0.005
@@ -137,14 +137,14 @@ def train(
         parameters = draw_parameters(generator, 1)
         mu = parameters[0, 1:]
         observations = world.reset(parameters)
-        replay.begin(mu, patches(world.target)[0][:, None], observations[0])
+        start, steps = (mu, patches(world.target)[0][:, None], observations[0]), []
         agent.start_episode()
         for _ in range(STEPS):
             warm = episode < random_episodes
             actions = agent.random_actions(scale) if warm else agent.explore(observations[0], mu)
             observations, costs = world.step(actions[None, :, 0])
-            replay.add(actions, -costs[0], observations[0], False)
+            steps.append((actions, -costs[0], observations[0], False))
             if not warm:
                 agent.update(replay)
-        replay.end()
+        replay.append(Experience.of_steps(*start, steps))
     return agent

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.apg.agent import APG
+from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     encoding_size=8,
     hyper_width=16,
     actor_hidden=(8,),
     critic_hidden=(8,),
-    apg_rate=1e-2,
-    apg_rate_end=0.1,
+    algorithms={"apg": APGOptions(rate=1e-2, rate_end=0.1)},
 )
 
 
@@ -42,7 +42,10 @@ def spec() -> AgentSpec:
 
 
 def make(spec: AgentSpec, **changes: Any) -> APG:
-    return APG(spec, dataclasses.replace(SMALL, **changes), seed=0)
+    common = {name: changes.pop(name) for name in ("scheme", "output_gain") if name in changes}
+    options = dataclasses.replace(SMALL.of(APGOptions), **changes)
+    config = dataclasses.replace(SMALL, **common, algorithms={"apg": options})
+    return APG(spec, config, seed=0)
 
 
 def flat(agent: APG) -> torch.Tensor:
@@ -65,7 +68,7 @@ def test_the_policy_in_a_graph_acts_as_the_agent_does(spec: AgentSpec, scheme: s
 
 
 def test_noise_hangs_on_the_number_of_the_episode_only(spec: AgentSpec) -> None:
-    agent, mu = make(spec, apg_noise=0.2), np.array([0.3])
+    agent, mu = make(spec, noise=0.2), np.array([0.3])
     clean = make(spec).policy(mu)(seen()).detach()
 
     def disturbed(episode: int) -> torch.Tensor:
@@ -80,7 +83,7 @@ def test_noise_hangs_on_the_number_of_the_episode_only(spec: AgentSpec) -> None:
 
 
 def test_an_update_takes_the_mean_gradient_of_a_batch(spec: AgentSpec) -> None:
-    one, two = make(spec), make(spec, apg_batch=2)
+    one, two = make(spec), make(spec, batch=2)
     gradients = np.random.default_rng(0).normal(size=(2, len(flat(one)))).astype(np.float32)
     assert one.take(gradients.mean(axis=0))
     assert not two.take(gradients[0])
@@ -100,7 +103,7 @@ def test_gradients_are_clipped_and_those_that_are_no_numbers_refused(spec: Agent
     assert float(stored.norm()) == pytest.approx(1.0, rel=1e-4)
     before = flat(agent)
     agent.take(np.full(len(big), np.nan, dtype=np.float32))
-    with pytest.raises(FloatingPointError, match="update 2.*apg_state_clip"):
+    with pytest.raises(FloatingPointError, match="update 2.*state_clip"):
         agent.update(0.0)
     assert torch.equal(flat(agent), before)
 
@@ -126,7 +129,7 @@ def test_a_gradient_is_that_of_the_loss(spec: AgentSpec) -> None:
 
 def test_the_value_learns_the_cost_to_go(spec: AgentSpec) -> None:
     """Costs of 1 + mu in each of 5 steps: what is to come is (1 + mu) times the steps left."""
-    agent = make(spec, apg_value_rate=3e-3)
+    agent = make(spec, value_rate=3e-3)
     generator = np.random.default_rng(0)
     for _ in range(60):
         mu = generator.uniform(-0.5, 0.5, 1)
@@ -148,9 +151,9 @@ def test_its_state_decides_all_that_follows(spec: AgentSpec) -> None:
                 agent.update(0.1 * (start + k))
             agent.learn_value(generator.normal(size=(3, 4, 3)), np.zeros(1), np.ones(2))
 
-    agent = make(spec, apg_batch=2)
+    agent = make(spec, batch=2)
     learn(agent, 0)
-    other = make(spec, apg_batch=2)
+    other = make(spec, batch=2)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
     learn(agent, 3)
     learn(other, 3)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.bench.agent_update import per_sample, run
+from hypemarl.coupling.spec import AgentSpec
 
 
 def test_per_sample_batches_hold_the_same_samples(spec: AgentSpec, fill: Callable) -> None:

@@ -14,10 +14,10 @@ from hypemarl.agents import diagnostics
 from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.probe import Probe
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SCHEMES = [
     *({"hypernetwork": kind} for kind in KINDS),

@@ -18,9 +18,9 @@ from hypemarl.agents.encoding import agent_codes
 from hypemarl.agents.networks import HyperScheme, first_copy
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.schemes import make_network
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 COMPACT = [kind for kind in KINDS if kind != "mlp"]
 VARIANTS = [

@@ -13,11 +13,12 @@ from local_case import Local
 from torch import Tensor
 
 from hypemarl.agents.policy import Actor
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
+from hypemarl.algorithms.model_based.options import MBPGOptions
 from hypemarl.algorithms.model_based.world_model import WorldModel
-from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 CPU = torch.device("cpu")
 SMALL = AgentConfig(
@@ -25,7 +26,7 @@ SMALL = AgentConfig(
     hyper_width=16,
     actor_hidden=(8,),
     output_gain=1.0,
-    surrogate=SurrogateConfig(hidden=(16,), batch=8, rollout=2),
+    algorithms={"mbpg": MBPGOptions(hidden=(16,), batch=8, rollout=2)},
 )
 
 
@@ -40,7 +41,7 @@ def case(
     spec = build_spec((3, 4), 10 if kind == "density" else 3)
     local = local_case.density(spec) if kind == "density" else local_case.pairs(spec)
     replay = local_case.fill(spec, local, drift)
-    config = dataclasses.replace(SMALL, surrogate=dataclasses.replace(SMALL.surrogate, **changes))
+    config = dataclasses.replace(SMALL.of(MBPGOptions), **changes)
     world = WorldModel(local, spec, config, 0, CPU)
     world.fit(replay, 2)
     return spec, local, replay, world
@@ -71,9 +72,10 @@ def test_pieces_are_what_the_replay_holds(build_spec: Callable[..., AgentSpec], 
 
 def test_pieces_lie_within_their_episodes(build_spec: Callable[..., AgentSpec]) -> None:
     spec, local, replay, _ = case(build_spec)
-    replay.begin(np.zeros(2), np.zeros((12, 1)), np.full((12, 10), 7.0))
-    replay.add(np.zeros((12, 2)), np.zeros(12), np.full((12, 10), 7.0), True)
-    replay.end(costs=np.ones((1, 12)))  # too short for what is drawn
+    seen = np.full((12, 10), 7.0)
+    short = [(np.zeros((12, 2)), np.zeros(12), seen, True)]  # for what is drawn
+    costs = np.ones((1, 12))
+    replay.append(Experience.of_steps(np.zeros(2), np.zeros((12, 1)), seen, short, costs=costs))
     views = Views(local, spec, 1, 0, CPU)
     piece = views.draw(replay, np.random.default_rng(0), 400, 3)
     assert piece.history.max() < 7.0
@@ -178,8 +180,8 @@ def test_imagination_ends_where_the_ensemble_disagrees(
 def test_a_replay_without_costs_is_named(build_spec: Callable[..., AgentSpec]) -> None:
     spec, local, _, world = case(build_spec)
     replay = Replay(spec, 2, 3, seed=0)
-    replay.begin(np.zeros(2), np.zeros((12, 1)), np.zeros((12, 10)))
-    replay.add(np.zeros((12, 2)), np.zeros(12), np.zeros((12, 10)), False)
-    replay.end()
+    seen = np.zeros((12, 10))
+    steps = [(np.zeros((12, 2)), np.zeros(12), seen, False)]
+    replay.append(Experience.of_steps(np.zeros(2), np.zeros((12, 1)), seen, steps))
     with pytest.raises(RuntimeError, match="needs the cost shares"):
         world.fit(replay, 1)

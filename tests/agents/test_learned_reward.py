@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.imitation.learned_reward import BOUND, RewardLearner
+from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     credit="local",
@@ -20,7 +21,7 @@ SMALL = AgentConfig(
     critic_hidden=(16,),
     actor_rate=1e-3,
     critic_rate=1e-3,
-    irl_rate=3e-3,
+    algorithms={"irl": IRLOptions(rate=3e-3)},
     average_rate=0.05,
     gamma=0.3,
 )
@@ -44,13 +45,13 @@ def learner(spec: AgentSpec, **changes: Any) -> tuple[RewardLearner, Replay]:
         agent.show(seen, np.zeros(spec.mu_size), wanted)
     for _ in range(6):  # the cost that comes with what the policy does is of no interest
         seen = generator.normal(size=shape)
-        replay.begin(np.zeros(spec.mu_size), np.zeros((spec.n_agents, 1)), seen[0])
+        start, steps = (np.zeros(spec.mu_size), np.zeros((spec.n_agents, 1)), seen[0]), []
         for row in seen:
             actions = generator.uniform(
                 spec.action_low, spec.action_high, (len(row), spec.action_size)
             )
-            replay.add(actions, generator.normal(size=len(row)), row, False)
-        replay.end()
+            steps.append((actions, generator.normal(size=len(row)), row, False))
+        replay.append(Experience.of_steps(*start, steps))
     return agent, replay
 
 

@@ -16,11 +16,20 @@ from test_imagination import drift
 
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
-from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
+from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 STEPS = 4
+FITS: dict[str, Any] = {
+    "hidden": (16,),
+    "form": "local",
+    "batch": 16,
+    "rollout": 2,
+    "first_fits": 150,
+    "fits": 5,
+}
 SMALL = AgentConfig(
     encoding_size=8,
     encoding_frequency=1.5,
@@ -31,19 +40,10 @@ SMALL = AgentConfig(
     critic_rate=1e-3,
     credit_radius=1,
     batch_episodes=2,
-    surrogate=SurrogateConfig(
-        hidden=(16,),
-        form="local",
-        batch=16,
-        rollout=2,
-        first_fits=150,
-        fits=5,
-        first_updates=40,
-        updates=3,
-        imagine=4,
-        policy_rate=2e-2,
-        imagined_per_real=2,
-    ),
+    algorithms={
+        "mbpg": MBPGOptions(**FITS, first_updates=40, updates=3, imagine=4, policy_rate=2e-2),
+        "dyna": DynaOptions(**FITS, imagined_per_real=2),
+    },
 )
 
 
@@ -58,7 +58,8 @@ def make_replay(spec: AgentSpec) -> tuple[Local, Replay]:
 
 
 def gradient_agent(spec: AgentSpec, local: Local, **changes: Any) -> ModelPolicyGradient:
-    config = dataclasses.replace(SMALL, surrogate=dataclasses.replace(SMALL.surrogate, **changes))
+    options = dataclasses.replace(SMALL.of(MBPGOptions), **changes)
+    config = dataclasses.replace(SMALL, algorithms={"mbpg": options})
     return ModelPolicyGradient(local, STEPS, spec, config, 0)
 
 
@@ -175,5 +176,5 @@ def test_a_gradient_that_is_not_finite_is_named(spec: AgentSpec) -> None:
     with torch.no_grad():
         next(agent.model.surrogate.dynamics.network.parameters()).fill_(float("nan"))
     agent.model.fit = lambda *_: {}
-    with pytest.raises(FloatingPointError, match=r"agent\.surrogate\.window"):
+    with pytest.raises(FloatingPointError, match=r"agent\.mbpg\.window"):
         agent.improve(replay, first=True, episodes=1)

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, first_copy
 from hypemarl.agents.schemes import make_network
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SCHEMES = ["hypemarl", "marl", "fups-id", "nops"]
 EPISODES, STEPS, SIZES = 3, 4, (5, 8, 6, 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 
 
 def draw(spec: AgentSpec, smoothing: float, count: int = 4000) -> np.ndarray:

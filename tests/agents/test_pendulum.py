@@ -8,11 +8,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.spec import AgentSpec
 
 STEPS_PER_EPISODE = 200
 CONFIG = AgentConfig(
@@ -69,15 +69,15 @@ def test_pendulum_is_solved_within_15000_steps(seed: int) -> None:
     mu = np.zeros(0)
     for episode in range(15_000 // STEPS_PER_EPISODE):
         observation, _ = environment.reset(seed=10_000 * seed + episode)
-        replay.begin(mu, np.zeros((1, 0)), observation[None])
+        start, steps = (mu, np.zeros((1, 0)), observation[None]), []
         agent.start_episode()
         for _ in range(STEPS_PER_EPISODE):
             warm = episode < 5
             action = agent.random_actions(1.0) if warm else agent.explore(observation[None], mu)
             observation, reward, terminated, _, _ = environment.step(action[0])
-            replay.add(action, np.array([float(reward)]), observation[None], terminated)
+            steps.append((action, np.array([float(reward)]), observation[None], terminated))
             if not warm:
                 agent.update(replay)
-        replay.end()
+        replay.append(Experience.of_steps(*start, steps))
     returns = [rollout(environment, agent, 999_000 + trial) for trial in range(20)]
     assert np.mean(returns) > -250.0, f"mean return {np.mean(returns):.0f}"

@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
+from hypemarl.coupling.spec import AgentSpec
 
 
-def numbered(spec: AgentSpec, replay: Replay, episode: int, steps: int, *, end: bool) -> None:
+def numbered(spec: AgentSpec, episode: int, steps: int) -> Experience:
     """An episode whose every number says where it belongs: 100 * episode + time."""
     n, k, m = spec.n_agents, spec.observation_size, spec.action_size
-    replay.begin(np.full(2, episode), np.full((n, 1), episode), np.full((n, k), 100 * episode))
-    for time in range(steps):
-        value = 100.0 * episode + time
-        following = np.full((n, k), value + 1) + np.arange(n)[:, None] / 100
-        last = time == steps - 1
-        replay.add(np.full((n, m), value), np.full(n, -value), following, last and steps < 4)
-    if end:
-        replay.end()
+    values = 100.0 * episode + np.arange(steps + 1)
+    observations = np.broadcast_to(values[:, None, None], (steps + 1, n, k)).copy()
+    observations[1:] += np.arange(n)[:, None] / 100
+    ends = (np.arange(steps) == steps - 1) & (steps < 4)
+    rewards = np.broadcast_to(-values[:-1, None], (steps, n))
+    actions = np.broadcast_to(values[:-1, None, None], (steps, n, m))
+    targets = np.full((n, 1), episode)
+    return Experience(np.full(2, episode), targets, observations, actions, rewards, ends)
 
 
 def test_steps_follow_each_other(spec: AgentSpec) -> None:
     replay = Replay(spec, 5, 4, seed=0)
     for episode in (1, 2, 3):
-        numbered(spec, replay, episode, 4, end=True)
+        replay.append(numbered(spec, episode, 4))
     batch = replay.sample(3, 0)
     assert batch.observations.shape == (3, 12, 4, 5)
     assert batch.actions.shape == (3, 12, 4, 2)
@@ -44,20 +44,9 @@ def test_steps_follow_each_other(spec: AgentSpec) -> None:
     np.testing.assert_array_equal(batch.targets[:, 7, 0], batch.mu[:, 0])
 
 
-def test_an_unfinished_episode_is_never_sampled(spec: AgentSpec) -> None:
-    replay = Replay(spec, 5, 4, seed=0)
-    numbered(spec, replay, 1, 4, end=True)
-    numbered(spec, replay, 2, 3, end=False)
-    assert len(replay) == 1
-    numbered(spec, replay, 3, 4, end=True)
-    assert len(replay) == 2
-    for _ in range(20):
-        assert set(replay.sample(2, 0).mu[:, 0]) == {1.0, 3.0}
-
-
 def test_an_episode_without_steps_is_dropped(spec: AgentSpec) -> None:
     replay = Replay(spec, 5, 4, seed=0)
-    numbered(spec, replay, 1, 0, end=True)
+    replay.append(numbered(spec, 1, 0))
     assert len(replay) == 0
     with pytest.raises(RuntimeError, match="no complete episode"):
         replay.sample(1, 0)
@@ -65,7 +54,7 @@ def test_an_episode_without_steps_is_dropped(spec: AgentSpec) -> None:
 
 def test_short_episodes_are_masked_and_their_end_terminates(spec: AgentSpec) -> None:
     replay = Replay(spec, 5, 4, seed=0)
-    numbered(spec, replay, 1, 2, end=True)
+    replay.append(numbered(spec, 1, 2))
     batch = replay.sample(1, 0)
     np.testing.assert_array_equal(batch.mask, [[1, 1, 0, 0]])
     np.testing.assert_array_equal(batch.terminated, [[0, 1, 0, 0]])
@@ -73,8 +62,8 @@ def test_short_episodes_are_masked_and_their_end_terminates(spec: AgentSpec) -> 
 
 def test_drawn_steps_are_distinct_and_exist(spec: AgentSpec) -> None:
     replay = Replay(spec, 5, 4, seed=0)
-    numbered(spec, replay, 1, 4, end=True)
-    numbered(spec, replay, 2, 2, end=True)
+    replay.append(numbered(spec, 1, 4))
+    replay.append(numbered(spec, 2, 2))
     seen = set()
     for _ in range(30):
         batch = replay.sample(2, 3)
@@ -89,29 +78,26 @@ def test_drawn_steps_are_distinct_and_exist(spec: AgentSpec) -> None:
 def test_the_oldest_episode_makes_room(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
     for episode in (1, 2, 3):
-        numbered(spec, replay, episode, 4 if episode < 3 else 2, end=True)
+        replay.append(numbered(spec, episode, 4 if episode < 3 else 2))
     batch = replay.sample(5, 0)
     assert sorted(batch.mu[:, 0]) == [2, 3]
     assert sorted(batch.mask.sum(axis=1)) == [2, 4]
 
 
-def test_bad_steps_are_refused(spec: AgentSpec) -> None:
+def test_bad_episodes_are_refused(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 1, seed=0)
-    n, k = spec.n_agents, spec.observation_size
-    step = (np.zeros((n, 2)), np.zeros(n), np.zeros((n, k)))
-    with pytest.raises(RuntimeError, match="begin"):
-        replay.add(*step, False)
-    with pytest.raises(RuntimeError, match="begin"):
-        replay.end()
-    replay.begin(np.zeros(2), np.zeros((n, 1)), np.zeros((n, k)))
-    for index, name in enumerate(("actions", "rewards", "next_observations")):
-        broken = list(step)
-        broken[index] = np.where(np.arange(n) == 3, np.nan, step[index].T).T
+    good = numbered(spec, 1, 1)
+    for name in ("actions", "rewards", "observations"):
+        values = getattr(good, name).copy()
+        values[-1, 3] = np.nan
         with pytest.raises(ValueError, match=f"^{name} .*NaN"):
-            replay.add(*broken, False)
-    replay.add(*step, False)
-    with pytest.raises(RuntimeError, match="already has its 1 steps"):
-        replay.add(*step, False)
+            replay.append(good._replace(**{name: values}))
+    with pytest.raises(ValueError, match="at most 1 steps, got an episode of 2"):
+        replay.append(numbered(spec, 1, 2))
+    assert len(replay) == 0
+    replay.append(good)
+    with pytest.raises(ValueError, match="targets of this replay have 1 columns"):
+        replay.append(good._replace(targets=np.zeros((spec.n_agents, 2))))
     with pytest.raises(ValueError, match="room for one episode"):
         Replay(spec, 0, 4, seed=0)
 
@@ -133,26 +119,24 @@ def test_a_saved_replay_goes_on_drawing_the_same(spec: AgentSpec, fill: Callable
 
 def test_gains_stand_beside_the_actions_they_belong_to(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
-    numbered(spec, replay, 1, 3, end=True)
+    replay.append(numbered(spec, 1, 3))
     assert replay.sample(1, 0).gains.shape == (1, 12, 4, 0)
     for episode in (2, 3):  # the third takes the place of the first, which had none
-        numbered(spec, replay, episode, 3, end=False)
-        gains = 10.0 * episode + np.arange(3.0)
-        replay.end(np.broadcast_to(gains[:, None, None], (3, 12, 2)))
+        gains = np.broadcast_to(10.0 * episode + np.arange(3.0)[:, None, None], (3, 12, 2))
+        replay.append(numbered(spec, episode, 3)._replace(gains=gains))
     batch = replay.sample(2, 0)
     np.testing.assert_array_equal(batch.gains[:, 5, :3, 1], 10 * batch.mu[:, :1] + np.arange(3))
     np.testing.assert_array_equal(batch.gains[:, :, 3], 0.0)
     restored = Replay(spec, 2, 4, seed=1)
     restored.load_state_dict(replay.state_dict())
     np.testing.assert_array_equal(restored.gains, replay.gains)
-    numbered(spec, replay, 4, 3, end=False)
-    with pytest.raises(ValueError, match="gains of a step hold NaN"):
-        replay.end(np.full((3, 12, 2), np.nan))
+    with pytest.raises(ValueError, match="gains of an episode hold NaN"):
+        replay.append(numbered(spec, 4, 3)._replace(gains=np.full((3, 12, 2), np.nan)))
 
 
 def test_replays_from_before_gains_load(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
-    numbered(spec, replay, 1, 4, end=True)
+    replay.append(numbered(spec, 1, 4))
     state = {name: value for name, value in replay.state_dict().items() if name != "gains"}
     restored = Replay(spec, 2, 4, seed=0)
     restored.load_state_dict(state)
@@ -161,7 +145,7 @@ def test_replays_from_before_gains_load(spec: AgentSpec) -> None:
 
 def test_a_batch_knows_how_much_of_the_horizon_is_left(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
-    numbered(spec, replay, 1, 4, end=True)
+    replay.append(numbered(spec, 1, 4))
     batch = replay.sample(1, 0)
     np.testing.assert_allclose(batch.left, [[1.0, 0.75, 0.5, 0.25]])
     np.testing.assert_allclose(batch.next_left, [[0.75, 0.5, 0.25, 0.0]])

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.coupling.spec import AgentSpec
 
 
 def test_mu_is_scaled_and_a_fixed_parameter_is_zero(spec: AgentSpec) -> None:

@@ -11,12 +11,13 @@ import pytest
 import torch
 from local_case import Local
 
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
+from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
-from hypemarl.config import AgentConfig, SurrogateConfig
+from hypemarl.coupling.spec import AgentSpec
 
-SMALL = SurrogateConfig(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
+SMALL = SurrogateOptions(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
 
 
 def surrogate(spec: AgentSpec, local: Local, **changes: object) -> Surrogate:
@@ -150,7 +151,7 @@ def test_an_exchange_between_patches_is_learned(
     local = local_case.density(spec)
     replay = local_case.fill(spec, local, advect(local, (3, 4)), episodes=60, steps=6)
     config = dataclasses.replace(SMALL, form=form, cost="corrected", hidden=(32,), radius=1)
-    world = WorldModel(local, spec, AgentConfig(surrogate=config), 0, torch.device("cpu"))
+    world = WorldModel(local, spec, config, 0, torch.device("cpu"))
     new = local_case.fill(spec, local, advect(local, (3, 4)), episodes=4, steps=6, seed=5)
     rows = new.latest_slots(4)
     world.fit(replay, 1)
@@ -170,21 +171,22 @@ def test_memory_is_used_where_states_hide_something(build_spec: Callable[..., Ag
     generator = np.random.default_rng(3)
 
     def fill(episodes: int) -> object:
-        replay = local_case.Replay(spec, episodes, 4, seed=0)
+        replay = Replay(spec, episodes, 4, seed=0)
         for _ in range(episodes):
             state, speed = generator.normal(size=(12, 2)), generator.normal(size=(12, 2))
-            replay.begin(np.zeros(2), np.zeros((12, 1)), np.pad(state, ((0, 0), (0, 1))))
+            first, steps = np.pad(state, ((0, 0), (0, 1))), []
             for _ in range(4):
                 state = state + speed
                 seen = np.pad(state, ((0, 0), (0, 1)))
-                replay.add(np.ones((12, 2)), np.zeros(12), seen, False)
-            replay.end(costs=np.zeros((4, 12)) + 0.1)
+                steps.append((np.ones((12, 2)), np.zeros(12), seen, False))
+            start, costs = (np.zeros(2), np.zeros((12, 1)), first), np.zeros((4, 12)) + 0.1
+            replay.append(Experience.of_steps(*start, steps, costs=costs))
         return replay
 
     replay, errors = fill(20), {}
     for memory in (0, 1):
         config = dataclasses.replace(SMALL, memory=memory, radius=0, rollout=1)
-        world = WorldModel(local, spec, AgentConfig(surrogate=config), 0, torch.device("cpu"))
+        world = WorldModel(local, spec, config, 0, torch.device("cpu"))
         world.fit(replay, 1)
         views = world.views
         rows = np.zeros((1, 8), dtype=int) + np.arange(8)
@@ -199,7 +201,7 @@ def test_memory_is_used_where_states_hide_something(build_spec: Callable[..., Ag
 def test_what_does_not_fit_is_named(build_spec: Callable[..., AgentSpec]) -> None:
     spec = build_spec((12,), 3)
     local = local_case.pairs(spec)
-    with pytest.raises(ValueError, match="form=flux needs a density"):
+    with pytest.raises(ValueError, match="form=flux of the surrogate needs a density"):
         surrogate(spec, local, form="flux")
     with pytest.raises(ValueError, match="cost=formula needs a formula"):
         surrogate(spec, local, cost="formula")

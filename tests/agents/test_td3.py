@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 SMALL = AgentConfig(
     encoding_size=8,

@@ -43,6 +43,7 @@ def test_the_rate_of_training_leaves_its_start_out(tmp_path: Path) -> None:
 @pytest.mark.mpi
 @pytest.mark.slow
 def test_two_groups_are_launched_and_a_failure_is_told() -> None:
-    assert env_steps._launch(2, "collect", "density-1d") > 0.0
+    module = "hypemarl.bench.env_steps"
+    assert env_steps.launch(2, module, "collect", "density-1d")["steps_per_second"] > 0.0
     with pytest.raises(RuntimeError, match="density-9d failed.*no scenario or file"):
-        env_steps._launch(2, "collect", "density-9d")
+        env_steps.launch(2, module, "collect", "density-9d")

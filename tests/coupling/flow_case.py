@@ -1,4 +1,4 @@
-"""A small flow past a disc that the tests of this folder share, also under mpirun."""
+"""A small flow past a disc that tests share, also on several ranks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
-from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
+from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.meshing import RawMesh, build, distribute
 from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import world
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.systems.flow.plant import FlowPlant
 
 MESH = MeshConfig(
@@ -36,24 +38,25 @@ PARAMETERS = np.array([100.0, 0.0])
 
 def flow_config(mesh: MeshConfig = MESH, agents: int = 6, **flow: Any) -> EnvConfig:
     """Two control intervals of four time steps; a short development from rest."""
-    settings = {"time_step": 0.002, "develop_time": 0.3, "cfl_limit": 2.0, "states": 2} | flow
+    settings = {"time_step": 0.002, "develop_time": 0.3, "cfl_limit": 2.0, "states": 2}
+    settings |= {"beta": 1.0, "beta_g": 1e-3} | flow
     return EnvConfig(
         system="flow",
         mesh=mesh,
-        flow=FlowConfig(**settings),
+        options=FlowOptions(**settings),
         agents=(agents,),
         horizon=0.016,
         control_steps=2,
-        beta=1.0,
-        beta_g=1e-3,
         observation_radius=1,
     )
 
 
-def flow_plant(cache: Path, config: EnvConfig | None = None) -> FlowPlant:
-    """A plant on the world."""
+def flow_plant(
+    cache: Path, config: EnvConfig | None = None, comm: MPI.Intracomm | None = None
+) -> FlowPlant:
+    """A plant, on the world where no communicator is given."""
     config = config or flow_config()
-    return FlowPlant(config, build(config.mesh, world()), cache)
+    return FlowPlant(config, build(config.mesh, comm or world()), cache)
 
 
 def turned(raw: RawMesh, degrees: float) -> RawMesh:
@@ -62,11 +65,14 @@ def turned(raw: RawMesh, degrees: float) -> RawMesh:
     return replace(raw, points=raw.points @ np.array([[cos, sin], [-sin, cos]]))
 
 
-def turned_plant(cache: Path, degrees: float, config: EnvConfig) -> FlowPlant:
-    """A plant on the world whose whole mesh is turned."""
-    return FlowPlant(config, distribute(turned(generate(config.mesh), degrees), world()), cache)
+def turned_plant(
+    cache: Path, degrees: float, config: EnvConfig, comm: MPI.Intracomm | None = None
+) -> FlowPlant:
+    """A plant whose whole mesh is turned, likewise."""
+    raw = turned(generate(config.mesh), degrees)
+    return FlowPlant(config, distribute(raw, comm or world()), cache)
 
 
-def flow_space(mesh: MeshConfig = MESH) -> TaylorHood:
-    """Spaces on the world."""
-    return TaylorHood(build(mesh, world()))
+def flow_space(mesh: MeshConfig = MESH, comm: MPI.Intracomm | None = None) -> TaylorHood:
+    """Spaces, likewise."""
+    return TaylorHood(build(mesh, comm or world()))

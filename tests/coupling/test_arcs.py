@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import ufl
@@ -14,8 +12,6 @@ from hypemarl.coupling.profiles import smoothstep
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost, profiles
 from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
-
-HERE = str(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
@@ -189,51 +185,3 @@ def test_a_mesh_without_a_disc_is_refused() -> None:
     square = flow_space(MeshConfig(shape="square", element_size=0.5))
     with pytest.raises(LayoutError, match="boundary tag 'disc'"):
         arc_layout(square, 4)
-
-
-@pytest.mark.mpi
-def test_layout_and_operators_do_not_depend_on_ranks(mpirun) -> None:
-    """On a long channel the disc lies on one rank; what is global agrees bit for bit."""
-    code = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        import numpy as np
-        from flow_case import LONG, flow_space
-        from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost
-        from hypemarl.systems.flow.arcs import arc_layout
-        from hypemarl.coupling.layout import LayoutError
-        from hypemarl.mpi import sum_over_ranks, world
-        comm = world()
-        space = flow_space(LONG)
-        layout = arc_layout(space, 6)
-        actuators = ArcActuators(space, layout, 2)
-        amplitudes = np.random.default_rng(0).uniform(-1, 1, (6, 2))
-        field = actuators.field(amplitudes)
-        costs = sum_over_ranks(comm, ArcCost(layout).shares(field))
-        owned = actuators.nodes < space.n_velocity
-        back = actuators.transposed(field)
-        flux = actuators.net_flux(amplitudes)
-        everyone = comm.allgather((layout.positions, actuators.fluxes, costs, back, flux))
-        for other in everyone:
-            assert all(np.array_equal(a, b) for a, b in zip(everyone[0], other, strict=True))
-        assert abs(flux) < 1e-15
-        try:
-            arc_layout(space, 2, arcs=[(0, 1e-3), (90, 180)])
-        except LayoutError as error:
-            refused = comm.allgather(str(error))
-        assert len(set(refused)) == 1
-        counts = comm.allgather((len(layout.facet_owners), int(owned.sum())))
-        if comm.rank == 0:
-            with_disc = sum(1 for facets, _ in counts if facets)
-            print(with_disc, *np.sum(counts, axis=0))
-            for value in (*costs.ravel(), *back.ravel(), *actuators.fluxes):
-                print(f"{value:.12e}")
-    """
-    outputs = [mpirun(n, code, HERE).split("\n", 1) for n in (1, 2, 3)]
-    heads = [[int(word) for word in head.split()] for head, _ in outputs]
-    numbers = [np.array(rest.split(), dtype=float) for _, rest in outputs]
-    assert [head[0] for head in heads] == [1, 1, 1]  # one rank has the whole disc
-    assert heads[0][1:] == heads[1][1:] == heads[2][1:]
-    assert len(numbers[0]) == 12 + 12 + 12
-    for other in numbers[1:]:
-        assert other == pytest.approx(numbers[0], rel=1e-11, abs=1e-14)

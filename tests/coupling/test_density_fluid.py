@@ -6,27 +6,31 @@ import numpy as np
 import pytest
 from infos_form import check_interface
 
-from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
+from hypemarl.config import ConfigError, EnvConfig, MeshConfig, load
 from hypemarl.coupling.recent import Recent
 from hypemarl.envs import make
 from hypemarl.meshing import MeshError, TaggedMesh, build
 from hypemarl.mpi import world
 from hypemarl.systems.density.background_flow import CarrierFlow
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant
 
 CONFIG = EnvConfig(
     system="density-fluid",
     mesh=MeshConfig(shape="square-with-disc", element_size=0.14),
-    flow=FlowConfig(angle_low=-1.0, angle_high=1.0),
+    options=InFluidOptions(
+        angle_low=-1.0,
+        angle_high=1.0,
+        initial_low=(-0.5, -0.5),
+        initial_high=(-0.5, 0.5),
+        target_low=(0.5, -0.5),
+        target_high=(0.5, 0.5),
+    ),
     agents=(4, 3),
     horizon=0.4,
     control_steps=4,
     context=("target", "speed", "angle"),
-    initial_low=(-0.5, -0.5),
-    initial_high=(-0.5, 0.5),
-    target_low=(0.5, -0.5),
-    target_high=(0.5, 0.5),
 )
 PARAMETERS = np.array([-0.5, 0.2, 0.5, -0.1, 0.8, 0.4])
 
@@ -201,9 +205,9 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
     ("override", "message"),
     [
         ("env.mesh.shape=square", "no disc in a square; .* needs square-with-disc"),
-        ("env.flow.speed_high=0.05", "speed_low .0.1. exceeds speed_high"),
-        ("env.flow.angle_low=1.2", "angle_low .1.2. exceeds angle_high"),
-        ("env.flow.linear_solver=iterative", "needs a factorisation"),
+        ("env.density-fluid.speed_high=0.05", "speed_low .0.1. exceeds speed_high"),
+        ("env.density-fluid.angle_low=1.2", "angle_low .1.2. exceeds angle_high"),
+        ("env.density-fluid.linear_solver=iterative", "needs a factorisation"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(override: str, message: str) -> None:
@@ -220,36 +224,3 @@ def test_scenario_builds_an_environment() -> None:
     check_interface(env)
     bounded = np.isfinite(env.observation_space("agent_0").high)
     assert bounded.tolist() == [True] * 9
-
-
-@pytest.mark.mpi
-def test_two_ranks_agree_with_one(mpirun, plant: DensityFluidPlant) -> None:
-    code = """
-        import numpy as np
-        from hypemarl.config import ConfigError, EnvConfig, FlowConfig, MeshConfig, load
-        from hypemarl.systems.density.in_fluid import DensityFluidPlant
-        from hypemarl.meshing import build
-        from hypemarl.mpi import world
-        comm = world()
-        config = EnvConfig(system="density-fluid",
-                           mesh=MeshConfig(shape="square-with-disc", element_size=0.14),
-                           flow=FlowConfig(angle_low=-1.0, angle_high=1.0), agents=(4, 3),
-                           horizon=0.4, control_steps=4)
-        plant = DensityFluidPlant(config, build(config.mesh, comm))
-        plant.reset(np.array([-0.5, 0.2, 0.5, -0.1, 0.8, 0.4]))
-        generator = np.random.default_rng(0)
-        for _ in range(3):
-            observations, rewards, _ = plant.step(generator.uniform(-1, 1, (12, 2)))
-        same = comm.gather((observations, rewards))
-        if comm.rank == 0:
-            print(int(all(np.array_equal(a, b) for s in same for a, b in zip(s, same[0]))))
-            print(*(repr(float(v)) for v in [*observations.ravel(), *rewards]))
-    """
-    same, values = mpirun(2, code).splitlines()
-    plant.reset(PARAMETERS)
-    generator = np.random.default_rng(0)
-    for _ in range(3):
-        observations, rewards, _ = plant.step(generator.uniform(-1, 1, (12, 2)))
-    assert same == "1"
-    serial = np.concatenate([observations.ravel(), rewards])
-    np.testing.assert_allclose(np.array(values.split(), float), serial, rtol=1e-7, atol=1e-11)

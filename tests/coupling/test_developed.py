@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 from flow_case import MESH, PARAMETERS, flow_config, flow_plant
 
+from hypemarl import files
+from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.navier_stokes import FlowState
+from hypemarl.systems.flow import developed
 from hypemarl.systems.flow.plant import FlowPlant
 from hypemarl.systems.flow.state_cache import CacheError
 
-HERE = str(Path(__file__).parent)
 WIDE = {"reynolds_low": 90.0, "reynolds_high": 110.0, "develop_time": 0.1}
 OTHER = np.array([110.0, 0.0])
 
@@ -151,41 +154,30 @@ def test_an_unwritable_cache_is_refused_before_the_flow_is_computed(
         plant.states.get(PARAMETERS)
 
 
-@pytest.mark.mpi
-def test_states_do_not_depend_on_the_ranks_that_store_them(mpirun, tmp_path: Path) -> None:
-    """Two ranks read what one wrote; what they write again has the same content."""
-    serial = flow_plant(tmp_path / "serial", flow_config(**WIDE))
-    serial.states.get(PARAMETERS)
-    code = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        from pathlib import Path
-        from flow_case import PARAMETERS, flow_config, flow_plant
-        from hypemarl.mpi import world
-        from test_developed import WIDE
-        comm, folder = world(), Path(sys.argv[2])
-        plant = flow_plant(folder / "serial", flow_config(**WIDE))
-        cache = plant.states.cache
-        state = cache.load(PARAMETERS)
-        cache.folder = folder / "ranks"
-        path = cache.save(PARAMETERS, state)
-        comm.barrier()
-        if comm.rank == 0:
-            print(path.name)
-            path.with_name("kept.npz").write_bytes(path.read_bytes())
-            path.write_bytes(b"")
-        comm.barrier()
-        assert cache.load(PARAMETERS) is None
-        assert comm.allreduce(1) == comm.size
-        print("unknown" * (comm.rank == 0))
-    """
-    out = mpirun(2, code, HERE, str(tmp_path)).split()
-    assert out[1] == "unknown"
-    stored = serial.states.cache.path(PARAMETERS)
-    assert out[0] == stored.name
-    with np.load(stored) as a, np.load(tmp_path / "ranks" / "kept.npz") as b:
-        assert set(a.files) == set(b.files)
-        for name in a.files:
-            if name not in ("checksum", "velocity_points", "pressure_points"):
-                assert np.array_equal(a[name], b[name]), name
-        assert b["velocity_points"] == pytest.approx(a["velocity_points"], abs=1e-12)
+def test_files_are_named_by_what_the_flow_depends_on(tmp_path: Path) -> None:
+    """Not by comments, by settings of actuation, or by code that no state depends on."""
+    original = tmp_path / "one.py"
+    original.write_text('"""A."""\n\n\ndef f(x):\n    return 2 * x  # twice\n')
+    other = tmp_path / "two.py"
+    other.write_text('def f(x):\n    """Double."""\n    return (2 * x)\n')
+    assert files.code_digest([original]) == files.code_digest([other])
+    other.write_text("def f(x):\n    return 3 * x\n")
+    assert files.code_digest([original]) != files.code_digest([other])
+    names = [
+        flow_plant(tmp_path, flow_config(**options)).states.cache.path(PARAMETERS).name
+        for options in ({}, {"ramp": 0.7, "drag_weight": 2.0}, {"speed": 1.5})
+    ]
+    assert names[0] == names[1] != names[2]
+
+
+def test_the_named_modules_are_all_that_the_solver_imports() -> None:
+    unrelated = {"errors", "kernels", "moving_kernels", "wall_forces", "flow_adjoint_kernels"}
+    folder, found, open_ = Path(navier_stokes.__file__).parent, set(), {"navier_stokes"}
+    while open_:
+        name = open_.pop()
+        found.add(name)
+        text = (folder / f"{name}.py").read_text()
+        named = re.findall(r"from hypemarl\.solvers\.(\w+) import", text)
+        named += re.findall(r"from hypemarl\.solvers import (\w+)", text)
+        open_ |= set(named) - found - unrelated
+    assert found == set(developed.SOLVER)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hypemarl.config import MeshConfig
-from hypemarl.coupling.layout import LayoutError, grid_layout, grid_stencil, own_cells
+from hypemarl.coupling.layout import LayoutError, grid_layout, own_cells
+from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.p1 import P1Space
@@ -60,30 +61,3 @@ def test_stencil_is_aligned_by_relative_place() -> None:
     np.testing.assert_array_equal(oblong[5], [0, 1, 2, 4, 5, 6, 8, 9, 10])
     with pytest.raises(ValueError, match="radius: expected 0 or more"):
         grid_stencil((3,), -1)
-
-
-@pytest.mark.mpi
-def test_overlap_on_one_rank_stops_all(mpirun) -> None:
-    """Only one cell overlaps, so that it lies on one rank; no rank may hang."""
-    message = mpirun(
-        3,
-        """
-        import numpy as np
-        from hypemarl.config import MeshConfig
-        from hypemarl.coupling.layout import LayoutError, own_cells
-        from hypemarl.meshing import build
-        from hypemarl.mpi import world
-        from hypemarl.solvers.p1 import P1Space
-        comm = world()
-        space = P1Space(build(MeshConfig(element_size=0.2), comm).mesh)
-        everywhere = lambda x: np.ones(len(x), bool)
-        corner = lambda x: x.sum(axis=1) > 1.8
-        try:
-            own_cells(space, [everywhere, corner])
-        except LayoutError as error:
-            texts = comm.gather(str(error))
-            if comm.rank == 0:
-                print(len(texts), len(set(texts)), "overlap" in texts[0])
-        """,
-    )
-    assert message.split() == ["3", "1", "True"]

@@ -7,9 +7,10 @@ import pytest
 from shape_case import PARAMETERS, shape_config
 
 from hypemarl import config as configuration
+from hypemarl.coupling.local_model import LocalModel, require_local_model
+from hypemarl.coupling.plant import Plant
 from hypemarl.envs import make
 from hypemarl.systems.density.plant import DensityPlant
-from hypemarl.systems.local_model import LocalModel, local_model_of
 
 
 def rebuilt(local: LocalModel, observations: np.ndarray) -> np.ndarray:
@@ -27,15 +28,20 @@ def rebuilt(local: LocalModel, observations: np.ndarray) -> np.ndarray:
     ("scenario", "overrides", "states", "still"),
     [
         ("density-1d", ["env.observation_radius=2"], 1, 0),
-        ("density-vacuum", ["env.mesh.element_size=0.2", "env.observe_target=true"], 1, 9),
-        ("density-fluid", ["env.mesh.element_size=0.12", "env.observe_flow=true"], 1, 2),
+        ("density-vacuum", ["env.mesh.element_size=0.2", "env.density.observe_target=true"], 1, 9),
+        (
+            "density-fluid",
+            ["env.mesh.element_size=0.12", "env.density-fluid.observe_flow=true"],
+            1,
+            2,
+        ),
     ],
 )
 def test_observations_are_made_of_near_states(
     scenario: str, overrides: list[str], states: int, still: int
 ) -> None:
     env = make(configuration.load(scenario, overrides).env)
-    local = local_model_of(env.plant)
+    local = require_local_model(env.plant)
     generator = np.random.default_rng(0)
     env.reset_arrays(generator.uniform(env.parameter_low, env.parameter_high))
     actions = generator.uniform(-1.0, 1.0, (env.n_agents, env.action_size))
@@ -49,7 +55,7 @@ def test_observations_are_made_of_near_states(
 
 def test_observations_of_shapes_are_made_of_near_states() -> None:
     env = make(shape_config())
-    local = local_model_of(env.plant)
+    local = require_local_model(env.plant)
     env.reset_arrays(PARAMETERS)
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (env.n_agents, env.action_size))
     observations = env.step_arrays(actions).observations
@@ -63,7 +69,7 @@ def test_the_form_of_the_control_is_the_plants_own(size: float) -> None:
     config = configuration.load("density-vacuum", [f"env.mesh.element_size={size}"]).env
     plant = make(config).plant
     assert isinstance(plant, DensityPlant)
-    form = local_model_of(plant).density
+    form = require_local_model(plant).density
     assert form is not None
     actions = np.random.default_rng(1).uniform(-1.0, 1.0, (plant.n_agents, 2))
     plant.cost.begin(plant.actuators.field(actions), config.control_interval)
@@ -75,21 +81,25 @@ def test_the_form_of_the_control_is_the_plants_own(size: float) -> None:
 
 def test_measures_are_those_of_the_domain_and_its_boundary() -> None:
     config = configuration.load("density-vacuum", ["env.mesh.element_size=0.1"]).env
-    form = local_model_of(make(config).plant).density
+    form = require_local_model(make(config).plant).density
     assert form is not None
     assert form.measures.sum() == pytest.approx(4.0)
-    assert form.boundary.sum() == pytest.approx(config.boundary_weight * 8.0)
+    assert form.boundary.sum() == pytest.approx(config.options.boundary_weight * 8.0)
     inner = form.boundary.reshape(8, 8)[1:-1, 1:-1]
     np.testing.assert_array_equal(inner, 0.0)
 
 
 def test_a_linear_density_costs_what_its_means_and_differences_do() -> None:
     """It hardly moves in an interval without control, and its profile in a patch is linear."""
-    overrides = ["env.mesh.element_size=0.05", "env.viscosity=1e-9", "env.boundary_weight=0"]
+    overrides = [
+        "env.mesh.element_size=0.05",
+        "env.density.viscosity=1e-9",
+        "env.density.boundary_weight=0",
+    ]
     config = configuration.load("density-vacuum", overrides).env
     plant = make(config).plant
     assert isinstance(plant, DensityPlant)
-    form = local_model_of(plant).density
+    form = require_local_model(plant).density
     assert form is not None
     plant.reset(np.zeros(4))
     snapshot, points = plant.snapshot(), plant.space.points
@@ -113,8 +123,8 @@ def test_a_linear_density_costs_what_its_means_and_differences_do() -> None:
 
 
 def test_a_plant_of_another_kind_is_named() -> None:
-    class Other:
-        pass
+    class Other(DensityPlant):
+        local_model = Plant.local_model  # type: ignore[assignment]
 
     with pytest.raises(TypeError, match="no local model of Other"):
-        local_model_of(Other())  # type: ignore[arg-type]
+        require_local_model(object.__new__(Other))

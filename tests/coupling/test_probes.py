@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from flow_case import flow_space
@@ -10,8 +8,6 @@ from hypemarl.coupling.layout import LayoutError
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.flow.arcs import arc_layout
-
-HERE = str(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +41,3 @@ def test_a_probe_outside_the_fluid_is_named(space: TaylorHood, point: tuple) -> 
     points = np.array([(0.5, 0.2), point])
     with pytest.raises(LayoutError, match=r"agent 1: far probe at \[.*lies outside the fluid"):
         PointProbes(space, points, ["agent 0: near probe", "agent 1: far probe"])
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_every_point_counts_once(mpirun, ranks: int) -> None:
-    """Nodes at rank boundaries belong to cells of several ranks; errors reach every rank."""
-    code = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        import numpy as np
-        from flow_case import flow_space
-        from test_probes import linear, quadratic
-        from hypemarl.coupling.layout import LayoutError
-        from hypemarl.coupling.probes import PointProbes
-        from hypemarl.mpi import world
-        comm = world()
-        space = flow_space()
-        own = space.velocity_points[: space.n_velocity]
-        points = np.concatenate(comm.allgather(own))
-        probes = PointProbes(space, points)
-        values = probes.evaluate(quadratic(space.velocity_points), linear(space.pressure_points))
-        exact = np.stack([*quadratic(points), linear(points)], axis=1)
-        assert np.abs(values - exact).max() < 1e-9
-        assert len({v.tobytes() for v in comm.allgather(values)}) == 1
-        try:
-            PointProbes(space, np.array([[0.2, 0.2]]))
-        except LayoutError as error:
-            refused = comm.allgather(str(error))
-        if comm.rank == 0:
-            print(*refused, sep="\\n")
-    """
-    out = mpirun(ranks, code, HERE)
-    assert out.count("probe 0 at [0.2, 0.2] lies outside") == ranks

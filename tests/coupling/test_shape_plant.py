@@ -26,7 +26,6 @@ from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.systems.shape.plant import ShapePlant
 from hypemarl.training import evaluation
 
-HERE = str(Path(__file__).parent)
 ACTIONS = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 8, 1))
 
 
@@ -164,7 +163,7 @@ def test_agents_feel_what_moved(kind: str) -> None:
     tested.reset(PARAMETERS)
     seen = tested.step(0.3 * rng.uniform(-1.0, 1.0, (tested.n_agents, tested.action_size)))[0]
     m, bound = tested.action_size, tested.moving.feasible.bounds.amplitude
-    own = seen.reshape(tested.n_agents, -1, 2 + 2 * m)[:, tested._seen.shape[1] // 2]
+    own = seen.reshape(tested.n_agents, -1, 2 + 2 * m)[:, tested.seen.size // 2]
     np.testing.assert_array_equal(own[:, 2 : 2 + m], tested.amplitudes)
     if kind == "free-form":
         moved = tested.shape.amplitudes / bound
@@ -320,7 +319,7 @@ def test_two_hundred_random_episodes_do_not_diverge(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_episodes_of_a_moving_obstacle_do_not_diverge(kind: str) -> None:
-    random_episodes(kind, 40, "env.shape.mode=unsteady", "env.flow.time_step=0.01")
+    random_episodes(kind, 40, "env.shape.mode=unsteady", "env.shape.time_step=0.01")
 
 
 def test_a_flow_that_cannot_be_found_leaves_the_state(plant: ShapePlant) -> None:
@@ -347,7 +346,7 @@ def test_fields_for_pictures(plant: ShapePlant) -> None:
     fields = plant.fields()
     assert rest is not None
     assert fields is not None
-    assert fields["kind"] == "shape"
+    assert plant.kind == "shape"
     np.testing.assert_array_equal(rest["cells"], fields["cells"])
     moved = np.linalg.norm(fields["points"] - rest["points"], axis=1)
     assert 0.005 < moved.max() < 0.1
@@ -374,14 +373,14 @@ def test_bad_actions_and_parameters_are_refused(plant: ShapePlant) -> None:
     ("override", "message"),
     [
         (["env.mesh.shape=square"], "no obstacle"),
-        (["env.flow.inflow=oblique"], "inflow=uniform"),
+        (["env.shape.inflow=oblique"], "inflow=uniform"),
         (["env.agents=[4, 4]"], "one number"),
         (["env.agents=[3]"], "at least 4"),
         (["env.shape.displacement=free-form"], "square lattice"),
-        (["env.u_max=0.5"], "env.shape.amplitude"),
-        (["env.flow.reynolds_low=50"], "reynolds_high"),
-        (["env.flow.angle_low=1"], "angle_high"),
-        (["env.flow.linear_solver=iterative"], "factorisation"),
+        (["env.shape.u_max=0.5"], "env.shape.amplitude"),
+        (["env.shape.reynolds_low=50"], "reynolds_high"),
+        (["env.shape.angle_low=1"], "angle_high"),
+        (["env.shape.linear_solver=iterative"], "factorisation"),
         (["env.shape.lag=0"], "lag"),
         (["env.shape.lag=1.5"], "lag"),
     ],
@@ -443,52 +442,3 @@ def test_another_area_than_the_references() -> None:
     assert area(tested.shape.q) == pytest.approx(1.05 * nothing, rel=1e-12)
     tested.step(ACTIONS[0])
     assert area(tested.shape.q) == pytest.approx(1.05 * nothing, rel=1e-12)
-
-
-@pytest.mark.mpi
-def test_ranks_agree(mpirun, plant: ShapePlant) -> None:
-    """Rewards and observations as in the serial run to solver tolerance, equal on every rank."""
-    code = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        from dataclasses import replace
-        import numpy as np
-        from shape_case import MESH, PARAMETERS, shape_config, shape_plant
-        from hypemarl.meshing import MeshError
-        from hypemarl.mpi import world
-        comm = world()
-        plant = shape_plant()
-        plant.reset(PARAMETERS)
-        generator = np.random.default_rng(3 + comm.rank)  # rank 0's win
-        actions = generator.uniform(-1.0, 1.0, (4, 8, 1))
-        plant.step(actions[0])
-        observations, rewards, info = plant.step(actions[1])
-        everyone = comm.allgather((observations, rewards, info["lift"]))
-        for other in everyone:
-            assert all(np.array_equal(a, b) for a, b in zip(everyone[0], other, strict=True))
-        fields = plant.fields()
-        assert (fields is None) == (comm.rank > 0)
-        refused = 0
-        for broken in (
-            shape_config(area=40.0),
-            replace(shape_config(), mesh=replace(MESH, disc_centre=(1.0, 0.2))),
-        ):
-            try:
-                shape_plant(broken)
-            except MeshError:
-                refused += comm.allreduce(1)
-        assert refused == 2 * comm.size
-        if comm.rank == 0:
-            checks = [np.abs(fields["vorticity"]).sum(), np.abs(fields["velocity"]).sum()]
-            for value in (*observations.ravel(), *rewards, *info["drag"], *checks):
-                print(f"{value:.12e}")
-    """
-    plant.reset(PARAMETERS)
-    plant.step(ACTIONS[0])
-    observations, rewards, info = plant.step(ACTIONS[1])
-    fields = plant.fields()
-    assert fields is not None
-    sums = [np.abs(fields["vorticity"]).sum(), np.abs(fields["velocity"]).sum()]
-    serial = np.array([*observations.ravel(), *rewards, *info["drag"], *sums])
-    found = np.array(mpirun(2, code, HERE).split(), dtype=float)
-    assert found == pytest.approx(serial, rel=1e-7, abs=1e-8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from shape_case import PARAMETERS, shape_config, shape_plant
 
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
-from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs import make
 from hypemarl.meshing.raw import MeshError, measures
 from hypemarl.mpi import world
@@ -20,7 +19,6 @@ from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.systems.shape.unsteady import MovingSolution, UnsteadyShapePlant
 
 ACTIONS = np.random.default_rng(2).uniform(-1.0, 1.0, (4, 8, 1))
-HERE = str(Path(__file__).parent)
 
 
 def unsteady_config(flow: dict[str, Any] | None = None, **shape: Any) -> EnvConfig:
@@ -182,55 +180,25 @@ def test_a_mesh_that_is_turned_over_fails_the_step(
 
 
 def test_the_environment_of_an_unsteady_shape() -> None:
-    settings = ["env.shape.mode=unsteady", "env.flow.time_step=0.01"]
+    settings = ["env.shape.mode=unsteady", "env.shape.time_step=0.01"]
     env = make(configuration.load("shape-morphing", settings).env)
     assert isinstance(env.plant, UnsteadyShapePlant)
     env.reset_arrays(PARAMETERS)
     step = env.step_arrays(0.3 * np.ones((12, 1)))
     assert not step.terminated
-    assert not has_adjoint(env.plant)
+    assert env.plant.adjoint_fault
     with pytest.raises(TypeError, match="no adjoint of UnsteadyShapePlant"):
-        adjoint_of(env.plant)
+        require_adjoint(env.plant)
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (["env.flow.time_step=0.3"], "must divide the control interval"),
-        (["env.flow.time_step=2"], "must divide the control interval"),
+        (["env.shape.time_step=0.3"], "must divide the control interval"),
+        (["env.shape.time_step=2"], "must divide the control interval"),
         (["env.shape.remesh=true"], "keeps it"),
     ],
 )
 def test_settings_that_do_not_fit(override: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configuration.load("shape-morphing", ["env.shape.mode=unsteady", *override])
-
-
-@pytest.mark.mpi
-@pytest.mark.slow
-def test_ranks_agree(mpirun, plant: UnsteadyShapePlant) -> None:  # type: ignore[no-untyped-def]
-    code = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        import numpy as np
-        from shape_case import PARAMETERS
-        from test_shape_unsteady import ACTIONS, unsteady_config
-        from hypemarl.systems.shape.unsteady import UnsteadyShapePlant
-        from hypemarl.mpi import world
-        comm = world()
-        plant = UnsteadyShapePlant(unsteady_config(), comm)
-        plant.reset(PARAMETERS)
-        plant.step(ACTIONS[0] * (1.0 if comm.rank == 0 else np.nan))  # rank 0's win
-        observations, rewards, info = plant.step(ACTIONS[1])
-        for other in comm.allgather((observations, rewards)):
-            assert np.array_equal(other[0], observations) and np.array_equal(other[1], rewards)
-        if comm.rank == 0:
-            for value in (*observations.ravel(), *rewards, *info["drag"]):
-                print(f"{value:.12e}")
-    """
-    plant.reset(PARAMETERS)
-    plant.step(ACTIONS[0])
-    observations, rewards, info = plant.step(ACTIONS[1])
-    serial = np.array([*observations.ravel(), *rewards, *info["drag"]])
-    found = np.array(mpirun(2, code, HERE).split(), dtype=float)
-    assert found == pytest.approx(serial, rel=1e-4, abs=1e-5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gmsh
 import numpy as np
@@ -15,7 +14,7 @@ from shape_case import shape_config
 
 from hypemarl import cli, config
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.validation import examine, validate
+from hypemarl.coupling.validation import Findings, validate
 from hypemarl.meshing import MeshError, RawMesh, build, distribute
 from hypemarl.meshing.files import read, write
 from hypemarl.meshing.shapes import generate
@@ -25,7 +24,15 @@ from hypemarl.systems.density.mesh_checks import contains, mass_of_bumps
 from hypemarl.systems.density.plant import DensityPlant
 from hypemarl.systems.flow.arc_actuation import SIMPSON
 from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.systems.registry import system_of
 from hypemarl.systems.shape.plant import ShapePlant
+
+
+def examine(env: EnvConfig, raw: RawMesh) -> Findings:
+    checks = system_of(env).examine
+    assert checks is not None
+    return checks(env, raw)
+
 
 SQUARE = EnvConfig(mesh=MeshConfig(element_size=0.2), agents=(4, 4), horizon=0.4, control_steps=2)
 
@@ -176,7 +183,9 @@ def test_boxes_outside_the_domain_are_named_and_dropped_where_allowed(l_shape: s
     with pytest.raises(MeshError, match=r"boxes of agents \[10, 11, 14, 15\] \(4 of 16.*drop_agen"):
         DensityPlant(env, tagged)
     with pytest.warns(UserWarning, match=r"\[10, 11, 14, 15\].* are dropped .*, 12 stay"):
-        plant = DensityPlant(replace(env, drop_agents_outside=True), tagged)
+        plant = DensityPlant(
+            replace(env, options=replace(env.options, drop_agents_outside=True)), tagged
+        )
     assert (plant.n_agents, plant.grid) == (12, None)
     np.testing.assert_allclose(plant.actuators.matrix.sum(axis=1), 1.0, atol=1e-12)
     assert plant.sensors.measures.sum() == pytest.approx(3.0)
@@ -198,9 +207,9 @@ def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
     settings = {
         "env.mesh.file": l_shape,
         "env.agents": "[4,4]",
-        "env.drop_agents_outside": "true",
-        "env.target_low": "[0.2,-0.5]",
-        "env.target_high": "[0.5,-0.2]",
+        "env.density.drop_agents_outside": "true",
+        "env.density.target_low": "[0.2,-0.5]",
+        "env.density.target_high": "[0.5,-0.2]",
         "env.control_steps": 2,
         "env.horizon": 0.2,
         "agent.credit": "cooperative",
@@ -234,7 +243,7 @@ def test_bumps_lie_in_the_mesh(tmp_path: Path) -> None:
     unit = read(polygon_mesh(tmp_path / "unit.msh", [(0, 0), (1, 0), (1, 1), (0, 1)]))
     found = examine(SQUARE, unit)
     assert len(found.faults) == 2
-    assert "env.initial_low [-0.5, -0.5] .. env.initial_high [0.0, 0.5]: the density around " in (
+    assert "initial_low [-0.5, -0.5] .. initial_high [0.0, 0.5]: the density around " in (
         found.message
     )
     assert "outside the mesh, has mass" in found.message
@@ -264,30 +273,9 @@ def test_times_are_reported_in_diameters_over_speed() -> None:
     develop, horizon = examine(env, replace(raw, points=1000.0 * raw.points)).notes
     assert "env.flow.develop_time=4 is 0.04 D / U, with D = 100 and U = 1" in develop
     assert "env.horizon=2 is 0.02 D / U" in horizon
-    slow = replace(env, flow=replace(env.flow, develop_time=1.4))
+    slow = replace(env, options=replace(env.options, develop_time=1.4))
     (note,) = examine(slow, raw).notes
     assert "env.flow.develop_time=1.4 is 14 D / U" in note
-
-
-@pytest.mark.mpi
-def test_ranks_refuse_alike(mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        """
-        from hypemarl.config import EnvConfig, MeshConfig
-        from hypemarl.coupling.validation import validate
-        from hypemarl.meshing import MeshError, build
-        from hypemarl.mpi import world
-        tagged = build(MeshConfig(element_size=0.5), world())
-        try:
-            validate(EnvConfig(agents=(9, 9)), tagged)
-        except MeshError as error:
-            refused = world().gather("own no cell" in str(error))
-            if refused:
-                print(refused)
-        """,
-    )
-    assert out.strip() == "[True, True]"
 
 
 def test_the_mesh_command_refuses_what_the_scenario_refuses(
@@ -315,7 +303,7 @@ def test_the_mesh_command_refuses_what_the_scenario_refuses(
 def test_notes_are_warnings_of_rank_zero(l_shape: str) -> None:
     env = replace(SQUARE, initial_low=(-0.9, -0.5), initial_high=(-0.9, 0.5))
     with pytest.warns(UserWarning, match=r"initial_low.* walls or holes cut it off"):
-        validate(env, build(env.mesh, world()))
+        validate(env, build(env.mesh, world()), examine)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        validate(SQUARE, build(SQUARE.mesh, world()))
+        validate(SQUARE, build(SQUARE.mesh, world()), examine)

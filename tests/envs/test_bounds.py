@@ -8,7 +8,7 @@ import pytest
 from hypemarl import config as configuration
 from hypemarl.envs import make
 
-FINER_TIME = ("env.shape.mode=unsteady", "env.flow.time_step=0.01")
+FINER_TIME = ("env.shape.mode=unsteady", "env.shape.time_step=0.01")
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from hypemarl.config import ConfigError
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs.external import env as external
 from hypemarl.training import evaluation
-from hypemarl.training.setup import spec_of
 
 UNIT = np.zeros((3, 3))
 
@@ -178,7 +177,7 @@ def test_on_the_ring_everyone_is_near_once(count: int) -> None:
 
 def test_exploration_does_not_join_agents_that_only_stand_next_in_a_list() -> None:
     for factory, joined in (("PointAgents", False), ("Placed", True)):
-        spec = spec_of(make(factory))
+        spec = make(factory).agent_spec
         noise = Noise(spec, 0.9, seed=0)
         samples = np.array([noise.sample()[:, 0] for _ in range(4000)])
         between = np.corrcoef(samples[::10].T)[0]
@@ -245,8 +244,8 @@ def test_what_cannot_be_opened_is_named(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.method=apg", "local states"),
-        ("training.method=irl", "local states"),
+        ("training.algorithm=apg", "local states"),
+        ("training.algorithm=irl", "local states"),
         ("agent.credit=adjoint", "needs the adjoint of the plant"),
         ("agent.credit=central", "agents on a grid"),
         ("env.external.options=[n_agents]", r"expected name=value.*'n_agents'"),
@@ -265,34 +264,3 @@ def test_a_source_finds_its_own_scenario() -> None:
     source = "pettingzoo:mpe2.simple_speaker_listener_v4:parallel_env"
     assert configuration.scenario_of(source) == "speaker-listener"
     assert configuration.scenario_of("vmas:balance") == "external"
-
-
-@pytest.mark.mpi
-def test_rank_0_alone_holds_the_environment(mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        f"""
-        import sys
-        sys.path.insert(0, {str(__file__).rsplit("/", 2)[0]!r})
-        import numpy as np
-        from hypemarl import config, envs, mpi
-        source = "env.external.source=pettingzoo:point_agents:"
-        trust = config.trusted(everything=True)
-        trust.__enter__()
-        env = envs.make(config.load("external", [source + "PointAgents"]).env)
-        first = env.reset_arrays(np.array([5.0])).observations
-        # rank 0's actions win
-        step = env.step_arrays(np.full((4, 1), -1.0 if env.comm.rank else 1.0))
-        numbers = [*first[:, 0], *step.observations[:, 0], step.info["cost"]]
-        try:
-            envs.make(config.load("external", [source + "Boundless"]).env)
-        except config.ConfigError:
-            numbers.append("refused")
-        every = env.comm.gather((numbers, hasattr(env, "_checked")))
-        if env.comm.rank == 0:
-            print(every[0][0] == every[1][0], [held for _, held in every], numbers[4], numbers[-1])
-        """,
-    )
-    same, holds, moved, refused = out.replace("[True, False]", "first").split()
-    assert (same, holds, refused) == ("True", "first", "refused")
-    assert float(moved) == pytest.approx(start(5) + SPEED)

@@ -13,7 +13,7 @@ from pettingzoo.test import parallel_api_test
 
 from hypemarl import config as configuration
 from hypemarl import envs
-from hypemarl.config.schema import ExternalConfig
+from hypemarl.config.external import ExternalConfig
 from hypemarl.envs.external.sources import open_source
 from hypemarl.training import evaluation
 

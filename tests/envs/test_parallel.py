@@ -13,16 +13,16 @@ from hypemarl.config import EnvConfig, MeshConfig
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs import PDEEnv, make
 from hypemarl.meshing import MeshError
+from hypemarl.systems.density.options import DensityOptions
 
 SMALL = EnvConfig(
     mesh=MeshConfig(shape="interval", element_size=0.05),
     agents=(5,),
     horizon=0.5,
     control_steps=3,
-    initial_low=(-0.5,),
-    initial_high=(0.0,),
-    target_low=(0.0,),
-    target_high=(0.5,),
+    options=DensityOptions(
+        initial_low=(-0.5,), initial_high=(0.0,), target_low=(0.0,), target_high=(0.5,)
+    ),
 )
 
 
@@ -107,7 +107,7 @@ def test_context_holds_what_is_named() -> None:
 
 
 def test_target_can_be_observed(env: PDEEnv) -> None:
-    both = make(replace(SMALL, observe_target=True))
+    both = make(replace(SMALL, options=replace(SMALL.options, observe_target=True)))
     assert both.observation_size == 2 * env.observation_size
     episode = both.reset_arrays(np.array([-0.2, 0.3]))
     np.testing.assert_array_equal(

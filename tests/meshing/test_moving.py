@@ -1,4 +1,4 @@
-"""The distributed mesh moves as the whole one does, on any number of ranks."""
+"""Meshes that move with their shape, and what remeshes keep."""
 
 from __future__ import annotations
 
@@ -12,45 +12,6 @@ from mpi4py import MPI
 from hypemarl.meshing import MeshError, gather, mesh_summary
 from hypemarl.meshing.morphing import MovingMesh
 from hypemarl.meshing.raw import measures
-
-SCRIPT = """
-from dataclasses import replace
-import numpy as np
-from hypemarl.config import MeshConfig
-from hypemarl.meshing import MeshError, mesh_summary
-from hypemarl.meshing.morphing import MovingMesh
-from hypemarl.mpi import world
-comm = world()
-config = MeshConfig(
-    shape="channel-with-obstacle", element_size=0.08, disc_element_size=0.01,
-    obstacle="rounded-square",
-)
-signs = np.sign(np.random.default_rng(5).uniform(-1, 1, 16))
-for remeshes in (False, True):
-    mesh = MovingMesh(
-        config, "radial-fourier", 16, comm, remeshes=remeshes,
-        bounds=lambda b: replace(b, min_quality=0.5),
-    )
-    bound = mesh.feasible.bounds.amplitude
-    mine = bound * signs * (1.0 if comm.rank == 0 else np.nan)
-    new = mesh.move(mine)
-    found = mesh_summary(mesh.tagged)
-    if comm.rank == 0:
-        print(new, found["cells"], f"{found['area']:.12f} {found['measure_obstacle']:.9f}")
-try:
-    mesh.move(np.full(16, 2.0 * bound))
-except MeshError as error:
-    print("refused", error)
-"""
-
-
-def test_two_ranks_move_the_mesh_of_one(mpirun) -> None:  # type: ignore[no-untyped-def]
-    one, two = (mpirun(ranks, SCRIPT).splitlines() for ranks in (1, 2))
-    assert one[:2] == two[:2]
-    assert one[0].startswith("False")
-    assert one[1].startswith("True")
-    refusals = [line for line in two if "entry 0 is" in line and "at most" in line]
-    assert len(refusals) == 2
 
 
 def test_coordinates_come_from_the_reference_and_the_shape_alone() -> None:

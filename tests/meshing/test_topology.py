@@ -16,7 +16,6 @@ from hypemarl.meshing.topology import (
     coincident_points,
     components,
     exterior_values,
-    facets_of,
     find_rows,
     interior_tagged,
     merge_points,
@@ -46,18 +45,18 @@ def beside(gap: float = 0.0, tag: int = 0, shift: float = 0.0) -> RawMesh:
 
 def test_square_has_its_boundary() -> None:
     raw = square()
-    facets = facets_of(raw)
+    facets = raw.sides
     exterior = facets.exterior
     assert len(exterior) == len(raw.facets) == 16
     assert len(facets.points) == (3 * len(raw.cells) + 16) // 2
-    assert (exterior_values(raw, facets) > 0).all()
-    assert components(raw, facets).tolist() == [0] * len(raw.cells)
-    assert not len(stray_facets(raw, facets))
-    assert not len(interior_tagged(raw, facets))
+    assert (exterior_values(raw) > 0).all()
+    assert components(raw).tolist() == [0] * len(raw.cells)
+    assert not len(stray_facets(raw))
+    assert not len(interior_tagged(raw))
     assert not len(coincident_points(raw))
     middle = raw.points[facets.points[exterior]].mean(axis=1)
     expected = np.where(np.abs(middle) > 1 - 1e-12, np.sign(middle), 0.0)
-    np.testing.assert_allclose(outward_normals(raw, facets, exterior), expected, atol=1e-12)
+    np.testing.assert_allclose(outward_normals(raw, exterior), expected, atol=1e-12)
 
 
 def test_rows_are_found_in_any_order() -> None:
@@ -73,7 +72,7 @@ def test_two_halves_are_refused_or_merged(tmp_path: Path) -> None:
     ):
         read(path)
     merged = read(path, merge_distance=1e-8)
-    assert components(merged, facets_of(merged)).max() == 0
+    assert components(merged).max() == 0
     sizes = lengths(merged)
     assert sizes == pytest.approx({"1": 8.0, "2": 2.0, "3": 2.0, "4": 4.0, "5": 4.0})
     assert len(merged.points) == len(beside().points) - 5
@@ -88,7 +87,7 @@ def test_partly_joined_halves_are_refused(tmp_path: Path) -> None:
     for pair in (ends, near):
         alias[pair[1]] = pair[0]
     joined = replace(raw, cells=alias[raw.cells], facets=alias[raw.facets])
-    assert components(joined, facets_of(joined)).max() == 0
+    assert components(joined).max() == 0
     with pytest.raises(MeshError, match="the domain is cut: 6 facets"):
         read(msh22(tmp_path / "slit.msh", joined))
     tagged = beside(tag=9)
@@ -121,7 +120,7 @@ def test_tagged_lines_that_bound_no_cell_are_refused(tmp_path: Path) -> None:
 def test_tagged_interior_facets_are_found_and_read(tmp_path: Path) -> None:
     """An interface between two materials is sound; whether a tag may lie inside, plants know."""
     raw = square()
-    facets = facets_of(raw)
+    facets = raw.sides
     inner = facets.points[facets.cells[:, 1] >= 0][:3]
     more = replace(
         raw,
@@ -129,7 +128,7 @@ def test_tagged_interior_facets_are_found_and_read(tmp_path: Path) -> None:
         facet_values=np.concatenate([raw.facet_values, [7, 7, 7]]),
         tags=raw.tags | {"interface": (1, 7)},
     )
-    assert len(interior_tagged(more, facets)) == 3
+    assert len(interior_tagged(more)) == 3
     assert len(read(msh22(tmp_path / "interface.msh", more)).members("7")) == 3
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))
 
 from episode_functional import EpisodeFunctional
 from flow_case import PARAMETERS, flow_config, turned_plant
+from mpi4py import MPI
 
 from hypemarl.systems.flow.adjoint import FlowAdjoint
 
@@ -35,9 +36,11 @@ CASES: dict[str, dict[str, Any]] = {
 class Functional(EpisodeFunctional):
     """That of a small flow."""
 
-    def __init__(self, case: str, cache: Path, rtol: float = EXACT) -> None:
+    def __init__(
+        self, case: str, cache: Path, rtol: float = EXACT, comm: MPI.Intracomm | None = None
+    ) -> None:
         agents = 6 if case.startswith("drag") else 4
         degrees = 90.0 if case.endswith("upwards") else 0.0
-        plant = turned_plant(cache, degrees, flow_config(agents=agents, **CASES[case]))
+        plant = turned_plant(cache, degrees, flow_config(agents=agents, **CASES[case]), comm)
         plant.solver.krylov.rtol = rtol
         super().__init__(plant, FlowAdjoint(plant, rtol), PARAMETERS, size=0.3, seen=1e-2)

@@ -9,6 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))
 
 from episode_functional import EpisodeFunctional
+from mpi4py import MPI
 from shape_case import PARAMETERS, shape_config, shape_plant
 
 from hypemarl.systems.shape.adjoint import ShapeAdjoint
@@ -25,9 +26,9 @@ CASES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
 class Functional(EpisodeFunctional):
     """That of a small morphing obstacle."""
 
-    def __init__(self, case: str, size: float = 0.4) -> None:
+    def __init__(self, case: str, size: float = 0.4, comm: MPI.Intracomm | None = None) -> None:
         agents, flow, shape = CASES[case]
-        plant = shape_plant(shape_config(agents, flow, **shape))
+        plant = shape_plant(shape_config(agents, flow, **shape), comm)
         super().__init__(plant, ShapeAdjoint(plant), PARAMETERS, size=size, seen=1e-1)
 
     @property

@@ -10,15 +10,19 @@ from hypemarl import config as configuration
 from hypemarl import envs
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.training.setup import spec_of
+from hypemarl.systems.density.options import DensityOptions
 
 ENV = EnvConfig(
-    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
+    mesh=MeshConfig(element_size=0.15),
+    agents=(3, 3),
+    horizon=0.3,
+    control_steps=3,
+    options=DensityOptions(beta_g=0.05),
 )
 PARAMETERS = np.array([-0.3, 0.2, 0.25, -0.1])
 
@@ -30,7 +34,7 @@ def env() -> Any:
 
 @pytest.fixture
 def taped(env: Any) -> TapedPlant:
-    return TapedPlant(adjoint_of(env.plant))
+    return TapedPlant(require_adjoint(env.plant))
 
 
 def run(taped: TapedPlant, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,7 +98,7 @@ def test_exact_gradient_of_the_cost_in_the_policy_parameters(
 ) -> None:
     settings = ["agent.encoding_size=8", "agent.hyper_width=8", "agent.actor_hidden=[6]"]
     config = configuration.load("density-vacuum", [f"agent.scheme={scheme}", *settings])
-    agent = APG(spec_of(env), config.agent, seed=0)
+    agent = APG(env.agent_spec, config.agent, seed=0)
     agent.actor.double()
     parameters = list(agent.actor.parameters())
     gradient = agent.gradient(episode_cost(agent, env, taped))
@@ -118,9 +122,9 @@ def test_exact_gradient_of_the_cost_in_the_policy_parameters(
 def test_a_clip_bounds_the_sensitivity_of_the_state(env: Any) -> None:
     """With next to none let through, only the interval's own cost moves an action."""
     actions = drawn(0, env).requires_grad_()
-    run(TapedPlant(adjoint_of(env.plant), state_clip=1e-12), actions)[1].sum().backward()
+    run(TapedPlant(require_adjoint(env.plant), state_clip=1e-12), actions)[1].sum().backward()
     own = drawn(0, env).requires_grad_()
-    taped = TapedPlant(adjoint_of(env.plant))
+    taped = TapedPlant(require_adjoint(env.plant))
     first = run(taped, own)[1][0].sum()
     first.backward()
     assert actions.grad is not None
@@ -141,60 +145,3 @@ def test_an_error_of_the_leading_rank_leaves_no_tapes(env: Any, taped: TapedPlan
         taped.lead(broken)
     assert not taped._tapes
     assert taped.lead(lambda: 3) == 3
-
-
-TWO_RANKS = """
-import numpy as np
-import torch
-from mpi4py import MPI
-from hypemarl import envs
-from hypemarl.config import EnvConfig, MeshConfig
-from hypemarl.optimal import bridge
-from hypemarl.coupling.adjoint import adjoint_of
-from hypemarl.optimal.taped import TapedPlant
-from hypemarl.solvers.errors import SolverDiverged
-
-config = EnvConfig(
-    mesh=MeshConfig(element_size=0.15), agents=(3, 3), horizon=0.3, control_steps=3, beta_g=0.05
-)
-env = envs.make(config)
-taped = TapedPlant(adjoint_of(env.plant))
-env.plant.reset(np.array([-0.3, 0.2, 0.25, -0.1]))
-shape = (3, env.n_agents, env.action_size)
-actions = torch.from_numpy(0.6 * np.random.default_rng(0).uniform(-1, 1, shape)).requires_grad_()
-
-def work():
-    state, total = bridge.begin(taped), 0.0
-    for row in actions:
-        state, _, shares = bridge.step(taped, state, row)
-        total = total + shares.sum()
-    total.backward()
-    return float(total.detach())
-
-cost = taped.lead(work)
-def wrong():
-    bridge.step(taped, bridge.begin(taped), torch.full((env.n_agents, 2), float("nan")))
-try:
-    taped.lead(wrong)
-except ValueError as error:
-    caught = str(error)
-assert "finite" in caught
-if MPI.COMM_WORLD.rank == 0:
-    print(repr(cost))
-    print(" ".join(repr(value) for value in actions.grad.flatten().tolist()))
-"""
-
-
-@pytest.mark.mpi
-def test_two_ranks_give_the_same_cost_and_gradient(
-    mpirun: Any, env: Any, taped: TapedPlant
-) -> None:
-    lines = mpirun(2, TWO_RANKS).splitlines()
-    actions = drawn(0, env).requires_grad_()
-    cost = run(taped, actions)[1].sum()
-    cost.backward()
-    assert actions.grad is not None
-    assert float(lines[0]) == pytest.approx(float(cost.detach()), rel=1e-10)
-    np.testing.assert_allclose(
-        [float(value) for value in lines[1].split()], actions.grad.flatten(), rtol=1e-7, atol=1e-11
-    )

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypemarl.config import EnvConfig, FlowConfig, MeshConfig
-from hypemarl.coupling.adjoint import adjoint_of, has_adjoint
+from hypemarl.config import EnvConfig, MeshConfig
+from hypemarl.coupling.adjoint import require_adjoint
+from hypemarl.coupling.plant import Plant
 from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.systems.density.adjoint import DensityAdjoint
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
+from hypemarl.systems.density.options import DensityOptions, InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant
 
 PLANE = EnvConfig(
@@ -19,12 +21,14 @@ PLANE = EnvConfig(
     agents=(3, 3),
     horizon=0.3,
     control_steps=3,
-    observe_target=True,
+    options=DensityOptions(observe_target=True),
 )
 FLUID = EnvConfig(
     system="density-fluid",
     mesh=MeshConfig(shape="square-with-disc", element_size=0.15, disc_radius=0.15),
-    flow=FlowConfig(viscosity=0.05, speed_low=0.2, speed_high=0.6, angle_low=-1.0, angle_high=1.0),
+    options=InFluidOptions(
+        flow_viscosity=0.05, speed_low=0.2, speed_high=0.6, angle_low=-1.0, angle_high=1.0
+    ),
     agents=(3, 3),
     horizon=0.2,
     control_steps=2,
@@ -148,29 +152,11 @@ def test_little_memory_changes_nothing_but_time(case: Any) -> None:
         assert np.array_equal(other.gradient, ample.gradient)
 
 
-def test_every_plant_of_the_registry_has_an_adjoint() -> None:
-    assert not has_adjoint(object())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="no adjoint of object"):
-        adjoint_of(object())  # type: ignore[arg-type]
+def test_a_plant_without_an_adjoint_is_named() -> None:
+    class Other(DensityPlant):
+        adjoint = Plant.adjoint  # type: ignore[assignment]
 
-
-@pytest.mark.mpi
-def test_two_ranks_give_the_same_gradient(mpirun: Any, case: Any) -> None:
-    adjoint, parameters = case
-    episode = EpisodeAdjoint(adjoint)
-    actions = drawn(adjoint, 8)
-    found = episode.gradient(parameters, actions)
-    name = "fluid" if len(parameters) > 4 else "plane"
-    code = f"""
-        import sys
-        sys.path.insert(0, {str(__file__).rsplit("/", 1)[0]!r})
-        from test_density_adjoint import *
-        make, config, parameters = CASES[{name!r}]
-        adjoint = DensityAdjoint(make(config, build(config.mesh, world())))
-        found = EpisodeAdjoint(adjoint).gradient(parameters, drawn(adjoint, 8))
-        assert world().size == 2
-        if world().rank == 0:
-            print(*found.gradient.ravel())
-    """
-    other = np.array(mpirun(2, code).split(), dtype=float)
-    assert other == pytest.approx(found.gradient.ravel(), rel=1e-9, abs=1e-12)
+    plant = object.__new__(Other)
+    assert plant.adjoint_fault
+    with pytest.raises(TypeError, match="no adjoint of Other: expected a plant whose adjoint"):
+        require_adjoint(plant)

@@ -11,8 +11,6 @@ from flow_gradient import CASES, PARAMETERS, Functional
 
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 
-HERE = str(Path(__file__).parent)
-
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -107,38 +105,3 @@ def test_a_diverged_step_leaves_no_recorder(drag: Functional) -> None:
     finally:
         plant.solver.cfl_limit = limit
     assert plant.record is None
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize(("case", "limit"), [("drag-tangential", 0.6), ("dissipation", 2.0)])
-def test_ranks_agree(mpirun, case: str, limit: float, cache: Path) -> None:
-    """The serial gradient to solver tolerance, the same on every rank.
-
-    Under a Courant number of 0.6 every interval takes shorter time steps.
-    """
-    code = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        from pathlib import Path
-        import numpy as np
-        from flow_gradient import Functional
-        from hypemarl.mpi import world
-        comm = world()
-        functional = Functional(sys.argv[2], Path(sys.argv[3]))
-        functional.plant.reset(functional.parameters)
-        functional.plant.solver.cfl_limit = float(sys.argv[4])
-        actions = functional.actions if comm.rank == 0 else 0.0 * functional.actions
-        gradient = functional.gradient(actions)
-        assert all(np.array_equal(gradient, other) for other in comm.allgather(gradient))
-        if comm.rank == 0:
-            for value in gradient.ravel():
-                print(f"{value:.15e}")
-    """
-    functional = Functional(case, cache)
-    functional.plant.reset(PARAMETERS)
-    functional.plant.solver.cfl_limit = limit
-    serial = functional.gradient(functional.actions)
-    functional.value(functional.actions)
-    assert {info["time_steps"] for info in functional.infos} == {8 if limit < 1.0 else 4}
-    found = np.array(mpirun(2, code, HERE, case, str(cache), str(limit)).split(), dtype=float)
-    assert found == pytest.approx(serial.ravel(), rel=1e-8, abs=1e-10)

@@ -44,7 +44,7 @@ def test_a_search_ends_at_a_stationary_point_far_below_no_control(loop: OpenLoop
 
 
 def test_bounds_are_kept_where_they_are_in_the_way(tmp_path: Path) -> None:
-    tight = replace(configuration.load("density-1d", SMALL).env, u_max=0.05)
+    tight = configuration.load("density-1d", [*SMALL, "env.density.u_max=0.05"]).env
     best = OpenLoop(envs.make(tight), tmp_path).solve(PARAMETERS)
     assert best.converged(1e-4)
     assert np.abs(best.actions).max() == 0.05

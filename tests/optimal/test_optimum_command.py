@@ -180,7 +180,7 @@ def test_a_table_from_nothing_and_again(tmp_path: Path, monkeypatch: Any, capsys
     settings |= {"agent.hyper_width": "8", "agent.encoding_size": "4"}
     overrides = tuple(f"{key}={value}" for key, value in settings.items())
     short = ("training.validation_every=4", "training.episodes=8", "training.held_out_size=3")
-    apg = pipeline.Entry("apg", (*overrides, *short, "training.method=apg"))
+    apg = pipeline.Entry("apg", (*overrides, *short, "training.algorithm=apg"))
     tiny = results._table("tiny", "density-1d", [apg], 1, 2, yardsticks=4)
     monkeypatch.setitem(results.TABLES, "tiny", tiny)
     monkeypatch.setattr(studies, "TABLES", (*studies.TABLES, "tiny"))

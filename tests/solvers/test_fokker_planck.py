@@ -142,29 +142,3 @@ def test_square_integral_is_exact(solver: FokkerPlanck) -> None:
     add_squares(y, np.ones_like(y), Pieces(p.cells, p.volumes, owners), 1.0, shares)
     assert shares.sum() == pytest.approx(4 / 3 + 16 / 3 + 4, rel=1e-12)
     assert shares[0] != pytest.approx(shares[1])
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_agree_with_serial(mpirun, ranks: int) -> None:
-    code = """
-        import numpy as np
-        from hypemarl.config import MeshConfig
-        from hypemarl.meshing import build
-        from hypemarl.mpi import world
-        from hypemarl.solvers.fokker_planck import FokkerPlanck
-        comm = world()
-        solver = FokkerPlanck(build(MeshConfig(element_size=0.1), comm).mesh, 1e-3)
-        x = solver.space.points
-        solver.reset(np.exp(-10 * (x**2).sum(axis=1)))
-        solver.set_velocity(np.stack([np.sin(3 * x[:, 1]), 1 - x[:, 0]], axis=1))
-        solver.advance(0.8)
-        owned = solver.space.n_owned
-        moments = [solver.mass(), *(solver.space.total(solver.lumped_mass @
-            (solver.density[:owned] ** 2 * x[:owned, k])) for k in range(2))]
-        if comm.rank == 0:
-            print(*(repr(float(m)) for m in moments))
-    """
-    serial = np.array(mpirun(1, code).split(), dtype=float)
-    parallel = np.array(mpirun(ranks, code).split(), dtype=float)
-    np.testing.assert_allclose(parallel, serial, rtol=1e-12)

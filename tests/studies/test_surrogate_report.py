@@ -17,12 +17,11 @@ from hypemarl.algorithms.model_based.surrogate import Given
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.cli import main
 from hypemarl.config import ConfigError
+from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs import make
 from hypemarl.studies import pipeline, sample_efficiency, surrogate
-from hypemarl.systems.local_model import local_model_of
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.records import RunFolder
-from hypemarl.training.setup import spec_of
 from hypemarl.training.summary import trained_policy
 
 QUICK = (
@@ -43,7 +42,7 @@ def one_step_error(run: Path, episodes: int) -> float:
     config = folder.read_config()
     env = make(config.env)
     policy, _ = trained_policy(folder, env, config, mpi.world())
-    local, spec = local_model_of(env.plant), spec_of(env)
+    local, spec = require_local_model(env.plant), env.agent_spec
     model = WorldModel(local, spec, config.agent, config.seed, torch.device("cpu"))
     model.load_state_dict(checkpoint.load(folder.best)["agent"]["model"])
     nothing = Given(*(torch.zeros(1, 1, 4, 0) for _ in Given._fields))  # that the fluxes read

@@ -18,7 +18,7 @@ from hypemarl.training.learner import label
 from hypemarl.training.records import RunFolder, read_metrics
 
 TINY = [
-    "training.method=apg",
+    "training.algorithm=apg",
     "env.mesh.element_size=0.05",
     "env.agents=[4]",
     "env.control_steps=4",
@@ -33,7 +33,7 @@ TINY = [
     "training.checkpoint_every=4",
     "training.held_out_size=4",
 ]
-WINDOWS = ["agent.apg_window=2", "agent.apg_batch=3", "agent.apg_noise=0.1"]
+WINDOWS = ["agent.apg.window=2", "agent.apg.batch=3", "agent.apg.noise=0.1"]
 
 
 def tiny(*overrides: str) -> Config:
@@ -45,7 +45,7 @@ def train(config: Config, path: Path, make_env: Any = make, **options: Any) -> d
 
 
 def test_a_short_training_recovers_most_of_the_cost(tmp_path: Path) -> None:
-    config = tiny("training.episodes=80", "training.validation_every=40", "agent.apg_rate=5e-3")
+    config = tiny("training.episodes=80", "training.validation_every=40", "agent.apg.rate=5e-3")
     result = train(config, tmp_path)
     assert result["best_cost"] < 0.75 * result["uncontrolled"]
     assert result["updates"] == 80
@@ -121,45 +121,18 @@ def test_configurations_from_before_there_were_methods_mean_td3(tmp_path: Path) 
     folder.config.write_text(yaml.safe_dump(settings))
     assert folder.read_config().training == configuration.load("density-1d").training
     checkpoint.check_config("old.pt", {"config": settings}, folder.read_config())
-    with pytest.raises(checkpoint.CheckpointError, match=r"training.method is 'td3' there"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"training.algorithm is 'td3' there"):
         checkpoint.check_config(
             "old.pt", {"config": settings}, configuration.load("density-1d", TINY[:1])
         )
 
 
-TWO_RANKS = """
-import sys
-from hypemarl import config as configuration
-from hypemarl.training import loop
-
-folder, *overrides = sys.argv[1:]
-config = configuration.load("density-1d", overrides)
-loop.train(config, folder + "/groups", ranks_per_env=1, progress=False)
-loop.train(config, folder + "/shared", progress=False)
-"""
-
-
-@pytest.mark.mpi
-def test_two_ranks_share_a_plant_or_an_update(tmp_path: Path, mpirun: Any) -> None:
-    config = tiny("training.episodes=6", "agent.apg_batch=2")
-    mpirun(2, TWO_RANKS, str(tmp_path), *TINY, "training.episodes=6", "agent.apg_batch=2")
-    train(config, tmp_path / "serial")
-    for name in ("shared", "groups"):
-        # Batches of two: whether one plant runs both episodes or two plants one each, the updates
-        # are the same up to rounding.
-        costs = [
-            [line["cost"] for line in read_metrics(tmp_path / run) if line["kind"] == "validation"]
-            for run in ("serial", name)
-        ]
-        assert costs[0] == pytest.approx(costs[1], rel=1e-4)
-
-
 IMITATE = [
-    "training.method=imitate",
-    "agent.imitate_episodes=6",
-    "agent.imitate_evaluations=15",
-    "agent.imitate_updates=40",
-    "agent.imitate_rate=3e-3",
+    "training.algorithm=imitate",
+    "agent.imitate.episodes=6",
+    "agent.imitate.evaluations=15",
+    "agent.imitate.updates=40",
+    "agent.imitate.rate=3e-3",
 ]
 
 
@@ -183,8 +156,8 @@ def test_imitation_resumes_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_run_on_a_learned_reward(tmp_path: Path) -> None:
-    options = ["training.method=irl", "agent.imitate_episodes=2", "training.random_episodes=2"]
-    options += ["agent.imitate_evaluations=8", "agent.credit=local", "agent.replay_episodes=10"]
+    options = ["training.algorithm=irl", "agent.irl.episodes=2", "training.random_episodes=2"]
+    options += ["agent.irl.evaluations=8", "agent.credit=local", "agent.replay_episodes=10"]
     train(tiny("training.episodes=7", *options), tmp_path / "whole")
     lines = read_metrics(tmp_path / "whole")
     random = [line["random"] for line in lines if line["kind"] == "episode"]

@@ -11,7 +11,7 @@ import torch
 from toy import ToyEnv, toy_config
 
 from hypemarl import config as configuration
-from hypemarl.training import checkpoint, loop
+from hypemarl.training import checkpoint
 from hypemarl.training.checkpoint import CheckpointError
 
 STATE: dict[str, Any] = {"agent": {"weight": torch.arange(3.0)}, "number": 2**100, "text": "a"}
@@ -95,15 +95,15 @@ def test_another_configuration_is_named_and_free_keys_are_not(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("method", "key", "differs"),
     [
-        ("td3", "agent.apg_rate=0.5", False),
+        ("td3", "agent.apg.rate=0.5", False),
         ("td3", "agent.gamma=0.5", True),
         ("apg", "agent.gamma=0.5", False),
-        ("apg", "agent.apg_rate=0.5", True),
+        ("apg", "agent.apg.rate=0.5", True),
         ("apg", "agent.hyper_width=7", True),
     ],
 )
 def test_what_a_method_does_not_read_may_differ(method: str, key: str, differs: bool) -> None:
-    given = [f"training.method={method}"]
+    given = [f"training.algorithm={method}"]
     stored = {"config": configuration.to_dict(configuration.load("density-1d", given))}
     wanted = configuration.load("density-1d", [*given, key])
     if differs:
@@ -117,7 +117,7 @@ def test_networks_of_another_size_are_refused(tmp_path: Path) -> None:
     from hypemarl.algorithms.td3.agent import TD3
 
     config = toy_config()
-    spec = loop.spec_of(ToyEnv(config.env))
+    spec = ToyEnv(config.env).agent_spec
     wide = dataclasses.replace(config.agent, actor_hidden=(9,))
     agent, other = TD3(spec, config.agent, 0), TD3(spec, wide, 0)
     with pytest.raises(CheckpointError, match="its agent does not fit this run"):

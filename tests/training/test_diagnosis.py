@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,22 +17,15 @@ from hypemarl.agents import diagnostics
 from hypemarl.algorithms.apg.agent import APG
 from hypemarl.cli import main
 from hypemarl.config import Config
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs import make
 from hypemarl.optimal import bridge
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.training import diagnosis, loop
 from hypemarl.training.records import read_metrics
-from hypemarl.training.setup import spec_of
 from hypemarl.training.summary import evaluate_run, evaluate_runs
 from hypemarl.training.table import flat
 
-TWO_RANKS = """
-    import sys
-    from hypemarl.cli import main
-
-    assert main(["diagnose", sys.argv[1], "--episodes", "2", "--json", sys.argv[2]]) == 0
-"""
 GRADIENTS = {
     "conflict_cosine",
     "conflict_negative",
@@ -96,11 +88,12 @@ def test_gradients_by_the_adjoint_sum_to_the_policy_gradient() -> None:
     """Closed loop included: sum_i J_i^T Z_i is what apg itself would follow."""
     config = tiny()
     env = make(config.env)
-    agent = APG(spec_of(env), config.agent, seed=0)
-    taped = TapedPlant(adjoint_of(env.plant), 0.0)
+    agent = APG(env.agent_spec, config.agent, seed=0)
+    taped = TapedPlant(require_adjoint(env.plant), 0.0)
     episode = env.reset_arrays(env.parameter_low)
     first, mu = np.array(episode.observations), episode.mu
-    exact = diagnosis._differentiate(taped, agent.policy(mu), first, mu, config.env.control_steps)
+    exact = diagnosis._differentiate(taped, agent, episode, config.env.control_steps)
+    assert exact is not None
     probe = agent.probe_of([exact.observations], [mu], [exact.gradients])
     parts = diagnostics.agent_gradients(agent.actor, probe)
 
@@ -131,17 +124,3 @@ def test_exact_gradients_of_a_run_by_adjoint_gradients(
     assert row["gradient_variance"] > 0
     assert "critic_parameters" not in row
     assert row["cost"] == pytest.approx(evaluate_run(tmp_path / "run", episodes=4)["cost"])
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("method", [pytest.param("td3", marks=pytest.mark.slow), "apg"])
-def test_two_ranks_diagnose_what_one_does(tmp_path: Path, mpirun: Any, method: str) -> None:
-    run = tmp_path / "run"
-    options = ["training.episodes=5", f"training.method={method}", "training.random_episodes=2"]
-    loop.train(tiny(*options), run, progress=False)
-    one = diagnosis.diagnose_run(run, episodes=2)
-    mpirun(2, TWO_RANKS, str(run), str(tmp_path / "two.json"))
-    two = json.loads((tmp_path / "two.json").read_text())
-    assert two.keys() == one.keys()
-    numbers = [name for name, value in one.items() if isinstance(value, float)]
-    np.testing.assert_allclose([two[n] for n in numbers], [one[n] for n in numbers], rtol=1e-3)

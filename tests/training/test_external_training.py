@@ -180,7 +180,7 @@ def test_a_change_of_the_source_is_said_and_not_refused(
     given = [e for pair in settings(training_episodes=4, **names) for e in ("--set", pair)]
     train = ["train", "--env", f"pettingzoo:{own}:Mine", *given, "--quiet", "--run", "run"]
     assert command(*train) == 0
-    stored = RunFolder("run").read_config().env.external
+    stored = RunFolder("run").read_config().env.options
     assert stored.source == f"pettingzoo:{tmp_path / own}:Mine"
     assert stored.sha256 == hashlib.sha256(hashlib.sha256(text.encode()).digest()).hexdigest()
     monkeypatch.chdir(tmp_path / "run")

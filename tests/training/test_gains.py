@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from hypemarl import envs, mpi
+from hypemarl.algorithms.td3.gains import PlantGains
 from hypemarl.config import load
-from hypemarl.coupling.adjoint import adjoint_of
 from hypemarl.training import loop
-from hypemarl.training.groups import Groups, gains
+from hypemarl.training.groups import Groups
 from hypemarl.training.records import read_metrics
 
 SMALL = ["env.mesh.element_size=0.1", "env.agents=[4]", "env.control_steps=3", "env.horizon=0.6"]
@@ -29,7 +29,7 @@ def test_gains_are_derivatives_of_the_discounted_costs_to_come() -> None:
         costs = [env.step_arrays(row).info["cost"] for row in changed]
         return float(sum(GAMMA ** (k - first) * costs[k] for k in range(first, 3)))
 
-    (found,) = gains(Groups(mpi.world()), adjoint_of(env.plant), [parameters], {0: actions}, GAMMA)
+    (found,) = PlantGains(env, Groups(mpi.world()), GAMMA).of([parameters], {0: actions})
     for k, agent in ((0, 1), (1, 2), (2, 0)):
         step = np.zeros_like(actions)
         step[k, agent] = 1e-5

@@ -17,96 +17,7 @@ from toy import ToyEnv, toy_config
 from hypemarl.training import checkpoint, groups, loop
 from hypemarl.training.records import RunFolder, read_metrics
 
-PREAMBLE = f"""
-import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from toy import ToyEnv, toy_config
-from hypemarl import mpi, seeding
-from hypemarl.training import loop
-comm, folder = mpi.world(), sys.argv[1]
-generator = seeding.numpy_generator(0, "parameters")
-SIXTH = [float(generator.uniform([-0.5], [0.5])[0]) for _ in range(6)][-1]
-
-class Env(ToyEnv):
-    # fails at step 3 of the sixth training episode
-    def step_arrays(self, actions):
-        self.fail_at = lambda episode, step: self.target == SIXTH and step == 3
-        return super().step_arrays(actions)
-
-class Blind(ToyEnv):
-    # what its third agent sees first in the sixth training episode is not finite
-    def reset_arrays(self, parameters):
-        episode = super().reset_arrays(parameters)
-        if self.target == SIXTH:
-            episode.observations[2, 1] = float("nan")
-        return episode
-
-def train(name, make_env=Env, ranks_per_env=1, resume=False, **options):
-    return loop.train(
-        toy_config(**options), f"{{folder}}/{{name}}", make_env=make_env, progress=False,
-        ranks_per_env=ranks_per_env, resume=resume,
-    )
-
-errors = []
-def attempt(function):
-    try:
-        function()
-    except Exception as error:
-        errors.append(f"{{type(error).__name__}}: {{error}}")
-
-def on_step(function):
-    def make(config, comm=None):
-        env = Env(config, comm)
-        env.on_step = lambda episode, step: function(env, episode, step)
-        return env
-    return make
-"""
-
-TWO_RANKS = """
-summary = train("whole", episodes=12)
-assert (summary["groups"], summary["episode"], summary["failures"]) == (2, 12, 1), summary
-assert all(entry == summary for entry in comm.allgather(summary))
-train("again", episodes=12)
-train("parts", episodes=6)
-train("parts", episodes=12, resume=True)
-train("seven", episodes=7, validation_every=3)
-summary = train("blind", Blind, episodes=8)
-assert (summary["episode"], summary["failures"]) == (8, 1), summary
-
-def interrupt(env, episode, step):
-    if comm.rank == 1 and env.episodes == 9 and step == 2:
-        os.kill(os.getpid(), signal.SIGINT)
-handler = signal.getsignal(signal.SIGINT)
-summary = train("interrupted", on_step(interrupt), episodes=12)
-assert summary["interrupted"] and 2 < summary["episode"] < 12, summary
-assert signal.getsignal(signal.SIGINT) is handler
-train("interrupted", episodes=12, resume=True)
-
-from hypemarl.algorithms.td3.agent import TD3
-def diverge(self, replay):
-    raise FloatingPointError("the gradient is nan")
-TD3.update = diverge
-attempt(lambda: train("whole"))
-attempt(lambda: train("diverging"))
-for entry in comm.gather(errors) or []:
-    print(entry)
-"""
-
-FOUR_RANKS = """
-def check_ranks(env, episode, step):
-    assert (env.comm.size, env.comm.rank) == (2, comm.rank % 2)
-train("seven", on_step(check_ranks), ranks_per_env=2, episodes=7, validation_every=3)
-train("six", ToyEnv, ranks_per_env=2, episodes=7, random_episodes=6)
-assert train("four", ToyEnv, episodes=6, random_episodes=5)["groups"] == 4
-attempt(lambda: train("split", ranks_per_env=3))
-assert not os.path.exists(f"{folder}/split")
-for entry in comm.gather(errors) or []:
-    print(entry)
-"""
-
-
-def launch(mpirun: Any, ranks: int, body: str, folder: Path, **options: Any) -> str:
-    return mpirun(ranks, PREAMBLE + body, str(folder), timeout=180, **options)
+SCRIPT = Path(__file__).parents[1] / "ranks" / "groups.py"
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +33,7 @@ def two(
     """Folder and printed lines of runs with two groups of one rank."""
     if "two" not in outputs:
         folder = tmp_path_factory.mktemp("two")
-        outputs["two"] = folder, launch(mpirun, 2, TWO_RANKS, folder).splitlines()
+        outputs["two"] = folder, mpirun(2, SCRIPT, "two", str(folder), timeout=180).splitlines()
     return outputs["two"]
 
 
@@ -133,7 +44,7 @@ def four(
     """Folder and printed lines of runs on four ranks."""
     if "four" not in outputs:
         folder = tmp_path_factory.mktemp("four")
-        outputs["four"] = folder, launch(mpirun, 4, FOUR_RANKS, folder).splitlines()
+        outputs["four"] = folder, mpirun(4, SCRIPT, "four", str(folder), timeout=180).splitlines()
     return outputs["four"]
 
 
@@ -254,12 +165,6 @@ def test_errors_that_all_ranks_have_are_raised_on_all(two: Any, four: Any) -> No
         assert "ValueError: 4 ranks cannot be split into groups of 3" in line
 
 
-DEATHS = {
-    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
-    "broken": 'raise OSError("the disk of this rank is gone")',
-}
-
-
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     ("rank", "death"),
@@ -273,15 +178,8 @@ DEATHS = {
 def test_a_rank_that_dies_in_an_episode_ends_all(
     tmp_path: Path, mpirun: Any, rank: int, death: str
 ) -> None:
-    body = f"""
-mpi._WAIT_SHARED = 0.5
-def die(env, episode, step):
-    if comm.rank == {rank} and episode == 3 and step == 2:
-        {DEATHS[death]}
-train("run", on_step(die), validation_every=0)
-print("went on")
-"""
-    out = launch(mpirun, 2, body, tmp_path, expect_failure=True)
+    arguments = (death, str(tmp_path), str(rank))
+    out = mpirun(2, SCRIPT, *arguments, timeout=180, expect_failure=True)
     assert "went on" not in out
     assert [line["episode"] for line in read_metrics(tmp_path / "run")] == [1, 2, 3, 4, 4]
     if death == "broken":

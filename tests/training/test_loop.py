@@ -215,32 +215,6 @@ def test_a_finished_run_is_known(tmp_path: Path) -> None:
     assert not loop.is_finished(tmp_path, toy_config(episodes=9))
 
 
-@pytest.mark.mpi
-def test_two_ranks_train_as_one_and_refuse_an_occupied_folder(tmp_path: Path, mpirun: Any) -> None:
-    out = mpirun(
-        2,
-        f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from toy import ToyEnv, toy_config
-        from hypemarl import mpi
-        from hypemarl.training import loop
-        from hypemarl.training.records import RunError
-        path = {str(tmp_path / "two")!r}
-        loop.train(toy_config(), path, make_env=ToyEnv, progress=False)
-        try:
-            loop.train(toy_config(), path, make_env=ToyEnv, progress=False)
-        except RunError:
-            print(f"refused {{mpi.world().rank}}\\n", end="", flush=True)
-        """,
-        timeout=120,
-    )
-    assert sorted(out.split()) == ["0", "1", "refused", "refused"]
-    train(toy_config(), tmp_path / "one")
-    assert without_seconds(tmp_path / "two") == without_seconds(tmp_path / "one")
-    assert_equal(stored(tmp_path / "two"), stored(tmp_path / "one"))
-
-
 def test_torch_threads_are_limited_while_training_only(tmp_path: Path) -> None:
     seen: list[int] = []
 

@@ -108,22 +108,6 @@ def test_frames_are_stacked_by_key_and_what_never_changes_is_kept_once() -> None
         "actions": (3, 2, 1),
         "density": (3, 3),
         "target": (3,),
-        "kind": (),
     }
     moved = records.stack_frames([frame(0.0), frame(0.5, target=2.0)])
     np.testing.assert_array_equal(moved["target"][:, 0], [1.0, 2.0])
-
-
-def test_a_flow_is_told_by_its_vorticity(tmp_path: Path) -> None:
-    flow = [frame(0.0, vorticity=np.ones(3)), frame(0.5, vorticity=np.ones(3))]
-    stacked = records.stack_frames(flow)
-    assert stacked["vorticity"].shape == (2, 3)
-    records.write_trajectory(tmp_path / "trajectory.npz", stacked)
-    assert records.read_trajectory(tmp_path)["kind"] == "flow"
-
-
-def test_files_from_before_the_kind_was_written_are_densities(tmp_path: Path) -> None:
-    stacked = records.stack_frames([frame(0.0), frame(0.5)])
-    del stacked["kind"]
-    records.write_trajectory(tmp_path / "trajectory.npz", stacked)
-    assert records.read_trajectory(tmp_path)["kind"] == "density"

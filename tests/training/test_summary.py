@@ -148,7 +148,12 @@ def test_runs_of_one_problem_share_environment_and_baselines(tmp_path: Path) -> 
         assert entry["constant_cost"] != entry["uncontrolled_cost"]
 
     config = RunFolder(runs[0]).read_config()
-    other = dataclasses.replace(config, env=dataclasses.replace(config.env, beta=0.5))
+    other = dataclasses.replace(
+        config,
+        env=dataclasses.replace(
+            config.env, options=dataclasses.replace(config.env.options, beta=0.5)
+        ),
+    )
     loop.train(other, tmp_path / "other", make_env=ToyEnv, progress=False)
     built.clear()
     summary.evaluate_runs([runs[0], tmp_path / "other"], make_env=Counting)
@@ -164,7 +169,12 @@ def test_without_validation_the_last_checkpoint_is_evaluated(tmp_path: Path) -> 
 def test_runs_of_other_problems_are_not_compared(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one"), tmp_path / "two"
     config = toy_config()
-    other = dataclasses.replace(config, env=dataclasses.replace(config.env, beta=0.5))
+    other = dataclasses.replace(
+        config,
+        env=dataclasses.replace(
+            config.env, options=dataclasses.replace(config.env.options, beta=0.5)
+        ),
+    )
     RunFolder(two).begin(other, resume=False, overwrite=False)
     with pytest.raises(ConfigError, match="are one run; name each run once"):
         summary.check_comparable([one, one])

@@ -42,7 +42,7 @@ TINY = [
 
 
 def tiny(method: str, *overrides: str) -> Config:
-    return configuration.load("density-1d", [*TINY, f"training.method={method}", *overrides])
+    return configuration.load("density-1d", [*TINY, f"training.algorithm={method}", *overrides])
 
 
 def train(config: Config, path: Path, make_env: Any = make, **options: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_what_cannot_work_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             configuration.check_training(tiny("mbpg", *overrides))
-    with pytest.raises(ConfigError, match="take training.method=mbpg"):
+    with pytest.raises(ConfigError, match="take training.algorithm=mbpg"):
         configuration.check_training(
-            configuration.load("flow-dissipation", ["training.method=dyna"])
+            configuration.load("flow-dissipation", ["training.algorithm=dyna"])
         )

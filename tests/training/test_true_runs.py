@@ -356,31 +356,16 @@ def test_a_read_only_run_is_evaluated_and_keeps_no_result(
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_the_lock_of_another_process_is_an_error_of_every_rank(run: Path, mpirun: Any) -> None:
-    code = """
-        import sys
-        sys.path[:0] = sys.argv[2:]
-        from hypemarl import mpi
-        from hypemarl.training import loop
-        from hypemarl.training.records import RunError
-        from toy import ToyEnv, toy_config
-        comm, config = mpi.world(), toy_config(episodes=9)
-        try:
-            loop.train(config, sys.argv[1], resume=True, make_env=ToyEnv, progress=False, comm=comm)
-        except RunError as error:
-            print(f"{comm.rank}: {error}", flush=True)
-        else:
-            print(f"{comm.rank}: trained", flush=True)
-    """
-    arguments, before = (str(run), str(Path(__file__).parent)), contents(run)
+    script, before = Path(__file__).parents[1] / "ranks" / "resumed.py", contents(run)
     child = held_by_another(run)
-    out = mpirun(2, code, *arguments).splitlines()
+    out = mpirun(2, script, str(run)).splitlines()
     child.kill()
     child.wait()
     assert sorted(line[0] for line in out) == ["0", "1"]
     assert all(f"process {child.pid} on" in line for line in out)
     (run / ".lock").unlink()
     assert contents(run) == before
-    assert sorted(mpirun(2, code, *arguments).split("\n"))[1:] == ["0: trained", "1: trained"]
+    assert sorted(mpirun(2, script, str(run)).split("\n"))[1:] == ["0: trained", "1: trained"]
 
 
 # Mesh files

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hypemarl.config import Config, EnvConfig, from_dict
-from hypemarl.coupling.layout import grid_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.envs import ArrayEnv, Episode, Step
 
 N = 4
@@ -70,6 +70,7 @@ class ToyEnv(ArrayEnv):
             "target": np.full(5, self.target),
             "velocity": np.zeros((5, 1)),
             "positions": self.positions,
+            "kind": "density",
             "time": 0.1 * self.time,
         }
 
@@ -115,9 +116,11 @@ def toy_config(**training: Any) -> Config:
         "mesh": {"shape": "interval"},
         "agents": [N],
         "control_steps": 5,
-        "initial_low": [0.0],
-        "initial_high": [0.0],
-        "target_low": [-0.5],
-        "target_high": [0.5],
+        "density": {
+            "initial_low": [0.0],
+            "initial_high": [0.0],
+            "target_low": [-0.5],
+            "target_high": [0.5],
+        },
     }
     return from_dict({"scenario": "toy", "env": env, "agent": agent, "training": loop | training})

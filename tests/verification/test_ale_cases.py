@@ -98,19 +98,3 @@ def test_forces_without_the_motion_of_the_mesh_are_wrong(monkeypatch: pytest.Mon
     monkeypatch.setattr(MovingFlow, "traction", still)
     report = run(parts.oscillating_cylinder, resolutions=((0.16, 100),))
     assert "cylinder: C_D, relative to 2.09" in failed(report)
-
-
-@pytest.mark.mpi
-@pytest.mark.slow
-def test_the_case_passes_on_two_ranks(mpirun) -> None:  # type: ignore[no-untyped-def]
-    code = """
-        from hypemarl.verification import moving_mesh as parts
-        from hypemarl.verification.report import Report
-        report = Report("two ranks")
-        parts.uniform_flow(report, element_size=0.1, steps=20)
-        parts.moving_vortices(report)
-        parts.morphed_drag(report, element_size=0.06, count=1)
-        assert report.passed, report.rows
-        print("passed")
-    """
-    assert mpirun(2, code, timeout=600.0).count("passed") == 2

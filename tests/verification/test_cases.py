@@ -64,18 +64,3 @@ def test_report_needs_rows_and_refuses_nan() -> None:
     report.at_least("y", np.nan, 0.0)
     assert not report.passed
     assert set(CASES) >= {"ou", "gibbs", "mass"}
-
-
-@pytest.mark.mpi
-def test_mass_on_two_ranks(mpirun) -> None:
-    out = mpirun(
-        2,
-        """
-        from hypemarl.mpi import world
-        from hypemarl.verification.fokker_planck import mass
-        report = mass(steps=100)
-        if world().rank == 0:
-            print(report.passed)
-        """,
-    )
-    assert out.split() == ["True"]

@@ -45,16 +45,3 @@ def test_vortex_shedding_matches_the_benchmark() -> None:
     assert [row.name for row in report.rows if not row.ok] == []
     assert len(report.rows) == 4
     assert all(np.isfinite(row.measured) for row in report.rows)
-
-
-@pytest.mark.mpi
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ["taylor-green", "dfg-2d-2"])
-def test_cases_pass_on_two_ranks(mpirun, case: str) -> None:
-    code = f"""
-        from hypemarl.verification import CASES
-        report = CASES["{case}"]()
-        assert report.passed, report.rows
-        print("passed")
-    """
-    assert mpirun(2, code, timeout=600.0).count("passed") == 2

@@ -40,17 +40,3 @@ def test_a_coarse_cylinder_misses_the_benchmark() -> None:
     assert failed(report)
     drag = next(row.measured for row in report.rows if row.name == "drag coefficient")
     assert drag == pytest.approx(5.58, rel=0.03)
-
-
-@pytest.mark.mpi
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ["poiseuille", "dfg_2d_1"])
-def test_cases_pass_on_two_ranks(mpirun, case: str) -> None:
-    code = f"""
-        from hypemarl.mpi import world
-        from hypemarl.verification.steady_flow import {case}
-        report = {case}()
-        if world().rank == 0:
-            print(report.passed)
-    """
-    assert mpirun(2, code).split() == ["True"]

@@ -13,8 +13,11 @@ from mpi4py import MPI
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import build, gather
 from hypemarl.visualisation import RenderError, offscreen, render
+from hypemarl.visualisation.axis_fields import agent_arrows
+from hypemarl.visualisation.field_scene import first_field
 from hypemarl.visualisation.fields import caption, check_trajectory
 from hypemarl.visualisation.plane_fields import PlaneScene
+from hypemarl.visualisation.scenes import GENERIC, kind_of, register_scene
 
 
 def moving_bump(gdim: int, frames: int = 3) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def moving_bump(gdim: int, frames: int = 3) -> dict[str, Any]:
         "costs": np.r_[0.0, np.full(frames - 1, 0.25)],
         "mu": end,
         "scheme": "hypemarl",
+        "kind": "density",
     }
 
 
@@ -120,7 +124,7 @@ def test_arrows_follow_the_control() -> None:
 def test_actions_of_another_kind_show_the_velocity_at_the_agents() -> None:
     data = moving_bump(2)
     data["actions"] = np.ones((3, 16, 5))
-    arrows = check_trajectory(data)["arrows"]
+    arrows = agent_arrows(check_trajectory(data))
     nearest = np.linalg.norm(data["points"] - data["positions"][6], axis=1).argmin()
     np.testing.assert_array_equal(arrows[:, 6], data["velocity"][:, nearest])
 
@@ -161,3 +165,37 @@ def test_a_machine_that_cannot_draw_says_what_to_install(
     monkeypatch.setattr(offscreen.sys, "platform", "linux")
     with pytest.raises(RenderError, match=r"install libegl1.*libabsent.so.0"):
         render(moving_bump(2), tmp_path, film=False)
+
+
+def test_kinds_are_told_by_the_arrays_where_records_do_not_name_them() -> None:
+    density = moving_bump(1)
+    flow = {"velocity": density["velocity"], "vorticity": density["density"]}
+    shape = flow | dict.fromkeys(("points", "cells", "outline", "reference"), density["points"])
+    assert [kind_of(data) for data in (density, flow, shape, {})] == [
+        "density",
+        "flow",
+        "shape",
+        "",
+    ]
+
+
+def test_a_scene_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="scene 'flow': expected a new kind"):
+        register_scene("flow", GENERIC)
+
+
+@pytest.mark.parametrize("gdim", [1, 2])
+def test_episodes_of_an_unknown_kind_show_their_first_field(gdim: int, tmp_path: Path) -> None:
+    data = moving_bump(gdim)
+    heat = {name: v for name, v in data.items() if name not in ("density", "target", "velocity")}
+    heat |= {"kind": "heat", "still": np.zeros(len(data["points"])), "warmth": data["velocity"]}
+    name, values = first_field(check_trajectory(heat))
+    assert name == "warmth"
+    np.testing.assert_allclose(values, np.linalg.norm(data["velocity"], axis=2))
+    (still,) = render(heat, tmp_path, film=False, stills=(1.0,))
+    assert still.stat().st_size > 1000
+    del heat["warmth"]
+    assert first_field(check_trajectory(heat))[0] == "still"
+    del heat["still"]
+    with pytest.raises(ValueError, match="no field"):
+        render(heat, tmp_path, film=False)

@@ -21,8 +21,10 @@ from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
 from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.apg.options import APGOptions
+from hypemarl.algorithms.imitation.options import ImitateOptions
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 from hypemarl.types import Row
 
@@ -56,7 +58,7 @@ class APG(PolicyAgent):
 
     Several of them may compute gradients (:meth:`gradient`), one of them learns from all
     (:meth:`take`, :meth:`update`). Arguments as those of
-    :class:`~hypemarl.agents.policy.PolicyAgent`, and the share of ``apg_rate`` to learn with.
+    :class:`~hypemarl.agents.policy.PolicyAgent`, and the share of ``rate`` to learn with.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class APG(PolicyAgent):
         rate_share: float = 1.0,
     ) -> None:
         super().__init__(spec, config, seed, device)
+        self.options = config.of(APGOptions)
         self.rate_share = rate_share
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), config.apg_rate)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), self.options.rate)
         self.value = CostToGo(spec, config, torch_generator(seed, "value")).to(device)
-        self.value_optimiser = torch.optim.Adam(self.value.parameters(), config.apg_value_rate)
+        self.value_optimiser = torch.optim.Adam(self.value.parameters(), self.options.value_rate)
         self.value_generator = torch_generator(seed, "value-batches")
         self.recent: deque[dict[str, Tensor]] = deque(maxlen=VALUE_EPISODES)
-        self.imitation_optimiser = torch.optim.Adam(self.actor.parameters(), config.imitate_rate)
+        imitation_rate = config.of(ImitateOptions).rate
+        self.imitation_optimiser = torch.optim.Adam(self.actor.parameters(), imitation_rate)
         self.imitation_generator = torch_generator(seed, "imitation-batches")
         self.shown: list[dict[str, Tensor]] = []
         self.updates = 0
@@ -85,11 +89,11 @@ class APG(PolicyAgent):
     # Acting inside a graph.
 
     def noise(self, episode: int) -> Noise | None:
-        """What disturbs the actions of this episode; None where ``apg_noise`` is zero.
+        """What disturbs the actions of this episode; None where ``noise`` is zero.
 
         It depends on seed and number of the episode only, so that it needs no state.
         """
-        if not self.config.apg_noise:
+        if not self.options.noise:
             return None
         return Noise(self.spec, self.config.noise_smoothing, self.seed, episode)
 
@@ -105,7 +109,7 @@ class APG(PolicyAgent):
         def act(observations: Tensor) -> Tensor:
             unit = policy(observations.to(kind)[None, :, None])[0, :, 0].double()
             if noise is not None:
-                unit = unit + self.config.apg_noise * torch.from_numpy(noise.sample())
+                unit = unit + self.options.noise * torch.from_numpy(noise.sample())
             return middle + half * unit
 
         return act
@@ -131,7 +135,7 @@ class APG(PolicyAgent):
         """Add a window's gradient (p,); whether there are enough for an update."""
         self._sum += torch.from_numpy(gradient)
         self._count += 1
-        return self._count >= self.config.apg_batch
+        return self._count >= self.options.batch
 
     def update(self, share: float) -> dict[str, float]:
         """One step along the mean of the gradients taken, with ``share`` of the training done.
@@ -152,19 +156,19 @@ class APG(PolicyAgent):
         def fault(norm: float) -> str:
             return (
                 f"the gradient of the actor is {norm} in update {self.updates}: set "
-                "agent.apg_state_clip, or take a shorter agent.apg_window"
+                "agent.apg.state_clip, or take a shorter agent.apg.window"
             )
 
         norm = descend(self.actor_optimiser, None, self.config.gradient_clip, fault)
         # At the start the mean of all so far: the first values are no part of it for long.
-        track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
+        track(self.actor_average, self.actor, max(self.options.average_rate, 1 / self.updates))
         return {"actor_gradient": float(norm), "actor_rate": rate}
 
     def _rate(self, share: float) -> float:
-        """Half a cosine from ``apg_rate``, or a share of it, to ``apg_rate_end`` of that."""
-        end = self.config.apg_rate_end
+        """Half a cosine from ``rate``, or a share of it, to ``rate_end`` of that."""
+        end = self.options.rate_end
         fall = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
-        return self.rate_share * self.config.apg_rate * (end + (1.0 - end) * fall)
+        return self.rate_share * self.options.rate * (end + (1.0 - end) * fall)
 
     def learn_value(
         self, observations: np.ndarray, mu: np.ndarray, costs: np.ndarray
@@ -219,7 +223,7 @@ class APG(PolicyAgent):
         loss = (actions - batch["actions"]).square().mean()
         descend(self.imitation_optimiser, loss, self.config.gradient_clip)
         self.updates += 1
-        track(self.actor_average, self.actor, max(self.config.apg_average_rate, 1 / self.updates))
+        track(self.actor_average, self.actor, max(self.options.average_rate, 1 / self.updates))
         return {"imitation_loss": float(loss.detach())}
 
     # State.

@@ -9,25 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import Config
-from hypemarl.coupling.adjoint import adjoint_of
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.taped import TapedPlant
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
+from hypemarl.training.learner import Learner
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
-from hypemarl.training.setup import spec_of
-from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hypemarl.agents.noise import Noise
     from hypemarl.agents.probe import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.envs.array_env import ArrayEnv
@@ -46,7 +47,7 @@ class Running:
     """An episode of one group as it goes on, on the group's first rank."""
 
     mu: Array
-    noise: Any
+    noise: Noise | None
     observations: list[Array]
     costs: list[float] = field(default_factory=list)
     failure: str | None = None
@@ -58,49 +59,47 @@ class Running:
         return Result(cost, -cost / agents, len(self.costs), self.failure, False)
 
 
-class AdjointGradient:
+class AdjointGradient(Learner):
     """The algorithm ``apg`` (see :class:`~hypemarl.training.learner.Learner`)."""
 
-    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
-        self.config, self.env, self.split = config, env, split
+    agent: APG
+
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        super().__init__(config, env, groups)
         self.steps = config.env.control_steps
-        self.window = config.agent.apg_window or self.steps
-        self.taped = TapedPlant(adjoint_of(plant_of(env)), config.agent.apg_state_clip)
-        self.agent: APG
+        self.window = config.agent.of(APGOptions).window or self.steps
+        clip = config.agent.of(APGOptions).state_clip
+        self.taped = TapedPlant(require_adjoint(plant_of(env)), clip)
         self._seen: list[Running] = []  # of the latest round, on rank 0
 
     def start(self) -> None:
         """An agent on the first rank of every group; on the CPU, where the plant is."""
-        if self.split.leads:
+        if self.groups.leads:
             from hypemarl.algorithms.apg.agent import APG
 
             config, share = self.config, self._rate_share()
-            self.agent = APG(spec_of(self.env), config.agent, config.seed, rate_share=share)
+            self.agent = APG(self.env.agent_spec, config.agent, config.seed, rate_share=share)
 
     def _rate_share(self) -> float:
         return 1.0
-
-    def has_policy(self, episode: int) -> bool:
-        """Always: learning starts with the first episode."""
-        return True
 
     def collect(
         self, parameters: Sequence[Array], progress: Progress
     ) -> tuple[list[Result], Losses]:
         """Windows of all groups side by side, each with the update that is due after it."""
-        number = progress.episode + 1 + self.split.index
-        active = self.split.index < len(parameters)
-        running = self._begin(parameters[self.split.index], number) if active else None
+        number = progress.episode + 1 + self.groups.index
+        active = self.groups.index < len(parameters)
+        running = self._begin(parameters[self.groups.index], number) if active else None
         losses: list[Losses] = []
         for first in range(0, self.steps, self.window):
             window = self._window(running, first) if active else None
-            windows = self.split.gather(window)
-            with mpi.raise_together(self.split.comm):
+            windows = self.groups.gather(window)
+            with mpi.raise_together(self.groups.comm):
                 losses += self._learn([w for w in windows if w is not None], progress)
             self._share_networks()
-        episodes = [r for r in self.split.gather(running) if r is not None]
+        episodes = [r for r in self.groups.gather(running) if r is not None]
         self._seen = [running for running in episodes if running.costs]
-        with mpi.raise_together(self.split.comm):
+        with mpi.raise_together(self.groups.comm):
             if self.window < self.steps:
                 losses += self._learn_value(episodes)
         return [r.result for r in episodes], averages(losses)
@@ -108,7 +107,7 @@ class AdjointGradient:
     def _begin(self, parameters: Array, number: int) -> Running | None:
         """Reset the group's environment. Collective in the group."""
         episode = self.env.reset_arrays(parameters)
-        if not self.split.leads:
+        if not self.groups.leads:
             return None
         noise = self.agent.noise(number)
         failure = episode.fault
@@ -185,11 +184,11 @@ class AdjointGradient:
 
     def _share_networks(self) -> None:
         """Rank 0's networks to the first ranks of the other groups. Collective."""
-        if self.split.count == 1:
+        if self.groups.count == 1:
             return
-        state = self.agent.shared_state() if self.split.root else None
-        state = self.split.comm.bcast(state, root=0)
-        if self.split.leads and not self.split.root:
+        state = self.agent.shared_state() if self.groups.root else None
+        state = self.groups.comm.bcast(state, root=0)
+        if self.groups.leads and not self.groups.root:
             self.agent.load_shared_state(state)
 
     def probe(self) -> Probe | None:
@@ -198,14 +197,3 @@ class AdjointGradient:
             return None
         observations = [np.stack(running.observations) for running in self._seen]
         return self.agent.probe_of(observations, [running.mu for running in self._seen])
-
-    def share(self) -> None:
-        """Nothing to do: every update is shared at once."""
-
-    def state_dict(self, *, whole: bool) -> Row:
-        """The agent; there is no replay."""
-        return {"agent": self.agent.state_dict()}
-
-    def load_state_dict(self, stored: Row) -> None:
-        """The agent."""
-        self.agent.load_state_dict(stored["agent"])

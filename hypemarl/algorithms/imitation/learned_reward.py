@@ -16,10 +16,11 @@ from torch.nn import functional
 from hypemarl.agents.descent import descend
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 from hypemarl.types import Row
 
@@ -46,7 +47,8 @@ class RewardLearner(TD3):
         generator = torch_generator(seed, "reward")
         judge = make_network(spec, config, sizes, 1, 1.0, generator, scheme=INFORMED)
         self.discriminator = judge.to(device)
-        self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), config.irl_rate)
+        rate = config.of(IRLOptions).rate
+        self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), rate)
         self.reward_generator = torch_generator(seed, "reward-batches", device)
         self.shown: list[dict[str, Tensor]] = []
 

@@ -6,25 +6,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypemarl.algorithms import td3
-from hypemarl.config import Config, ConfigError
+from hypemarl.algorithms.model_based.options import (
+    DynaOptions,
+    MBPGOptions,
+    aliases,
+    check_dyna,
+    check_mbpg,
+)
+from hypemarl.config import Config
 from hypemarl.training.learner import Algorithm, Learner
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import PolicyAgent
-    from hypemarl.agents.spec import AgentSpec
+    from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 
-IGNORES = tuple(name for name in td3.IGNORES if not name.startswith("agent.surrogate"))
 
-
-def make_gradient(config: Config, env: Any, groups: Groups) -> Learner:
+def make_gradient(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that descends the cost of imagined episodes. Collective; raises TypeError."""
     from hypemarl.algorithms.model_based.learner import ModelBasedGradient
 
     return ModelBasedGradient(config, env, groups)
 
 
-def make_dyna(config: Config, env: Any, groups: Groups) -> Learner:
+def make_dyna(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner by TD3 on real and imagined episodes. Collective; raises TypeError."""
     from hypemarl.algorithms.model_based.learner import ModelBasedTD3
 
@@ -53,44 +59,27 @@ def errors(run_dir: str | Path, **options: Any) -> dict[str, float]:
     }
 
 
-def _check_gradient(config: Config) -> None:
-    td3.check_random_episodes(config)
-    window, steps = config.agent.surrogate.window, config.env.control_steps
-    if window > steps:
-        raise ConfigError(
-            f"agent.surrogate.window ({window}) exceeds env.control_steps ({steps}), the length of "
-            "an episode; 0 takes the whole of it"
-        )
-
-
-def _check_dyna(config: Config) -> None:
-    td3.check_random_episodes(config)
-    if config.env.reward_baseline:
-        raise ConfigError(
-            "training.method=dyna makes rewards of imagined costs, env.reward_baseline of a first "
-            "real state; set env.reward_baseline=false, or take training.method=mbpg"
-        )
-
-
 ALGORITHMS = (
     Algorithm(
-        "mbpg",
-        make_gradient,
-        make_policy,
+        name="mbpg",
+        options=MBPGOptions,
+        aliases=aliases(MBPGOptions),
+        make=make_gradient,
+        make_agent=make_policy,
         needs=frozenset({"local_model"}),
         title="gradient through the surrogate",
-        ignores=IGNORES,
-        check=_check_gradient,
+        check=check_mbpg,
         diagnose=errors,
     ),
     Algorithm(
-        "dyna",
-        make_dyna,
-        td3.make_agent,  # without the surrogate
+        name="dyna",
+        options=DynaOptions,
+        aliases=aliases(DynaOptions),
+        make=make_dyna,
+        make_agent=td3.make_agent,  # without the surrogate
         needs=frozenset({"local_model"}),
         title="TD3 on imagined episodes",
-        ignores=IGNORES,
-        check=_check_dyna,
+        check=check_dyna,
         diagnose=errors,
     ),
 )

@@ -17,13 +17,14 @@ from torch import Tensor
 from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
-from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
+from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece
+from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.surrogate import LocalModel
 from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
 from hypemarl.types import Row
 
@@ -46,8 +47,9 @@ class ModelPolicyGradient(ExploringAgent):
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
         self.steps = steps
-        self.model = WorldModel(local, spec, config, seed, self.device)
-        self.optimiser = torch.optim.Adam(self.actor.parameters(), config.surrogate.policy_rate)
+        self.options = config.of(MBPGOptions)
+        self.model = WorldModel(local, spec, self.options, seed, self.device)
+        self.optimiser = torch.optim.Adam(self.actor.parameters(), self.options.policy_rate)
         self.updates = 0
 
     def improve(self, replay: Replay, *, first: bool, episodes: int) -> tuple[Losses, int]:
@@ -56,7 +58,7 @@ class ModelPolicyGradient(ExploringAgent):
         ``first``: after the random episodes, when there is most to learn; ``episodes``: real ones
         since the last time, which make no difference.
         """
-        config = self.config.surrogate
+        config = self.options
         losses = self.model.fit(replay, config.first_fits if first else config.fits)
         count = config.first_updates if first else config.updates
         costs = [self._descend_imagined(replay) for _ in range(count)]
@@ -64,7 +66,7 @@ class ModelPolicyGradient(ExploringAgent):
 
     def _descend_imagined(self, replay: Replay) -> float:
         """One update; returns the mean cost of the imagined episodes."""
-        config = self.config.surrogate
+        config = self.options
         window = config.window or self.steps
         _, found = self.model.imagine(
             replay, self.actor, config.imagine, window, anywhere=window < self.steps
@@ -75,7 +77,7 @@ class ModelPolicyGradient(ExploringAgent):
         def fault(norm: float) -> str:
             return (
                 f"the gradient through imagined episodes is {norm} in update {self.updates + 1}: "
-                "take a shorter agent.surrogate.window or a lower agent.surrogate.policy_rate"
+                "take a shorter agent.mbpg.window or a lower agent.mbpg.policy_rate"
             )
 
         descend(self.optimiser, loss, self.config.gradient_clip, fault)
@@ -126,7 +128,8 @@ class Dyna(TD3):
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
         self.steps, self.shape = steps, shape
-        self.model = WorldModel(local, spec, config, seed, self.device)
+        self.options = config.of(DynaOptions)
+        self.model = WorldModel(local, spec, self.options, seed, self.device)
         self.choice = numpy_generator(seed, "real-or-imagined")
         self.imagined_noise = Noise(spec, config.noise_smoothing, seed, IMAGINED_SLOT)
 
@@ -135,7 +138,7 @@ class Dyna(TD3):
 
         ``episodes``: real ones since the last call. Returns losses and updates made.
         """
-        config = self.config.surrogate
+        config = self.options
         losses = self.model.fit(replay, config.first_fits if first else config.fits)
         imagined = self._imagined(replay, config.imagined_per_real * episodes)
         count = self.steps * episodes * (1 + config.imagined_per_real)
@@ -154,7 +157,7 @@ class Dyna(TD3):
 
     def _imagined(self, replay: Replay, count: int) -> Replay:
         """A replay of ``count`` episodes of the exploring policy, imagined just now."""
-        members = self.config.surrogate.ensemble
+        members = self.options.ensemble
         each = -(-count // members)
         with torch.no_grad():
             start, found = self.model.imagine(
@@ -190,12 +193,18 @@ class Dyna(TD3):
         replay.generator = self.choice
         slopes = None if gains is None else array(gains)
         for e, length in enumerate(lengths):
-            replay.begin(start.mu[e], targets[e], observations[e, :, 0])
-            for t in range(length):
-                rewards = self.shape(-costs[e, :, t].astype(np.float64))
-                replay.add(actions[e, :, t], rewards, observations[e, :, t + 1], False)
-            own = None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length]
-            replay.end(own)
+            rewards = [self.shape(-costs[e, :, t].astype(np.float64)) for t in range(length)]
+            replay.append(
+                Experience(
+                    start.mu[e],
+                    targets[e],
+                    np.swapaxes(observations[e], 0, 1)[: length + 1],
+                    np.swapaxes(actions[e], 0, 1)[:length],
+                    np.array(rewards),
+                    np.zeros(length, dtype=bool),
+                    None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length],
+                )
+            )
         return replay
 
     def state_dict(self) -> Row:

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
+from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.config import Config, ConfigError
+from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs.array_env import plant_of
-from hypemarl.systems.local_model import local_model_of
+from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation
 from hypemarl.training.episodes import collect
+from hypemarl.training.learner import algorithm_of
 from hypemarl.training.records import RunFolder
-from hypemarl.training.setup import MakeEnv, default_make_env, spec_of
+from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.summary import best_checkpoint, trained_policy
-from hypemarl.types import Comm, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
+    from hypemarl.agents.replay import Replay
     from hypemarl.algorithms.model_based.world_model import WorldModel
+    from hypemarl.coupling.local_model import LocalModel
     from hypemarl.envs.array_env import ArrayEnv
 
 OWN = "policy"
@@ -50,9 +55,9 @@ def surrogate_errors(
     comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
     config = folder.read_config()
-    if config.training.method not in ("mbpg", "dyna"):
+    if config.training.algorithm not in ("mbpg", "dyna"):
         raise ConfigError(
-            f"{folder.path} learned by {config.training.method}, which has no surrogate: name a "
+            f"{folder.path} learned by {config.training.algorithm}, which has no surrogate: name a "
             "run by mbpg or dyna"
         )
     env = make_env(config.env, comm=comm)
@@ -60,7 +65,7 @@ def surrogate_errors(
         parameters = evaluation.fixed_set(env, episodes, "held-out")
         own, _ = trained_policy(folder, env, config, comm)
         policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
-        local = local_model_of(plant_of(env))
+        local = require_local_model(plant_of(env))
         found: dict[str, Row] = {}
         for name, policy in policies.items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
@@ -71,22 +76,25 @@ def surrogate_errors(
         env.close()
 
 
-def _errors(folder: RunFolder, config: Config, env: ArrayEnv, local: Any, replay: Any) -> Row:
+def _errors(
+    folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel, replay: Replay | None
+) -> Row:
     """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
-    if not len(replay):
+    if not replay:
         return {}
     model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
     return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 
-def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: Any) -> WorldModel:
+def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel) -> WorldModel:
     """The surrogate of the best checkpoint, on the CPU."""
     import torch
 
     from hypemarl.algorithms.model_based.world_model import WorldModel
 
     file, stored = best_checkpoint(folder)
-    model = WorldModel(local, spec_of(env), config.agent, config.seed, torch.device("cpu"))
+    options: SurrogateOptions = config.agent.of(algorithm_of(config).options)
+    model = WorldModel(local, env.agent_spec, options, config.seed, torch.device("cpu"))
     state = checkpoint.entry(file, stored, "agent", "model")
     checkpoint.restore(file, {"surrogate": (model.load_state_dict, state)})
     return model

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate, padded, spread
+from hypemarl.coupling.spec import AgentSpec
 
 
 class Piece(NamedTuple):
@@ -91,7 +91,7 @@ class Views:
         middle, half = self.spec.action_middle, self.spec.action_half_range
         constants = self._tensor(replay.observations[rows, :, first])
         if not replay.costs.shape[-1]:
-            raise RuntimeError("a surrogate needs the cost shares in the replay: see Replay.end")
+            raise RuntimeError("a surrogate needs the cost shares in the replay: see Experience")
         return Piece(
             history=along(replay.observations[at, :, past][..., self.state]),
             given=Given(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from hypemarl import mpi
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
+from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs.array_env import plant_of
-from hypemarl.systems.local_model import local_model_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.envs.array_env import ArrayEnv
 
 
@@ -22,7 +24,7 @@ class ModelBased(OffPolicy):
     """Base of the algorithms with a surrogate (see :class:`~hypemarl.training.learner.Learner`).
 
     Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
-    after the random episodes, and whenever ``agent.surrogate.every`` more are there.
+    after the random episodes, and whenever ``agent.<algorithm>.every`` more are there.
 
     Raises:
         TypeError: nothing is known of the plant's local states.
@@ -31,9 +33,9 @@ class ModelBased(OffPolicy):
     keep_costs = True
     exact_gains = False  # but the surrogate's
 
-    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
-        super().__init__(config, env, split)
-        self.local = local_model_of(plant_of(env))
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        super().__init__(config, env, groups)
+        self.local = require_local_model(plant_of(env))
 
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
         """Nothing within an episode."""
@@ -45,15 +47,15 @@ class ModelBased(OffPolicy):
         """A round of real episodes and, where due, learning in the surrogate."""
         before = progress.episode
         results, losses = super().collect(parameters, progress)
-        with mpi.raise_together(self.split.comm):
-            if self.split.root:
+        with mpi.raise_together(self.groups.comm):
+            if self.groups.root:
                 found = [losses, *self._learn(before, before + len(parameters), progress)]
                 losses = averages(found)
         return results, losses
 
     def _learn(self, before: int, after: int, progress: Progress) -> list[Losses]:
         """What is due with ``after`` episodes, where there were ``before``. Local, on rank 0."""
-        first, every = self.policy_from, self.config.agent.surrogate.every
+        first, every = self.policy_from, self.agent.options.every
         losses: list[Losses] = []
         if after > first and len(self.replay) > after - before:
             # before they are learned from
@@ -79,17 +81,16 @@ class ModelBased(OffPolicy):
 class ModelBasedGradient(ModelBased):
     """The algorithm ``mbpg``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
 
-        return ModelPolicyGradient(self.local, self.config.env.control_steps, *arguments, **options)
+        return partial(ModelPolicyGradient, self.local, self.config.env.control_steps)
 
 
 class ModelBasedTD3(ModelBased):
     """The algorithm ``dyna``."""
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.model_based.agent import Dyna
 
-        steps, shape = self.config.env.control_steps, self.env.shape_rewards
-        return Dyna(self.local, steps, shape, *arguments, **options)
+        return partial(Dyna, self.local, self.config.env.control_steps, self.env.shape_rewards)

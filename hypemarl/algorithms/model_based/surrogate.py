@@ -21,15 +21,15 @@ from torch import Tensor, nn
 
 from hypemarl.agents.encoding import position_encoding
 from hypemarl.agents.hypernetwork import fan_in_normal, run_layers
-from hypemarl.agents.spec import AgentSpec
-from hypemarl.config import SurrogateConfig
+from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.coupling.spec import AgentSpec
 
 PLACE_ENTRIES = 16  # of the encoded place that networks read
 PLACE_FREQUENCY = 1.5  # its highest, in rad per agent spacing
 
 
 class DensityForm(Protocol):
-    """Cost of a density by patch means; see ``hypemarl.systems.local_model``."""
+    """Cost of a density by patch means; see ``hypemarl.coupling.local_model``."""
 
     @property
     def interval(self) -> float:
@@ -57,7 +57,7 @@ class DensityForm(Protocol):
 
 
 class LocalModel(Protocol):
-    """What is known beforehand of local states; see ``hypemarl.systems.local_model``."""
+    """What is known beforehand of local states; see ``hypemarl.coupling.local_model``."""
 
     @property
     def state(self) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ class FluxDynamics(Dynamics):
         self,
         local: LocalModel,
         spec: AgentSpec,
-        config: SurrogateConfig,
+        config: SurrogateOptions,
         generator: torch.Generator,
     ) -> None:
         super().__init__(1)
@@ -235,7 +235,7 @@ class LocalDynamics(Dynamics):
         self,
         local: LocalModel,
         spec: AgentSpec,
-        config: SurrogateConfig,
+        config: SurrogateOptions,
         generator: torch.Generator,
     ) -> None:
         states = len(local.state)
@@ -278,7 +278,7 @@ class LocalCost(nn.Module):
         self,
         local: LocalModel,
         spec: AgentSpec,
-        config: SurrogateConfig,
+        config: SurrogateOptions,
         dynamics: Dynamics,
         generator: torch.Generator,
     ) -> None:
@@ -289,7 +289,7 @@ class LocalCost(nn.Module):
             kind = "formula" if local.density is not None else "learned"
         if kind != "learned" and local.density is None:
             raise ValueError(
-                f"agent.surrogate.cost={kind} needs a formula by local states, which this system "
+                f"cost={kind} of the surrogate needs a formula by local states, which this system "
                 "has none of; take learned"
             )
         self.form = None if kind == "learned" else Formula(local, spec)
@@ -372,7 +372,7 @@ class Surrogate(nn.Module):
         self,
         local: LocalModel,
         spec: AgentSpec,
-        config: SurrogateConfig,
+        config: SurrogateOptions,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -382,8 +382,8 @@ class Surrogate(nn.Module):
             form = "flux" if local.density is not None and grid else "local"
         if form == "flux" and (local.density is None or not grid):
             raise ValueError(
-                "agent.surrogate.form=flux needs a density on a grid of one or two axes of agents; "
-                "take local"
+                "form=flux of the surrogate needs a density on a grid of one or two axes of "
+                "agents; take local"
             )
         make = FluxDynamics if form == "flux" else LocalDynamics
         self.dynamics: Dynamics = make(local, spec, config, generator)

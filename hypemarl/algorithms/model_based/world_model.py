@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from hypemarl.agents.descent import descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece, Views, imagine, predict
+from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate
-from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import (
     generator_state,
     numpy_generator,
@@ -37,17 +37,17 @@ class WorldModel:
         self,
         local: LocalModel,
         spec: AgentSpec,
-        config: AgentConfig,
+        config: SurrogateOptions,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.spec, self.config = spec, config.surrogate
-        self.surrogate = Surrogate(
-            local, spec, config.surrogate, torch_generator(seed, "surrogate")
-        ).to(device)
-        members, memory = config.surrogate.ensemble, config.surrogate.memory
+        self.spec, self.config = spec, config
+        self.surrogate = Surrogate(local, spec, config, torch_generator(seed, "surrogate")).to(
+            device
+        )
+        members, memory = config.ensemble, config.memory
         self.views = Views(local, spec, members, memory, device)
-        self.optimiser = torch.optim.Adam(self.surrogate.parameters(), config.surrogate.rate)
+        self.optimiser = torch.optim.Adam(self.surrogate.parameters(), config.rate)
         self.generator = numpy_generator(seed, "surrogate-batches")
         self.fitted = 0  # fits so far
         self.error = float("inf")  # last mean square error of states, in squared changes

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hypemarl.config import Config, ConfigError
+from hypemarl.algorithms.td3.options import TD3Options, check_off_policy
+from hypemarl.config import Config
 from hypemarl.training.learner import Algorithm, Learner
 
 if TYPE_CHECKING:
-    from hypemarl.agents.spec import AgentSpec
     from hypemarl.algorithms.td3.agent import TD3
+    from hypemarl.coupling.spec import AgentSpec
+    from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.groups import Groups
 
-IGNORES = ("agent.surrogate.*", "agent.apg_*", "agent.imitate_*", "agent.irl_*")
 
-
-def make(config: Config, env: Any, groups: Groups) -> Learner:
+def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
     """A learner that explores and learns from a replay. Collective."""
     from hypemarl.algorithms.td3.learner import OffPolicy
 
@@ -29,24 +29,14 @@ def make_agent(spec: AgentSpec, config: Config) -> TD3:
     return TD3(spec, config.agent, config.seed)
 
 
-def check_random_episodes(config: Config) -> None:
-    """Refuse runs whose every episode is random. Raises ConfigError."""
-    training = config.training
-    if training.random_episodes >= training.episodes:
-        raise ConfigError(
-            f"training.random_episodes ({training.random_episodes}) must be smaller than "
-            f"training.episodes ({training.episodes}), or nothing is learned"
-        )
-
-
 ALGORITHMS = (
     Algorithm(
-        "td3",
-        make,
-        make_agent,
+        name="td3",
+        options=TD3Options,
+        make=make,
+        make_agent=make_agent,
         title="TD3",
         label=lambda config: config.agent.credit,
-        ignores=IGNORES,
-        check=check_random_episodes,
+        check=check_off_policy,
     ),
 )

@@ -14,9 +14,9 @@ from hypemarl.agents.networks import first_copy
 from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
 from hypemarl.agents.probe import Probe
 from hypemarl.agents.replay import Batch, Replay
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.credit import make_credit, masked_mean
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import generator_state, set_generator_state, torch_generator
 from hypemarl.types import Row
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.algorithms.td3.critics import CooperativeCritic, LocalCritic
 from hypemarl.algorithms.td3.map_critic import MapCritic
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 Critic = LocalCritic | CooperativeCritic | MapCritic
 
@@ -80,7 +80,7 @@ class AdjointCredit(CooperativeCredit):
         that: gains are heavy-tailed. Raises RuntimeError where the replay has no gains.
         """
         if not batch["gains"].shape[-1]:
-            raise RuntimeError("credit adjoint needs gains in the replay: see Replay.append")
+            raise RuntimeError("credit adjoint needs gains in the replay: see Experience")
         gains = batch["gains"] * half_range
         size = masked_mean(gains.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
         steps = self.config.adjoint_step * (gains / size).clamp(-3.0, 3.0)

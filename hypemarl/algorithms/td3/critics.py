@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.schemes import make_network
-from hypemarl.agents.spec import AgentSpec
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.spec import AgentSpec
 
 TWINS = 2
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms.td3.gains import PlantGains
 from hypemarl.config import Config
-from hypemarl.envs.array_env import plant_of
-from hypemarl.training import groups
 from hypemarl.training.evaluation import Array
-from hypemarl.training.groups import Groups, Slot
+from hypemarl.training.groups import Groups, Slot, start_round, step_round
+from hypemarl.training.learner import Learner
 from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
-from hypemarl.training.setup import pick_device, spec_of
+from hypemarl.training.setup import pick_device
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
+    from hypemarl.agents.policy import ExploringAgent
     from hypemarl.agents.probe import Probe
     from hypemarl.agents.replay import Replay
-    from hypemarl.coupling.adjoint import PlantAdjoint
     from hypemarl.envs.array_env import ArrayEnv
 
 
 PROBE_EPISODES = 4  # the latest, which diagnostics look at
 
 
-class OffPolicy:
+class OffPolicy(Learner):
     """The algorithm ``td3`` (see :class:`~hypemarl.training.learner.Learner`).
 
     Raises:
@@ -37,36 +37,33 @@ class OffPolicy:
     keep_costs = False  # in the replay: for those who learn them
     exact_gains = True  # credit adjoint asks the plant
 
-    def __init__(self, config: Config, env: ArrayEnv, split: Groups) -> None:
-        self.config, self.settings, self.env, self.split = config, config.training, env, split
-        self.agent: Any  # explores; TD3 here
+    def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
+        super().__init__(config, env, groups)
+        self.settings = config.training
         self.replay: Replay
         self.policy_from = config.training.random_episodes  # episodes before have random actions
-        self._adjoint: PlantAdjoint | None = None
-        if self.exact_gains and config.agent.credit == "adjoint":
-            from hypemarl.coupling.adjoint import adjoint_of
-
-            self._adjoint = adjoint_of(plant_of(env))
+        exact = self.exact_gains and config.agent.credit == "adjoint"
+        self.gains = PlantGains(env, groups, config.agent.gamma) if exact else None
         self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self) -> None:
         """Agents on the first rank of every group, the replay on rank 0."""
-        if not self.split.leads:
+        if not self.groups.leads:
             return
         from hypemarl.agents.replay import Replay
 
-        spec, config, root = spec_of(self.env), self.config, self.split.root
+        spec, config, root = self.env.agent_spec, self.config, self.groups.root
         device = pick_device(self.settings.device) if root else "cpu"
-        slots = self.split.count
-        self.agent = self._make_agent(spec, config.agent, config.seed, device, slots=slots)
+        slots = self.groups.count
+        self.agent = self._agent_class()(spec, config.agent, config.seed, device, slots=slots)
         if root:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
             self.replay = Replay(spec, capacity, steps, config.seed)
 
-    def _make_agent(self, *arguments: Any, **options: Any) -> Any:
+    def _agent_class(self) -> Callable[..., ExploringAgent]:
         from hypemarl.algorithms.td3.agent import TD3
 
-        return TD3(*arguments, **options)
+        return TD3
 
     def has_policy(self, episode: int) -> bool:
         """After the random episodes."""
@@ -82,24 +79,24 @@ class OffPolicy:
         """
         before = progress.episode
         random = [before + g < self.policy_from for g in range(len(parameters))]
-        slots = groups.start(self.split, self.env, parameters, random)
+        slots = start_round(self.groups, self.env, parameters, random)
         losses: list[Losses] = []
-        if self.split.root:
+        if self.groups.root:
             for slot in slots:
                 self.agent.start_episode(slot.index)
             self.replay.make_room(len(slots))
-        several = self.split.count > 1
-        while plan := mpi.on_root(self.split.comm, lambda: self._plan(slots, before)):
+        several = self.groups.count > 1
+        while plan := mpi.on_root(self.groups.comm, lambda: self._plan(slots, before)):
             running = [slot for slot in slots if slot.index in plan]
             if several:
                 losses += self._update(running, progress)
-            outcomes = groups.step(self.split, self.env, plan)
+            outcomes = step_round(self.groups, self.env, plan)
             for slot in running:
                 slot.take(plan[slot.index], outcomes[slot.index])
             if not several:
                 losses += self._update([s for s in running if s.failure is None], progress)
         gains = self._gains(parameters, slots)
-        with mpi.raise_together(self.split.comm):
+        with mpi.raise_together(self.groups.comm):
             for slot in slots:  # in their order
                 own = gains[slot.index] if gains else None
                 slot.store(self.replay, own, keep_costs=self.keep_costs)
@@ -114,13 +111,13 @@ class OffPolicy:
 
     def _gains(self, parameters: Sequence[Array], slots: list[Slot]) -> list[Array | None]:
         """What the adjoint says of the actions of this round, where the credit asks. Collective."""
-        if self._adjoint is None:
+        if self.gains is None:
             return []
         whole = mpi.on_root(
-            self.split.comm,
+            self.groups.comm,
             lambda: {s.index: np.stack([a for a, *_ in s.steps]) for s in slots if s.steps},
         )
-        return groups.gains(self.split, self._adjoint, parameters, whole, self.config.agent.gamma)
+        return self.gains.of(parameters, whole)
 
     def _plan(self, slots: list[Slot], before: int) -> dict[int, np.ndarray]:
         """Actions (n, m) of the slots that go on. Local, on rank 0."""
@@ -170,25 +167,12 @@ class OffPolicy:
         sample = self.replay.latest(PROBE_EPISODES)
         return None if sample is None else self.agent.probe(sample)
 
-    def share(self) -> None:
-        """The averaged actor of rank 0 to the other groups."""
-        if self.split.count == 1:
-            return
-        state = None
-        if self.split.root:
-            state = {k: v.cpu() for k, v in self.agent.actor_average.state_dict().items()}
-        state = self.split.comm.bcast(state, root=0)
-        if self.split.leads and not self.split.root:
-            self.agent.actor_average.load_state_dict(state)
-
     def state_dict(self, *, whole: bool) -> Row:
         """Agent and replay."""
-        state: Row = {"agent": self.agent.state_dict()}
-        if whole:
-            state["replay"] = self.replay.state_dict()
-        return state
+        replay = {"replay": self.replay.state_dict()} if whole else {}
+        return super().state_dict(whole=whole) | replay
 
     def load_state_dict(self, stored: Row) -> None:
         """Agent and replay."""
-        self.agent.load_state_dict(stored["agent"])
+        super().load_state_dict(stored)
         self.replay.load_state_dict(stored["replay"])

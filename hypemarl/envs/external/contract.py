@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from gymnasium.spaces import Box, Space, flatdim, flatten
 from pettingzoo import ParallelEnv
 
 from hypemarl.config import ConfigError
+from hypemarl.config.errors import cut
 from hypemarl.envs.dictionaries import described, numbers
 
 STEP = ("observations", "rewards", "terminations", "truncations", "infos")
-LONGEST = 300  # characters of a foreign error's message
+_cut = partial(cut, longest=300)  # texts of a foreign environment
+
+type ByAgent = Mapping[Hashable, Any]
 
 
 class ContractError(ConfigError):
@@ -61,7 +65,7 @@ class CheckedEnv:
             )
         return live
 
-    def reset(self, seed: int) -> Mapping[Hashable, Any]:
+    def reset(self, seed: int) -> ByAgent:
         """Start an episode; returns the observations of the live agents, unchecked."""
         found = self._call("reset()", lambda: self.env.reset(seed=seed))
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
@@ -73,7 +77,7 @@ class CheckedEnv:
             raise self._breach("reset(): expected live agents in `agents`, got none")
         return found[0]
 
-    def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[Mapping[Hashable, Any], ...]:
+    def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[ByAgent, ...]:
         """One step; returns observations (unchecked), rewards (floats), terminations, truncations.
 
         Every agent that acted must get a reward.
@@ -89,7 +93,7 @@ class CheckedEnv:
         earned = {name: self._reward(name, rewards) for name in actions}
         return observations, earned, terminations, truncations
 
-    def flat(self, index: int, observations: Mapping[Hashable, Any]) -> np.ndarray:
+    def flat(self, index: int, observations: ByAgent) -> np.ndarray:
         """The flattened observation (sizes[index],) of a live agent."""
         name, space = self.names[index], self.observation_spaces[index]
         if name not in observations:
@@ -173,7 +177,7 @@ class CheckedEnv:
         except ValueError:  # compiled, its arguments unknown: reset(seed=...) itself will tell
             return
 
-    def _reward(self, name: Hashable, rewards: Mapping[Hashable, Any]) -> float:
+    def _reward(self, name: Hashable, rewards: ByAgent) -> float:
         if name not in rewards:
             raise self._breach(
                 f"step(): expected a reward of agent {name!r}, which acted, got none"
@@ -192,7 +196,7 @@ class CheckedEnv:
                 f"{space.shape}, got {described(value)}"
             )
 
-    def _place(self, name: Hashable, places: Mapping[Hashable, Any]) -> np.ndarray:
+    def _place(self, name: Hashable, places: ByAgent) -> np.ndarray:
         first = np.shape(np.atleast_1d(places[self.names[0]]))
         place = numbers(np.atleast_1d(places[name]), first)
         if place is None or place.ndim != 1 or not np.isfinite(place).all():
@@ -222,7 +226,3 @@ class CheckedEnv:
 
 def _listed(names: Iterable[object]) -> str:
     return _cut(str(sorted(map(str, names))))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."

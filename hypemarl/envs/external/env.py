@@ -18,7 +18,8 @@ from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
-from hypemarl.config import ConfigError, EnvConfig
+from hypemarl.config import ConfigError, EnvConfig, ExternalConfig, options_of
+from hypemarl.coupling.neighbourhood import median_spacing, nearest_stencil
 from hypemarl.coupling.plant import agree_on_actions, non_finite
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.external.contract import CheckedEnv, ContractError
@@ -77,6 +78,7 @@ class ExternalEnv(ArrayEnv):
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.control_steps = config, comm, config.control_steps
+        self.external = options_of(config, ExternalConfig)
         self._checked: CheckedEnv  # on rank 0
         facts = mpi.on_root(comm, self._open)
         self.names, self.n_agents = facts.names, len(facts.names)
@@ -99,7 +101,7 @@ class ExternalEnv(ArrayEnv):
         self._observations = np.zeros((self.n_agents, self.observation_size))
         self._middle = np.zeros((self.n_agents, self.observation_size - 1))
         self._scale = np.ones_like(self._middle)
-        mpi.on_root(comm, self._measure_scale if config.external.scaling_episodes else self._try)
+        mpi.on_root(comm, self._measure_scale if self.external.scaling_episodes else self._try)
 
     @property
     def idle_actions(self) -> np.ndarray:
@@ -122,7 +124,7 @@ class ExternalEnv(ArrayEnv):
 
     def __repr__(self) -> str:
         """Source and number of agents."""
-        return f"ExternalEnv({self.config.external.source}, {self.n_agents} agents)"
+        return f"ExternalEnv({self.external.source}, {self.n_agents} agents)"
 
     # --- episodes --------------------------------------------------------------------------------
 
@@ -199,12 +201,7 @@ class ExternalEnv(ArrayEnv):
             if 2 * reach == n:  # an even ring's opposite agent stands at both ends
                 near[:, -1] = -1
             return near
-        distances = np.linalg.norm(self.positions[:, None] - self.positions, axis=2)
-        np.fill_diagonal(distances, -1.0)
-        order = np.argsort(distances, axis=1, kind="stable")[:, : 2 * reach + 1]
-        missing = 2 * reach + 1 - order.shape[1]
-        order = np.pad(order, ((0, 0), (0, missing)), constant_values=-1)
-        return np.concatenate([order[:, 1 : reach + 1], order[:, :1], order[:, reach + 1 :]], 1)
+        return nearest_stencil(self.positions, radius)
 
     def record(self) -> None:
         """External environments have no fields to draw.
@@ -213,7 +210,7 @@ class ExternalEnv(ArrayEnv):
             ConfigError: always.
         """
         raise ConfigError(
-            f"{self.config.external.source}: an external environment has no fields to record or "
+            f"{self.external.source}: an external environment has no fields to record or "
             "draw; evaluate and compare its runs instead"
         )
 
@@ -226,7 +223,7 @@ class ExternalEnv(ArrayEnv):
     # --- on rank 0 -------------------------------------------------------------------------------
 
     def _open(self) -> Facts:
-        external = self.config.external
+        external = self.external
         self._checked = env = CheckedEnv(external.source, lambda: open_source(external))
         components = np.array([box.low.size for box in env.boxes])
         idle = np.zeros((len(env.names), components.max()))
@@ -248,7 +245,7 @@ class ExternalEnv(ArrayEnv):
     def _step(self, actions: np.ndarray) -> Outcome:
         """The actions held for ``env.external.repeat`` steps, or until the episode ends."""
         outcome = self._step_once(actions)
-        for _ in range(self.config.external.repeat - 1):
+        for _ in range(self.external.repeat - 1):
             if outcome.cut or not outcome.taking_part.any():
                 break
             following = self._step_once(actions)
@@ -292,7 +289,7 @@ class ExternalEnv(ArrayEnv):
 
     @property
     def _unscaled(self) -> bool:
-        return self.config.external.scaling_episodes == 0
+        return self.external.scaling_episodes == 0
 
     def _measure_scale(self) -> None:
         """Mean and deviation of each agent's observations under random actions of fixed seeds.
@@ -303,7 +300,7 @@ class ExternalEnv(ArrayEnv):
             ContractError: all of them are.
         """
         generator = numpy_generator(0, "external-scaling")
-        count, source = self.config.external.scaling_episodes, self.config.external.source
+        count, source = self.external.scaling_episodes, self.external.source
         seen: list[np.ndarray] = []
         faults: list[str] = []
         for seed in range(FIRST_SEED["scaling"], FIRST_SEED["scaling"] + count):
@@ -349,9 +346,7 @@ def _in_bounds(box: Box, unit: np.ndarray) -> np.ndarray:
 
 def _spacing(positions: np.ndarray) -> float:
     """Median distance to the nearest other agent."""
-    distances = np.linalg.norm(positions[:, None] - positions, axis=2)
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.min(axis=1)
-    if not (nearest > 0.0).all():
-        raise ConfigError("agent_positions of the environment: two agents have the same place")
-    return float(np.median(nearest)) if len(positions) > 1 else 1.0
+    try:
+        return median_spacing(positions)
+    except ValueError as error:
+        raise ConfigError(f"agent_positions of the environment: {error}") from error

@@ -15,13 +15,12 @@ import types
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from pettingzoo import ParallelEnv
 
 from hypemarl.config import ConfigError, shown
 from hypemarl.config.errors import nearest
-from hypemarl.config.schema import ExternalConfig
+from hypemarl.config.external import ExternalConfig
 from hypemarl.config.sources import (
     Source,
     digest,
@@ -34,7 +33,7 @@ from hypemarl.config.sources import (
 )
 from hypemarl.types import Row
 
-Factory = Callable[..., Any]
+Factory = Callable[..., ParallelEnv]
 
 
 def open_source(config: ExternalConfig) -> ParallelEnv:
@@ -107,7 +106,7 @@ def _mamujoco(source: Source) -> Factory:
     if source.detail:
         return functools.partial(module.parallel_env, robot, source.detail)
 
-    def every_actuator(**arguments: Any) -> Any:
+    def every_actuator(**arguments: object) -> ParallelEnv:
         parts, edges, shared = module.get_parts_and_edges(robot, None)
         joints = sorted((j for part in parts for j in part), key=lambda joint: joint.act_ids)
         single = {"partition": [(j,) for j in joints], "edges": edges, "globals": shared}
@@ -250,7 +249,7 @@ _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 _UNUSED = re.compile(r"Scenario kwargs: \{'(\w+)'.* passed but not used")
 
 
-def _made(text: str, factory: Factory, arguments: Row) -> Any:
+def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
     """The environment; every failure of its making is one line that names the source."""
     try:
         with warnings.catch_warnings():
@@ -283,7 +282,7 @@ def _options_inside(factory: Factory) -> list[str]:
     return list(inspect.signature(made).parameters) if made is not None else []
 
 
-def _made_by(function: Any, depth: int = 4) -> Any:
+def _made_by(function: Callable, depth: int = 4) -> Callable | None:
     """The environment's class, or PettingZoo's customary ``raw_env``, that functions wrap."""
     raw = getattr(function, "__globals__", {}).get("raw_env")
     if isinstance(function, type) or raw is not None or depth == 0:

@@ -6,6 +6,7 @@ VMAS computes in torch; numpy goes in and out here, so that nothing of torch is 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,10 @@ class VmasEnv(ParallelEnv):
     def close(self) -> None:
         """Nothing to release: no window was opened."""
 
-    def _by_agent(self, batch: Any) -> dict[str, np.ndarray]:
+    def _by_agent(self, batch: Iterable) -> dict[str, np.ndarray]:
         return {a: o[0].numpy() for a, o in zip(self.possible_agents, batch, strict=True)}
 
-    def _boxes(self, spaces: Any) -> dict[str, gymnasium.spaces.Box]:
+    def _boxes(self, spaces: Iterable[gymnasium.spaces.Box]) -> dict[str, gymnasium.spaces.Box]:
         """VMAS speaks in the spaces of the old gym; the same boxes in gymnasium's."""
         return {
             agent: gymnasium.spaces.Box(space.low, space.high, dtype=np.float32)

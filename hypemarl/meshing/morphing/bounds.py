@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hypemarl.config import ShapeConfig
 from hypemarl.meshing.morphing.motion import MeshMotion
 from hypemarl.meshing.morphing.outlines import PER_FACET
 from hypemarl.meshing.morphing.shape_space import ShapeSpace
@@ -80,18 +79,26 @@ def default_bounds(space: ShapeSpace, motion: MeshMotion | None = None) -> Shape
     )
 
 
-def chosen_bounds(default: ShapeBounds, shape: ShapeConfig) -> ShapeBounds:
-    """The default bounds with what a configuration asks for; its units are R and its powers."""
-    radius, area = 2.0 * default.amplitude, default.area
+def chosen_bounds(
+    default: ShapeBounds,
+    *,
+    amplitude: float,
+    area: float,
+    max_curvature: float | None,
+    min_thickness: float | None,
+    min_quality: float,
+) -> ShapeBounds:
+    """The default bounds with those of a configuration, in R and its powers; None keeps one."""
+    radius = 2.0 * default.amplitude
     given: dict[str, float | None] = {
-        "max_curvature": shape.max_curvature and shape.max_curvature / radius,
-        "min_thickness": shape.min_thickness and shape.min_thickness * radius,
+        "max_curvature": max_curvature and max_curvature / radius,
+        "min_thickness": min_thickness and min_thickness * radius,
     }
     return replace(
         default,
-        amplitude=shape.amplitude * radius,
-        area=None if area is None else shape.area * area,
-        min_quality=shape.min_quality,
+        amplitude=amplitude * radius,
+        area=None if default.area is None else area * default.area,
+        min_quality=min_quality,
         **{name: value for name, value in given.items() if value is not None},
     )
 

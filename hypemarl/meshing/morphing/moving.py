@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import Displacement, MeshConfig
+from hypemarl.config import MeshConfig
+from hypemarl.config.keys import Displacement
 from hypemarl.meshing.distribute import TaggedMesh, distribute
 from hypemarl.meshing.files import load
 from hypemarl.meshing.morphing.bounds import ShapeBounds, default_bounds

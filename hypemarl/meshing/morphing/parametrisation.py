@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 from scipy.special import comb
 
-from hypemarl.config import Displacement
+from hypemarl.config.keys import Displacement
 from hypemarl.meshing.morphing.outlines import Outline
 from hypemarl.meshing.raw import MeshError
 

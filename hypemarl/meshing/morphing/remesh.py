@@ -21,10 +21,7 @@ from hypemarl.meshing.morphing.outlines import ordered_loop
 from hypemarl.meshing.obstacle_channel import facet_sizes, graded_size
 from hypemarl.meshing.polygons import crosses_itself, signed_area
 from hypemarl.meshing.raw import MeshError, RawMesh, checked
-from hypemarl.meshing.shapes import session
-
-TRIANGLE = 2
-"""gmsh's number of a triangle of three nodes."""
+from hypemarl.meshing.shapes import GMSH_TYPES, session
 
 
 def renewed(motion: MeshMotion, q: np.ndarray, min_quality: float) -> MeshMotion:
@@ -88,7 +85,7 @@ def _mesh(moved: RawMesh, root: MeshMotion, q: np.ndarray, domain: str) -> RawMe
         except Exception as error:  # gmsh raises nothing more special
             raise MeshError(f"remesh: gmsh cannot mesh this shape: {error}") from error
         tags, coordinates, _ = model.mesh.getNodes()
-        cells = model.mesh.getElementsByType(TRIANGLE)[1].reshape(-1, 3)
+        cells = model.mesh.getElementsByType(GMSH_TYPES[2])[1].reshape(-1, 3)
     order = np.argsort(tags)
     points = coordinates.reshape(-1, 3)[order, :2]
     cells = np.searchsorted(tags[order], cells).astype(np.int64)

@@ -92,7 +92,5 @@ class DensityAdjoint:
     def _pull_observations(self, observations_bar: np.ndarray) -> np.ndarray:
         """Only the first columns, means of the seen patches, depend on the state."""
         sensors = self.plant.sensors
-        means_bar = np.zeros(self.plant.n_agents)
-        seen = sensors.stencil >= 0
-        np.add.at(means_bar, sensors.stencil[seen], observations_bar[:, : sensors.size][seen])
+        means_bar = sensors.seen.scatter_add(observations_bar[:, : sensors.size])
         return np.asarray(sensors.matrix.T @ means_bar)

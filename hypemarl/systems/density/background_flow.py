@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import FlowConfig
 from hypemarl.coupling.recent import Recent
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
@@ -17,6 +16,7 @@ from hypemarl.solvers.flow_solution import Anchor
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.solvers.transfer import VertexValues
+from hypemarl.systems.density.options import InFluidOptions
 
 ONSET_OF_SHEDDING = 45.0
 """Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
@@ -48,7 +48,7 @@ class CarrierFlow:
     """
 
     def __init__(
-        self, tagged: TaggedMesh, target: P1Space, config: FlowConfig, boundary: Boundary
+        self, tagged: TaggedMesh, target: P1Space, config: InFluidOptions, boundary: Boundary
     ) -> None:
         self.config = config
         self.flow = SteadyFlow(
@@ -79,12 +79,12 @@ class CarrierFlow:
     def _warn(self) -> None:
         """Beyond the onset of vortex shedding a steady flow is not what a fluid does."""
         disc = self._extent(self.flow.space.velocity_points[self.flow.space.nodes("disc"), 0])
-        reynolds = self.config.speed_high * (disc[1] - disc[0]) / self.config.viscosity
+        reynolds = self.config.speed_high * (disc[1] - disc[0]) / self.config.flow_viscosity
         if reynolds > ONSET_OF_SHEDDING and self.flow.comm.rank == 0:
             warnings.warn(
-                f"density-fluid: Reynolds number up to {reynolds:.3g} (env.flow.speed_high times "
-                f"the disc's diameter / env.flow.viscosity); above {ONSET_OF_SHEDDING:g} the "
-                "steady flow is unstable and the solver may not find it; raise env.flow.viscosity",
+                f"density-fluid: Reynolds number up to {reynolds:.3g} (speed_high times the disc's "
+                f"diameter / flow_viscosity, of env.density-fluid); above {ONSET_OF_SHEDDING:g} "
+                "the steady flow is unstable and the solver may not find it; raise flow_viscosity",
                 stacklevel=2,
             )
 
@@ -104,11 +104,11 @@ class CarrierFlow:
         boundary[:, self._inflow_nodes] = self._along[:, None] * (speed * np.cos(angle)) + across
         start: Anchor | Literal["rest"] = self._anchor or "rest"
         try:
-            solution = self.flow.solve(self.config.viscosity, boundary, start)
+            solution = self.flow.solve(self.config.flow_viscosity, boundary, start)
         except SolverDiverged as error:
             raise SolverDiverged(
-                f"flow at speed {speed:g}, angle {angle:g}: {error} (env.flow.speed_high, "
-                "env.flow.viscosity, env.mesh.element_size)"
+                f"flow at speed {speed:g}, angle {angle:g}: {error} (env.density-fluid.speed_high, "
+                "env.density-fluid.flow_viscosity, env.mesh.element_size)"
             ) from error
         velocity = self._at_vertices(solution.velocity)
         velocity.flags.writeable = False

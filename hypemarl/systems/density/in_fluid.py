@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
-from hypemarl.meshing import TaggedMesh
+from hypemarl.config import EnvConfig, options_of
+from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.systems.density.background_flow import CarrierFlow
+from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant, DensitySnapshot
 
 
@@ -27,14 +29,15 @@ class DensityFluidPlant(DensityPlant):
     """
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
+        self.fluid = options_of(config, InFluidOptions)
         super().__init__(config, tagged)
-        self.flow = CarrierFlow(tagged, self.space, config.flow, self.boundary)
+        self.flow = CarrierFlow(tagged, self.space, self.fluid, self.boundary)
         self._carry(np.zeros_like(self.space.points))
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:
         super()._describe(config, gdim)
-        size, flow = self.observation_size, config.flow
-        if config.observe_flow:
+        size, flow = self.observation_size, self.fluid
+        if flow.observe_flow:
             self.observation_size = size + 2
             self.own_features = (*self.own_features, size, size + 1)
             self.observation_low = np.append(self.observation_low, (-np.inf, -np.inf))
@@ -68,6 +71,11 @@ class DensityFluidPlant(DensityPlant):
 
     def _observe(self) -> np.ndarray:
         seen = super()._observe()
-        if not self.config.observe_flow:
+        if not self.fluid.observe_flow:
             return seen
         return np.concatenate([seen, self._carrier_means], axis=1)
+
+
+def make(config: EnvConfig, comm: Comm) -> DensityFluidPlant:
+    """The plant of ``config`` on a mesh of its own. Collective."""
+    return DensityFluidPlant(config, build(config.mesh, comm))

@@ -1,4 +1,4 @@
-"""Demands of a density plant on a mesh: boxes of agents and of bumps that lie in it."""
+"""Checks of a density's mesh: its tags in a fluid, boxes of agents and of bumps that lie in it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from itertools import product
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
-from hypemarl.meshing.boundary import Fault
+from hypemarl.coupling.validation import Findings, interior_notes
+from hypemarl.meshing.boundary import BoundaryRoles, Fault, examine_boundary
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
 from hypemarl.systems.density.bump import bump
+from hypemarl.systems.density.options import DensityOptions
 
 LEAST_MASS, MOST_MASS = 0.4, 1.5
 """Of a bump in the mesh; one in the middle of a fine mesh has 1, one on a straight wall 0.5, less
@@ -23,9 +25,26 @@ WIDTH = 0.22
 """Standard deviation of a bump along an axis, 1 / sqrt(20)."""
 SHOWN = 6
 DROP_OR_CHOOSE = (
-    "set env.drop_agents_outside=true to go on without them, or choose env.agents so that every "
-    "box of their grid holds a part of the domain"
+    "set drop_agents_outside=true to go on without them, or choose env.agents so that every box of "
+    "their grid holds a part of the domain"
 )
+ROLES = {
+    "density": BoundaryRoles("env.system=density"),
+    "density-fluid": BoundaryRoles(
+        "env.system=density-fluid",
+        {"bottom": "inflow", "top": "outflow", "left": "slip", "right": "slip", "disc": "body"},
+        profiled=True,
+    ),
+}
+
+
+def examine(config: EnvConfig, raw: RawMesh) -> Findings:
+    """Compare a whole mesh with the density problem of ``config``. Local."""
+    roles = ROLES[config.system]
+    boundary, faults = examine_boundary(raw, roles)
+    kept, more, surprising = examine_density(config, raw)
+    notes = surprising if roles.tags else interior_notes(raw) + surprising
+    return Findings(boundary, kept, tuple(faults + more), tuple(notes))
 
 
 def examine_density(
@@ -45,7 +64,13 @@ def examine_density(
 
 
 def _corner_fault(config: EnvConfig, gdim: int) -> str:
-    corners = (config.initial_low, config.initial_high, config.target_low, config.target_high)
+    options = options_of(config, DensityOptions)
+    corners = (
+        options.initial_low,
+        options.initial_high,
+        options.target_low,
+        options.target_high,
+    )
     if all(len(corner) == gdim for corner in corners):
         return ""
     return (
@@ -80,9 +105,9 @@ def _boxes(
     if len(outside):
         text = f"the boxes of agents {_listed(outside)} ({len(outside)} of {count}, the first one "
         text += f"around {describe_place(centres[outside[0]])}) lie outside the mesh: "
-        if config.drop_agents_outside:
+        if options_of(config, DensityOptions).drop_agents_outside:
             stay = count - len(empty)
-            notes.append(f"{text}they are dropped (env.drop_agents_outside), {stay} stay")
+            notes.append(f"{text}they are dropped (drop_agents_outside), {stay} stay")
         else:
             faults.append(Fault(text + DROP_OR_CHOOSE))
     return tuple(np.flatnonzero(cells).tolist()), faults, notes
@@ -95,8 +120,10 @@ def _listed(agents: np.ndarray) -> str:
 
 def _bumps(config: EnvConfig, raw: RawMesh, name: str) -> tuple[str, str]:
     """Fault and note on the bumps whose centres lie in a box of c0 or c_d; empty if sound."""
-    low, high = (np.array(getattr(config, f"{name}_{end}")) for end in ("low", "high"))
-    keys = f"env.{name}_low {low.tolist()} .. env.{name}_high {high.tolist()}"
+    options = options_of(config, DensityOptions)
+    low, high = (np.array(getattr(options, f"{name}_{end}")) for end in ("low", "high"))
+    where = f"env.{config.system}.{name}"
+    keys = f"{where}_low {low.tolist()} .. {name}_high {high.tolist()}"
     axes = [np.unique(np.linspace(a, b, SAMPLES)) for a, b in zip(low, high, strict=True)]
     centres = np.array(list(product(*axes)))
     masses = mass_of_bumps(raw, centres)

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import BlendActuators
+from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.layout import grid_layout
-from hypemarl.coupling.plant import StepCosts, agree_on_actions
+from hypemarl.coupling.local_model import LocalModel
+from hypemarl.coupling.plant import Plant, StepCosts
 from hypemarl.coupling.sensors import PatchMeans
 from hypemarl.coupling.validation import validate
-from hypemarl.meshing import TaggedMesh
+from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
-from hypemarl.types import Comm, Row
+from hypemarl.systems.density.local_model import local_model
+from hypemarl.systems.density.mesh_checks import examine
+from hypemarl.systems.density.options import DensityOptions
+from hypemarl.types import Row
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,8 @@ class DensitySnapshot:
     carrier: np.ndarray | None = None
 
 
-class DensityPlant:
-    """Fokker-Planck plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
+class DensityPlant(Plant):
+    """Fokker-Planck plant.
 
     Parameters of an episode: c0 (``initial``) then c_d (``target``), each of the mesh's dimension.
     Amplitudes (ux, uy, ...) of each agent are bounded by ``u_max`` and saturate there.
@@ -51,10 +58,16 @@ class DensityPlant:
         ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
     """
 
+    kind = "density"
+    action_label = "control $u_1$"
+    cost_terms = TERMS
+    measured = MappingProxyType({"time_steps": 0})
+
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
-        checked = validate(config, tagged)
+        checked = validate(config, tagged, examine)
         self.config, self.boundary = config, checked.boundary
-        self.solver = FokkerPlanck(tagged.mesh, config.viscosity, config.max_time_step)
+        self.options = options_of(config, DensityOptions)
+        self.solver = FokkerPlanck(tagged.mesh, self.options.viscosity, self.options.max_time_step)
         self.space = space = self.solver.space
         self.comm = space.comm
         box = space.mesh.geometry.x[:, : space.gdim]
@@ -63,7 +76,7 @@ class DensityPlant:
         blends = (layout.lattice, layout.centres, layout.places)
         self.actuators = BlendActuators(space.points, *blends)
         self.sensors = PatchMeans(space, self.layout, config.observation_radius)
-        weights = (config.boundary_weight, config.beta, config.beta_g)
+        weights = (self.options.boundary_weight, self.options.beta, self.options.beta_g)
         self.cost = DensityCost(space, self.layout, *weights)
         self._describe(config, space.gdim)
         self._target = np.zeros(space.n_local)
@@ -76,24 +89,24 @@ class DensityPlant:
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        self.n_agents = self.layout.n_agents
         self.positions, self.spacing = self.layout.positions, self.layout.spacing
-        self.grid: tuple[int, ...] | None = self.layout.grid
+        self.grid = self.layout.grid
         seen = self.sensors.size
-        self.observation_size = seen * (2 if config.observe_target else 1)
+        self.observation_size = seen * (2 if self.options.observe_target else 1)
         own = (seen // 2, seen + seen // 2)
-        self.own_features: tuple[int, ...] = own if config.observe_target else own[:1]
+        self.own_features = own if self.options.observe_target else own[:1]
         self.observation_low = np.zeros(self.observation_size)
         self.observation_high = np.full(self.observation_size, self._largest_mean())
-        self.action_size = gdim
-        self.action_low = np.full(gdim, -config.u_max)
-        self.action_high = np.full(gdim, config.u_max)
-        self.cost_terms: tuple[str, ...] = TERMS
-        self.measured: Row = {"time_steps": 0}
+        self.action_low = np.full(gdim, -self.options.u_max)
+        self.action_high = np.full(gdim, self.options.u_max)
         axes = "xyz"[:gdim]
         self.parameter_names = tuple(f"{kind}_{a}" for kind in ("initial", "target") for a in axes)
-        self.parameter_low = np.array(config.initial_low + config.target_low, dtype=np.float64)
-        self.parameter_high = np.array(config.initial_high + config.target_high, dtype=np.float64)
+        self.parameter_low = np.array(
+            self.options.initial_low + self.options.target_low, dtype=np.float64
+        )
+        self.parameter_high = np.array(
+            self.options.initial_high + self.options.target_high, dtype=np.float64
+        )
 
     def _largest_mean(self) -> float:
         """Bound of every patch mean: the density is not negative and keeps its mass. Collective."""
@@ -119,11 +132,6 @@ class DensityPlant:
         return self._actions
 
     @property
-    def baseline(self) -> np.ndarray:
-        """Zeros (n,): a density does not stay where it starts."""
-        return np.zeros(self.n_agents)
-
-    @property
     def time(self) -> float:
         """Time since the episode's start."""
         return self.solver.time
@@ -137,18 +145,8 @@ class DensityPlant:
 
         The system is deterministic: ``seed`` is accepted for the interface's sake. Collective.
         """
-        values = self._checked(parameters)
-        self._start(values)
+        self._start(self.checked(parameters))
         return self._observe()
-
-    def _checked(self, parameters: np.ndarray) -> np.ndarray:
-        values = np.asarray(parameters, dtype=np.float64)
-        if values.shape != self.parameter_low.shape or not np.all(np.isfinite(values)):
-            raise ValueError(
-                f"parameters: expected {len(self.parameter_low)} finite numbers "
-                f"{self.parameter_names}, got {values.tolist()}"
-            )
-        return values
 
     def _start(self, values: np.ndarray) -> None:
         gdim = self.space.gdim
@@ -165,7 +163,7 @@ class DensityPlant:
         """
         interval, counts = self.config.control_interval, [1]
         for signs in product((-1.0, 1.0), repeat=self.space.gdim):
-            fastest = np.tile(self.config.u_max * np.array(signs), (self.space.n_local, 1))
+            fastest = np.tile(self.options.u_max * np.array(signs), (self.space.n_local, 1))
             self.solver.set_velocity(self._with_carrier(fastest))
             counts.append(self.solver.steps_needed(interval))
         self.solver.set_velocity(self._with_carrier(np.zeros_like(self.space.points)))
@@ -183,8 +181,7 @@ class DensityPlant:
         Raises:
             ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
         """
-        bounds = (self.action_low, self.action_high)
-        self._actions = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        self._actions = self.agreed(actions)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
         self.solver.set_velocity(self._with_carrier(u))
@@ -237,9 +234,19 @@ class DensityPlant:
             "actions": self._actions.copy(),
         }
 
+    def adjoint(self) -> PlantAdjoint:
+        """The transpose of a control interval. Collective."""
+        from hypemarl.systems.density.adjoint import DensityAdjoint
+
+        return DensityAdjoint(self)
+
+    def local_model(self) -> LocalModel:
+        """Patch means as states, and the cost as a formula of them. Collective."""
+        return local_model(self)
+
     def _observe(self) -> np.ndarray:
         seen = self.sensors.gather(self.sensors.means(self.solver.density))
-        if not self.config.observe_target:
+        if not self.options.observe_target:
             return seen
         return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
 
@@ -248,3 +255,8 @@ def _bounding_box(comm: Comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Lower and upper corner (gdim,) of all ranks' points. Collective."""
     boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
     return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+
+
+def make(config: EnvConfig, comm: Comm) -> DensityPlant:
+    """The plant of ``config`` on a mesh of its own. Collective."""
+    return DensityPlant(config, build(config.mesh, comm))

@@ -1,1 +1,5 @@
 """Flow control at an obstacle's actuated boundary."""
+
+from hypemarl.systems.flow.options import FLOW
+
+SYSTEMS = (FLOW,)

@@ -171,11 +171,8 @@ def pull_observations(
 
     ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
     """
-    flow, layout, n = plant.config.flow, plant.layout, plant.n_agents
-    seen = plant.stencil(plant.config.observation_radius)
-    bars = observations_bar.reshape(*seen.shape, -1)
-    own = np.zeros((n, bars.shape[2]))
-    np.add.at(own, seen[seen >= 0], bars[seen >= 0])
+    flow, layout, n = plant.options, plant.layout, plant.n_agents
+    own = plant.seen.scatter_add(observations_bar.reshape(n, plant.seen.size, -1))
     probes = len(flow.probe_distances)
     pressure, across, along = (own[:, i * probes : (i + 1) * probes] for i in range(3))
     velocity = across[..., None] * layout.normals[:, None]
@@ -183,4 +180,4 @@ def pull_observations(
     matrix = plant.probes.velocity_matrix
     state_bar.velocity[: matrix.shape[1]] += matrix.T @ velocity
     state_bar.pressure += plant.probes.pressure_matrix.T @ pressure.ravel() / flow.speed**2
-    return own[:, 3 * probes :] / plant.config.u_max
+    return own[:, 3 * probes :] / flow.u_max

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.coupling.layout import LayoutError, grid_stencil
-from hypemarl.coupling.neighbourhood import ring_stencil
+from hypemarl.coupling.layout import LayoutError
+from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
 from hypemarl.meshing import MeshError, require_tags
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood

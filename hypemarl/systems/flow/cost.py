@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import StepCosts
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.functionals import FlowFunctionals
@@ -20,6 +20,7 @@ from hypemarl.solvers.navier_stokes import UnsteadyFlow
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent
 from hypemarl.systems.flow.arc_actuation import MASS, STIFFNESS, ArcCost
 from hypemarl.systems.flow.arcs import ArcLayout
+from hypemarl.systems.flow.options import FlowOptions
 
 OBJECTIVES = {"drag": ("drag", "lift"), "dissipation": ("dissipation",)}
 
@@ -55,9 +56,10 @@ class FlowCost:
     ) -> None:
         self.solver, self.functionals, self.layout = solver, functionals, layout
         self.config, self.axes = config, axes
-        self.names = (*OBJECTIVES[config.flow.objective], "control", "control_gradient")
+        self.options = options_of(config, FlowOptions)
+        self.names = (*OBJECTIVES[self.options.objective], "control", "control_gradient")
         self._arc_cost = ArcCost(layout)
-        self.coefficient = 2.0 / (config.flow.speed**2 * 2.0 * layout.disc.radius)
+        self.coefficient = 2.0 / (self.options.speed**2 * 2.0 * layout.disc.radius)
         self._forces_bar = np.zeros((solver.space.n_velocity_local, 2))
         self._place = np.searchsorted(layout.nodes, layout.facets.nodes)
         self.begin()
@@ -74,7 +76,7 @@ class FlowCost:
         self._weights.append(weight)
         self._forces.append(self.force_shares())
         self._control += weight * self._arc_cost.shares(control)
-        if self.config.flow.objective == "dissipation":
+        if self.options.objective == "dissipation":
             cells = self.functionals.gradient_squares(self.solver.velocity)
             owners = self.layout.cell_owners
             part = np.bincount(owners, cells, self.layout.n_agents)
@@ -94,7 +96,7 @@ class FlowCost:
         sums = sum_over_ranks(self.solver.comm, np.concatenate(parts))
         forces = sums[: 2 * levels].reshape(levels, 2, n)
         totals = forces.sum(axis=2)
-        flow, weights = self.config.flow, np.array(self._weights)
+        flow, weights = self.options, np.array(self._weights)
         if flow.objective == "drag":
             shares = [
                 flow.drag_weight * (weights @ forces[:, 0]),
@@ -102,7 +104,7 @@ class FlowCost:
             ]
         else:
             shares = [sums[-1]]
-        shares += [self.config.beta * sums[-3], self.config.beta_g * sums[-2]]
+        shares += [self.options.beta * sums[-3], self.options.beta_g * sums[-2]]
         terms = {name: float(part.sum()) for name, part in zip(self.names, shares, strict=True)}
         costs = StepCosts(terms, np.sum(shares, axis=0))
         return IntervalCosts(costs, totals[:, 0], totals[:, 1], forces)
@@ -117,7 +119,7 @@ class FlowCost:
         A share of C_L^2 is C_L times the share of C_L: everybody's share of the lift enters
         everybody's cost.
         """
-        flow = self.config.flow
+        flow = self.options
         if flow.objective != "drag":
             return np.zeros_like(forces)
         lift = forces[:, 1]
@@ -142,7 +144,7 @@ class FlowCost:
         """
         of_forces, of_shares = bars
         layout = self.layout
-        if self.config.flow.objective == "dissipation":
+        if self.options.objective == "dissipation":
             factors = 0.5 * weight * of_shares[layout.cell_owners]
             self.functionals.pull_gradient_squares(factors, velocity, state_bar.velocity)
             return
@@ -156,11 +158,11 @@ class FlowCost:
 
         Of beta/2 ||u||^2 + beta_g/2 ||d_tau u||^2. Local.
         """
-        config, lengths = self.config, self.layout.facets.lengths
+        options, lengths = self.options, self.layout.facets.lengths
         values = control[:, self._place]
         given = shares_bar[self.layout.facet_owners]
-        parts = config.beta * (given * lengths)[None, :, None] * (values @ MASS)
-        parts += config.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
+        parts = options.beta * (given * lengths)[None, :, None] * (values @ MASS)
+        parts += options.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
         result = np.zeros_like(control)
         for axis in range(2):
             np.add.at(result[axis], self._place, parts[axis])

@@ -8,7 +8,6 @@ whatever was asked for before.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hypemarl.config import FlowConfig
+from hypemarl import files
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
@@ -24,12 +23,23 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 from hypemarl.systems.flow.arcs import Disc
 from hypemarl.systems.flow.inflow import InflowProfile
+from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.systems.flow.state_cache import StateCache
 from hypemarl.types import Row
 
 VERSION = 2
-"""Of the boundary conditions and the way from rest to a developed state; the solver's own code is
-hashed beside it."""
+"""Of the boundary conditions and the way from rest to a developed state."""
+SOLVER = (
+    "flow_kernels",
+    "krylov",
+    "linear",
+    "momentum",
+    "navier_stokes",
+    "p1",
+    "pressure",
+    "taylor_hood",
+)
+"""Modules of :mod:`hypemarl.solvers` that a developed state depends on."""
 CONTINUATION = 1.0 / 3.0
 """Time from the base state to a state at another mu, in units of develop_time."""
 ONSET = 0.1
@@ -72,7 +82,7 @@ class DevelopedStates:
         solver: UnsteadyFlow,
         inflow: InflowProfile,
         disc: tuple[Disc, np.ndarray],
-        config: FlowConfig,
+        config: FlowOptions,
         folder: Path | None = None,
     ) -> None:
         self.solver, self.inflow, self.config = solver, inflow, config
@@ -173,15 +183,12 @@ class DevelopedStates:
         return solver.snapshot()
 
 
-def _facts(solver: UnsteadyFlow, config: FlowConfig) -> Row:
+def _facts(solver: UnsteadyFlow, config: FlowOptions) -> Row:
     """All that a developed state depends on, besides its parameters."""
-    settings = asdict(config)
-    code = hashlib.sha256()
-    for source in sorted(Path(navier_stokes.__file__).parent.glob("*.py")):
-        if "adjoint" not in source.name:  # no state depends on an adjoint
-            code.update(source.read_bytes())
+    settings, folder = asdict(config), Path(navier_stokes.__file__).parent
+    code = files.code_digest(folder / f"{module}.py" for module in SOLVER)
     return {
         "mesh": solver.space.tagged.content_hash,
         "settings": {name: settings[name] for name in MATTERS},
-        "scheme": f"{VERSION}-{code.hexdigest()}",
+        "scheme": f"{VERSION}-{code}",
     }

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config.schema import Inflow
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.flow.arc_actuation import SIMPSON
+from hypemarl.systems.flow.options import Inflow
 
 BALANCE = 1e-10  # largest net flux into an enclosed flow, in units of speed times height
 

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from hypemarl.config import EnvConfig
-from hypemarl.coupling.plant import agree_on_actions
+from hypemarl.config import EnvConfig, options_of
+from hypemarl.coupling.adjoint import PlantAdjoint
+from hypemarl.coupling.local_model import LocalModel, seen_alike
+from hypemarl.coupling.neighbourhood import Neighbourhood
+from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.validation import validate
-from hypemarl.meshing import TaggedMesh
+from hypemarl.meshing import TaggedMesh, build
+from hypemarl.mpi import Comm
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
@@ -26,6 +30,8 @@ from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
 from hypemarl.systems.flow.fields import FlowFields
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
+from hypemarl.systems.flow.mesh_checks import examine
+from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.types import Row
 
 VALIDATED = (1.0, 200.0)
@@ -46,8 +52,8 @@ class FlowSnapshot:
     baseline: np.ndarray
 
 
-class FlowPlant:
-    """Navier-Stokes plant (see :class:`~hypemarl.coupling.plant.Plant` for the interface).
+class FlowPlant(Plant):
+    """Navier-Stokes plant.
 
     Parameters of an episode: the Reynolds number U D / nu and the inflow's angle in rad. An agent
     sets the velocity on its arc, normal (blowing is positive) and, where configured, tangential
@@ -75,10 +81,14 @@ class FlowPlant:
     Collective.
     """
 
+    kind = "flow"
+    action_label = "normal velocity on the arc"
+    shown_uncontrolled = True
+
     def __init__(self, config: EnvConfig, tagged: TaggedMesh, cache: Path | None = None) -> None:
-        flow = config.flow
-        boundary = validate(config, tagged).boundary
+        boundary = validate(config, tagged, examine).boundary
         self.config, self.comm = config, tagged.mesh.comm
+        self.options = flow = options_of(config, FlowOptions)
         self.solver = UnsteadyFlow(
             tagged,
             dirichlet=boundary.dirichlet,
@@ -108,33 +118,30 @@ class FlowPlant:
 
     def _describe(self) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        config, flow, layout = self.config, self.config.flow, self.layout
-        self.n_agents = layout.n_agents
+        config, flow, layout = self.config, self.options, self.layout
         self.positions, self.spacing = layout.positions, layout.spacing
-        self.grid: tuple[int, ...] | None = layout.grid
-        self.action_size = self.actuators.shape[1]
-        self.action_low = np.full(self.action_size, -config.u_max)
-        self.action_high = np.full(self.action_size, config.u_max)
-        self._seen = layout.stencil(config.observation_radius)
+        self.grid = layout.grid
+        self.action_high = np.full(self.actuators.shape[1], flow.u_max)
+        self.action_low = -self.action_high
+        self.seen = Neighbourhood(layout.stencil(config.observation_radius))
         probes = len(flow.probe_distances)
         features = 3 * probes + self.action_size
-        self.observation_size = features * self._seen.shape[1]
+        self.observation_size = features * self.seen.size
         nearest = int(np.argmin(flow.probe_distances))
         own = features * config.observation_radius
         amplitudes = range(own + 3 * probes, own + features)
         unit = np.arange(self.observation_size) % features >= 3 * probes  # amplitudes / u_max
         self.observation_high = np.where(unit, 1.0, np.inf)
         self.observation_low = -self.observation_high
-        self.own_features: tuple[int, ...] = (own + nearest, *amplitudes)
-        self.parameter_names: tuple[str, ...] = ("reynolds", "angle")
+        self.own_features = (own + nearest, *amplitudes)
+        self.parameter_names = ("reynolds", "angle")
         self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
         self.parameter_high = np.array([flow.reynolds_high, flow.angle_high])
-        #: (K, 2) parameters that training episodes draw from: their states are in memory
-        self.parameter_bank: np.ndarray | None = self._bank()
+        self.parameter_bank = self._bank()  # their states are in memory
         self._steps = round(config.control_interval / flow.time_step)
-        self.cost_terms: tuple[str, ...] = self.cost.names
+        self.cost_terms = self.cost.names
         series = np.zeros(self._steps)
-        self.measured: Row = {
+        self.measured = {
             "drag": series,
             "lift": series,
             "dissipation": 0.0,
@@ -148,11 +155,6 @@ class FlowPlant:
     def amplitudes(self) -> np.ndarray:
         """Amplitudes (n, m) that the last control interval ended with, within their bounds."""
         return self._amplitudes
-
-    @property
-    def targets(self) -> np.ndarray:
-        """Zeros (n, 1): a flow has no reference."""
-        return np.zeros((self.n_agents, 1))
 
     @property
     def baseline(self) -> np.ndarray:
@@ -177,12 +179,7 @@ class FlowPlant:
         Raises:
             ValueError: wrong parameters; CacheError, SolverDiverged: see :class:`DevelopedStates`.
         """
-        values = np.asarray(parameters, dtype=np.float64)
-        if values.shape != (2,) or not np.all(np.isfinite(values)) or values[0] <= 0:
-            raise ValueError(
-                f"parameters: expected 2 finite numbers {self.parameter_names}, the first positive,"
-                f" got {values.tolist()}"
-            )
+        values = self.checked(parameters, positive=True)
         self._warn_outside(values[0], values[0])
         state = self.states.get(values)
         self.solver.restore(state)
@@ -204,12 +201,11 @@ class FlowPlant:
         Raises:
             ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
-        bounds = (self.action_low, self.action_high)
-        wanted = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        wanted = self.agreed(actions)
         try:
             self.interval = interval = self._march(self._amplitudes, wanted)
         except SolverDiverged as error:
-            raise SolverDiverged(f"{error} (env.flow.time_step, env.u_max)") from error
+            raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
         self._amplitudes = wanted
         count = len(interval.drag) - 1
         levels = slice(count // self._steps, None, count // self._steps)
@@ -228,7 +224,7 @@ class FlowPlant:
         ``parts``: that every time step is divided into.
         """
         count = self._steps * parts
-        return smoothstep(np.arange(1, count + 1) / (self.config.flow.ramp * count))
+        return smoothstep(np.arange(1, count + 1) / (self.options.ramp * count))
 
     def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
         """One control interval, with time steps as short as the flow needs them."""
@@ -282,33 +278,59 @@ class FlowPlant:
 
     def fields(self) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2) and cells (M, 3) of the vertices, velocity
-        (N, 2), pressure (N,), vorticity (N,), actions (n, m) as they are applied, without net
-        mass flux, and kind ``flow``. Collective.
+        (N, 2), pressure (N,), vorticity (N,), and actions (n, m) as they are applied, without
+        net mass flux. Collective.
         """
         fields = self._pictures.gather(self.solver.velocity, self.solver.pressure)
         if fields is None:
             return None
-        return {"kind": "flow", **fields, "actions": self.actuators.project(self._amplitudes)}
+        return {**fields, "actions": self.actuators.project(self._amplitudes)}
+
+    @property
+    def angles(self) -> np.ndarray:
+        """Middles (n,) of the agents' arcs, ascending."""
+        return np.asarray(self.layout.arcs.mean(axis=1))
+
+    def baseline_actions(self, share: float) -> np.ndarray:
+        """Normal velocities that grow along x_1 from minus to plus ``share`` of their bound.
+
+        That is suction upstream and base bleed; equal amplitudes carry a net mass flux and cancel.
+        """
+        actions = super().baseline_actions(share)
+        along = self.positions[:, 0] - self.positions[:, 0].mean()
+        actions[:, 0] *= along / np.abs(along).max()
+        actions[:, 1:] = 0.0
+        return actions
+
+    def adjoint(self) -> PlantAdjoint:
+        """The transpose of a control interval. Collective."""
+        from hypemarl.systems.flow.adjoint import FlowAdjoint
+
+        return FlowAdjoint(self)
+
+    def local_model(self) -> LocalModel:
+        """Every agent's probes and amplitudes, as near agents see them. Local."""
+        return seen_alike(self.seen.near, self.observation_size)
 
     def _observe(self) -> np.ndarray:
-        speed, layout, n = self.config.flow.speed, self.layout, self.n_agents
+        speed, layout, n = self.options.speed, self.layout, self.n_agents
         values = self.probes.evaluate(self.solver.velocity, self.solver.pressure)
         values = values.reshape(n, -1, 3)
         velocity, pressure = values[..., :2] / speed, values[..., 2] / speed**2
         across = np.einsum("npx,nx->np", velocity, layout.normals)
         along = np.einsum("npx,nx->np", velocity, layout.tangents)
-        amplitudes = self._amplitudes / self.config.u_max
+        amplitudes = self._amplitudes / self.options.u_max
         own = np.concatenate([pressure, across, along, amplitudes], axis=1)
-        return np.where((self._seen >= 0)[..., None], own[self._seen], 0.0).reshape(n, -1)
+        return self.seen.gather(own).reshape(n, -1)
 
     def _bank(self) -> np.ndarray:
         """Halton points in the box of mu, without repetitions (a box may be a point)."""
-        points = qmc.Halton(2, scramble=False).random(self.config.flow.states + 1)[1:]
+        points = qmc.Halton(2, scramble=False).random(self.options.states + 1)[1:]
         span = self.parameter_high - self.parameter_low
         return np.unique(self.parameter_low + span * points, axis=0)
 
     def _require_balance(self, given: tuple[str, ...]) -> None:
-        flow, boundary = self.config.flow, np.zeros_like(self.solver.boundary)
+        flow, boundary = self.options, np.zeros_like(self.solver.boundary)
         for angle in (flow.angle_low, flow.angle_high):
             boundary[:, self.inflow.nodes] = self.inflow.values(angle)
             require_mass_balance(self.space, given, boundary, flow.speed * self.inflow.height)
@@ -334,3 +356,8 @@ def _probes(space: Any, layout: ArcLayout, distances: tuple[float, ...]) -> Poin
         for distance in distances
     ]
     return PointProbes(space, points.reshape(-1, 2), names)
+
+
+def make(config: EnvConfig, comm: Comm) -> FlowPlant:
+    """The plant of ``config`` on a mesh of its own. Collective."""
+    return FlowPlant(config, build(config.mesh, comm))

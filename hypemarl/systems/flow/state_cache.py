@@ -8,7 +8,6 @@ the hash of the facts, and the facts are compared again on reading.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -45,8 +44,7 @@ class StateCache:
 
     def path(self, parameters: np.ndarray) -> Path:
         """The file of the state at ``parameters``. Local."""
-        digest = hashlib.sha256(self._key(parameters).encode()).hexdigest()
-        return self.folder / f"flow-{digest[:32]}.npz"
+        return self.folder / f"flow-{files.short_digest(self._key(parameters))}.npz"
 
     def load(self, parameters: np.ndarray) -> FlowState | None:
         """The stored state, None where there is none that is whole. Collective.
@@ -78,8 +76,8 @@ class StateCache:
         on_root(self.comm, lambda: files.check_writable(self.folder, files.CACHE_REMEDY))
 
     def _key(self, parameters: np.ndarray) -> str:
-        facts = {**self.facts, "parameters": [float(value) for value in parameters]}
-        return json.dumps(facts, sort_keys=True)
+        parts = [float(value) for value in parameters]
+        return files.facts_key({**self.facts, "parameters": parts})
 
     def _gather(self, state: FlowState) -> dict[str, np.ndarray] | None:
         """All nodes' values on rank 0, ordered by coordinates; None elsewhere. Collective."""

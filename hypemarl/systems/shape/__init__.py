@@ -1,1 +1,5 @@
 """An obstacle whose boundary the agents move."""
+
+from hypemarl.systems.shape.options import SHAPE
+
+SYSTEMS = (SHAPE,)

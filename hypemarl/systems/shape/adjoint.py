@@ -44,15 +44,10 @@ class ShapeAdjoint:
     Args:
         plant: which is stepped, without remeshing.
 
-    Raises:
-        TypeError: the plant remeshes.
-
     Collective.
     """
 
     def __init__(self, plant: ShapePlant) -> None:
-        if plant.config.shape.remesh:
-            raise TypeError("no adjoint of a shape plant that remeshes; set env.shape.remesh=false")
         self.plant, present = plant, plant.present
         self._gradient = SteadyShapeGradient(present.solver)
         modes = present.motion.modes.reshape(-1, 2, present.motion.space.size)
@@ -82,7 +77,7 @@ class ShapeAdjoint:
             SolverDiverged: the adjoint has no solution.
         """
         plant, state = self.plant, tape.state
-        amplitudes, lag = state.amplitudes, plant.config.shape.lag
+        amplitudes, lag = state.amplitudes, plant.options.lag
         own = np.zeros(amplitudes.size)
         own[: len(state_bar)] = state_bar
         bar = sum_over_ranks(plant.comm, own).reshape(amplitudes.shape)
@@ -113,10 +108,7 @@ class ShapeAdjoint:
     def _pull_observations(self, observations_bar: np.ndarray) -> np.ndarray:
         """Cotangent (n, 2 + 2 m) of what each agent shows, tractions as of the forces in them."""
         plant = self.plant
-        seen = plant.stencil(plant.config.observation_radius)
-        bars = observations_bar.reshape(*seen.shape, -1)
-        own = np.zeros((plant.n_agents, bars.shape[2]))
-        np.add.at(own, seen[seen >= 0], bars[seen >= 0])
+        own = plant.seen.scatter_add(observations_bar.reshape(plant.n_agents, plant.seen.size, -1))
         own[:, :2] *= plant.traction
         return own
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import StepCosts
+from hypemarl.systems.shape.options import ShapeOptions
 
 OBJECTIVES = {"drag": ("drag", "lift"), "dissipation": ("dissipation",)}
 
@@ -42,13 +43,14 @@ class ShapeCost:
         self, config: EnvConfig, edges: np.ndarray, n_agents: int, diameter: float
     ) -> None:
         self.config, self.edges, self.n_agents = config, edges, n_agents
-        self.names = (*OBJECTIVES[config.flow.objective], "control", "control_gradient")
-        self.coefficient = 2.0 / (config.flow.speed**2 * diameter)
+        self.options = options_of(config, ShapeOptions)
+        self.names = (*OBJECTIVES[self.options.objective], "control", "control_gradient")
+        self.coefficient = 2.0 / (self.options.speed**2 * diameter)
 
     @property
     def uses_drag(self) -> bool:
         """Whether forces make up the objective; else dissipation does."""
-        return self.config.flow.objective == "drag"
+        return self.options.objective == "drag"
 
     def axes(self, angle: float) -> np.ndarray:
         """Directions of drag and lift (rows), over U^2 D / 2."""
@@ -59,17 +61,17 @@ class ShapeCost:
         self, forces: np.ndarray, dissipation: np.ndarray, amplitudes: np.ndarray, angle: float
     ) -> ShapeCosts:
         """Of forces (n, 2), dissipation (n,) and amplitudes (n, m) in units of their bound."""
-        flow, tau, n = self.config.flow, self.config.control_interval, self.n_agents
+        flow, tau, n = self.options, self.config.control_interval, self.n_agents
         coefficients = self.axes(angle) @ forces.T
         if self.uses_drag:
             lift = coefficients[1]
             shares = [flow.drag_weight * coefficients[0], flow.lift_weight * lift.sum() * lift]
         else:
             shares = [dissipation]
-        shares.append(0.5 * self.config.beta / n * (amplitudes**2).sum(axis=1))
+        shares.append(0.5 * self.options.beta / n * (amplitudes**2).sum(axis=1))
         squares = ((amplitudes[self.edges[:, 0]] - amplitudes[self.edges[:, 1]]) ** 2).sum(axis=1)
         pairs = np.bincount(self.edges.ravel(), np.repeat(0.5 * squares, 2), n)
-        shares.append(0.5 * self.config.beta_g / n * pairs)
+        shares.append(0.5 * self.options.beta_g / n * pairs)
         parts = tau * np.stack(shares)
         terms = {name: float(part.sum()) for name, part in zip(self.names, parts, strict=True)}
         return ShapeCosts(StepCosts(terms, parts.sum(axis=0)), coefficients)
@@ -78,7 +80,7 @@ class ShapeCost:
         self, coefficients: np.ndarray, shares_bar: np.ndarray, angle: float
     ) -> np.ndarray:
         """Cotangent (n, 2) of the forces, by that of the shares (n,)."""
-        flow, lift = self.config.flow, coefficients[1]
+        flow, lift = self.options, coefficients[1]
         bars = np.stack(
             [
                 flow.drag_weight * shares_bar,
@@ -90,9 +92,9 @@ class ShapeCost:
     def pull_amplitudes(self, amplitudes: np.ndarray, shares_bar: np.ndarray) -> np.ndarray:
         """Cotangent (n, m) of the amplitudes, by that of the shares (n,)."""
         tau, n = self.config.control_interval, self.n_agents
-        bar = tau * self.config.beta / n * shares_bar[:, None] * amplitudes
+        bar = tau * self.options.beta / n * shares_bar[:, None] * amplitudes
         first, second = self.edges.T
-        weight = 0.5 * tau * self.config.beta_g / n * (shares_bar[first] + shares_bar[second])
+        weight = 0.5 * tau * self.options.beta_g / n * (shares_bar[first] + shares_bar[second])
         part = weight[:, None] * (amplitudes[first] - amplitudes[second])
         np.add.at(bar, first, part)
         np.add.at(bar, second, -part)

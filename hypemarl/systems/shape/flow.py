@@ -6,7 +6,6 @@ import numpy as np
 import ufl
 from dolfinx import fem, la
 
-from hypemarl.config import FlowConfig
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, place
@@ -14,6 +13,7 @@ from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.systems.shape.layout import shape_layout
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
 FAR = ("inflow", "bottom", "top")
@@ -41,7 +41,7 @@ class ShapeFlow:
     """
 
     def __init__(
-        self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig, boundary: Boundary
+        self, tagged: TaggedMesh, motion: MeshMotion, flow: ShapeOptions, boundary: Boundary
     ) -> None:
         self.tagged, self.motion, self.comm = tagged, motion, tagged.mesh.comm
         self.solver = SteadyFlow(

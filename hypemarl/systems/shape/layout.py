@@ -12,8 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from hypemarl.coupling.layout import grid_stencil
-from hypemarl.coupling.neighbourhood import ring_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
 from hypemarl.meshing.morphing import MeshMotion
 from hypemarl.solvers.taylor_hood import TaylorHood
 

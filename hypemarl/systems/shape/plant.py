@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from hypemarl.config import EnvConfig
-from hypemarl.coupling.plant import agree_on_actions
+from hypemarl.config import EnvConfig, options_of
+from hypemarl.coupling.adjoint import PlantAdjoint
+from hypemarl.coupling.local_model import LocalModel, seen_alike
+from hypemarl.coupling.neighbourhood import Neighbourhood
+from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import MeshError
@@ -21,6 +24,8 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
+from hypemarl.systems.shape.mesh_checks import examine
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
 ONSET_OF_SHEDDING = 45.0
@@ -45,8 +50,8 @@ class ShapeState:
     baseline: np.ndarray
 
 
-class ShapePlant:
-    """Plant of a morphing obstacle (see :class:`~hypemarl.coupling.plant.Plant`).
+class ShapePlant(Plant):
+    """Plant of a morphing obstacle.
 
     Parameters of an episode: the Reynolds number U D / nu, D = 2 R the diameter of the circle of
     the reference's area, and the angle of the stream in rad, from the inflow's inward normal (+x in
@@ -76,27 +81,37 @@ class ShapePlant:
     Collective.
     """
 
+    kind = "shape"
+    action_label = "wanted amplitude"
+    shown_uncontrolled = True
     #: whether a step jumps to the next steady flow
     steady = True
     #: what bears on whether there is a flow
     settings: tuple[str, ...] = (
-        "env.flow.reynolds_high",
+        "env.shape.reynolds_high",
         "env.shape.amplitude",
         "env.mesh.disc_element_size",
     )
 
     def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
-        shape = config.shape
         self.config, self.comm = config, comm
+        self.options = shape = options_of(config, ShapeOptions)
         self.moving = MovingMesh(
             config.mesh,
             shape.displacement,
             config.agents[0],
             comm,
-            bounds=lambda default: chosen_bounds(default, shape),
+            bounds=lambda default: chosen_bounds(
+                default,
+                amplitude=shape.amplitude,
+                area=shape.area,
+                max_curvature=shape.max_curvature,
+                min_thickness=shape.min_thickness,
+                min_quality=shape.min_quality,
+            ),
             remeshes=shape.remesh,
         )
-        self.boundary = validate(config, self.moving.tagged).boundary
+        self.boundary = validate(config, self.moving.tagged, examine).boundary
         self.present = self._flow_on_mesh()
         self._first = self.present
         self._abandoned = Abandoned()
@@ -105,8 +120,8 @@ class ShapePlant:
         parametrisation = self.moving.feasible.space.parametrisation
         self.diameter = 2.0 * parametrisation.outline.radius
         self.cost = ShapeCost(config, self.layout.edges, self.n_agents, self.diameter)
-        self.cost_terms: tuple[str, ...] = self.cost.names
-        self.measured: Row = {
+        self.cost_terms = self.cost.names
+        self.measured = {
             "drag": np.zeros(1),
             "lift": np.zeros(1),
             "dissipation": 0.0,
@@ -122,27 +137,21 @@ class ShapePlant:
 
     def _describe(self) -> None:
         """The sizes, bounds and names that environments and agents read."""
-        config, flow = self.config, self.config.flow
+        config, flow = self.config, self.options
         self.layout = layout = self._first.layout
-        self.n_agents, self.positions, self.spacing = (
-            layout.n_agents,
-            layout.positions,
-            layout.spacing,
-        )
-        self.grid: tuple[int, ...] | None = layout.lattice
-        self.action_size = self.moving.feasible.space.parametrisation.components
-        self.action_low = np.full(self.action_size, -1.0)
-        self.action_high = np.full(self.action_size, 1.0)
-        self._seen = layout.stencil(config.observation_radius)
+        self.positions, self.spacing, self.grid = layout.positions, layout.spacing, layout.lattice
+        self.action_high = np.ones(self.moving.feasible.space.parametrisation.components)
+        self.action_low = -self.action_high
+        self.seen = Neighbourhood(layout.stencil(config.observation_radius))
         features = 2 + 2 * self.action_size
-        self.observation_size = features * self._seen.shape[1]
+        self.observation_size = features * self.seen.size
         place = np.arange(self.observation_size) % features
         unit = (place >= 2) & (place < 2 + self.action_size)  # amplitudes
         self.observation_high = np.where(unit, 1.0, np.inf)
         self.observation_low = -self.observation_high
-        own = features * (self._seen.shape[1] // 2)
-        self.own_features: tuple[int, ...] = tuple(range(own, own + 2 + self.action_size))
-        self.parameter_names: tuple[str, ...] = ("reynolds", "angle")
+        own = features * (self.seen.size // 2)
+        self.own_features = tuple(range(own, own + 2 + self.action_size))
+        self.parameter_names = ("reynolds", "angle")
         self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
         self.parameter_high = np.array([flow.reynolds_high, flow.angle_high])
         if self.steady and flow.reynolds_high > ONSET_OF_SHEDDING and self.comm.rank == 0:
@@ -155,7 +164,7 @@ class ShapePlant:
     def _flow_on_mesh(self) -> ShapeFlow:
         """A flow solver on the present mesh. Collective."""
         moving = self.moving
-        return ShapeFlow(moving.tagged, moving.motion, self.config.flow, self.boundary)
+        return ShapeFlow(moving.tagged, moving.motion, self.options, self.boundary)
 
     def _begin(self) -> None:
         """The flow in the middle of the parameters' box, from which all others are found."""
@@ -184,11 +193,6 @@ class ShapePlant:
         return self._state.shape
 
     @property
-    def targets(self) -> np.ndarray:
-        """Zeros (n, 1): there is no reference to follow."""
-        return np.zeros((self.n_agents, 1))
-
-    @property
     def baseline(self) -> np.ndarray:
         """Shares of the cost (n,) of a control interval around the reference."""
         return self._state.baseline
@@ -208,7 +212,7 @@ class ShapePlant:
 
     def viscosity(self, reynolds: float) -> float:
         """U D / Re."""
-        return self.config.flow.speed * self.diameter / reynolds
+        return self.options.speed * self.diameter / reynolds
 
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Start at the reference, in the steady flow at (reynolds, angle); observations (n, k).
@@ -218,12 +222,7 @@ class ShapePlant:
         Raises:
             ValueError: wrong parameters; SolverDiverged: no steady flow was found. On every rank.
         """
-        values = np.asarray(parameters, dtype=np.float64)
-        if values.shape != (2,) or not np.all(np.isfinite(values)) or values[0] <= 0:
-            raise ValueError(
-                f"parameters: expected 2 finite numbers {self.parameter_names}, the first positive,"
-                f" got {values.tolist()}"
-            )
+        values = self.checked(parameters, positive=True)
         self._take(self._first)
         flow, nothing = self._reference_flow(values), np.zeros((self.n_agents, self.action_size))
         baseline = self._costs(flow, nothing, self.stream_angle(values)).costs.shares
@@ -243,10 +242,9 @@ class ShapePlant:
             ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or no
                 mesh that is good enough. On every rank; the episode's state is then what it was.
         """
-        bounds = (self.action_low, self.action_high)
-        wanted = agree_on_actions(self.comm, actions, *bounds, self.n_agents)
+        wanted = self.agreed(actions)
         old = self._state
-        amplitudes = old.amplitudes + self.config.shape.lag * (wanted - old.amplitudes)
+        amplitudes = old.amplitudes + self.options.lag * (wanted - old.amplitudes)
         try:
             with self._explained(old.parameters):
                 shape, flow, remeshed = self._morph(amplitudes)
@@ -293,7 +291,46 @@ class ShapePlant:
         if fields is None:
             return None
         outlines = {"outline": space.points(self.shape.q), "reference": space.reference}
-        return {"kind": "shape", **fields, **outlines, "actions": self.amplitudes}
+        return {**fields, **outlines, "actions": self.amplitudes}
+
+    @property
+    def angles(self) -> np.ndarray | None:
+        """Angles (n,) of the agents around their middle, ascending; None of control points."""
+        if self.grid is not None:
+            return None
+        offsets = self.positions - self.positions.mean(axis=0)
+        return np.unwrap(np.arctan2(offsets[:, 1], offsets[:, 0]))
+
+    def baseline_actions(self, share: float) -> np.ndarray:
+        """Amplitudes that make the obstacle longer along x_1 and less wide.
+
+        Equal amplitudes of an obstacle of fixed area do nothing.
+        """
+        offsets = self.positions - self.positions.mean(axis=0)
+        if self.action_size == 2:  # control points
+            stretching = offsets * [1.0, -1.0] / np.abs(offsets).max(axis=0)
+        else:
+            x, y = offsets.T
+            stretching = ((x**2 - y**2) / (x**2 + y**2))[:, None]
+        return super().baseline_actions(share) * stretching
+
+    @property
+    def adjoint_fault(self) -> str:
+        """Why there is no adjoint, empty where there is one."""
+        if not self.steady:
+            return "unsteady shapes have none; set env.shape.mode=steady"
+        remesh = "a shape that remeshes has none; set env.shape.remesh=false"
+        return remesh if self.options.remesh else ""
+
+    def adjoint(self) -> PlantAdjoint | None:
+        """The transpose of a control interval, None of an :attr:`adjoint_fault`. Collective."""
+        from hypemarl.systems.shape.adjoint import ShapeAdjoint
+
+        return None if self.adjoint_fault else ShapeAdjoint(self)
+
+    def local_model(self) -> LocalModel:
+        """Every agent's tractions and amplitudes, as near agents see them. Local."""
+        return seen_alike(self.seen.near, self.observation_size)
 
     def _reference_flow(self, parameters: np.ndarray) -> FlowSolution:
         """The flow around the reference, from memory where it is known. Collective."""
@@ -353,7 +390,7 @@ class ShapePlant:
         tractions = np.einsum("nij,nj->ni", self.layout.directions, forces) * self.traction
         moved = (self.sensed @ state.shape.q).reshape(n, -1)
         own = np.concatenate([tractions, state.amplitudes, moved], axis=1)
-        return np.where((self._seen >= 0)[..., None], own[self._seen], 0.0).reshape(n, -1)
+        return self.seen.gather(own).reshape(n, -1)
 
     def _curvature(self, shape: FeasibleShape) -> float:
         """Largest curvature of the outline, convex or concave, of a circle of its area 1. Local."""
@@ -365,7 +402,7 @@ class ShapePlant:
     def traction(self) -> float:
         """One over U^2 / 2 and the length of the outline per agent."""
         length = self.moving.feasible.space.parametrisation.outline.length / self.n_agents
-        return 2.0 / (self.config.flow.speed**2 * length)
+        return 2.0 / (self.options.speed**2 * length)
 
 
 def _sensed(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:

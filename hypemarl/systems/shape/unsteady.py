@@ -6,17 +6,18 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from hypemarl.config import FlowConfig
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.plant import StepCosts
 from hypemarl.coupling.profiles import smoothstep
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
-from hypemarl.mpi import on_root, sum_over_ranks
+from hypemarl.mpi import Comm, on_root, sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.moving_flow import MovingFlow, MovingState
 from hypemarl.systems.shape.cost import ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
+from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.systems.shape.plant import ShapePlant
 
 KNOTS = 8
@@ -43,7 +44,7 @@ class MovingShapeFlow(ShapeFlow):
     """A :class:`ShapeFlow` that also marches in time while the shape moves. Collective."""
 
     def __init__(
-        self, tagged: TaggedMesh, motion: MeshMotion, flow: FlowConfig, boundary: Boundary
+        self, tagged: TaggedMesh, motion: MeshMotion, flow: ShapeOptions, boundary: Boundary
     ) -> None:
         super().__init__(tagged, motion, flow, boundary)
         self.march = MovingFlow(
@@ -123,7 +124,7 @@ class UnsteadyShapePlant(ShapePlant):
     """A :class:`ShapePlant` whose flow is that of a moving obstacle.
 
     An episode starts from the steady flow around the reference. Within a control interval
-    amplitudes go from the old to the new ones by a smoothstep over its share ``env.flow.ramp``,
+    amplitudes go from the old to the new ones by a smoothstep over its share ``env.shape.ramp``,
     through shapes that are all feasible; the mesh follows in every time step
     (:class:`~hypemarl.solvers.moving_flow.MovingFlow`). Costs and observed tractions are means over
     the interval's time steps. Collective.
@@ -131,18 +132,18 @@ class UnsteadyShapePlant(ShapePlant):
 
     present: MovingShapeFlow
     steady = False
-    settings = ("env.flow.time_step", "env.shape.amplitude", "env.shape.lag", "env.flow.ramp")
+    settings = ("env.shape.time_step", "env.shape.amplitude", "env.shape.lag", "env.shape.ramp")
 
     def _flow_on_mesh(self) -> MovingShapeFlow:
         moving = self.moving
-        return MovingShapeFlow(moving.tagged, moving.motion, self.config.flow, self.boundary)
+        return MovingShapeFlow(moving.tagged, moving.motion, self.options, self.boundary)
 
     def _morph(self, amplitudes: np.ndarray) -> tuple[FeasibleShape, FlowSolution, bool]:
         old = self._state
         assert isinstance(old.flow, MovingSolution)
         shapes = on_root(self.comm, lambda: self._shapes(old.amplitudes, amplitudes))
-        steps = round(self.config.control_interval / self.config.flow.time_step)
-        share = smoothstep(np.arange(1, steps + 1) / (steps * self.config.flow.ramp))
+        steps = round(self.config.control_interval / self.options.time_step)
+        share = smoothstep(np.arange(1, steps + 1) / (steps * self.options.ramp))
         modes = np.array([old.shape.q, *(shape.q for shape in shapes)])
         knots = np.linspace(0.0, 1.0, KNOTS + 1)
         path = np.stack([np.interp(share, knots, mode) for mode in modes.T], axis=1)
@@ -171,3 +172,9 @@ class UnsteadyShapePlant(ShapePlant):
         shares = np.mean([one.costs.shares for one in each], axis=0)
         coefficients = np.mean([one.coefficients for one in each], axis=0)
         return ShapeCosts(StepCosts(terms, shares), coefficients)
+
+
+def make(config: EnvConfig, comm: Comm) -> ShapePlant:
+    """The steady or the unsteady plant, as ``config`` says. Collective."""
+    steady = options_of(config, ShapeOptions).mode == "steady"
+    return (ShapePlant if steady else UnsteadyShapePlant)(config, comm)

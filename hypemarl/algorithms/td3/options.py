@@ -1,0 +1,67 @@
+"""TD3's settings are those that all off-policy algorithms share: it has none of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypemarl.config.ranges import refuse
+from hypemarl.config.schema import Config
+
+OFF_POLICY_KEYS = frozenset(
+    f"agent.{name}"
+    for name in (
+        "actor_rate",
+        "adjoint_step",
+        "average_rate",
+        "batch_episodes",
+        "batch_steps",
+        "cloning",
+        "credit",
+        "credit_radius",
+        "critic_rate",
+        "exploration_noise",
+        "gamma",
+        "huber",
+        "map_channels",
+        "policy_delay",
+        "replay_episodes",
+        "reward_clip",
+        "reward_scale",
+        "target_noise",
+        "target_noise_clip",
+        "tau",
+        "time_left",
+        "trace",
+    )
+) | {"training.random_episodes", "training.random_scale", "training.updates_per_step"}
+"""Settings that only algorithms with a replay read."""
+
+
+@dataclass(frozen=True)
+class TD3Options:
+    """No settings beside ``agent.*``."""
+
+
+def check_batch_steps(config: Config) -> None:
+    """Refuse batches of pieces that are longer than episodes. Raises ConfigError."""
+    steps, longest = config.agent.batch_steps, config.env.control_steps
+    refuse(
+        (
+            steps > longest,
+            f"agent.batch_steps ({steps}) exceeds env.control_steps ({longest}), the length of "
+            f"an episode; set agent.batch_steps={longest} or less too, or 0 for whole episodes",
+        ),
+    )
+
+
+def check_off_policy(config: Config) -> None:
+    """Refuse training of random episodes alone, and as above. Raises ConfigError."""
+    training = config.training
+    check_batch_steps(config)
+    refuse(
+        (
+            training.random_episodes >= training.episodes,
+            f"training.random_episodes ({training.random_episodes}) must be smaller than "
+            f"training.episodes ({training.episodes}), or nothing is learned",
+        ),
+    )

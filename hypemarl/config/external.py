@@ -1,0 +1,89 @@
+"""Settings of an environment that is no PDE (``env.external.*``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.keys import key
+from hypemarl.config.ranges import refuse
+from hypemarl.config.registry import ALGORITHMS
+from hypemarl.config.schema import Config, EnvConfig, options_of
+from hypemarl.config.yaml_text import read_text
+
+
+@dataclass(frozen=True)
+class ExternalConfig:
+    """An environment that is no PDE: any PettingZoo ParallelEnv with continuous actions."""
+
+    source: str = key(
+        "", "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/homes.md)"
+    )
+    options: tuple[str, ...] = key(
+        (), "arguments of what makes it, each as name=value with the value in YAML"
+    )
+    repeat: int = key(
+        1, "steps of the environment that make a control step, under the same actions", low=1
+    )
+    scaling_episodes: int = key(
+        0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
+    )
+    sha256: str = key(
+        "", "of the source's Python files when the run began; `train` fills it in (docs/homes.md)"
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The options by name. Raises :class:`ConfigError` where one is no ``name=value``."""
+        found: dict[str, Any] = {}
+        for option in self.options:
+            name, equals, text = option.partition("=")
+            name = name.strip()
+            if not equals or not name.isidentifier():
+                raise ConfigError(
+                    f"env.external.options: expected name=value, as in n_agents=4, got "
+                    f"{shown(option)}",
+                    "env.external.options",
+                )
+            if name in found:
+                raise ConfigError(
+                    f"env.external.options: {shown(name)} stands there twice",
+                    "env.external.options",
+                )
+            found[name] = read_text(text, f"env.external.options: {shown(option)}").content
+        return found
+
+
+def external_of(env: EnvConfig) -> ExternalConfig | None:
+    """The settings of an external environment, None where ``env`` is of a PDE."""
+    return env.options if isinstance(env.options, ExternalConfig) else None
+
+
+def check(config: Config) -> None:
+    """Refuse malformed options. Raises ConfigError."""
+    _ = options_of(config.env, ExternalConfig).arguments
+    if config.env.reward_baseline:
+        raise ConfigError("env.reward_baseline needs a PDE's cost: leave it out")
+
+
+def check_training(config: Config) -> None:
+    """Refuse algorithms and credits that need a PDE. Raises ConfigError."""
+    credit, algorithm = config.agent.credit, ALGORITHMS.get(config.training.algorithm)
+    refuse(
+        (
+            bool(algorithm.needs),
+            f"training.algorithm={algorithm.name} needs the plant's adjoint or its local "
+            "states, which an external environment does not offer; take td3",
+        ),
+        (
+            credit == "adjoint",
+            "agent.credit=adjoint needs the adjoint of the plant, which an external "
+            "environment does not offer; take local, neighbourhood or cooperative",
+        ),
+        (
+            credit == "central",
+            "agent.credit=central needs agents on a grid, an external environment has none; "
+            "take cooperative with a large agent.credit_radius, which is a central critic there",
+        ),
+    )

@@ -1,0 +1,130 @@
+"""Systems and algorithms by name: who adds one, and where its settings stand.
+
+A configuration holds the settings of a system under its name (``env.<system>.*``), those of an
+algorithm under ``agent.<algorithm>.*``. Nothing else in this room knows which there are: they are
+registered with their dataclass of options, and imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from hypemarl.config.errors import ConfigError, nearest, shown
+
+if TYPE_CHECKING:
+    from hypemarl.config.schema import Config
+
+
+def _unchecked(config: Config) -> None:
+    del config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A system or an algorithm, as far as configurations know it.
+
+    Attributes:
+        name: what configurations and tables call it.
+        options: the dataclass of its settings, every field made by
+            :func:`hypemarl.config.keys.key`.
+        check: raises :class:`ConfigError` where settings cannot work together. Local.
+        aliases: keys of earlier versions, relative to ``env`` or ``agent``, and the option that
+            each is now.
+    """
+
+    name: str
+    options: type
+    check: Callable[[Config], None] = _unchecked
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemSettings(Registered):
+    """A system.
+
+    Attributes:
+        context: parameters that mu holds where nothing else is said.
+        parameters: all that it may hold; none: the plant knows.
+        check_training: as ``check``, of settings that training alone minds.
+    """
+
+    context: tuple[str, ...] = ("all",)
+    parameters: tuple[str, ...] = ()
+    check_training: Callable[[Config], None] = _unchecked
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSettings(Registered):
+    """An algorithm, whose ``check`` is made when something is trained.
+
+    Attributes:
+        needs: "adjoint", "local_model": what it asks of the plant.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+
+class Registry[T: Registered]:
+    """Objects by name: of this package, of other packages (entry points), or of a user's file.
+
+    Args:
+        kind: of what it holds, in messages.
+        package: whose folders each name their own in the tuple ``attribute``; entry points of
+            other packages are in the group of this name. Imported when first asked.
+    """
+
+    def __init__(self, kind: str, package: str, attribute: str) -> None:
+        self.kind, self.package, self.attribute = kind, package, attribute
+        self._items: dict[str, T] = {}
+        self._own: dict[str, T] | None = None
+
+    def register(self, item: T) -> None:
+        """Add an object; the same one again is no error. Local.
+
+        Raises:
+            ConfigError: another one has this name.
+        """
+        if self._known().get(item.name, item) is not item:
+            raise ConfigError(f"{self.kind} {shown(item.name)} is taken: choose another name")
+        self._items[item.name] = item
+
+    def names(self) -> list[str]:
+        """All names: of the package, installed, registered."""
+        return list(self._known())
+
+    def get(self, name: str) -> T:
+        """The object of this name. Raises :class:`ConfigError` where there is none."""
+        if name not in self:
+            raise ConfigError(self.unknown(name))
+        return self._known()[name]
+
+    def unknown(self, name: object) -> str:
+        """The sentence for a name that nothing here has."""
+        names = self.names()
+        hint = nearest(str(name), names, ".")
+        return f"no {self.kind} {shown(name)}{hint} Known: {', '.join(names)}"
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._known()
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._known().values())
+
+    def _known(self) -> dict[str, T]:
+        if self._own is None:
+            package = importlib.import_module(self.package)
+            folders = [m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg]
+            modules = [importlib.import_module(f"{self.package}.{name}") for name in folders]
+            items = [item for module in modules for item in getattr(module, self.attribute)]
+            items += [entry.load() for entry in entry_points(group=self.package)]
+            self._own = {item.name: item for item in items}
+        return self._own | self._items
+
+
+SYSTEMS: Registry[SystemSettings] = Registry("system", "hypemarl.systems", "SYSTEMS")
+ALGORITHMS: Registry[AlgorithmSettings] = Registry("algorithm", "hypemarl.algorithms", "ALGORITHMS")

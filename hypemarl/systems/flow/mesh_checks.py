@@ -1,0 +1,21 @@
+"""Checks of a flow's mesh: a disc in a channel, and times that fit its size."""
+
+from __future__ import annotations
+
+from hypemarl.config import EnvConfig, options_of
+from hypemarl.coupling.validation import Findings, time_scale_notes
+from hypemarl.meshing import RawMesh
+from hypemarl.meshing.boundary import BoundaryRoles, Role, examine_boundary
+from hypemarl.systems.flow.options import FlowOptions
+
+
+def examine(config: EnvConfig, raw: RawMesh) -> Findings:
+    """Compare a whole mesh with the flow problem of ``config``. Local."""
+    options = options_of(config, FlowOptions)
+    side: Role = "slip" if options.walls == "slip" else "no-slip"
+    tags: dict[str, Role] = {"inflow": "inflow", "outflow": "outflow"}
+    tags |= {"bottom": side, "top": side, "disc": "body"}
+    boundary, faults = examine_boundary(raw, BoundaryRoles("env.system=flow", tags, profiled=True))
+    scales = (options.speed, options.develop_time)
+    notes = [] if faults else time_scale_notes(config, raw, "disc", *scales)
+    return Findings(boundary, None, tuple(faults), tuple(notes))

@@ -1,0 +1,124 @@
+"""Settings of flow control (``env.flow.*``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hypemarl.config.keys import LinearSolver, key
+from hypemarl.config.ranges import misordered, refuse
+from hypemarl.config.schema import Config, options_of
+from hypemarl.systems.registry import System, deferred
+
+Inflow = Literal["parabolic", "oblique"]
+Walls = Literal["no-slip", "slip"]
+Objective = Literal["drag", "dissipation"]
+ArcAction = Literal["normal", "normal-tangential"]
+
+
+@dataclass(frozen=True)
+class BodyOptions:
+    """A body in an incompressible flow: range of flows, discretisation and objective."""
+
+    speed: float = key(1.0, "U, mean (parabolic) or entrance (oblique) velocity", above=0)
+    reynolds_low: float = key(
+        100.0,
+        "lowest Re = U D / viscosity, D the disc's diameter (shape: of the circle of equal area)",
+        above=0,
+    )
+    reynolds_high: float = key(100.0, "highest Re", above=0)
+    angle_low: float = key(0.0, "lowest inflow angle a in rad (oblique)", low=-1.5, high=1.5)
+    angle_high: float = key(0.0, "highest inflow angle", low=-1.5, high=1.5)
+    time_step: float = key(0.002, "time step of the unsteady solver", above=0)
+    cfl_limit: float = key(
+        2.0,
+        "largest Courant number of a time step; control intervals of a flow beyond it take shorter "
+        "ones, an eighth at least",
+        above=0,
+    )
+    linear_solver: LinearSolver = key(
+        "auto", "auto: PETSc's LU (a copy per rank), MUMPS on larger, iterative on large meshes"
+    )
+    objective: Objective = key("drag", "drag (with lift fluctuation) or dissipation")
+    drag_weight: float = key(1.0, "weight of the drag coefficient in J", low=0)
+    lift_weight: float = key(0.2, "weight of the squared lift coefficient in J", low=0)
+    beta: float = key(0.05, "weight of 1/2 ||u||^2", low=0)
+    beta_g: float = key(0.01, "weight of 1/2 ||grad u||^2", low=0)
+    ramp: float = key(1.0, "share of a control interval over which actions ramp", above=0, high=1)
+
+
+@dataclass(frozen=True)
+class FlowOptions(BodyOptions):
+    """Agents that set the velocity on arcs of a disc in a channel."""
+
+    inflow: Inflow = key(
+        "parabolic",
+        "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a)",
+    )
+    walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
+    action: ArcAction = key("normal", "velocity components that an agent sets on its arc")
+    u_max: float = key(1.0, "bound of every velocity amplitude, |u| <= u_max", above=0)
+    arc_low: float = key(0.0, "first angle of the actuated arc, degrees anticlockwise from +x")
+    arc_high: float = key(360.0, "last angle of the actuated arc; 360 further: the whole disc")
+    probe_distances: tuple[float, ...] = key(
+        (0.1, 0.35, 0.8), "distances of an agent's probes from the disc, in diameters", low=0
+    )
+    states: int = key(8, "developed states that training episodes start from", low=1)
+    develop_time: float = key(10.0, "time of flow, from rest, before a state counts", above=0)
+
+
+def check(config: Config) -> None:
+    """Refuse agents, mesh, arc and time steps that do not go together. Raises ConfigError."""
+    env, mesh = config.env, config.env.mesh
+    flow = options_of(env, FlowOptions)
+    span, interval = flow.arc_high - flow.arc_low, env.control_interval
+    refuse(
+        (
+            len(env.agents) != 1,
+            f"env.agents: a flow's agents share an arc, expected one number, got "
+            f"{list(env.agents)}",
+        ),
+        (
+            mesh.file is None and mesh.shape != "channel-with-disc",
+            f"env.mesh.shape={mesh.shape} has no disc in a channel; env.system=flow needs "
+            "channel-with-disc or a mesh file",
+        ),
+        *misordered(flow, "env.flow", "reynolds", "angle"),
+        (
+            not 0 < span <= 360,
+            f"env.flow.arc_high - arc_low: expected more than 0 and at most 360 degrees, got "
+            f"{span:g}",
+        ),
+        (
+            flow.time_step > interval,
+            f"env.flow.time_step ({flow.time_step:g}) exceeds the control interval "
+            f"({interval:g} = horizon / control_steps)",
+        ),
+        (
+            abs(interval / flow.time_step - round(interval / flow.time_step)) > 1e-9,
+            f"env.flow.time_step ({flow.time_step:g}) must divide the control interval "
+            f"({interval:g} = horizon / control_steps), which holds "
+            f"{interval / flow.time_step:.6g} time steps; take "
+            f"{interval / max(1, round(interval / flow.time_step)):.6g}",
+        ),
+        (
+            flow.inflow == "parabolic" and (flow.angle_low, flow.angle_high) != (0.0, 0.0),
+            "env.flow.angle_low, angle_high: a parabolic inflow has no angle; leave them 0 or take "
+            "env.flow.inflow=oblique",
+        ),
+        (
+            not flow.probe_distances,
+            "env.flow.probe_distances is empty: agents would see nothing of the flow",
+        ),
+    )
+
+
+FLOW = System(
+    name="flow",
+    make=deferred("hypemarl.systems.flow.plant:make"),
+    examine=deferred("hypemarl.systems.flow.mesh_checks:examine"),
+    options=FlowOptions,
+    check=check,
+    parameters=("reynolds", "angle"),
+    aliases={name: name for name in ("beta", "beta_g", "u_max")},
+)

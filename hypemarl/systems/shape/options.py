@@ -1,0 +1,112 @@
+"""Settings of an obstacle whose boundary agents move (``env.shape.*``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from math import isqrt
+from typing import Literal
+
+from hypemarl.config.keys import Displacement, key
+from hypemarl.config.ranges import misordered, refuse
+from hypemarl.config.schema import Config, EnvConfig, options_of
+from hypemarl.systems.flow.options import BodyOptions
+from hypemarl.systems.registry import System, deferred
+
+Mode = Literal["steady", "unsteady"]
+
+
+@dataclass(frozen=True)
+class ShapeOptions(BodyOptions):
+    """How agents move an obstacle's boundary, and what its shapes keep (docs/morphing.md).
+
+    R is the radius of the circle of the reference's area.
+    """
+
+    inflow: Literal["uniform"] = key(
+        "uniform", "uniform: U (cos a, sin a) on the inflow and at the side walls"
+    )
+    linear_solver: Literal["auto", "lu", "mumps"] = key(
+        "auto", "factorisation of the flow; auto: PETSc's LU, MUMPS on larger meshes"
+    )
+    u_max: float = key(1.0, "bound of actions, in units of amplitude", low=1, high=1)
+    mode: Mode = key(
+        "steady", "steady: the steady flow of every shape; unsteady: flow while the shape moves"
+    )
+    displacement: Displacement = key(
+        "radial-fourier", "what an agent's amplitude moves: radial-*, normal-*, or free-form"
+    )
+    lag: float = key(
+        0.5, "share of the way to the wanted amplitudes that a step goes", above=0, high=1
+    )
+    amplitude: float = key(0.5, "largest amplitude, which actions of size 1 want, in R", above=0)
+    area: float = key(1.0, "area that all shapes have, over that of the reference", above=0)
+    max_curvature: float | None = key(
+        None, "largest curvature times R; null: twice the reference's, at least 6", above=0
+    )
+    min_thickness: float | None = key(
+        None, "smallest thickness over R; null: half the reference's, at most 1/2", above=0
+    )
+    min_quality: float = key(0.2, "radius ratio of the worst cell", above=0, high=1)
+    remesh: bool = key(
+        False, "make a mesh below min_quality anew; else it limits the shape. Has no gradients"
+    )
+
+
+def check(config: Config) -> None:
+    """Refuse agents, mesh, flow or bounds that do not go together. Raises ConfigError."""
+    env, mesh = config.env, config.env.mesh
+    shape = options_of(env, ShapeOptions)
+    free = shape.displacement == "free-form"
+    count = env.agents[0]
+    refuse(
+        (
+            len(env.agents) != 1,
+            f"env.agents: a shape's agents stand around it, expected one number, got "
+            f"{list(env.agents)}",
+        ),
+        (
+            not free and count < 4,
+            f"env.agents={count}: expected at least 4 agents around the obstacle",
+        ),
+        (
+            free and (isqrt(count) ** 2 != count or count < 4),
+            f"env.agents={count}: env.shape.displacement=free-form has a square lattice of control "
+            "points; take 4, 9, 16 or 25 agents",
+        ),
+        (
+            mesh.file is None and mesh.shape != "channel-with-obstacle",
+            f"env.mesh.shape={mesh.shape} has no obstacle whose boundary can move; "
+            "env.system=shape needs channel-with-obstacle or a mesh file",
+        ),
+        *misordered(shape, "env.shape", "reynolds", "angle"),
+        *_unsteady(env, shape),
+    )
+
+
+def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]:
+    """What time steps demand, and whether it is missing."""
+    if shape.mode == "unsteady":
+        steps = env.control_interval / shape.time_step
+        yield (
+            abs(steps - round(steps)) > 1e-9 or steps < 1.0,
+            f"env.shape.time_step ({shape.time_step:g}) must divide the control interval "
+            f"({env.control_interval:g}); take {env.control_interval / max(1, round(steps)):.6g}",
+        )
+        yield (
+            shape.remesh,
+            "env.shape.remesh: a flow that moves with its mesh keeps it; with "
+            "env.shape.mode=unsteady the mesh limits the shape",
+        )
+
+
+SHAPE = System(
+    name="shape",
+    make=deferred("hypemarl.systems.shape.unsteady:make"),
+    examine=deferred("hypemarl.systems.shape.mesh_checks:examine"),
+    options=ShapeOptions,
+    check=check,
+    parameters=("reynolds", "angle"),
+    aliases={"beta": "beta", "beta_g": "beta_g", "u_max": "u_max", "flow.inflow": "inflow"}
+    | {f"flow.{item.name}": item.name for item in fields(BodyOptions)},
+)
