@@ -207,20 +207,32 @@ def test_algorithms_that_need_more_say_so(
 IMPORTS = """
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 from mpi4py import MPI
+
 from hypemarl import Neighbourhood, Plant, StepCosts, System, key, options_of
 from hypemarl.config import EnvConfig
 """
 
 
+def example() -> str:
+    """The lines of this file that are a user's own."""
+    text = Path(__file__).read_text()
+    first = text.index("@dataclass")
+    return text[first : text.index("# --8<--\n", first)].rstrip()
+
+
+def test_the_documentation_shows_the_example() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text()
+    assert f"{IMPORTS.strip()}\n\n\n{example()}\n```" in page
+
+
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
     """The example in a file."""
-    text = Path(__file__).read_text()
-    first = text.index("@dataclass")
     file = tmp_path / "rods.py"
-    file.write_text(IMPORTS + text[first : text.index("# --8<--\n", first)])
+    file.write_text(IMPORTS + example())
     return file
 
 
@@ -228,7 +240,9 @@ def test_code_that_is_used_registers_its_systems(code: Path, experiment: str) ->
     SYSTEMS._items.pop("rod")
     with pytest.raises(ConfigError, match="env.system: no system 'rod'"):
         configuration.load(experiment)
-    with pytest.raises(ConfigError, match=r"no system or algorithm 'RODS'; did you mean 'ROD'\?"):
+    with pytest.raises(
+        ConfigError, match=r"no system, algorithm or scheme 'RODS'; did you mean 'ROD'\?"
+    ):
         use(f"{code}:RODS")
     with pytest.raises(ConfigError, match=r"rod\.py: no such file; did you mean 'rods\.py'\?"):
         use(str(code.with_name("rod.py")))

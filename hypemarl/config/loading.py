@@ -251,7 +251,10 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
             options = held.metadata["registry"].get(name).options
             values[name] = _build(options, value, f"{prefix}{name}.")
         elif name not in items or items[name] is held:
-            raise ConfigError(_unknown(prefix, str(name), _siblings(cls)), f"{prefix}{name}")
+            sentence = _unknown(prefix, str(name), _siblings(cls))
+            if held is not None and isinstance(value, Mapping):
+                sentence += "; code of your own is named by --use"
+            raise ConfigError(sentence, f"{prefix}{name}")
         elif dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{prefix}{name}.")
         else:

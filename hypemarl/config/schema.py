@@ -133,7 +133,12 @@ def options_of[T](env: EnvConfig, options: type[T]) -> T:
 class AgentConfig:
     """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
 
-    scheme: str = key("hypemarl", "sharing scheme of the agents", names=SCHEMES)
+    scheme: str = key(
+        "hypemarl",
+        "hypemarl, marl (local state only), marl-mu (and mu), fups-id, nops, fups-id-no-state "
+        "(policies see place and mu alone)",
+        names=SCHEMES,
+    )
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"
     )

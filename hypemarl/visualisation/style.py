@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-from hypemarl.config.registry import SCHEMES
+from hypemarl.agents.schemes import schemes
 
 DENSITY_MAP = "viridis"
 SIGNED_MAP = "PuOr"
@@ -37,7 +37,7 @@ FRAME_DPI = 128  # inches that are multiples of 1/8 give pixels that are multipl
 def scheme_name(scheme: str) -> str:
     """The published name of a sharing scheme, also before a remark; anything else as it is."""
     name, space, remark = scheme.partition(" ")
-    titles = {entry.name: entry.title for entry in SCHEMES} | KINDS
+    titles = {entry.name: entry.title for entry in schemes()} | KINDS
     return titles.get(name, name) + space + remark
 
 
@@ -46,7 +46,7 @@ def places(labels: Iterable[str]) -> list[int]:
 
     Where several labels have the same scheme, the later ones take what no scheme has.
     """
-    order, taken = [entry.name for entry in SCHEMES], set[int]()
+    order, taken = [entry.name for entry in schemes()], set[int]()
     order.insert(UNCONTROLLED_PLACE, "uncontrolled")
     found = []
     for label in labels:
