@@ -98,7 +98,7 @@ def evaluate_runs(
     failures (where episodes failed, ``failure`` says why the last of them did), cost, cost_std
     (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
     :data:`evaluation.METRICS` it has; the same of each baseline with its name before it
-    (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
+    (``uncontrolled_cost``, ``hand_made_return``, ...); ``uncontrolled`` and, but for external
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
     parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) /
