@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from hypemarl import (
     Neighbourhood,
@@ -25,8 +28,8 @@ from hypemarl import (
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
 from hypemarl.config.registry import SYSTEMS
+from hypemarl.config.user_code import _USED, use, use_flags
 from hypemarl.training.records import read_metrics, read_trajectory
-from hypemarl.types import Comm
 
 
 # --8<-- the example
@@ -47,7 +50,7 @@ class Rod(Plant):
     parameter_low, parameter_high = np.array([0.2]), np.array([1.0])
     action_low, action_high = np.array([-1.0]), np.array([1.0])
 
-    def __init__(self, config: EnvConfig, comm: Comm) -> None:
+    def __init__(self, config: EnvConfig, comm: MPI.Intracomm) -> None:
         self.config, self.comm, self.options = config, comm, options_of(config, RodOptions)
         self.grid = config.agents
         self.positions = np.linspace(0.0, 1.0, *self.grid)[:, None]
@@ -199,3 +202,67 @@ def test_algorithms_that_need_more_say_so(
     assert f"no {'adjoint' if algorithm == 'apg' else 'local model'} of Rod" in (
         capsys.readouterr().err
     )
+
+
+IMPORTS = """
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from hypemarl import Neighbourhood, Plant, StepCosts, System, key, options_of
+from hypemarl.config import EnvConfig
+"""
+
+
+def example() -> str:
+    """The lines of this file that are a user's own."""
+    text = Path(__file__).read_text()
+    first = text.index("@dataclass")
+    return text[first : text.index("# --8<--\n", first)].rstrip()
+
+
+def test_the_documentation_shows_the_example() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text()
+    assert f"{IMPORTS.strip()}\n\n\n{example()}\n```" in page
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """The example in a file."""
+    file = tmp_path / "rods.py"
+    file.write_text(IMPORTS + example())
+    return file
+
+
+def test_code_that_is_used_registers_its_systems(code: Path, experiment: str) -> None:
+    SYSTEMS._items.pop("rod")
+    with pytest.raises(ConfigError, match="env.system: no system 'rod'"):
+        configuration.load(experiment)
+    with pytest.raises(
+        ConfigError, match=r"no system, algorithm or scheme 'RODS'; did you mean 'ROD'\?"
+    ):
+        use(f"{code}:RODS")
+    with pytest.raises(ConfigError, match=r"rod\.py: no such file; did you mean 'rods\.py'\?"):
+        use(str(code.with_name("rod.py")))
+    use(f"{code}:ROD")
+    assert configuration.load(experiment).env.system == "rod"
+    assert use_flags()[-2:] == ["--use", f"{code}:ROD"]
+    _USED.clear()
+
+
+@pytest.mark.slow
+def test_commands_and_their_children_use_the_file_that_they_name(
+    code: Path, experiment: str, tmp_path: Path
+) -> None:
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "hypemarl", *words]
+        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    seeds = ["--seeds", "0", "1", "--jobs", "2", "--run", "run", "--quiet"]
+    trained = command("train", experiment, "--use", "rods.py:ROD", *seeds)
+    assert trained.returncode == 0, trained.stderr
+    evaluated = command("evaluate", "run", "--use", "rods.py")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "hypemarl" in evaluated.stdout

@@ -17,6 +17,7 @@ from hypemarl.cli.parser import make_parser
 from hypemarl.cli.trust import named_sources
 from hypemarl.config import trusted
 from hypemarl.config.errors import UnsupportedError
+from hypemarl.config.user_code import use
 from hypemarl.training.children import EXIT_INTERRUPTED, follow_parent
 
 __all__ = ["main", "make_parser"]
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         mpi.world()
         mpi.install_excepthook()
+        for code in parsed.use:
+            use(code)
         with trusted(*named_sources(parsed), everything=getattr(parsed, "trust", False)):
             status = int(parsed.handler(parsed) or 0)
         sys.stdout.flush()

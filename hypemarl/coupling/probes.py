@@ -9,7 +9,7 @@ from scipy import sparse
 
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood
+from hypemarl.solvers.taylor_hood import TaylorHood, quadratics
 
 # How far outside a cell, in barycentric coordinates, a point on its boundary may seem to lie.
 OUTSIDE = 1e-9
@@ -35,7 +35,7 @@ class PointProbes:
         self.points = np.asarray(points, dtype=np.float64)
         rows, cells, coordinates = _own_points(space, self.points, names)
         shape = len(self.points)
-        values = _quadratic(coordinates)
+        values = quadratics(coordinates)
         self.velocity_matrix = _rows(
             rows, space.velocity_cells[cells], values, (shape, space.n_velocity_local)
         )
@@ -99,12 +99,6 @@ def _barycentric(space: TaylorHood, cells: np.ndarray, point: np.ndarray) -> np.
     corners = space.pressure_points[space.pressure_cells[cells]]
     offsets = point - corners.mean(axis=1)
     return 1.0 / 3.0 + np.einsum("cvx,cx->cv", space.gradients[cells], offsets)
-
-
-def _quadratic(coordinates: np.ndarray) -> np.ndarray:
-    """The six P2 functions (m, 6) at barycentric coordinates (m, 3): vertices, then edges."""
-    ends = coordinates[:, EDGE_ENDS]
-    return np.hstack([coordinates * (2.0 * coordinates - 1.0), 4.0 * ends[..., 0] * ends[..., 1]])
 
 
 def _rows(

@@ -110,17 +110,6 @@ def representatives(points: np.ndarray, distance: float) -> np.ndarray:
     return first[group]
 
 
-def coincident_points(raw: RawMesh, distance: float | None = None) -> np.ndarray:
-    """Points at the place of an earlier point: (k,) indices.
-
-    Args:
-        raw: the mesh.
-        distance: largest distance, by default COINCIDENT of the mesh's extent.
-    """
-    lowest = representatives(raw.points, place_distance(raw) if distance is None else distance)
-    return np.flatnonzero(lowest != np.arange(len(lowest)))
-
-
 def place_distance(raw: RawMesh) -> float:
     """Largest distance of points that are taken for one place, in the units of the mesh."""
     return COINCIDENT * float(np.ptp(raw.points, axis=0).max())

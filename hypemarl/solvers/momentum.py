@@ -9,6 +9,7 @@ from dolfinx import fem, la
 
 from hypemarl.solvers import flow_kernels as kernels
 from hypemarl.solvers.krylov import Rows
+from hypemarl.solvers.p1 import require_ghosts_first
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
 
 
@@ -32,9 +33,7 @@ class MomentumMatrix:
         self._matrix = fem.assemble_matrix(fem.form(u * v * ufl.dx))
         self._matrix.scatter_reverse()
         self.columns = self._matrix.index_map(1)
-        own = space.velocity_map.ghosts
-        if not np.array_equal(own, self.columns.ghosts[: len(own)]):
-            raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
+        require_ghosts_first(self.columns, space.velocity_map)
         self.n_owned = self.columns.size_local
         self.n_local = self.n_owned + self.columns.num_ghosts
         self.indptr = self._matrix.indptr[: self.n_owned + 1].astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, la
 from dolfinx import mesh as dmesh
+from dolfinx.common import IndexMap
 
 from hypemarl.mpi import sum_over_ranks
 
@@ -38,7 +39,7 @@ class P1Space:
         #: (nnz,)
         self.indptr = self.pattern.indptr[: self.n_owned + 1].astype(np.int32)
         self.indices = self.pattern.indices[: self.indptr[-1]].astype(np.uint32)
-        self._check_ghosts()
+        require_ghosts_first(self.columns, self.space.dofmap.index_map)
         self.points = self._halo_points()
         self.cells, self.volumes = self._cells()
         self.midpoints = self.points[self.cells].mean(axis=1)
@@ -74,12 +75,6 @@ class P1Space:
         points, cells, fields = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         return points, cells, fields
 
-    def _check_ghosts(self) -> None:
-        """The matrix's ghosts must begin with the space's own: cells index both alike."""
-        own = self.space.dofmap.index_map.ghosts
-        if not np.array_equal(own, self.columns.ghosts[: len(own)]):
-            raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
-
     def _halo_points(self) -> np.ndarray:
         """Coordinates of all local nodes: those of far ghosts come from their owners."""
         known = self.space.tabulate_dof_coordinates()[:, : self.gdim]
@@ -103,20 +98,33 @@ class P1Space:
     def _exterior_facets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nodes (n, tdim), measures (n,) and cells (n,) of the boundary facets of owned cells."""
         topology, fdim = self.mesh.topology, self.tdim - 1
-        topology.create_connectivity(fdim, self.tdim)
-        topology.create_connectivity(self.tdim, fdim)
-        to_cell = topology.connectivity(fdim, self.tdim)
-        to_facet = topology.connectivity(self.tdim, fdim)
-        facets = dmesh.exterior_facet_indices(topology)
-        cells = np.array([to_cell.links(f)[0] for f in facets], dtype=np.int32)
+        cells, places = facet_places(topology, dmesh.exterior_facet_indices(topology))
         closure = self.space.dofmap.dof_layout.entity_closure_dofs
-        nodes = np.empty((len(facets), self.tdim), dtype=np.int32)
-        for row, (facet, cell) in enumerate(zip(facets, cells, strict=True)):
-            place = int(np.flatnonzero(to_facet.links(cell) == facet)[0])
-            nodes[row] = self.space.dofmap.cell_dofs(cell)[closure(fdim, place)]
+        corners = np.array([closure(fdim, place) for place in range(self.tdim + 1)])
+        dofs = self.space.dofmap.list[cells]
+        nodes = np.take_along_axis(dofs, corners[places], axis=1).astype(np.int32)
         if len(cells) and cells.max() >= len(self.cells):
             raise RuntimeError("a boundary facet of this rank belongs to another rank's cell")
         return nodes, _facet_measures(self.points[nodes]), cells
+
+
+def facet_places(topology: dmesh.Topology, facets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First cell (n,) of each facet, and which of its facets it is (n,): 0, 1, ... Local."""
+    tdim = topology.dim
+    topology.create_connectivity(tdim - 1, tdim)
+    topology.create_connectivity(tdim, tdim - 1)
+    to_cell = topology.connectivity(tdim - 1, tdim)
+    to_facet = topology.connectivity(tdim, tdim - 1)
+    cells = np.array([to_cell.links(facet)[0] for facet in facets], dtype=np.int32)
+    pairs = zip(facets, cells, strict=True)
+    places = [np.flatnonzero(to_facet.links(cell) == facet)[0] for facet, cell in pairs]
+    return cells, np.array(places, dtype=np.int64)
+
+
+def require_ghosts_first(columns: IndexMap, space: IndexMap) -> None:
+    """A matrix's ghosts must begin with the space's own, since cells index both alike. Local."""
+    if not np.array_equal(space.ghosts, columns.ghosts[: len(space.ghosts)]):
+        raise RuntimeError("dolfinx ordered the ghosts of the matrix unlike those of the space")
 
 
 def _facet_measures(corners: np.ndarray) -> np.ndarray:

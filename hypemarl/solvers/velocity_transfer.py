@@ -18,8 +18,9 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from hypemarl.meshing.morphing import CellGrid, factorised
+from hypemarl.meshing.morphing.extension import assembled, local_masses
 from hypemarl.solvers.p1 import barycentric_gradients
-from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood
+from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood, quadratics
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import SuperLU
@@ -139,18 +140,9 @@ class VelocityTransfer:
         """Stiffness of the pressure, shifted a little: its constants have none."""
         gradients, areas = _geometry(corners)
         stiffness = np.einsum("n,nai,nbi->nab", areas, gradients, gradients)
-        mass = areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0
-        local = stiffness + mass / areas.sum()
+        local = stiffness + local_masses(areas) / areas.sum()
         size = (space.n_pressure, space.n_pressure)
-        return factorised(_assemble(local, space.pressure_cells, space.pressure_cells, size))
-
-
-def quadratics(places: np.ndarray) -> np.ndarray:
-    """P2 functions (k, 6) at barycentric coordinates (k, 3): vertices, then opposite edges."""
-    ends = places[:, EDGE_ENDS]
-    return np.concatenate(
-        [places * (2.0 * places - 1.0), 4.0 * ends[..., 0] * ends[..., 1]], axis=1
-    )
+        return factorised(assembled(local, space.pressure_cells, space.pressure_cells, size))
 
 
 def _corners(space: TaylorHood) -> np.ndarray:
@@ -169,7 +161,7 @@ def _matrices(
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """D (n_pressure, 2 n_velocity), x components first, and the mass of one component."""
     gradients, areas = _geometry(corners)
-    linear = areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0  # of lambda_a lambda_b
+    linear = local_masses(areas)  # of lambda_a lambda_b
     # grad of lambda (2 lambda - 1), and of 4 lambda_i lambda_j, times lambda_a
     vertices = 4.0 * linear - areas[:, None, None] / 3.0
     first, second = EDGE_ENDS.T
@@ -181,18 +173,10 @@ def _matrices(
         )
         local = np.concatenate([vertices * slopes, 4.0 * edges], axis=2)
         size = (space.n_pressure, space.n_velocity)
-        parts.append(_assemble(local, space.pressure_cells, space.velocity_cells, size))
+        parts.append(assembled(local, space.pressure_cells, space.velocity_cells, size))
     mass = areas[:, None, None] * REFERENCE_MASS
     square = (space.n_velocity, space.n_velocity)
     return (
         sparse.hstack(parts).tocsr(),
-        _assemble(mass, space.velocity_cells, space.velocity_cells, square),
+        assembled(mass, space.velocity_cells, space.velocity_cells, square),
     )
-
-
-def _assemble(
-    local: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
-) -> sparse.csr_matrix:
-    i = np.repeat(rows, columns.shape[1], axis=1).ravel()
-    j = np.tile(columns, (1, rows.shape[1])).ravel()
-    return sparse.csr_matrix((local.ravel(), (i, j)), shape=shape)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from hypemarl.config import Config, check_training, override, to_yaml
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
+from hypemarl.config.user_code import use_flags
 from hypemarl.files import write_text
 from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
 from hypemarl.training.children import (
@@ -55,14 +56,14 @@ class Job:
     def command(self, flags: Sequence[str]) -> list[str]:
         """The child's command line; the configuration stands in ``job.yaml`` of the run folder.
 
-        The child trusts the external environment that this process trusts.
+        The child trusts the external environment that this process trusts, and uses its code.
         """
         file = self.run_dir / "job.yaml"
         write_text(file, to_yaml(self.config))
         program = [*python_module("hypemarl"), "train", str(file)]
         external = external_of(self.config.env)
         trust = [] if external is None else trust_flags(external)
-        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *flags]
+        return [*program, "--run", str(self.run_dir), "--quiet", *trust, *use_flags(), *flags]
 
 
 Planned = tuple[Job, list[str]]  # with its flags

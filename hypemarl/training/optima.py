@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hypemarl import mpi
 from hypemarl.agents.policy_file import Optima, save_policy
 from hypemarl.config import Config, ConfigError, to_yaml
+from hypemarl.config.user_code import use_flags
 from hypemarl.envs import make
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
@@ -206,7 +207,7 @@ def side_by_side(
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"
         file.write_text(to_yaml(config), encoding="utf-8")
-        program = [*python_module("hypemarl"), command, str(file)]
+        program = [*python_module("hypemarl"), command, str(file), *use_flags()]
         with Children() as children:
             processes = [
                 children.start(

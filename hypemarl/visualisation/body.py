@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hypemarl.meshing.morphing.motion import boundary_edges
+from hypemarl.meshing.morphing.outlines import closed_loops
+from hypemarl.meshing.polygons import signed_area
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-
 Box = tuple[np.ndarray, np.ndarray]  # lower and upper corner, (2,) each
-
-
-def boundary_loops(cells: np.ndarray) -> list[np.ndarray]:
-    """Closed chains of boundary vertices of a triangulation (M, 3), each in order."""
-    edges = np.sort(cells[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    unique, counts = np.unique(edges, axis=0, return_counts=True)
-    near: dict[int, list[int]] = {}
-    for first, second in unique[counts == 1].tolist():
-        near.setdefault(first, []).append(second)
-        near.setdefault(second, []).append(first)
-    return list(_walk(near))
-
-
-def _walk(near: dict[int, list[int]]) -> Iterator[np.ndarray]:
-    left = set(near)
-    while left:
-        place: int | None = min(left)
-        loop = []
-        while place is not None:
-            loop.append(place)
-            left.discard(place)
-            place = next((vertex for vertex in near[place] if vertex in left), None)
-        yield np.array(loop)
 
 
 def find_body(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -44,15 +23,10 @@ def find_body(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the mesh has no hole.
     """
-    outlines = sorted((points[loop] for loop in boundary_loops(cells)), key=_area)
-    if len(outlines) < 2:
+    loops = [points[loop] for loop in closed_loops(boundary_edges(cells))]
+    if len(loops) < 2:
         raise ValueError("a flow is drawn around a body, but the mesh has no hole")
-    return outlines[-2]
-
-
-def _area(outline: np.ndarray) -> float:
-    x, y = outline.T
-    return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+    return sorted(loops, key=lambda outline: abs(signed_area(outline)))[-2]
 
 
 class Jets:

@@ -21,6 +21,7 @@ from hypemarl.meshing.shapes import generate
 from hypemarl.mpi import world
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
 from hypemarl.systems.density.mesh_checks import contains, mass_of_bumps
+from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant
 from hypemarl.systems.flow.arc_actuation import SIMPSON
 from hypemarl.systems.flow.plant import FlowPlant
@@ -32,6 +33,10 @@ def examine(env: EnvConfig, raw: RawMesh) -> Findings:
     checks = system_of(env).examine
     assert checks is not None
     return checks(env, raw)
+
+
+def changed(env: EnvConfig, **options: object) -> EnvConfig:
+    return replace(env, options=replace(env.options, **options))
 
 
 SQUARE = EnvConfig(mesh=MeshConfig(element_size=0.2), agents=(4, 4), horizon=0.4, control_steps=2)
@@ -124,6 +129,19 @@ def test_second_bodies_have_no_slip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*drags)
 
 
+def test_two_bodies_with_the_disc_s_tag_are_no_circle() -> None:
+    env = flow_config()
+    one = generate(env.mesh)
+    two = with_second_body(one, (0.6, 0.2), 0.07)
+    disc = two.tags["disc"][1]
+    values = np.where(two.facet_values == two.tags["rod"][1], disc, two.facet_values)
+    (fault,) = examine(env, replace(two, facet_values=values)).faults
+    assert "expected vertices on a circle" in fault.text
+    assert fault.facets is not None
+    assert len(fault.facets) == len(two.members("disc")) + len(two.members("rod"))
+    assert not examine(env, two).faults
+
+
 def test_second_bodies_of_a_morphing_obstacle_stay(tmp_path: Path) -> None:
     settings = shape_settings(tmp_path, second=True)
     plant = ShapePlant(settings, world())
@@ -157,10 +175,12 @@ def test_carrier_flows_turn_with_the_square() -> None:
         system="density-fluid",
         mesh=MeshConfig(shape="square-with-disc", element_size=0.3),
         agents=(3, 3),
-        initial_low=(-0.5, -0.5),
-        initial_high=(-0.5, 0.5),
-        target_low=(0.5, -0.5),
-        target_high=(0.5, 0.5),
+        options=InFluidOptions(
+            initial_low=(-0.5, -0.5),
+            initial_high=(-0.5, 0.5),
+            target_low=(0.5, -0.5),
+            target_high=(0.5, 0.5),
+        ),
     )
     flows = []
     for degrees in (0.0, 90.0):
@@ -173,12 +193,8 @@ def test_carrier_flows_turn_with_the_square() -> None:
 
 
 def test_boxes_outside_the_domain_are_named_and_dropped_where_allowed(l_shape: str) -> None:
-    env = replace(
-        SQUARE,
-        mesh=MeshConfig(file=l_shape),
-        target_low=(0.2, -0.5),
-        target_high=(0.5, -0.2),
-    )
+    env = changed(SQUARE, target_low=(0.2, -0.5), target_high=(0.5, -0.2))
+    env = replace(env, mesh=MeshConfig(file=l_shape))
     tagged = build(env.mesh, world())
     with pytest.raises(MeshError, match=r"boxes of agents \[10, 11, 14, 15\] \(4 of 16.*drop_agen"):
         DensityPlant(env, tagged)
@@ -234,7 +250,7 @@ def test_an_l_shape_trains(l_shape: str, tmp_path: Path) -> None:
 
 def test_boxes_that_are_too_small_for_the_cells_are_distinguished() -> None:
     coarse = replace(SQUARE, agents=(12, 12), mesh=MeshConfig(element_size=0.5))
-    (fault,) = examine(replace(coarse, drop_agents_outside=True), generate(coarse.mesh)).faults
+    (fault,) = examine(changed(coarse, drop_agents_outside=True), generate(coarse.mesh)).faults
     assert "own no cell" in fault.text
     assert "lower env.mesh.element_size" in fault.text
 
@@ -248,11 +264,11 @@ def test_bumps_lie_in_the_mesh(tmp_path: Path) -> None:
     )
     assert "outside the mesh, has mass" in found.message
     box = {"initial_low": (0.3, 0.4), "initial_high": (0.4, 0.6)}
-    inside = replace(SQUARE, **box, target_low=(0.6, 0.4), target_high=(0.7, 0.6))
+    inside = changed(SQUARE, **box, target_low=(0.6, 0.4), target_high=(0.7, 0.6))
     assert examine(inside, unit).faults == ()
     far = replace(unit, points=1000.0 * unit.points)
-    scaled = {name: tuple(1000.0 * x for x in getattr(inside, name)) for name in box}
-    assert "scale a mesh in other units" in examine(replace(inside, **scaled), far).message
+    scaled = {name: tuple(1000.0 * x for x in getattr(inside.options, name)) for name in box}
+    assert "scale a mesh in other units" in examine(changed(inside, **scaled), far).message
 
 
 def test_mass_and_places_of_a_fine_mesh() -> None:
@@ -301,7 +317,7 @@ def test_the_mesh_command_refuses_what_the_scenario_refuses(
 
 
 def test_notes_are_warnings_of_rank_zero(l_shape: str) -> None:
-    env = replace(SQUARE, initial_low=(-0.9, -0.5), initial_high=(-0.9, 0.5))
+    env = changed(SQUARE, initial_low=(-0.9, -0.5), initial_high=(-0.9, 0.5))
     with pytest.warns(UserWarning, match=r"initial_low.* walls or holes cut it off"):
         validate(env, build(env.mesh, world()), examine)
     with warnings.catch_warnings():

@@ -250,7 +250,7 @@ def test_what_cannot_be_opened_is_named(source: str, message: str) -> None:
         ("agent.credit=central", "agents on a grid"),
         ("env.external.options=[n_agents]", r"expected name=value.*'n_agents'"),
         ("env.external.options=['a={']", "not valid YAML"),
-        ("env.system=density", "needs env.system=external"),
+        ("env.system=density", "settings of system external"),
     ],
 )
 def test_settings_that_need_a_plant_are_refused(override: str, message: str) -> None:

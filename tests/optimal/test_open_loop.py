@@ -10,9 +10,10 @@ import pytest
 
 from hypemarl import config as configuration
 from hypemarl import envs
+from hypemarl.envs import ArrayEnv
 from hypemarl.optimal.open_loop import OpenLoop, differing, recovered_share, replay
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.training import evaluation, yardstick
+from hypemarl.training import evaluation, shares
 
 SMALL = ["env.mesh.element_size=0.05", "env.agents=[4]", "env.control_steps=4", "env.horizon=1.0"]
 PARAMETERS = np.array([-0.25, 0.167])
@@ -165,11 +166,17 @@ def test_known_optima_give_the_share_over_the_rows_they_cover(
 ) -> None:
     monkeypatch.setenv("HYPEMARL_CACHE", str(tmp_path))
     rows = np.array([[-0.3, 0.2], PARAMETERS])
-    assert yardstick.known_optima(env, rows).row() == {}
+    assert shares.known_optima(env, rows).row() == {}
     best = OpenLoop(env).solve(PARAMETERS)
-    known = yardstick.known_optima(env, rows)
+    known = shares.known_optima(env, rows)
     assert known.rows.tolist() == [1]
     assert known.row()["optimum_cost"] == best.cost
     nothing = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), rows)
     assert known.recovered(nothing)["recovered"] == pytest.approx(0.0, abs=1e-12)
-    assert yardstick.known_optima(object(), rows).row() == {}
+
+
+def test_no_optima_are_known_of_an_environment_without_a_plant() -> None:
+    class Bare(ArrayEnv):
+        pass
+
+    assert shares.known_optima(Bare(), np.array([PARAMETERS])).row() == {}

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import ArrayEnv, plant_of
-from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.training.groups import Groups
 from hypemarl.types import Array
 
@@ -22,6 +21,9 @@ class PlantGains:
     """
 
     def __init__(self, env: ArrayEnv, split: Groups, gamma: float) -> None:
+        # Imported here: PETSc comes along, which all ranks must initialise at the same time.
+        from hypemarl.optimal.trajectory import EpisodeAdjoint
+
         self.episode = EpisodeAdjoint(require_adjoint(plant_of(env)))
         self.split, self.gamma = split, gamma
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import pkgutil
 import re
 import sys
-import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterable
@@ -31,6 +26,7 @@ from hypemarl.config.sources import (
     say_changed,
     search_working_folder,
 )
+from hypemarl.config.user_code import imported, last_line, module_of_file
 from hypemarl.types import Row
 
 Factory = Callable[..., ParallelEnv]
@@ -63,12 +59,12 @@ def open_source(config: ExternalConfig) -> ParallelEnv:
 def _pettingzoo(source: Source) -> Factory:
     """The class or function that a module, or a file of the user's, names."""
     if source.is_file:
-        module = _from_file(Path(source.place))
+        module = module_of_file(Path(source.place))
     elif is_registered(source.text):
         module = _installed(source.place)
     else:
         search_working_folder(source.place)
-        module = _imported(source.place)
+        module = imported(source.place)
     name = source.detail or "parallel_env"
     found = getattr(module, name, None)
     if found is None:
@@ -129,74 +125,7 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
-    return _imported(name, "homes")
-
-
-def _imported(name: str, extra: str = "") -> types.ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise ConfigError(
-                f"{name} needs the module {error.name}, which cannot be imported ({error}); "
-                "install its package"
-            ) from error
-        remedy = f"; pip install 'hypemarl[{extra}]'" if extra else _where_searched(error.name)
-        raise ConfigError(f"{name} cannot be imported ({error}){remedy}") from error
-    except (Exception, SystemExit) as error:
-        raise ConfigError(_import_failure(name, error)) from error
-
-
-def _from_file(path: Path) -> types.ModuleType:
-    """The module in a file; its folder is searched for what it imports, as by ``python FILE``."""
-    if not path.is_file():
-        there = [str(p.name) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such file{nearest(path.name, there, '.')}")
-    # a name that no other module has, though two files may be called alike
-    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise ConfigError(_import_failure(str(path), error)) from error
-    return module
-
-
-def _import_failure(name: str, error: BaseException) -> str:
-    """One line for an error of a module while it is imported, with the line that raised it."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if isinstance(error, SystemExit):
-        reason = "it ends the process; put what is no definition under if __name__ == '__main__'"
-    return f"{name} fails while it is imported{_last_line(error)}: {reason}"
-
-
-def _last_line(error: BaseException) -> str:
-    """The last file and line of an error's traceback."""
-    if isinstance(error, SyntaxError):
-        return ""  # its text names them
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-
-
-def _where_searched(missing: str) -> str:
-    """Modules with a name near the missing one's, as a remedy."""
-    above = missing.rpartition(".")[0]
-    try:
-        folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]
-    except (AttributeError, ImportError):  # not a package
-        folders = []
-    dot = f"{above}." if above else ""
-    hint = nearest(missing, [dot + m.name for m in pkgutil.iter_modules(folders)], ".")
-    return f"{hint} Install its package, start in its folder, or name its file: FILE.py:FACTORY"
+    return imported(name, "homes")
 
 
 # --- factories and their options -----------------------------------------------------------------
@@ -264,7 +193,7 @@ def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
             raise ConfigError(_wrong_option(text, found[1], _options_inside(factory))) from error
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{text} cannot be made with the options {shown(arguments)}{_last_line(error)}: "
+            f"{text} cannot be made with the options {shown(arguments)}{last_line(error)}: "
             f"{type(error).__name__}: {reason}"
         ) from error
 

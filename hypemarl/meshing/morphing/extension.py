@@ -52,7 +52,8 @@ def elastic_extension(
     weight = volumes[:, None, None, None, None]
     local = weight * (_wide(la) * products + _wide(mu) * (shear + same))
     dofs = (2 * cells[:, :, None] + np.arange(2)).reshape(len(cells), 6)
-    matrix = _assemble(local.reshape(len(cells), 6, 6), dofs, 2 * len(points))
+    size = 2 * len(points)
+    matrix = assembled(local.reshape(len(cells), 6, 6), dofs, dofs, (size, size))
     return _extend(matrix, _both(moved), _both(fixed), modes)
 
 
@@ -62,7 +63,8 @@ def harmonic_extension(
     """As :func:`elastic_extension`, each component harmonic by itself."""
     gradients, volumes = _gradients(points, cells)
     local = np.einsum("n,nai,nbi->nab", volumes, gradients, gradients)
-    scalar = _extend(_assemble(local, cells, len(points)), moved, fixed, None)
+    shape = (len(points), len(points))
+    scalar = _extend(assembled(local, cells, cells, shape), moved, fixed, None)
     return np.kron(scalar, np.eye(2))
 
 
@@ -90,10 +92,18 @@ def _gradients(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.nd
     return turned / (2.0 * areas[:, None, None]), areas
 
 
-def _assemble(local: np.ndarray, dofs: np.ndarray, size: int) -> sparse.csr_matrix:
-    n = dofs.shape[1]
-    rows, columns = np.repeat(dofs, n, axis=1).ravel(), np.tile(dofs, (1, n)).ravel()
-    return sparse.csr_matrix((local.ravel(), (rows, columns)), shape=(size, size))
+def assembled(
+    local: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    """Sum of the matrices ``local`` (M, k, l) of cells with nodes ``rows`` (M, k), ``columns``."""
+    i = np.repeat(rows, columns.shape[1], axis=1).ravel()
+    j = np.tile(columns, (1, rows.shape[1])).ravel()
+    return sparse.csr_matrix((local.ravel(), (i, j)), shape=shape)
+
+
+def local_masses(areas: np.ndarray) -> np.ndarray:
+    """Integrals (M, 3, 3) of products of the P1 functions of triangles with areas (M,)."""
+    return areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0
 
 
 def _extend(

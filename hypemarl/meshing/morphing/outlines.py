@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.interpolate import CubicSpline
 
@@ -103,3 +105,22 @@ def ordered_loop(facets: np.ndarray, source: str) -> np.ndarray:
     if len(order) < len(starts):
         raise MeshError(f"{source}: its facets form several curves; give each obstacle its own tag")
     return np.array(order)
+
+
+def closed_loops(edges: np.ndarray, source: str = "boundary") -> Iterator[np.ndarray]:
+    """The closed curves that edges (n, 2) form, each as nodes in order.
+
+    Raises:
+        MeshError: an edge belongs to no closed curve.
+    """
+    rest = edges
+    while len(rest):
+        nodes = {int(rest[0, 0])}
+        while True:  # a curve's edges, round by round
+            here = np.isin(rest, list(nodes)).any(axis=1)
+            grown = set(rest[here].ravel().tolist())
+            if grown == nodes:
+                break
+            nodes = grown
+        yield ordered_loop(rest[here], source)
+        rest = rest[~here]

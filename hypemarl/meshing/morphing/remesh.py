@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from hypemarl.meshing.channel import GROWTH
 from hypemarl.meshing.morphing.motion import MeshMotion, boundary_edges, follow
-from hypemarl.meshing.morphing.outlines import ordered_loop
+from hypemarl.meshing.morphing.outlines import closed_loops
 from hypemarl.meshing.obstacle_channel import facet_sizes, graded_size
 from hypemarl.meshing.polygons import crosses_itself, signed_area
 from hypemarl.meshing.raw import MeshError, RawMesh, checked
@@ -68,7 +68,7 @@ def remesh(motion: MeshMotion, q: np.ndarray) -> MeshMotion:
 
 def _mesh(moved: RawMesh, root: MeshMotion, q: np.ndarray, domain: str) -> RawMesh:
     edges = boundary_edges(moved.cells)
-    loops = sorted(_loops(edges), key=lambda loop: -abs(signed_area(moved.points[loop])))
+    loops = sorted(closed_loops(edges), key=lambda loop: -abs(signed_area(moved.points[loop])))
     with session() as model:
         gmsh.option.setNumber("Mesh.MeshSizeExtendFromBoundary", 0)
         lines = _add_loops(model.geo, moved.points, loops)
@@ -109,21 +109,6 @@ def _same(moved: RawMesh, points: np.ndarray) -> np.ndarray:
 def _edges_of(loop: np.ndarray) -> Iterator[tuple[int, int]]:
     """Pairs of neighbouring nodes, in order around the curve."""
     yield from zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True)
-
-
-def _loops(edges: np.ndarray) -> Iterator[np.ndarray]:
-    """The boundary's closed curves, each as nodes in order."""
-    rest = edges
-    while len(rest):
-        nodes = {int(rest[0, 0])}
-        while True:  # a curve's edges, round by round
-            here = np.isin(rest, list(nodes)).any(axis=1)
-            grown = set(rest[here].ravel().tolist())
-            if grown == nodes:
-                break
-            nodes = grown
-        yield ordered_loop(rest[here], "remesh: boundary")
-        rest = rest[~here]
 
 
 def _add_loops(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from hypemarl.meshing.morphing.extension import factorised
+from hypemarl.meshing.morphing.extension import assembled, factorised, local_masses
 from hypemarl.meshing.morphing.overlap import CellGrid
 from hypemarl.meshing.raw import MeshError, RawMesh, measures
 
@@ -34,10 +34,8 @@ class DensityTransfer:
     def __init__(self, old: RawMesh, new: RawMesh) -> None:
         self._mixed = CellGrid(old.points[old.cells]).mixed_mass(new.points, new.cells, old.cells)
         areas = measures(new.points, new.cells)
-        local = areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0
-        rows, columns = np.repeat(new.cells, 3, axis=1).ravel(), np.tile(new.cells, (1, 3)).ravel()
-        size = len(new.points)
-        mass = sparse.csr_matrix((local.ravel(), (rows, columns)), shape=(size, size))
+        shape = (len(new.points), len(new.points))
+        mass = assembled(local_masses(areas), new.cells, new.cells, shape)
         self._factors = factorised(mass)
         self._lumped = np.asarray(mass.sum(axis=1)).ravel()
         covered = np.asarray(self._mixed.sum(axis=1)).ravel()

@@ -147,15 +147,23 @@ def arc_layout(
 def measure_disc(space: TaylorHood, facets: BoundaryFacets) -> Disc:
     """Centre and radius of the disc, the same for any number of ranks. Collective.
 
-    The circle x^2 + y^2 = 2 a x + 2 b y + c of least squares through the vertices, which is exact
-    for a circle (I. Kasa, A circle fitting procedure, IEEE Trans. Instrum. Meas. 25 (1976)).
-
     Raises:
         LayoutError: on every rank, where the vertices do not lie on a circle.
     """
     ends = space.velocity_points[np.unique(facets.nodes[:, :2])].reshape(-1, 2)
     # One order on every rank and for any number of ranks: no difference in the last bit.
-    points = np.unique(np.concatenate(space.comm.allgather(ends)).round(14), axis=0)
+    return circle_of(np.unique(np.concatenate(space.comm.allgather(ends)).round(14), axis=0))
+
+
+def circle_of(points: np.ndarray) -> Disc:
+    """The circle x^2 + y^2 = 2 a x + 2 b y + c of least squares through points (N, 2). Local.
+
+    It is exact for a circle (I. Kasa, A circle fitting procedure, IEEE Trans. Instrum. Meas. 25
+    (1976)).
+
+    Raises:
+        LayoutError: the points do not lie on one.
+    """
     shift = points.mean(axis=0)
     x = points - shift
     matrix = np.column_stack([2.0 * x, np.ones(len(x))])

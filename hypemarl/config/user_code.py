@@ -1,0 +1,135 @@
+"""Code of the user's own: modules and files that a command names, and what they register.
+
+A configuration never says which code to run: it names systems, algorithms and schemes that are
+registered already. ``--use`` on the command line imports the code that registers them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+import types
+from pathlib import Path
+
+from hypemarl.config.errors import ConfigError, nearest, shown
+from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS, Named
+from hypemarl.config.sources import search_working_folder
+
+_USED: list[str] = []
+
+
+def use(code: str) -> None:
+    """Register systems, algorithms and schemes of the user's code. Local: on every rank.
+
+    Args:
+        code: ``MODULE`` or ``path/to/FILE.py``, for all that are there, or with ``:NAME`` for one.
+
+    Raises:
+        ConfigError: it cannot be imported, has no such thing, or one of a name that is taken.
+    """
+    place, _, name = code.rpartition(":") if _names_one(code) else (code, "", "")
+    if place.endswith(".py"):
+        place = str(Path(place).expanduser().absolute())
+        module = module_of_file(Path(place))
+    else:
+        search_working_folder(place)
+        module = imported(place)
+    there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
+    if name and name not in there:
+        raise ConfigError(
+            f"{place} has no system, algorithm or scheme {shown(name)}{nearest(name, there, '.')} "
+            f"It has: {', '.join(there) or 'none at all'}"
+        )
+    for item in [there[name]] if name else there.values():
+        for registry in (SYSTEMS, ALGORITHMS, SCHEMES):
+            registry.take(item)
+    _USED.append(f"{place}:{name}" if name else place)
+
+
+def use_flags() -> list[str]:
+    """Options of a child's command line that use what this process uses."""
+    return [word for code in dict.fromkeys(_USED) for word in ("--use", code)]
+
+
+def _names_one(code: str) -> bool:
+    return ":" in code and not code.endswith(".py")
+
+
+def imported(name: str, extra: str = "") -> types.ModuleType:
+    """The module ``name``, of the package's extra ``extra`` if any. Local.
+
+    Raises:
+        ConfigError: it cannot be imported; says why, in one line.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ConfigError(
+                f"{name} needs the module {error.name}, which cannot be imported ({error}); "
+                "install its package"
+            ) from error
+        remedy = f"; pip install 'hypemarl[{extra}]'" if extra else _where_searched(error.name)
+        raise ConfigError(f"{name} cannot be imported ({error}){remedy}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(_import_failure(name, error)) from error
+
+
+def module_of_file(path: Path) -> types.ModuleType:
+    """The module in a file; its folder is searched for what it imports, as by ``python FILE``.
+
+    Raises:
+        ConfigError: there is no such file, or it fails.
+    """
+    if not path.is_file():
+        there = [str(p.name) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: no such file{nearest(path.name, there, '.')}")
+    # a name that no other module has, though two files may be called alike
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ConfigError(_import_failure(str(path), error)) from error
+    return module
+
+
+def _import_failure(name: str, error: BaseException) -> str:
+    """One line for an error of a module while it is imported, with the line that raised it."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, SystemExit):
+        reason = "it ends the process; put what is no definition under if __name__ == '__main__'"
+    return f"{name} fails while it is imported{last_line(error)}: {reason}"
+
+
+def last_line(error: BaseException) -> str:
+    """The last file and line of an error's traceback."""
+    if isinstance(error, SyntaxError):
+        return ""  # its text names them
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _where_searched(missing: str) -> str:
+    """Modules with a name near the missing one's, as a remedy."""
+    above = missing.rpartition(".")[0]
+    try:
+        folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]
+    except (AttributeError, ImportError):  # not a package
+        folders = []
+    dot = f"{above}." if above else ""
+    hint = nearest(missing, [dot + m.name for m in pkgutil.iter_modules(folders)], ".")
+    return f"{hint} Install its package, start in its folder, or name its file: FILE.py:FACTORY"
