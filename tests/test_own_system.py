@@ -185,7 +185,7 @@ def test_it_trains_resumes_evaluates_tabulates_and_renders(
     row = json.loads(table.read_text())
     assert (row["runs"], row["hypemarl_cost_std"]) == (2, 0.0)
     assert row["hypemarl_cost_power"] > 0.0
-    assert row["constant_cost_power"] == pytest.approx(4 * 5 * 0.05 * 0.25)
+    assert row["hand_made_cost_power"] == pytest.approx(4 * 5 * 0.05 * 0.25)
     assert "uncontrolled" in capsys.readouterr().out
     hypemarl("render", whole)
     assert {"film.mp4", "still-100.png", "policy_map.png"} <= {p.name for p in whole.iterdir()}

@@ -107,7 +107,9 @@ def do_simulate(given: Arguments) -> int:
         needs_pde(config, "simulate --output")
     check_trust(config)
     env = envs.make(config.env)
-    policies = evaluation.BASELINES | {"random": lambda env: evaluation.random(env, config.seed)}
+    policies = {name.replace("_", "-"): policy for name, policy in evaluation.BASELINES.items()}
+    policies["constant"] = policies["hand-made"]  # its name in version 0.1
+    policies["random"] = lambda env: evaluation.random(env, config.seed)
     parameters = evaluation.fixed_set(env, 1, "held-out")
     result = evaluation.evaluate_policy(env, policies[given.policy](env), parameters)
     if result.failure is not None:

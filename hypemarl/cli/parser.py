@@ -143,10 +143,13 @@ def _add_setup_commands(commands: Commands) -> None:
     )
 
     text = "Run one episode without learning and print its cost terms"
-    parser = _command(commands, handlers.do_simulate, text, "density-1d --policy constant")
+    parser = _command(commands, handlers.do_simulate, text, "density-1d --policy hand-made")
     _add_environment(parser)
     parser.add_argument(
-        "--policy", choices=("uncontrolled", "constant", "random"), default="uncontrolled"
+        "--policy",
+        choices=("uncontrolled", "hand-made", "constant", "random"),
+        default="uncontrolled",
+        help="hand-made: the plant's constant push (constant: its old name)",
     )
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 

@@ -93,10 +93,10 @@ def uncontrolled(env: ArrayEnv) -> Policy:
     return lambda observations, mu: idle
 
 
-def constant(env: ArrayEnv, share: float = 0.5) -> Policy:
-    """Every agent does the same all the time: the plant's baseline actions at ``share`` in [-1, 1].
+def hand_made(env: ArrayEnv, share: float = 0.5) -> Policy:
+    """Constant actions made by hand: the plant's baseline actions at ``share`` in [-1, 1].
 
-    See :meth:`hypemarl.coupling.plant.Plant.baseline_actions`.
+    No optimum of any kind. See :meth:`hypemarl.coupling.plant.Plant.baseline_actions`.
     """
     actions = env.baseline_actions(share)
     return lambda observations, mu: actions
@@ -111,7 +111,7 @@ def random(env: ArrayEnv, seed: int = 0) -> Policy:
 
 BASELINES: dict[str, Callable[[ArrayEnv], Policy]] = {
     "uncontrolled": uncontrolled,
-    "constant": constant,
+    "hand_made": hand_made,
     "random": random,
 }
 """Policies that need no training, for comparison: name -> maker, which takes the environment."""

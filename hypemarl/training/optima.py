@@ -87,20 +87,7 @@ def find_optima(
         if not several or loop.load(values) is None:
             starts = [np.zeros(loop.shape)] if several else []
             starts += [_played(env, policy, values) for policy in policies]
-        bar = tqdm(desc="optimum", unit="gradient", disable=not progress or env.comm.rank > 0)
-
-        def show(count: int, cost: float, reduction: float, bar: tqdm = bar) -> None:
-            bar.set_postfix(J=f"{cost:.5g}", gradient=f"{reduction:.1e}", refresh=False)
-            bar.update(1)
-
-        best = loop.solve(
-            values,
-            tolerance=tolerance,
-            max_evaluations=max_evaluations,
-            starts=starts,
-            progress=show,
-        )
-        bar.close()
+        best = _search(loop, values, starts, tolerance, max_evaluations, quiet=not progress)
         best_of.append(best)
         rows.append(_row(env, best, tolerance))
     if run_dir is not None:
@@ -110,6 +97,32 @@ def find_optima(
     if export is not None:
         _export(export, env, config, best_of)
     return rows
+
+
+def _search(
+    loop: OpenLoop,
+    values: np.ndarray,
+    starts: Sequence[np.ndarray],
+    tolerance: float,
+    max_evaluations: int,
+    *,
+    quiet: bool,
+) -> Optimum:
+    """:meth:`OpenLoop.solve` with a bar. Collective."""
+    bar = tqdm(desc="optimum", unit="gradient", disable=quiet or loop.comm.rank > 0)
+
+    def show(count: int, cost: float, reduction: float) -> None:
+        bar.set_postfix(J=f"{cost:.5g}", gradient=f"{reduction:.1e}", refresh=False)
+        bar.update(1)
+
+    with bar:
+        return loop.solve(
+            values,
+            tolerance=tolerance,
+            max_evaluations=max_evaluations,
+            starts=starts,
+            progress=show,
+        )
 
 
 def _export(path: Path, env: ArrayEnv, config: Config, found: Sequence[Optimum]) -> None:

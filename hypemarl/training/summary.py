@@ -98,7 +98,7 @@ def evaluate_runs(
     failures (where episodes failed, ``failure`` says why the last of them did), cost, cost_std
     (over mu), return, ``cost_<term>`` of every term that the plant reports, and what of
     :data:`evaluation.METRICS` it has; the same of each baseline with its name before it
-    (``uncontrolled_cost``, ``constant_return``, ...); ``uncontrolled`` and, but for external
+    (``uncontrolled_cost``, ``hand_made_return``, ...); ``uncontrolled`` and, but for external
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
     parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) /
@@ -121,15 +121,8 @@ def evaluate_runs(
             known = known_optima(env, held_out)
             shared = shared_row(env, held_out, known)
             for k in members:
-                policy, _ = trained_policy(folders[k], env, configs[k], comm)
-                result = evaluation.evaluate_policy(env, policy, held_out)
-                own = shared | known.recovered(result)
-                if last:
-                    policy, _ = trained_policy(folders[k], env, configs[k], comm, last=True)
-                    final = evaluation.evaluate_policy(env, policy, held_out)
-                    found = {"cost": final.cost, **known.recovered(final)}
-                    own |= {f"last_{name}": found[name] for name in _LAST if name in found}
-                rows[k] = _row(folders[k], configs[k], result, own)
+                rows[k] = _evaluate(env, folders[k], configs[k], known, held_out, last=last)
+                rows[k] = _row(folders[k], configs[k], rows[k], shared)
         finally:
             env.close()
     with mpi.raise_together(comm):
@@ -178,28 +171,43 @@ def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
     return row | {"uncontrolled": row["uncontrolled_cost"]}
 
 
-def _row(folder: RunFolder, config: Config, result: Evaluation, shared: Row) -> Row:
-    return {
+def _evaluate(
+    env: ArrayEnv,
+    folder: RunFolder,
+    config: Config,
+    known: KnownOptima,
+    held_out: Array,
+    *,
+    last: bool,
+) -> Row:
+    """Results of a run's policy, and where asked of its last one. Collective."""
+    policy, _ = trained_policy(folder, env, config, env.comm)
+    result = evaluation.evaluate_policy(env, policy, held_out)
+    row = _flatten(result) | known.recovered(result)
+    if result.failure is not None:
+        row["failure"] = result.failure
+    if last:
+        policy, _ = trained_policy(folder, env, config, env.comm, last=True)
+        final = evaluation.evaluate_policy(env, policy, held_out)
+        found = {"cost": final.cost, **known.recovered(final)}
+        row |= {f"last_{name}": found[name] for name in _LAST if name in found}
+    return row
+
+
+def _row(folder: RunFolder, config: Config, result: Row, shared: Row) -> Row:
+    row = {
         "run": str(folder.path),
         "scenario": config.scenario,
         "scheme": variant(config.agent),
         "credit": label(config),
         "algorithm": config.training.algorithm,
         "seed": config.seed,
-        **_flatten(result),
-        **({} if result.failure is None else {"failure": result.failure}),
+        **result,
         **shared,
-        **_ratio_to(shared["uncontrolled"], result.cost, config),
     }
-
-
-def _ratio_to(uncontrolled: float, cost: float, config: Config) -> Row:
-    """Only for costs that cannot be negative: the ratio of two returns means nothing."""
-    return (
-        {}
-        if external_of(config.env) is not None
-        else {"ratio_to_uncontrolled": cost / uncontrolled}
-    )
+    if external_of(config.env) is None:  # the ratio of two returns means nothing
+        row["ratio_to_uncontrolled"] = result["cost"] / shared["uncontrolled"]
+    return row
 
 
 def _flatten(result: Evaluation) -> Row:

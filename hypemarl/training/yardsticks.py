@@ -188,7 +188,7 @@ def _model(
     spec = env.agent_spec
     if start is None:
         validation = evaluation.fixed_set(env, config.training.validation_size, "validation")
-        starts = [evaluation.BASELINES[name](env) for name in ("uncontrolled", "constant")]
+        starts = [evaluation.BASELINES[name](env) for name in ("uncontrolled", "hand_made")]
         costs = [evaluation.evaluate_policy(env, policy, validation).cost for policy in starts]
         no_input = np.zeros((spec.n_agents, spec.observation_size)), np.zeros(spec.mu_size)
         actions = starts[int(np.argmin(costs))](*no_input)[None]

@@ -76,7 +76,7 @@ def test_errors_are_those_of_single_steps_and_of_whole_episodes(
 ) -> None:
     run = finished[0] / "density-1d" / "mbpg-10" / "seed0"
     found = surrogate_errors(run, episodes=2)
-    assert list(found) == ["policy", "uncontrolled", "constant", "random"]
+    assert list(found) == ["policy", "uncontrolled", "hand_made", "random"]
     own = found["policy"]
     assert own["surrogate_error"] == pytest.approx(one_step_error(run, 2), rel=1e-3)
     assert len(own["by_step"]) == 8

@@ -70,7 +70,7 @@ def test_missing_runs_are_named(tmp_path: Path) -> None:
 def test_a_trajectory_has_the_documented_arrays(tmp_path: Path) -> None:
     env = ToyEnv(toy_config().env)
     file = tmp_path / "trajectory.npz"
-    evaluation.record_trajectory(env, evaluation.constant(env), np.array([0.3]), file, "constant")
+    evaluation.record_trajectory(env, evaluation.hand_made(env), np.array([0.3]), file, "constant")
     read = records.read_trajectory(tmp_path)
     shapes = {name: value.shape for name, value in read.items() if name not in ("scheme", "kind")}
     assert shapes == {

@@ -145,7 +145,7 @@ def test_runs_of_one_problem_share_environment_and_baselines(tmp_path: Path) -> 
     for entry, run in zip(rows, runs, strict=True):
         assert json.loads(RunFolder(run).evaluation.read_text()) == entry
         assert entry == summary.evaluate_run(run, make_env=ToyEnv)
-        assert entry["constant_cost"] != entry["uncontrolled_cost"]
+        assert entry["hand_made_cost"] != entry["uncontrolled_cost"]
 
     config = RunFolder(runs[0]).read_config()
     other = dataclasses.replace(

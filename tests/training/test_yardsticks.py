@@ -51,7 +51,7 @@ def test_each_is_as_good_as_what_it_contains(fitted: Any) -> None:
         }
         zero, push = (
             validation_cost(env, evaluation.BASELINES[name](env))
-            for name in ("uncontrolled", "constant")
+            for name in ("uncontrolled", "hand_made")
         )
         assert cost["best_constant"] < min(zero, push)
         assert cost["schedule"] <= cost["best_constant"]

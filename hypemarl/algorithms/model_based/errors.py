@@ -1,8 +1,8 @@
 """How far the surrogate of a finished run is off, where its policy goes and elsewhere.
 
 On held-out parameters, none of which it was fitted to. The policy's own episodes are what
-imagination stays near to; those of the baselines (nothing, a constant push, white random actions)
-are off its distribution, and show what the surrogate knows beyond it.
+imagination stays near to; those of the baselines (nothing, a push made by hand, white random
+actions) are off its distribution, and show what the surrogate knows beyond it.
 """
 
 from __future__ import annotations
