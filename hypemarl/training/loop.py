@@ -135,7 +135,7 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
     stored = checkpoint.load(folder.last)
     checkpoint.check_config(folder.last, stored, config)
     external, unhashed = external_of(config.env), external_of(unbound.env)
-    before = stored["config"]["env"].get("external", {}).get("sha256", "")
+    before = stored["config"]["env"].get(config.env.system, {}).get("sha256", "")
     # else ``stamped`` has compared them
     if external is not None and unhashed is not None and before != unhashed.sha256:
         say_changed(external.source, before, external.sha256)
