@@ -164,7 +164,7 @@ def test_from_the_command_line(
         assert command(*refused) != 0
         assert "external environment" in capsys.readouterr().err, refused
     assert command("train", "density-1d", "--env", SOURCE) != 0
-    assert "needs env.system=external" in capsys.readouterr().err
+    assert "settings of system external" in capsys.readouterr().err
     assert command("train") != 0
     assert "name a scenario" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
-from hypemarl.meshing.morphing import MeshMotion
+from hypemarl.meshing.morphing import MeshMotion, MovingMesh
 from hypemarl.solvers.taylor_hood import TaylorHood
 
 TIE = 1e-9
@@ -122,3 +122,18 @@ def _edges(n: int, lattice: tuple[int, int] | None) -> np.ndarray:
     index = np.arange(n).reshape(lattice)
     pairs = [(index[:-1], index[1:]), (index[:, :-1], index[:, 1:])]
     return np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in pairs])
+
+
+def sensed_motion(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:
+    """Matrix (n m, size) from the modes to the motion that agents sense. Local."""
+    space = moving.feasible.space
+    parametrisation = space.parametrisation
+    if parametrisation.kind == "free-form":
+        return space.to_amplitudes
+    n = parametrisation.agents
+    basis = parametrisation.basis(np.arange(n) / n) @ space.to_amplitudes
+    axes = directions[:, 0]
+    if parametrisation.kind.startswith("radial"):
+        arms = parametrisation.positions - parametrisation.outline.centre
+        axes = arms / np.linalg.norm(arms, axis=1, keepdims=True)
+    return np.einsum("nc,ncm->nm", axes, basis)

@@ -24,12 +24,14 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
+from hypemarl.systems.shape.layout import sensed_motion
 from hypemarl.systems.shape.mesh_checks import examine
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
 ONSET_OF_SHEDDING = 45.0
 """Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
+BOUNDS = ("amplitude", "area", "max_curvature", "min_thickness", "min_quality")
 REMEMBERED = 40
 """Flows around the reference kept in memory: of a validation set and of the 25 episodes between two
 validations. One takes 0.1 MB, of an unsteady flow 1 MB."""
@@ -102,12 +104,7 @@ class ShapePlant(Plant):
             config.agents[0],
             comm,
             bounds=lambda default: chosen_bounds(
-                default,
-                amplitude=shape.amplitude,
-                area=shape.area,
-                max_curvature=shape.max_curvature,
-                min_thickness=shape.min_thickness,
-                min_quality=shape.min_quality,
+                default, **{name: getattr(shape, name) for name in BOUNDS}
             ),
             remeshes=shape.remesh,
         )
@@ -129,7 +126,7 @@ class ShapePlant(Plant):
             "limited": False,
             "remeshed": False,
         }
-        self.sensed = _sensed(self.moving, self.layout.directions) / self._bound
+        self.sensed = sensed_motion(self.moving, self.layout.directions) / self._bound
         #: costs and force coefficients of the last control interval
         self.interval: ShapeCosts | None = None
         self._known: Recent[tuple[float, float], FlowSolution] = Recent(REMEMBERED)
@@ -368,11 +365,8 @@ class ShapePlant(Plant):
             self.present = self._flow_on_mesh()
             self._abandoned.watch(self.present.tagged, self.present)
             start = None
-        viscosity, angle = (
-            self.viscosity(float(old.parameters[0])),
-            self.stream_angle(old.parameters),
-        )
-        flow = self.present.solve(self.moving.shape.q, viscosity, angle, start)
+        viscosity, angle = self.viscosity(old.parameters[0]), self.stream_angle(old.parameters)
+        flow = self.present.solve(self.moving.shape.q, float(viscosity), angle, start)
         return self.moving.shape, flow, remeshed
 
     def _take(self, present: ShapeFlow) -> None:
@@ -403,18 +397,3 @@ class ShapePlant(Plant):
         """One over U^2 / 2 and the length of the outline per agent."""
         length = self.moving.feasible.space.parametrisation.outline.length / self.n_agents
         return 2.0 / (self.options.speed**2 * length)
-
-
-def _sensed(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:
-    """(n m, size): what moved at the agents, from the modes."""
-    space = moving.feasible.space
-    parametrisation = space.parametrisation
-    if parametrisation.kind == "free-form":
-        return space.to_amplitudes
-    n = parametrisation.agents
-    basis = parametrisation.basis(np.arange(n) / n) @ space.to_amplitudes
-    axes = directions[:, 0]
-    if parametrisation.kind.startswith("radial"):
-        arms = parametrisation.positions - parametrisation.outline.centre
-        axes = arms / np.linalg.norm(arms, axis=1, keepdims=True)
-    return np.einsum("nc,ncm->nm", axes, basis)
