@@ -375,23 +375,6 @@ def test_bench_prints_and_writes(
     assert json.loads(file.read_text()) == {"ms": 0.25}
 
 
-@pytest.mark.mpi
-def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
-    given = ["train", "density-1d", *SETTINGS, "--quiet", "--run", str(tmp_path)]
-    given += ["--ranks-per-env", "1", "--set", "training.episodes=4"]
-    out = mpirun(2, "-m", "hypemarl", *given)
-    assert out.count(": 4 episodes in") == 1
-    ended = [line for line in read_metrics(tmp_path) if line["kind"] == "episode"]
-    assert [line["random"] for line in ended] == [True, False, False, False]
-    assert ended[0]["cost"] != ended[1]["cost"]
-
-
-@pytest.mark.mpi
-def test_errors_of_all_ranks_are_printed_once(mpirun: Any) -> None:
-    out = mpirun(2, "-m", "hypemarl", "evaluate", "nowhere", expect_failure=True)
-    assert out.count("hypemarl: error: nowhere is no run folder") == 1
-
-
 def test_the_module_is_the_command() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "hypemarl", "--version"],

@@ -164,5 +164,5 @@ def test_explain_lists_every_key_with_its_meaning() -> None:
 
 
 def test_choices() -> None:
-    schemes = ("hypemarl", "marl", "fups-id", "nops", "fups-id-no-state")
+    schemes = ("hypemarl", "marl", "fups-id", "nops", "fups-id-no-state", "marl-mu")
     assert config.choices("agent.scheme") == schemes

@@ -1,18 +1,21 @@
-"""An algorithm of a user's own, in a user's own file: all of training and evaluation takes it.
+"""An algorithm in a user's own file, ``random_search.py``: everything takes it as it is.
 
-The part between the lines is the example of docs/algorithms.md.
+The file is the example of docs/algorithms.md.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+import torch
+from random_search import RANDOM_SEARCH
 
 import hypemarl
 from hypemarl import cli
-from hypemarl.config import ALGORITHMS, ConfigError, load
+from hypemarl.config import ALGORITHMS, ConfigError, load, user_code
 from hypemarl.training.checkpoint import CheckpointError
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.diagnosis import diagnose_run
@@ -22,79 +25,7 @@ from hypemarl.training.summary import evaluate_runs
 from hypemarl.training.table import summarise
 from hypemarl.visualisation.run_pictures import draw_curves, draw_run
 
-# --- the example ---------------------------------------------------------------------------------
-from dataclasses import dataclass  # isort: skip
-
-import numpy as np  # isort: skip
-import torch  # isort: skip
-from torch.nn.utils import parameters_to_vector, vector_to_parameters  # isort: skip
-
-from hypemarl.agents.policy import PolicyAgent  # isort: skip
-from hypemarl.config.keys import key  # isort: skip
-from hypemarl.seeding import generator_state, set_generator_state, torch_generator  # isort: skip
-from hypemarl.training.evaluation import evaluate_policy  # isort: skip
-from hypemarl.training.learner import Algorithm, Learner  # isort: skip
-from hypemarl.training.progress import Result  # isort: skip
-
-
-@dataclass(frozen=True)
-class Options:
-    """Settings ``agent.random-search.*``."""
-
-    step: float = key(0.1, "standard deviation of a trial's change of the weights", above=0)
-
-
-class RandomSearch(Learner):
-    """Change all weights at random; keep what makes the episode cheaper."""
-
-    def start(self) -> None:
-        if self.groups.leads:
-            self.agent = make_agent(self.env.agent_spec, self.config)
-            self.generator = torch_generator(self.config.seed, "random-search")
-
-    def collect(self, parameters, progress):
-        before = self.run(parameters[0])
-        if self.groups.root:
-            weights = parameters_to_vector(self.agent.actor.parameters())
-            change = torch.randn(weights.shape, generator=self.generator)
-            self.set_weights(weights + self.config.agent.of(Options).step * change)
-        trial = self.run(parameters[0])
-        if not self.groups.root:
-            return [], {}
-        progress.updates += 1
-        if not trial.cost < before.cost:
-            self.set_weights(weights)
-        return [trial], {"gain": before.cost - trial.cost}
-
-    def run(self, parameters):
-        """An episode of the present policy on all ranks of the environment."""
-        zeros = np.zeros((self.env.n_agents, self.env.action_size))
-        act = self.agent.act if self.groups.root else lambda observations, mu: zeros
-        found = evaluate_policy(self.env, act, parameters[None])
-        length = self.env.control_steps
-        return Result(found.cost, float(found.returns[0]), length, found.failure, random=False)
-
-    def set_weights(self, weights) -> None:
-        for actor in (self.agent.actor, self.agent.actor_average):
-            vector_to_parameters(weights.detach(), actor.parameters())
-
-    def state_dict(self, *, whole):
-        return super().state_dict(whole=whole) | {"generator": generator_state(self.generator)}
-
-    def load_state_dict(self, stored) -> None:
-        super().load_state_dict(stored)
-        set_generator_state(self.generator, stored["generator"])
-
-
-def make_agent(spec, config):
-    return PolicyAgent(spec, config.agent, config.seed)
-
-
-RANDOM_SEARCH = Algorithm(
-    name="random-search", options=Options, make=RandomSearch, make_agent=make_agent
-)
-# --- the end of the example ----------------------------------------------------------------------
-
+EXAMPLE = Path(__file__).with_name("random_search.py")
 SMALL = ["env.mesh.element_size=0.1", "env.agents=[4]", "env.control_steps=3", "env.horizon=0.6"]
 NETWORKS = ["agent.encoding_size=8", "agent.hyper_width=8", "agent.actor_hidden=[8]"]
 LOOP = [
@@ -188,6 +119,32 @@ def test_an_unknown_algorithm_is_refused_by_name() -> None:
 
 def test_a_name_is_taken_once() -> None:
     hypemarl.register_algorithm(RANDOM_SEARCH)  # the same again is fine
-    other = Algorithm(name="td3", options=Options, make=RandomSearch, make_agent=make_agent)
+    other = dataclasses.replace(RANDOM_SEARCH, name="td3")
     with pytest.raises(ConfigError, match="'td3' is taken"):
         hypemarl.register_algorithm(other)
+
+
+def test_a_file_of_ones_own_is_imported_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(user_code, "_USED", [])
+    monkeypatch.setattr(ALGORITHMS, "_items", {})
+    (tmp_path / "mine.py").write_text(EXAMPLE.read_text())
+    monkeypatch.chdir(tmp_path)
+    chosen = ["training.algorithm=random-search", "training.episodes=2"]
+    settings = [word for e in (*SMALL, *NETWORKS, *chosen) for word in ("--set", e)]
+    train_it = ["train", "density-1d", "--run", "run", "--quiet", *settings]
+    assert cli.main(train_it) == 2
+    assert "no algorithm 'random-search'. Known: apg, " in (told := capsys.readouterr().err)
+    assert "--use" in told
+    assert cli.main([*train_it, "--use", "mine.py"]) == 0
+    monkeypatch.setattr(ALGORITHMS, "_items", {})
+    assert cli.main(["evaluate", "run"]) == 2
+    assert "code of your own is named by --use" in capsys.readouterr().err
+    assert cli.main(["evaluate", "run", "--use", "mine.py:RANDOM_SEARCH"]) == 0
+    assert "random-search" in capsys.readouterr().out
+
+
+def test_the_documentation_shows_this_file() -> None:
+    docs = Path(__file__).parents[1] / "docs" / "algorithms.md"
+    assert EXAMPLE.read_text() in docs.read_text()

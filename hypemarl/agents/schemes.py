@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from hypemarl.config import AgentConfig, ConfigError
-from hypemarl.config.errors import nearest
+from hypemarl.config import AgentConfig, registry
+from hypemarl.config.registry import SchemeSettings
 
 if TYPE_CHECKING:
     import torch
@@ -51,18 +51,14 @@ class Plan(NamedTuple):
     """source of the initial values"""
 
 
-@dataclass(frozen=True)
-class Scheme:
+@dataclass(frozen=True, kw_only=True)
+class Scheme(SchemeSettings):
     """One sharing scheme, chosen by ``agent.scheme``."""
 
-    name: str
-    """the value of ``agent.scheme``"""
     title: str
     """its published name, for pictures"""
     build: Callable[[Plan], AgentNetwork]
     """makes a network; imports what it needs"""
-    has_codes: bool = False
-    """networks read agents' codes, so that ``agent.encoder`` matters"""
     generates: bool = False
     """a hypernetwork makes the weights, so that ``agent.hypernetwork`` matters"""
     distinct: bool = True
@@ -101,58 +97,49 @@ def _separate(plan: Plan) -> AgentNetwork:
     return PlainScheme(plan, owners=plan.spec.n_agents, codes=False, sees_mu=True)
 
 
-INFORMED = Scheme("hypemarl", "HypeMARL", _hyper, has_codes=True, generates=True)
+INFORMED = Scheme(name="hypemarl", title="HypeMARL", build=_hyper, has_codes=True, generates=True)
 """Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
-REFERENCE = Scheme("marl", "MARL", _shared, distinct=False)
+REFERENCE = Scheme(name="marl", title="MARL", build=_shared, distinct=False)
 """What tables compare the others with."""
-UNPLACED = Scheme("marl-mu", "MARL with mu", _shared_told_mu, distinct=False)
+UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_shared_told_mu, distinct=False)
 """Knows mu and no place: HypeMARL less it is the worth of place."""
 
-_SCHEMES = {
-    scheme.name: scheme
-    for scheme in (
-        INFORMED,
-        REFERENCE,
-        UNPLACED,
-        Scheme("fups-id", "FuPS+ID", _shared_by_code, has_codes=True),
-        Scheme("nops", "NoPS", _separate),
-        Scheme(
-            "fups-id-no-state",
-            "FuPS+ID (no state)",
-            _shared_by_code,
-            has_codes=True,
-            observes=False,
-        ),
-    )
-}
+SCHEMES = (
+    INFORMED,
+    REFERENCE,
+    Scheme(name="fups-id", title="FuPS+ID", build=_shared_by_code, has_codes=True),
+    Scheme(name="nops", title="NoPS", build=_separate),
+    Scheme(
+        name="fups-id-no-state",
+        title="FuPS+ID (no state)",
+        build=_shared_by_code,
+        has_codes=True,
+        observes=False,
+    ),
+    UNPLACED,
+)
 
 
 def register_scheme(scheme: Scheme) -> Scheme:
     """Make a scheme known as ``agent.scheme=<name>``; returns it. Local: on every rank.
 
     Raises:
-        ValueError: another one has this name.
+        ConfigError: another one has this name.
     """
-    if _SCHEMES.setdefault(scheme.name, scheme) is not scheme:
-        raise ValueError(f"a scheme {scheme.name!r} is registered already: rename this one")
+    registry.SCHEMES.register(scheme)
     return scheme
 
 
 def schemes() -> tuple[Scheme, ...]:
-    """All registered schemes, the package's first."""
-    return tuple(_SCHEMES.values())
+    """All schemes, the package's first."""
+    return tuple(scheme for scheme in registry.SCHEMES if isinstance(scheme, Scheme))
 
 
 def scheme_of(config: AgentConfig) -> Scheme:
     """The scheme of ``config``. Raises ConfigError where it is unknown; names the known ones."""
-    name = config.scheme
-    if name not in _SCHEMES:
-        raise ConfigError(
-            f"agent.scheme: no scheme {name!r}{nearest(name, _SCHEMES, '.')} Known: "
-            f"{', '.join(_SCHEMES)}",
-            "agent.scheme",
-        )
-    return _SCHEMES[name]
+    found = registry.SCHEMES.get(config.scheme)
+    assert isinstance(found, Scheme)
+    return found
 
 
 def make_network(
@@ -177,7 +164,7 @@ def make_network(
 def variant(config: AgentConfig) -> str:
     """Name of the scheme in tables, with code and kind of hypernetwork where they are unusual."""
     scheme, usual = scheme_of(config), AgentConfig()
-    names: list[str] = [scheme.name]
+    names = [scheme.name]
     if scheme.has_codes and config.encoder != usual.encoder:
         names.append(config.encoder)
     if scheme.generates and config.hypernetwork != usual.hypernetwork:

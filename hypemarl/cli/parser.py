@@ -151,16 +151,19 @@ def _add_setup_commands(commands: Commands) -> None:
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 
 
+def _names(key: str) -> str:
+    """Help on a choice that ``--use`` may add to."""
+    return f"{', '.join(configuration.choices(key))}, or one of your own (--use)"
+
+
 def _add_train(commands: Commands) -> None:
     text = "Train agents; Ctrl-C saves the last whole episode"
     example = "density-1d --scheme marl --seeds 0 1 2 3 --jobs 2 --run runs/marl"
     parser = _command(commands, train.do_train, text, example)
     _add_environment(parser)
-    parser.add_argument("--scheme", choices=configuration.choices("agent.scheme"))
+    parser.add_argument("--scheme", metavar="SCHEME", help=_names("agent.scheme"))
     parser.add_argument("--credit", choices=configuration.choices("agent.credit"))
-    parser.add_argument(
-        "--train", choices=configuration.choices("training.algorithm"), help="how to learn"
-    )
+    parser.add_argument("--train", metavar="ALGORITHM", help=_names("training.algorithm"))
     seed = parser.add_mutually_exclusive_group()
     seed.add_argument("--seed", type=integer(0), help="root seed of the run")
     seed.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypemarl.config.errors import ConfigError, shown
 from hypemarl.config.ranges import refuse
-from hypemarl.config.registry import ALGORITHMS, SYSTEMS
+from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS
 from hypemarl.config.schema import Config, MeshConfig
 
 
@@ -59,7 +59,7 @@ def check_training(config: Config) -> None:
             "take a radius of 1 or more, or agent.credit=local",
         ),
         (
-            agent.scheme in ("hypemarl", "fups-id", "fups-id-no-state")
+            SCHEMES.get(agent.scheme).has_codes
             and agent.encoder == "sinusoidal"
             and agent.encoding_size < 2 * axes,
             f"agent.encoding_size ({agent.encoding_size}) must be at least {2 * axes}: a sine and "

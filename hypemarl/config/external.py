@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from hypemarl.config.ranges import refuse
 from hypemarl.config.registry import ALGORITHMS
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.config.yaml_text import read_text
+
+NAME = "external"
+"""of the system that such environments are, and of the scenario of any"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class ExternalConfig:
                 )
             found[name] = read_text(text, f"env.external.options: {shown(option)}").content
         return found
+
+
+def source_in(settings: Mapping[str, Any]) -> str:
+    """``env.external.source`` of nested settings, "" where they are of a PDE."""
+    section = settings.get("env", {}).get(NAME, {})
+    return str(section.get("source", ""))
 
 
 def external_of(env: EnvConfig) -> ExternalConfig | None:

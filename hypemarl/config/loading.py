@@ -15,7 +15,9 @@ import yaml
 
 from hypemarl.config.checks import check_combinations
 from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, shown
-from hypemarl.config.migration import migrated, system_of
+from hypemarl.config.external import NAME as EXTERNAL
+from hypemarl.config.external import source_in
+from hypemarl.config.migration import USUAL, migrated, system_of
 from hypemarl.config.schema import Config
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
@@ -112,9 +114,9 @@ def scenarios() -> list[str]:
 def scenario_of(source: str) -> str:
     """The scenario made for this ``env.external.source``, or the general one, ``external``."""
     for name in scenarios():
-        if _read(name)[1].content.get("env", {}).get("external", {}).get("source") == source:
+        if source_in(_read(name)[1].content) == source:
             return name
-    return "external"
+    return EXTERNAL
 
 
 def choices(name: str) -> tuple[str, ...]:
@@ -216,7 +218,7 @@ def _located(
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with changes on top; of a system that they replace nothing stays."""
     merged = dict(base)
-    if "system" in changes and changes["system"] != (before := base.get("system", "density")):
+    if "system" in changes and changes["system"] != (before := base.get("system", USUAL)):
         merged.pop(before, None)
     for name, value in changes.items():
         old = merged.get(name)
@@ -249,7 +251,10 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
             options = held.metadata["registry"].get(name).options
             values[name] = _build(options, value, f"{prefix}{name}.")
         elif name not in items or items[name] is held:
-            raise ConfigError(_unknown(prefix, str(name), _siblings(cls)), f"{prefix}{name}")
+            sentence = _unknown(prefix, str(name), _siblings(cls))
+            if held is not None and isinstance(value, Mapping):
+                sentence += "; code of your own is named by --use"
+            raise ConfigError(sentence, f"{prefix}{name}")
         elif dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{prefix}{name}.")
         else:

@@ -22,11 +22,15 @@ _WHOLE = frozenset({"flow", "shape", "external"})
 """Sections that ``env`` of a whole configuration had, whatever its system."""
 
 
+USUAL = EnvConfig.system
+"""The system where none is named."""
+
+
 class RenamedKey(FutureWarning):
     """A key is read under its old name, for one version."""
 
 
-def system_of(settings: Mapping[str, Any], default: str = "density") -> str:
+def system_of(settings: Mapping[str, Any], default: str = USUAL) -> str:
     """The system that settings name, or ``default``."""
     env = settings.get("env")
     system = env.get("system", default) if isinstance(env, Mapping) else default

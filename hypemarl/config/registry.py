@@ -1,4 +1,4 @@
-"""Systems and algorithms by name: who adds one, and where its settings stand.
+"""Systems, algorithms and sharing schemes by name: who adds one, and where its settings stand.
 
 A configuration holds the settings of a system under its name (``env.<system>.*``), those of an
 algorithm under ``agent.<algorithm>.*``. Nothing else in this room knows which there are: they are
@@ -25,11 +25,28 @@ def _unchecked(config: Config) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registered:
+class Named:
+    """What a configuration chooses by its ``name``, which tables also call it by."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemeSettings(Named):
+    """A sharing scheme.
+
+    Attributes:
+        has_codes: its networks read the agents' codes, so that ``agent.encoder`` matters.
+    """
+
+    has_codes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered(Named):
     """A system or an algorithm, as far as configurations know it.
 
     Attributes:
-        name: what configurations and tables call it.
         options: the dataclass of its settings, every field made by
             :func:`hypemarl.config.keys.key`.
         check: raises :class:`ConfigError` where settings cannot work together. Local.
@@ -37,7 +54,6 @@ class Registered:
             each is now.
     """
 
-    name: str
     options: type
     check: Callable[[Config], None] = _unchecked
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -69,17 +85,19 @@ class AlgorithmSettings(Registered):
     needs: frozenset[str] = frozenset()
 
 
-class Registry[T: Registered]:
+class Registry[T: Named]:
     """Objects by name: of this package, of other packages (entry points), or of a user's file.
 
     Args:
         kind: of what it holds, in messages.
-        package: whose folders each name their own in the tuple ``attribute``; entry points of
-            other packages are in the group of this name. Imported when first asked.
+        package: which, or whose folders, name their own in the tuple ``attribute``; entry points
+            of other packages are in the group of this name. Imported when first asked.
+        base: class of the objects.
     """
 
-    def __init__(self, kind: str, package: str, attribute: str) -> None:
+    def __init__(self, kind: str, package: str, attribute: str, base: type[T]) -> None:
         self.kind, self.package, self.attribute = kind, package, attribute
+        self.base = base
         self._items: dict[str, T] = {}
         self._own: dict[str, T] | None = None
 
@@ -92,6 +110,11 @@ class Registry[T: Registered]:
         if self._known().get(item.name, item) is not item:
             raise ConfigError(f"{self.kind} {shown(item.name)} is taken: choose another name")
         self._items[item.name] = item
+
+    def take(self, item: object) -> None:
+        """Register an object if it is of this registry's class. Local; raises as above."""
+        if isinstance(item, self.base):
+            self.register(item)
 
     def names(self) -> list[str]:
         """All names: of the package, installed, registered."""
@@ -107,7 +130,8 @@ class Registry[T: Registered]:
         """The sentence for a name that nothing here has."""
         names = self.names()
         hint = nearest(str(name), names, ".")
-        return f"no {self.kind} {shown(name)}{hint} Known: {', '.join(names)}"
+        known = f"Known: {', '.join(names)}; code of your own is named by --use"
+        return f"no {self.kind} {shown(name)}{hint} {known}"
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._known()
@@ -118,13 +142,15 @@ class Registry[T: Registered]:
     def _known(self) -> dict[str, T]:
         if self._own is None:
             package = importlib.import_module(self.package)
-            folders = [m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg]
-            modules = [importlib.import_module(f"{self.package}.{name}") for name in folders]
-            items = [item for module in modules for item in getattr(module, self.attribute)]
+            inside = pkgutil.iter_modules(getattr(package, "__path__", ()))
+            folders = [f"{self.package}.{m.name}" for m in inside if m.ispkg]
+            modules = [package, *map(importlib.import_module, folders)]
+            items = [item for module in modules for item in getattr(module, self.attribute, ())]
             items += [entry.load() for entry in entry_points(group=self.package)]
             self._own = {item.name: item for item in items}
         return self._own | self._items
 
 
-SYSTEMS: Registry[SystemSettings] = Registry("system", "hypemarl.systems", "SYSTEMS")
-ALGORITHMS: Registry[AlgorithmSettings] = Registry("algorithm", "hypemarl.algorithms", "ALGORITHMS")
+SYSTEMS = Registry("system", "hypemarl.systems", "SYSTEMS", SystemSettings)
+ALGORITHMS = Registry("algorithm", "hypemarl.algorithms", "ALGORITHMS", AlgorithmSettings)
+SCHEMES = Registry("scheme", "hypemarl.agents.schemes", "SCHEMES", SchemeSettings)

@@ -8,13 +8,12 @@ from typing import Literal
 
 from hypemarl.config.errors import ConfigError
 from hypemarl.config.keys import key, sections
-from hypemarl.config.registry import ALGORITHMS, SYSTEMS
+from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS
 
 Shape = Literal[
     "interval", "square", "square-with-disc", "channel-with-disc", "channel-with-obstacle"
 ]
 Obstacle = Literal["circle", "ellipse", "rounded-square", "points"]
-Scheme = Literal["hypemarl", "marl", "marl-mu", "fups-id", "nops", "fups-id-no-state"]
 Encoder = Literal["sinusoidal", "learned", "one-hot"]
 Hypernetwork = Literal["mlp", "linear", "chunked", "low-rank"]
 Credit = Literal["local", "neighbourhood", "cooperative", "central", "adjoint"]
@@ -134,10 +133,11 @@ def options_of[T](env: EnvConfig, options: type[T]) -> T:
 class AgentConfig:
     """Sharing scheme, networks and TD3. Defaults are the paper's where it states them."""
 
-    scheme: Scheme = key(
+    scheme: str = key(
         "hypemarl",
         "hypemarl, marl (local state only), marl-mu (and mu), fups-id, nops, fups-id-no-state "
         "(policies see place and mu alone)",
+        names=SCHEMES,
     )
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"

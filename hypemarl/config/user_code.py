@@ -1,7 +1,7 @@
-"""Code of the user's own: modules and files that a command names, and the systems in them.
+"""Code of the user's own: modules and files that a command names, and what they register.
 
-A configuration never says which code to run: it names systems and algorithms that are registered
-already. ``--use`` on the command line imports the code that registers them.
+A configuration never says which code to run: it names systems, algorithms and schemes that are
+registered already. ``--use`` on the command line imports the code that registers them.
 """
 
 from __future__ import annotations
@@ -16,20 +16,14 @@ import types
 from pathlib import Path
 
 from hypemarl.config.errors import ConfigError, nearest, shown
-from hypemarl.config.registry import (
-    ALGORITHMS,
-    SYSTEMS,
-    AlgorithmSettings,
-    Registered,
-    SystemSettings,
-)
+from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS, Named
 from hypemarl.config.sources import search_working_folder
 
 _USED: list[str] = []
 
 
 def use(code: str) -> None:
-    """Register systems and algorithms of the user's code. Local: on every rank.
+    """Register systems, algorithms and schemes of the user's code. Local: on every rank.
 
     Args:
         code: ``MODULE`` or ``path/to/FILE.py``, for all that are there, or with ``:NAME`` for one.
@@ -44,17 +38,15 @@ def use(code: str) -> None:
     else:
         search_working_folder(place)
         module = imported(place)
-    there = {key: item for key, item in vars(module).items() if isinstance(item, Registered)}
+    there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
     if name and name not in there:
         raise ConfigError(
-            f"{place} has no system or algorithm {shown(name)}{nearest(name, there, '.')} "
+            f"{place} has no system, algorithm or scheme {shown(name)}{nearest(name, there, '.')} "
             f"It has: {', '.join(there) or 'none at all'}"
         )
     for item in [there[name]] if name else there.values():
-        if isinstance(item, SystemSettings):
-            SYSTEMS.register(item)
-        if isinstance(item, AlgorithmSettings):
-            ALGORITHMS.register(item)
+        for registry in (SYSTEMS, ALGORITHMS, SCHEMES):
+            registry.take(item)
     _USED.append(f"{place}:{name}" if name else place)
 
 

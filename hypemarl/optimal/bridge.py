@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hypemarl.optimal.taped import TapedPlant
+from hypemarl.solvers.errors import SolverDiverged
 
 
 class Differentiable(NamedTuple):
@@ -44,17 +46,28 @@ def step(taped: TapedPlant, state: Tensor, actions: Tensor) -> Differentiable:
 
 
 def rollout(
-    taped: TapedPlant, act: Callable[[Tensor], Tensor], observations: np.ndarray, steps: int
+    taped: TapedPlant,
+    act: Callable[[Tensor], Tensor],
+    observations: np.ndarray,
+    steps: int,
+    limit: float = math.inf,
 ) -> Iterator[Differentiable]:
     """Run ``steps`` control intervals of the policy ``act`` in one graph, yielding each of them.
 
     ``act`` maps observations (n, k) to actions (n, m); the first ones are ``observations``, a
     constant. Nothing is differentiated beyond the first interval, so that an episode may be run in
-    windows. On the leading rank inside ``taped.lead``. Raises as :func:`step` does.
+    windows. On the leading rank inside ``taped.lead``.
+
+    Raises:
+        ActionError: as the plant does.
+        SolverDiverged: likewise, or the cost of an interval is above the ``limit``.
     """
     interval = Differentiable(begin(taped), torch.from_numpy(observations), torch.empty(0))
     for _ in range(steps):
         interval = step(taped, interval.state, act(interval.observations))
+        cost = float(interval.shares.detach().sum())
+        if not cost <= limit:
+            raise SolverDiverged(f"cost of the interval {cost:g} above the limit {limit:g}")
         yield interval
 
 

@@ -142,11 +142,11 @@ def pull_wall_forces(
     Transpose of :func:`~hypemarl.solvers.flow_kernels.add_wall_forces` without the dependence of
     the convection on the advecting velocity, which :func:`pull_convection` adds.
     """
-    nodes, corners, volumes, gradients, mass, stiffness, _, divergence = elements
+    nodes, corners, volumes, gradients, mass, stiffness, convection, divergence = elements
     pairs = np.empty(15)
     for c in range(len(nodes)):
         volume = volumes[c]
-        set_convection(u, elements, c, pairs)
+        set_convection(u, nodes[c], volume, gradients[c], convection, pairs)
         for d in range(2):
             q = 0
             for i in range(6):

@@ -208,16 +208,20 @@ def add_outflow(w: np.ndarray, facets: Facets, places: np.ndarray, out: np.ndarr
 
 
 @numba.njit(cache=True)
-def set_convection(w: np.ndarray, elements: WallElements, c: int, pairs: np.ndarray) -> None:
-    """pairs (15,) = skew-symmetric convection by ``w`` (n_nodes, 2) over cell ``c``, see PAIRS."""
-    nodes, gradients, convection = elements.nodes, elements.gradients, elements.convection
+def set_convection(
+    w: np.ndarray,
+    nodes: np.ndarray,
+    volume: float,
+    gradients: np.ndarray,
+    convection: np.ndarray,
+    pairs: np.ndarray,
+) -> None:
+    """pairs (15,) = skew-symmetric convection by ``w`` (n_nodes, 2) over one cell, see PAIRS."""
     pairs[:] = 0.0
     for k in range(6):
-        node = nodes[c, k]
+        node = nodes[k]
         for a in range(2):
-            along = elements.volumes[c] * (
-                w[node, 0] * gradients[c, a + 1, 0] + w[node, 1] * gradients[c, a + 1, 1]
-            )
+            along = volume * (w[node, 0] * gradients[a + 1, 0] + w[node, 1] * gradients[a + 1, 1])
             for q in range(15):
                 pairs[q] += along * convection[2 * k + a, q]
 
@@ -239,11 +243,11 @@ def add_wall_forces(
     - (p, div phi); ``rate``, ``u``, ``w`` (n_nodes, 2): time derivative, velocity, advecting
     velocity; ``dilation`` (n,): divergence of the velocity of the mesh.
     """
-    nodes, corners, volumes, gradients, mass, stiffness, _, divergence = elements
+    nodes, corners, volumes, gradients, mass, stiffness, convection, divergence = elements
     pairs = np.empty(15)
     for c in range(len(nodes)):
-        set_convection(w, elements, c, pairs)
         volume, growth = volumes[c], 0.5 * dilation[c]
+        set_convection(w, nodes[c], volume, gradients[c], convection, pairs)
         for d in range(2):
             q = 0
             for i in range(6):

@@ -14,17 +14,6 @@ import numpy as np
 from hypemarl.solvers.flow_kernels import PAIRS, reference_products
 
 
-class CellNodes(NamedTuple):
-    """Vertices (n_all, 3), P2 nodes (n_all, 6) and P1 nodes (n_all, 3) of all cells.
-
-    The rank's own n_cells come first.
-    """
-
-    corners: np.ndarray
-    velocity: np.ndarray
-    pressure: np.ndarray
-
-
 class CellGeometry(NamedTuple):
     """Points of P2 and P1 nodes (.., 2), and of the rank's own cells volumes (n_cells,),
     barycentric gradients (n_cells, 3, 2) and midpoints (n_cells, 2).
@@ -46,17 +35,6 @@ class Cells(NamedTuple):
     gradients: np.ndarray
 
 
-class MassStiffness(NamedTuple):
-    """Reference products, :func:`packed_references`, and positions of their entries.
-
-    ``pairs`` (n, 15, 2) and ``diagonals`` (n, 6).
-    """
-
-    packed: np.ndarray
-    pairs: np.ndarray
-    diagonals: np.ndarray
-
-
 def packed_references() -> np.ndarray:
     """Mass and stiffness over a triangle of unit area, upper triangles (4, 21).
 
@@ -73,14 +51,19 @@ def packed_references() -> np.ndarray:
 
 @numba.njit(cache=True, error_model="numpy")
 def renew_cells(
-    x: np.ndarray, cells: CellNodes, orientation: np.ndarray, out: CellGeometry
+    x: np.ndarray,
+    corners: np.ndarray,
+    velocity_cells: np.ndarray,
+    pressure_cells: np.ndarray,
+    orientation: np.ndarray,
+    out: CellGeometry,
 ) -> float:
     """Set ``out`` from the vertices ``x`` (n, 3); returns the smallest signed volume.
 
-    ``orientation`` (n_cells,) is 1 for anticlockwise cells, else -1. The result is minus infinity
-    where coordinates are no numbers.
+    ``corners`` (n_all, 3), ``velocity_cells`` (n_all, 6) and ``pressure_cells`` (n_all, 3) number
+    vertices and nodes of all cells, the rank's own n_cells first; ``orientation`` (n_cells,) is 1
+    for anticlockwise cells, else -1. The result is minus infinity where coordinates are no numbers.
     """
-    corners, velocity_cells, pressure_cells = cells
     velocity_points, pressure_points, volumes, gradients, midpoints = out
     least = np.inf
     for c in range(len(corners)):
@@ -124,11 +107,16 @@ def add_mass_and_stiffness(
     viscosity: float,
     volumes: np.ndarray,
     gradients: np.ndarray,
-    products: MassStiffness,
+    packed: np.ndarray,
+    pairs: np.ndarray,
+    diagonals: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Adds (inertia + dilation / 2) M + viscosity S to ``out``, ``dilation`` (n,) one per cell."""
-    packed, pairs, diagonals = products
+    """Adds (inertia + dilation / 2) M + viscosity S to ``out``, ``dilation`` (n,) one per cell.
+
+    ``packed``: :func:`packed_references`; ``pairs`` (n, 15, 2) and ``diagonals`` (n, 6): positions
+    of the entries.
+    """
     local = np.empty(21)
     for c in range(len(volumes)):
         g10, g11 = gradients[c, 1, 0], gradients[c, 1, 1]

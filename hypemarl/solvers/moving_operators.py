@@ -36,9 +36,7 @@ class MovingMomentum(MomentumMatrix):
         full = places(space.velocity_cells, self._matrix.indptr, self._matrix.indices)
         nodes = np.arange(6)
         diagonals = full[:, nodes, nodes].astype(np.uint32)
-        self._products = kernels.MassStiffness(
-            kernels.packed_references(), self._cell_places, diagonals
-        )
+        self._products = (kernels.packed_references(), self._cell_places, diagonals)
 
     def renew(self) -> None:
         """Mass, and geometry of the open boundary, where the nodes are now. Collective."""
@@ -64,7 +62,7 @@ class MovingMomentum(MomentumMatrix):
         data[:] = 0.0
         geometry = (space.volumes, space.gradients)
         kernels.add_mass_and_stiffness(
-            inertia, dilation, viscosity, *geometry, self._products, data
+            inertia, dilation, viscosity, *geometry, *self._products, data
         )
 
 

@@ -98,20 +98,27 @@ class P1Space:
     def _exterior_facets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nodes (n, tdim), measures (n,) and cells (n,) of the boundary facets of owned cells."""
         topology, fdim = self.mesh.topology, self.tdim - 1
-        topology.create_connectivity(fdim, self.tdim)
-        topology.create_connectivity(self.tdim, fdim)
-        to_cell = topology.connectivity(fdim, self.tdim)
-        to_facet = topology.connectivity(self.tdim, fdim)
-        facets = dmesh.exterior_facet_indices(topology)
-        cells = np.array([to_cell.links(f)[0] for f in facets], dtype=np.int32)
+        cells, places = facet_places(topology, dmesh.exterior_facet_indices(topology))
         closure = self.space.dofmap.dof_layout.entity_closure_dofs
-        nodes = np.empty((len(facets), self.tdim), dtype=np.int32)
-        for row, (facet, cell) in enumerate(zip(facets, cells, strict=True)):
-            place = int(np.flatnonzero(to_facet.links(cell) == facet)[0])
-            nodes[row] = self.space.dofmap.cell_dofs(cell)[closure(fdim, place)]
+        corners = np.array([closure(fdim, place) for place in range(self.tdim + 1)])
+        dofs = self.space.dofmap.list[cells]
+        nodes = np.take_along_axis(dofs, corners[places], axis=1).astype(np.int32)
         if len(cells) and cells.max() >= len(self.cells):
             raise RuntimeError("a boundary facet of this rank belongs to another rank's cell")
         return nodes, _facet_measures(self.points[nodes]), cells
+
+
+def facet_places(topology: dmesh.Topology, facets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First cell (n,) of each facet, and which of its facets it is (n,): 0, 1, ... Local."""
+    tdim = topology.dim
+    topology.create_connectivity(tdim - 1, tdim)
+    topology.create_connectivity(tdim, tdim - 1)
+    to_cell = topology.connectivity(tdim - 1, tdim)
+    to_facet = topology.connectivity(tdim, tdim - 1)
+    cells = np.array([to_cell.links(facet)[0] for facet in facets], dtype=np.int32)
+    pairs = zip(facets, cells, strict=True)
+    places = [np.flatnonzero(to_facet.links(cell) == facet)[0] for facet, cell in pairs]
+    return cells, np.array(places, dtype=np.int64)
 
 
 def require_ghosts_first(columns: IndexMap, space: IndexMap) -> None:

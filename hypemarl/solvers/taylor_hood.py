@@ -15,8 +15,8 @@ from dolfinx import mesh as dmesh
 
 from hypemarl.meshing import TaggedMesh, require_tags
 from hypemarl.solvers.flow_kernels import Facets, facet_quadrature
-from hypemarl.solvers.moving_kernels import CellGeometry, CellNodes, renew_cells
-from hypemarl.solvers.p1 import barycentric_gradients
+from hypemarl.solvers.moving_kernels import CellGeometry, renew_cells
+from hypemarl.solvers.p1 import barycentric_gradients, facet_places
 
 #: local edge e lies opposite to local vertex e: the ends of the edges of a triangle
 EDGE_ENDS = np.array([[1, 2], [0, 2], [0, 1]])
@@ -102,20 +102,15 @@ class TaylorHood:
         Local.
         """
         geometry = self.mesh.geometry
-        return float(
-            renew_cells(
-                geometry.x,
-                CellNodes(geometry.dofmaps[0], self.V.dofmap.list, self.Q.dofmap.list),
-                self._orientation,
-                CellGeometry(
-                    self.velocity_points,
-                    self.pressure_points,
-                    self.volumes,
-                    self.gradients,
-                    self.midpoints,
-                ),
-            )
+        out = CellGeometry(
+            self.velocity_points,
+            self.pressure_points,
+            self.volumes,
+            self.gradients,
+            self.midpoints,
         )
+        nodes = (geometry.dofmaps[0], self.V.dofmap.list, self.Q.dofmap.list)
+        return float(renew_cells(geometry.x, *nodes, self._orientation, out))
 
     def put(self, points: np.ndarray) -> None:
         """Give the mesh the vertices of the P2 nodes ``points`` (n_velocity_local, 2). Local."""
@@ -189,17 +184,9 @@ class TaylorHood:
 
     def _describe_facets(self, entities: np.ndarray) -> BoundaryFacets:
         """Nodes, cells, lengths and outward normals of facets (local indices)."""
-        topology = self.mesh.topology
-        topology.create_connectivity(1, 2)
-        topology.create_connectivity(2, 1)
-        to_cell, to_facet = topology.connectivity(1, 2), topology.connectivity(2, 1)
-        cells, places = [], []
-        for facet in entities:
-            cell = int(to_cell.links(facet)[0])
-            if cell < len(self.velocity_cells):
-                cells.append(cell)
-                places.append(int(np.flatnonzero(to_facet.links(cell) == facet)[0]))
-        index, place = np.array(cells, dtype=np.int32), np.array(places, dtype=np.int64)
+        index, place = facet_places(self.mesh.topology, entities)
+        own = index < len(self.velocity_cells)
+        index, place = index[own], place[own]
         dofs, ends = self.velocity_cells[index], EDGE_ENDS[place]
         rows = np.arange(len(index))
         nodes = np.stack([dofs[rows, ends[:, 0]], dofs[rows, ends[:, 1]], dofs[rows, 3 + place]], 1)

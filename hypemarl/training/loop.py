@@ -135,10 +135,10 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
     stored = checkpoint.load(folder.last)
     checkpoint.check_config(folder.last, stored, config)
     external, unhashed = external_of(config.env), external_of(unbound.env)
-    before = stored["config"]["env"].get(config.env.system, {}).get("sha256", "")
-    # else ``stamped`` has compared them
-    if external is not None and unhashed is not None and before != unhashed.sha256:
-        say_changed(external.source, before, external.sha256)
+    if external is not None and unhashed is not None:
+        before = stored["config"]["env"].get(config.env.system, {}).get("sha256", "")
+        if before != unhashed.sha256:  # else ``stamped`` has compared them
+            say_changed(external.source, before, external.sha256)
     trained = checkpoint.entry(folder.last, stored, "progress", "episode")
     if trained > config.training.episodes:
         raise CheckpointError(

@@ -38,6 +38,7 @@ from hypemarl.agents.policy_file import (
     save_policy,
     time_features,
 )
+from hypemarl.agents.schemes import REFERENCE
 from hypemarl.config import Config, EnvConfig, mesh_files
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
@@ -182,7 +183,7 @@ def _model(
     if kind == "schedule_mu":
         return _Network(env, config, seed, time=True)
     if kind == "feedback":
-        agent = dataclasses.replace(config.agent, scheme="marl", actor_hidden=())
+        agent = dataclasses.replace(config.agent, scheme=REFERENCE.name, actor_hidden=())
         return _Network(env, dataclasses.replace(config, agent=agent), seed, time=False)
     spec = env.agent_spec
     if start is None:
@@ -248,11 +249,9 @@ class _Descent:
                 lambda seen: act(seen, next(steps)),
                 observations,
                 self.env.control_steps,
+                self.limit,
             ):
-                cost = interval.shares.sum()
-                if not float(cost.detach()) <= self.limit:
-                    return
-                loss = loss + cost
+                loss = loss + interval.shares.sum()
         except SolverDiverged:
             return
         descend(self.optimiser, loss, CLIP)

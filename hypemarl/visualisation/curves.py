@@ -68,8 +68,7 @@ def draw_groups(
     groups = _with_costs(groups, path_png)
     if not groups:
         return None
-    figure = style.new_figure(7.0, 4.2)
-    axes = figure.subplots()
+    figure, axes = style.chart()
     for (label, curves), index in zip(groups.items(), style.places(groups), strict=True):
         _draw_group(axes, index, label, curves)
     for (name, level), line in zip(levels.items(), ("--", ":", "-."), strict=False):

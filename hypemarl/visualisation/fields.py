@@ -47,8 +47,7 @@ def render(
         stills: fractions of the episode, 0 to 1, each a ``still-<percent>.png``.
         reference: the same flow without control, a trajectory on the same mesh.
 
-    Returns:
-        The paths written: film, stills, and for flows with force series ``forces.png``.
+    Returns the paths written: film, stills, and for flows with force series ``forces.png``.
 
     Raises:
         ValueError: an array is missing or its shape does not fit, or a fraction is outside [0, 1].

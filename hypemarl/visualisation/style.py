@@ -64,6 +64,12 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def chart() -> tuple[Figure, Axes]:
+    """A figure of one usual size, and its only axes."""
+    figure = new_figure(7.0, 4.2)
+    return figure, figure.subplots()
+
+
 def frame_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
     """Such a figure for the frames of a film, and its canvas."""
     figure = new_figure(width, height)
@@ -102,7 +108,8 @@ def plot_range(
     """
     mean, low, high = lines
     axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.2, linewidth=0)
-    axes.plot(x, mean, color=COLOURS[index], marker=MARKERS[index], label=label, **options)
+    options = {"color": COLOURS[index], "marker": MARKERS[index]} | options
+    axes.plot(x, mean, label=label, **options)
 
 
 def legend_below(figure: Figure | SubFigure, columns: int) -> None:

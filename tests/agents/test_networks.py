@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hypemarl.agents import schemes
 from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, first_copy
 from hypemarl.agents.schemes import make_network
-from hypemarl.config import AgentConfig
+from hypemarl.config import AgentConfig, ConfigError, load, registry
 from hypemarl.coupling.spec import AgentSpec
 
 SCHEMES = ["hypemarl", "marl", "fups-id", "nops"]
@@ -186,3 +188,23 @@ def test_mu_matters_beside_an_encoding_of_2048_entries(fresh: Callable) -> None:
     network, _ = fresh()
     low, high = network.generated(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
     assert (low - high).norm() / low.norm() > 0.3
+
+
+def test_a_registered_scheme_is_chosen_by_name(
+    build_spec: Callable[..., AgentSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.SCHEMES, "_items", {})
+    marl = schemes.REFERENCE
+    mine = dataclasses.replace(marl, name="mine", title="Mine")
+    schemes.register_scheme(mine)
+    spec = build_spec((12,), 5)
+    inputs, mu = draw(spec)
+    torch.testing.assert_close(
+        build(spec, "mine")(inputs, mu), build(spec, marl.name)(inputs, mu), rtol=0, atol=0
+    )
+    assert mine in schemes.schemes()
+    assert load("density-1d", ["agent.scheme=mine"]).agent.scheme == "mine"
+    with pytest.raises(ConfigError, match="scheme 'marl' is taken"):
+        schemes.register_scheme(dataclasses.replace(mine, name="marl"))
+    with pytest.raises(ConfigError, match=r"no scheme 'mime'; did you mean 'mine'\?"):
+        load("density-1d", ["agent.scheme=mime"])

@@ -114,9 +114,8 @@ def test_a_run_is_evaluated_as_any_other(tmp_path: Path) -> None:
 
 def test_configurations_from_before_there_were_methods_mean_td3(tmp_path: Path) -> None:
     settings = configuration.to_dict(configuration.load("density-1d"))
-    del settings["training"]["method"]
-    for name in [name for name in settings["agent"] if name.startswith("apg_")]:
-        del settings["agent"][name]
+    del settings["training"]["algorithm"]
+    del settings["agent"]["apg"]
     folder = RunFolder(tmp_path)
     folder.config.write_text(yaml.safe_dump(settings))
     assert folder.read_config().training == configuration.load("density-1d").training

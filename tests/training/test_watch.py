@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,8 +31,7 @@ class Pushed(ToyEnv):
 
     def step_arrays(self, actions: np.ndarray) -> Step:
         step = super().step_arrays(actions)
-        step.rewards = 4.0 * actions[:, 0]
-        return step
+        return dataclasses.replace(step, rewards=4.0 * actions[:, 0])
 
 
 def test_a_sound_run_gives_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,12 +134,10 @@ class AdjointGradient(Learner):
 
         policy = self.agent.policy(running.mu, running.noise)
         loss = torch.zeros((), dtype=torch.float64)
+        seen, limit = running.observations[-1], self.config.env.divergence_limit
         try:
-            for interval in rollout(self.taped, policy, running.observations[-1], last - first):
+            for interval in rollout(self.taped, policy, seen, last - first, limit):
                 cost = interval.shares.sum()
-                running.failure = self._too_much(float(cost.detach()))
-                if running.failure is not None:
-                    return loss
                 running.costs.append(float(cost.detach()))
                 running.observations.append(interval.observations.detach().numpy().copy())
                 loss = loss + cost
@@ -150,13 +148,6 @@ class AdjointGradient(Learner):
             remaining = 1.0 - last / self.steps
             loss = loss + self.agent.cost_to_go(interval.observations, running.mu, remaining)
         return loss
-
-    def _too_much(self, cost: float) -> str | None:
-        """Why an interval of this cost must not be learned from, as in the environment."""
-        limit = self.config.env.divergence_limit
-        if cost <= limit:
-            return None
-        return f"cost of the interval {cost:g} above the limit {limit:g}"
 
     def _learn(self, windows: Sequence[Window], progress: Progress) -> list[Losses]:
         """Take the gradients of a window of all groups; update where due. Local, on rank 0."""

@@ -1,11 +1,11 @@
 """Environments that are no PDE: their own package steps them (:mod:`hypemarl.envs.external`)."""
 
-from hypemarl.config.external import ExternalConfig, check, check_training
+from hypemarl.config.external import NAME, ExternalConfig, check, check_training
 from hypemarl.systems.registry import System, deferred
 
 SYSTEMS = (
     System(
-        name="external",
+        name=NAME,
         options=ExternalConfig,
         check=check,
         check_training=check_training,

@@ -1,0 +1,28 @@
+"""The command line on several ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import SETTINGS
+
+from hypemarl.training.records import read_metrics
+
+
+@pytest.mark.mpi
+def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
+    given = ["train", "density-1d", *SETTINGS, "--quiet", "--run", str(tmp_path)]
+    given += ["--ranks-per-env", "1", "--set", "training.episodes=4"]
+    out = mpirun(2, "-m", "hypemarl", *given)
+    assert out.count(": 4 episodes in") == 1
+    ended = [line for line in read_metrics(tmp_path) if line["kind"] == "episode"]
+    assert [line["random"] for line in ended] == [True, False, False, False]
+    assert ended[0]["cost"] != ended[1]["cost"]
+
+
+@pytest.mark.mpi
+def test_errors_of_all_ranks_are_printed_once(mpirun: Any) -> None:
+    out = mpirun(2, "-m", "hypemarl", "evaluate", "nowhere", expect_failure=True)
+    assert out.count("hypemarl: error: nowhere is no run folder") == 1
