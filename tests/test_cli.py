@@ -109,7 +109,7 @@ def test_long_values_and_missing_packages_are_one_short_line(
         cli.main(["train", "density-1d", "--seed", "x" * 5000])
     assert "x" * 300 not in capsys.readouterr().err
     missing = ModuleNotFoundError("No module named 'vmas'", name="vmas")
-    assert error_line(missing).endswith("No module named 'vmas': pip install 'hypemarl[homes]'")
+    assert error_line(missing).endswith("No module named 'vmas': pip install 'hypemarl[external]'")
     denied = PermissionError(13, "Permission denied", "runs/x")
     assert error_line(denied) == "hypemarl: error: runs/x: Permission denied"
 

@@ -18,7 +18,7 @@ from hypemarl.envs.external.sources import open_source
 from hypemarl.training import evaluation
 
 
-def needs(package: str, remedy: str = "pip install hypemarl[homes]") -> pytest.MarkDecorator:
+def needs(package: str, remedy: str = "pip install hypemarl[external]") -> pytest.MarkDecorator:
     missing = importlib.util.find_spec(package) is None
     return pytest.mark.skipif(missing, reason=f"{package} is not installed: {remedy}")
 
