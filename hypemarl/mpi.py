@@ -23,12 +23,7 @@ from mpi4py import MPI
 
 # What the launchers call the size of the world they start. Slurm's is trusted only where no MPI
 # launcher speaks: MPICH's mpirun uses srun to reach other nodes, one task per node.
-_ANNOUNCED_SIZE = (
-    "OMPI_COMM_WORLD_SIZE",
-    "PMI_SIZE",
-    "MPI_LOCALNRANKS",
-    "MV2_COMM_WORLD_SIZE",
-)
+_ANNOUNCED_SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE")
 _ANNOUNCED_BY_SLURM = "SLURM_STEP_NUM_TASKS"
 
 # Seconds that a rank waits before it reports an uncaught error, so that one rank speaks for all.

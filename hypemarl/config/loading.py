@@ -196,10 +196,7 @@ def _mapping(settings: Any, path: Path) -> dict[str, Any]:
 
 
 def _located(
-    settings: dict[str, Any],
-    path: Path,
-    lines: Mapping[str, int],
-    overridden: Collection[str] = (),
+    settings: dict[str, Any], path: Path, lines: Mapping[str, int], overridden: Collection[str] = ()
 ) -> Config:
     """The configuration; an error about a key of the file says where it stands."""
     try:

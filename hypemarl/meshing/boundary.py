@@ -88,11 +88,7 @@ def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list
     needed = dict.fromkeys((tag for tag, role in roles.tags.items() if role != "outflow"), 1)
     lacking = missing_tags(raw.tags, {"domain": raw.tdim} | needed)
     faults += [Fault(lacking)] if lacking else []
-    faults += [
-        *_shared(raw, roles),
-        *_interior(raw, roles),
-        *_uncovered(raw, roles),
-    ]
+    faults += [*_shared(raw, roles), *_interior(raw, roles), *_uncovered(raw, roles)]
     faults += _open_bodies(raw, roles)
     stream, more = _stream(raw, roles)
     faults += more

@@ -24,19 +24,10 @@ LARGEST_COUNT = 1e8
 
 TAGS: dict[str, dict[str, tuple[int, int]]] = {
     "interval": {"domain": (1, 1), "left": (0, 2), "right": (0, 3)},
-    "square": {
-        "domain": (2, 1),
-        "left": (1, 2),
-        "right": (1, 3),
-        "bottom": (1, 4),
-        "top": (1, 5),
-    },
+    "square": {"domain": (2, 1), "left": (1, 2), "right": (1, 3), "bottom": (1, 4), "top": (1, 5)},
 }
 TAGS["square-with-disc"] = TAGS["square"] | {"disc": (1, 6)}
-CHANNELS: Row = {
-    "channel-with-disc": channel,
-    "channel-with-obstacle": obstacle_channel,
-}
+CHANNELS: Row = {"channel-with-disc": channel, "channel-with-obstacle": obstacle_channel}
 TAGS |= {name: module.TAGS for name, module in CHANNELS.items()}
 
 FRONTAL_DELAUNAY = 6
