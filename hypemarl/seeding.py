@@ -39,20 +39,12 @@ def fresh_seed() -> int:
 
 
 def numpy_generator(seed: int, name: str) -> np.random.Generator:
-    """The numpy generator of this ``name``.
-
-    Raises:
-        ValueError: ``seed`` is negative.
-    """
+    """The numpy generator of this ``name``. Raises ValueError: ``seed`` is negative."""
     return np.random.Generator(np.random.PCG64(_sequence(seed, name)))
 
 
 def torch_generator(seed: int, name: str, device: str = "cpu") -> torch.Generator:
-    """The torch generator of this ``name`` on a device.
-
-    Raises:
-        ValueError: ``seed`` is negative.
-    """
+    """The torch generator of this ``name`` on a device. Raises ValueError: ``seed`` is negative."""
     import torch  # here, so that a run without agents does not wait for it
 
     return torch.Generator(device).manual_seed(derived_seed(seed, name))

@@ -12,8 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hypemarl.files.processes import is_running
-from hypemarl.files.writing import write_error
+from hypemarl.files.writing import is_running, write_error
 
 try:
     import fcntl
@@ -67,9 +66,9 @@ class FolderLock:
             if before is not None and before.host != socket.gethostname():
                 self.note = f"{folder} was not released by {before}; should it still run, stop one"
             command = " ".join(["hypemarl", *sys.argv[1:]])[:120]
-            own = Owner(os.getpid(), socket.gethostname(), time.time(), command)
+            owner = Owner(os.getpid(), socket.gethostname(), time.time(), command)
             os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, json.dumps(asdict(own)).encode(), 0)
+            os.pwrite(self._handle, json.dumps(asdict(owner)).encode(), 0)
         except OSError as error:
             raise write_error(self.path, error) from error
 

@@ -25,7 +25,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from hypemarl.files.processes import is_running
 from hypemarl.types import Record
 
 SEAL = b"hypemarl-sha256:"
@@ -34,6 +33,7 @@ _ZIP_END = 22  # bytes of a zip's end record, the last two of which are the leng
 _MARK = "sealed"  # member of our archives: they are damaged where the comment is not there
 _CHUNK = 1 << 20
 _DAY = 86400.0
+_SLACK = 2.0  # seconds to which clocks of a file system and of processes agree
 _COUNTER = itertools.count()
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)(?:-\d+@(?P<host>.+))?\.tmp$")
 _ADVICE = {
@@ -263,3 +263,29 @@ def _writing(pid: int, host: str | None, written: float) -> bool:
     if host not in (None, socket.gethostname()):
         return time.time() - written < _DAY
     return is_running(pid, written)
+
+
+def is_running(pid: int, at: float) -> bool:
+    """Whether a process of this machine that was there at time ``at`` (epoch) runs still."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return _began(pid) <= at + _SLACK
+
+
+def _began(pid: int) -> float:
+    """When a process began (epoch); infinity where it has ended, 0 where the system hides it."""
+    if not Path("/proc/self/stat").exists():
+        return 0.0
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return float("inf")
+    fields = status.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return float("inf")
+    since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot

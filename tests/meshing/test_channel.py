@@ -92,9 +92,12 @@ def test_coarse_disc_stays_round() -> None:
         ({"disc_centre": (0.2,)}, "env.mesh.disc_centre=.*needs two numbers"),
         ({"disc_radius": 0.0}, "env.mesh.disc_radius=0.0 must be a positive"),
         ({"length": float("nan")}, "length=nan must be a positive"),
-        ({"element_size": 0.5}, "element_size=0.5 is larger than env.mesh.height"),
-        ({"disc_element_size": 0.05}, "env.mesh.disc_element_size=0.05 must not exceed"),
-        ({"disc_element_size": -0.01}, "disc_element_size=-0.01 must be a positive"),
+        (
+            {"element_size": 0.5},
+            "element_size=0.5: expected 0 < disc_element_size <=",
+        ),
+        ({"disc_element_size": 0.05}, "env.mesh.disc_element_size=0.05, env.mesh.element_size"),
+        ({"disc_element_size": -0.01}, "disc_element_size=-0.01, .*expected 0 < disc_element_size"),
     ],
 )
 def test_bad_channels_are_refused(changes: dict, message: str) -> None:
