@@ -73,19 +73,18 @@ def require_tags(tagged: TaggedMesh, needed: dict[str, int]) -> None:
     Raises:
         MeshError: names the missing tags, those that the mesh has and those that it needs.
     """
-    lacking = missing_tags(tagged.tags, needed)
-    if lacking:
-        raise MeshError(lacking)
+    if sentence := missing_tags(tagged.tags, needed):
+        raise MeshError(sentence)
 
 
 def missing_tags(tags: dict[str, tuple[int, int]], needed: dict[str, int]) -> str:
-    """Sentence on the ``needed`` tags (name -> dimension) that are missing; empty if none is."""
+    """Sentence on the ``needed`` tags (name -> dimension) that a mesh lacks; empty if none."""
     have = {name: dim for name, (dim, _) in tags.items()}
-    missing = {name: dim for name, dim in needed.items() if have.get(name) != dim}
-    if not missing:
+    lacking = {name: dim for name, dim in needed.items() if have.get(name) != dim}
+    if not lacking:
         return ""
     return (
-        f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
+        f"the mesh lacks {describe_tags(lacking)}: it has {describe_tags(have)}; it needs "
         f"{describe_tags(needed)}. Name physical groups accordingly, or map their names by "
         f"env.mesh.names=[ours=theirs]"
     )
@@ -109,7 +108,11 @@ def distribute(
         if comm.rank == 0:
             if raw is None:
                 raise MeshError("distribute: rank 0 has no mesh to distribute")
-            _enough_cells(checked(raw, "mesh"), comm.size)
+            if comm.size > len(checked(raw, "mesh").cells):
+                raise MeshError(
+                    f"{len(raw.cells)} cells cannot be shared by {comm.size} ranks: every rank "
+                    f"needs at least one cell. Use fewer ranks or a smaller element_size"
+                )
             header = (raw.tdim, raw.tags, raw.content_hash)
     tdim, tags, content_hash = comm.bcast(header, root=0)
     if raw is None or comm.rank != 0:
@@ -118,14 +121,6 @@ def distribute(
     cell_tags = _mark(mesh, tdim, raw.cells, raw.cell_values, "cell_tags")
     facet_tags = _mark(mesh, tdim - 1, raw.facets, raw.facet_values, "facet_tags")
     return TaggedMesh(mesh, cell_tags, facet_tags, tags, content_hash)
-
-
-def _enough_cells(raw: RawMesh, ranks: int) -> None:
-    if ranks > len(raw.cells):
-        raise MeshError(
-            f"{len(raw.cells)} cells cannot be shared by {ranks} ranks: every rank needs at least "
-            f"one cell. Use fewer ranks or a smaller element_size"
-        )
 
 
 def _nothing(tdim: int) -> RawMesh:
@@ -151,7 +146,7 @@ def _create(raw: RawMesh, tdim: int, comm: MPI.Intracomm, ghost_mode: GhostMode)
 
 
 def _mark(mesh: Mesh, dim: int, entities: np.ndarray, values: np.ndarray, name: str) -> MeshTags:
-    """Tags of the entities of one dimension, given on rank 0 by the indices of their points."""
+    """Tags of the entities of one dimension; rank 0 names them by the indices of their points."""
     local, local_values = distribute_entity_data(
         mesh, dim, entities.astype(np.int64), values.astype(np.int32)
     )

@@ -85,22 +85,17 @@ def read(
             cells are not connected, or names fit none of its groups.
     """
     path, facets = Path(path), None if facet_file is None else Path(facet_file)
-    _require_file(path, "file")
-    if facets is not None:
-        _require_file(facets, "facet_file")
+    for file, name in ((path, "file"), (facets, "facet_file")):
+        if file is not None and not file.is_file():
+            raise MeshError(mesh_files.missing(file, name))
+        if file is not None and file.stat().st_size == 0:
+            raise MeshError(f"{file}: the mesh file is empty; write it again")
 
     def make() -> RawMesh:
         raw = assemble(_content(path, facets), str(path), names)
         return merge_points(checked(raw, str(path)), merge_distance) if merge_distance else raw
 
     return require_sound(parse(make, str(path)), str(path))
-
-
-def _require_file(path: Path, name: str) -> None:
-    if not path.is_file():
-        raise MeshError(mesh_files.missing(path, name))
-    if path.stat().st_size == 0:
-        raise MeshError(f"{path}: the mesh file is empty; write it again")
 
 
 def _content(path: Path, facets: Path | None) -> FileMesh:
@@ -166,20 +161,22 @@ def _groups(raw: RawMesh) -> dict[str, tuple[int, int]]:
     names: dict[tuple[int, int], list[str]] = {}
     for name, entry in raw.tags.items():
         names.setdefault(entry, []).append(name)
-    return {"+".join(found): entry for entry, found in names.items()}
+    return {"+".join(parts): entry for entry, parts in names.items()}
+
+
+def _points_3d(raw: RawMesh) -> np.ndarray:
+    return np.pad(raw.points, ((0, 0), (0, 3 - raw.tdim)))
 
 
 def _write_gmsh(raw: RawMesh, path: Path) -> None:
     """A discrete model: one entity and one physical group for every tag."""
-    points = np.zeros((len(raw.points), 3))
-    points[:, : raw.tdim] = raw.points
+    points = _points_3d(raw)
     with shapes.session() as model:
-        first = True
-        for name, (dim, value) in sorted(_groups(raw).items(), key=lambda item: -item[1][0]):
+        groups = sorted(_groups(raw).items(), key=lambda item: -item[1][0])
+        for index, (name, (dim, value)) in enumerate(groups):
             entity = model.addDiscreteEntity(dim)
-            if first:
+            if index == 0:
                 model.mesh.addNodes(dim, entity, np.arange(1, len(points) + 1), points.ravel())
-                first = False
             nodes = (raw.members_of(dim, value) + 1).ravel()
             model.mesh.addElementsByType(entity, shapes.GMSH_TYPES[dim], [], nodes)
             model.addPhysicalGroup(dim, [entity], value, name)
@@ -190,8 +187,7 @@ def _write_meshio(raw: RawMesh, path: Path) -> None:
     """Cells and facets as blocks with their tags; in 1D the tagged points carry theirs."""
     import meshio
 
-    points = np.zeros((len(raw.points), 3))
-    points[:, : raw.tdim] = raw.points
+    points = _points_3d(raw)
     blocks, values = [(CELL_TYPES[raw.tdim], raw.cells)], [raw.cell_values]
     if raw.tdim > 1 and len(raw.facets):
         blocks.append((CELL_TYPES[raw.tdim - 1], raw.facets))

@@ -78,6 +78,6 @@ def _groups(of: np.ndarray, families: dict[int, list[str]], dim: int, before: in
         for name in families.get(family, []):
             members.setdefault(name.strip(), []).append(np.flatnonzero(of == family))
     return [
-        Group(name, dim, before + number, np.sort(np.concatenate(found)))
-        for number, (name, found) in enumerate(members.items(), start=1)
+        Group(name, dim, before + number, np.sort(np.concatenate(parts)))
+        for number, (name, parts) in enumerate(members.items(), start=1)
     ]

@@ -1,4 +1,4 @@
-"""Numbers that tell whether a mesh is as wanted."""
+"""Size, quality and measures of a mesh, as one row of numbers."""
 
 from __future__ import annotations
 
@@ -37,25 +37,21 @@ def mesh_summary(tagged: TaggedMesh) -> Row:
     Keys: dimension, cells, vertices, area (length in 1D, volume in 3D), min_quality,
     mean_quality, min_edge, max_edge, tags (sorted names), measure_<name> for every tag, hash.
     """
-    raw = gather(tagged)
-    summary = None if raw is None else _summarise(raw, tagged.content_hash)
+    raw, summary = gather(tagged), None
+    if raw is not None:
+        qualities, edges = quality(raw), edge_lengths(raw)
+        summary = {
+            "dimension": raw.tdim,
+            "cells": len(raw.cells),
+            "vertices": len(raw.points),
+            "area": float(measures(raw.points, raw.cells).sum()),
+            "min_quality": float(qualities.min()),
+            "mean_quality": float(qualities.mean()),
+            "min_edge": float(edges.min()),
+            "max_edge": float(edges.max()),
+            "tags": sorted(raw.tags),
+            "hash": tagged.content_hash,
+        }
+        for name in sorted(raw.tags):
+            summary[f"measure_{name}"] = float(measures(raw.points, raw.members(name)).sum())
     return tagged.mesh.comm.bcast(summary, root=0)
-
-
-def _summarise(raw: RawMesh, content_hash: str) -> Row:
-    qualities, edges = quality(raw), edge_lengths(raw)
-    summary = {
-        "dimension": raw.tdim,
-        "cells": len(raw.cells),
-        "vertices": len(raw.points),
-        "area": float(measures(raw.points, raw.cells).sum()),
-        "min_quality": float(qualities.min()),
-        "mean_quality": float(qualities.mean()),
-        "min_edge": float(edges.min()),
-        "max_edge": float(edges.max()),
-        "tags": sorted(raw.tags),
-        "hash": content_hash,
-    }
-    for name in sorted(raw.tags):
-        summary[f"measure_{name}"] = float(measures(raw.points, raw.members(name)).sum())
-    return summary

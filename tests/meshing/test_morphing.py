@@ -10,7 +10,7 @@ import pytest
 import pyvista
 import ufl
 from dolfinx import fem
-from morph_case import OBSTACLES, case, mesh
+from morph_case import OBSTACLES, case, harmonic_extension, least_area, mesh
 from mpi4py import MPI
 from scipy.interpolate import BSpline
 from scipy.sparse.linalg import spsolve
@@ -25,15 +25,11 @@ from hypemarl.meshing.morphing import (
     follow,
     outline_of,
 )
-from hypemarl.meshing.morphing.extension import (
-    POISSON_RATIO,
-    elastic_extension,
-    harmonic_extension,
-)
+from hypemarl.meshing.morphing.extension import POISSON_RATIO, elastic_extension
 from hypemarl.meshing.morphing.motion import boundary_nodes
 from hypemarl.meshing.morphing.outlines import loop_of, ordered_loop
 from hypemarl.meshing.morphing.parametrisation import bsplines, harmonics
-from hypemarl.meshing.morphing.quality import least_area, radius_ratios, worst_cell
+from hypemarl.meshing.morphing.quality import radius_ratios, worst_cell
 from hypemarl.meshing.polygons import signed_area
 from hypemarl.meshing.raw import RawMesh, measures
 from hypemarl.meshing.summary import quality as mean_ratio
