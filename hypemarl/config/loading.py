@@ -1,10 +1,11 @@
-"""YAML <-> dataclasses: scenarios, files, overrides; what is unknown or unfit is named."""
+"""YAML <-> dataclasses: scenarios, files, overrides; messages name unknown and unfit settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import math
+import os
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -73,8 +74,7 @@ def load_file(path: str | Path) -> Config:
         ConfigError: names the file, the line where there is one, and what is wrong there.
     """
     path = Path(path)
-    content, lines = read_file(path)
-    settings = _mapping(content, path)
+    settings, lines = read_file(path)
     return _located(migrated(settings, system_of(settings), lines), path, lines)
 
 
@@ -120,7 +120,7 @@ def scenario_of(source: str) -> str:
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """What a key such as ``agent.scheme`` may be, for keys that are a choice."""
+    """Values of a key that is a choice, such as ``agent.scheme``."""
     item, hint = next((item, hint) for full, item, hint in _keys(Config) if full == name)
     names = item.metadata.get("names")
     return typing.get_args(hint) if names is None else tuple(names.names())
@@ -161,50 +161,32 @@ def _read(source: str | Path) -> tuple[Path, Document]:
         path = SCENARIOS / f"{name}.yaml"
     else:
         path = Path(source)
-        if not _is_file(path):
+        if not os.path.isfile(path):  # False of an unfit name, where Path.is_file raises
             hint = nearest(name, scenarios(), ".")
             raise ConfigError(
                 f"no scenario or file {shown(name)}{hint} Scenarios: {', '.join(scenarios())}"
             )
-    document = read_file(path)
-    settings = _mapping(document.content, path)
-    base = settings.get("scenario")
-    if base is None or path.parent == SCENARIOS:
-        settings = migrated(settings, system_of(settings), document.lines)
-        return path, Document(settings, document.lines)
-    if base not in scenarios():
-        raise ConfigError(
-            f"{path}:{document.lines['scenario']}: scenario {shown(base)} is none of "
-            f"{', '.join(scenarios())}"
-        )
-    start = _read(base)[1].content
-    settings = migrated(settings, system_of(settings, system_of(start)), document.lines)
-    return path, Document(_merge(start, settings), document.lines)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a zero character
-        return False
-
-
-def _mapping(settings: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
-    return settings
+    settings, lines = read_file(path)
+    start, base = dict[str, Any](), settings.get("scenario")
+    if base is not None and path.parent != SCENARIOS:
+        if base not in scenarios():
+            raise ConfigError(
+                f"{path}:{lines['scenario']}: scenario {shown(base)} is none of "
+                f"{', '.join(scenarios())}"
+            )
+        start = _read(base)[1].content
+    settings = migrated(settings, system_of(settings, system_of(start)), lines)
+    return path, Document(_merge(start, settings), lines)
 
 
 def _located(
     settings: dict[str, Any], path: Path, lines: Mapping[str, int], overridden: Collection[str] = ()
 ) -> Config:
-    """The configuration; an error about a key of the file says where it stands."""
+    """The configuration; an error about a key of the file names its line."""
     try:
         return from_dict(settings)
     except ConfigError as error:
-        key = error.key or ""
-        if key in overridden:
-            raise
+        key = "" if error.key in (None, *overridden) else str(error.key)
         while key and key not in lines:
             key = key.rpartition(".")[0]
         if not key:
@@ -272,9 +254,7 @@ def _check_selected(
 ) -> None:
     """Refuse the section of another system than the selected one."""
     selector = held.metadata["selector"]
-    if not selector:
-        return
-    selected = settings.get(selector, getattr(cls, selector))
+    selected = settings.get(selector, getattr(cls, selector)) if selector else name
     if name != selected:
         keys = ", ".join(f"{prefix}{name}.{key}" for key in list(settings[name] or ())[:3])
         raise ConfigError(
@@ -286,20 +266,17 @@ def _check_selected(
 
 def _siblings(cls: type) -> list[str]:
     """The keys that stand beside each other in ``cls``, sections among them."""
-    names: list[str] = []
-    for item in dataclasses.fields(cls):
-        registry = item.metadata.get("registry")
-        names += [item.name] if registry is None else registry.names()
-    return names
+    held = ((item.name, item.metadata.get("registry")) for item in dataclasses.fields(cls))
+    return [key for name, inside in held for key in (inside.names() if inside else [name])]
 
 
 def _unknown(prefix: str, name: str, siblings: list[str]) -> str:
-    known = [full for full, _, _ in _keys(Config)]
-    if len(name) > LONGEST_NAME:
-        return f"unknown key {shown(prefix + name)}; Keys here: {', '.join(siblings)}"
-    near = [prefix + close for close in difflib.get_close_matches(name, siblings, 1)]
-    near += [full for full in known if full.rsplit(".")[-1] == name]
-    near += difflib.get_close_matches(prefix + name, known, 1)
+    near: list[str] = []
+    if len(name) <= LONGEST_NAME:
+        known = [full for full, _, _ in _keys(Config)]
+        near += [prefix + close for close in difflib.get_close_matches(name, siblings, 1)]
+        near += [full for full in known if full.rsplit(".")[-1] == name]
+        near += difflib.get_close_matches(prefix + name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return f"unknown key {shown(prefix + name)}{hint} Keys here: {', '.join(siblings)}"
 

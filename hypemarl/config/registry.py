@@ -26,7 +26,7 @@ def _unchecked(config: Config) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """What a configuration chooses by its ``name``, which tables also call it by."""
+    """Something that a configuration chooses by its ``name``, also its name in tables."""
 
     name: str
 
@@ -64,9 +64,9 @@ class SystemSettings(Registered):
     """A system.
 
     Attributes:
-        context: parameters that mu holds where nothing else is said.
+        context: parameters that mu holds by default.
         parameters: all that it may hold; none: the plant knows.
-        check_training: as ``check``, of settings that training alone minds.
+        check_training: as ``check``, of settings that matter to training alone.
     """
 
     context: tuple[str, ...] = ("all",)
@@ -79,7 +79,7 @@ class AlgorithmSettings(Registered):
     """An algorithm, whose ``check`` is made when something is trained.
 
     Attributes:
-        needs: "adjoint", "local_model": what it asks of the plant.
+        needs: "adjoint", "local_model": abilities of the plant that it uses.
     """
 
     needs: frozenset[str] = frozenset()
@@ -90,16 +90,15 @@ class Registry[T: Named]:
 
     Args:
         kind: of what it holds, in messages.
-        package: which, or whose folders, name their own in the tuple ``attribute``; entry points
-            of other packages are in the group of this name. Imported when first asked.
+        package: it, or its folders, list their objects in the tuple ``attribute``; entry points
+            of other packages are in the group of this name. Imported at first use.
         base: class of the objects.
     """
 
     def __init__(self, kind: str, package: str, attribute: str, base: type[T]) -> None:
-        self.kind, self.package, self.attribute = kind, package, attribute
-        self.base = base
+        self.kind, self.package, self.attribute, self.base = kind, package, attribute, base
         self._items: dict[str, T] = {}
-        self._own: dict[str, T] | None = None
+        self._installed: dict[str, T] | None = None
 
     def register(self, item: T) -> None:
         """Add an object; the same one again is no error. Local.
@@ -140,15 +139,15 @@ class Registry[T: Named]:
         return iter(self._known().values())
 
     def _known(self) -> dict[str, T]:
-        if self._own is None:
+        if self._installed is None:
             package = importlib.import_module(self.package)
             inside = pkgutil.iter_modules(getattr(package, "__path__", ()))
             folders = [f"{self.package}.{m.name}" for m in inside if m.ispkg]
             modules = [package, *map(importlib.import_module, folders)]
             items = [item for module in modules for item in getattr(module, self.attribute, ())]
             items += [entry.load() for entry in entry_points(group=self.package)]
-            self._own = {item.name: item for item in items}
-        return self._own | self._items
+            self._installed = {item.name: item for item in items}
+        return self._installed | self._items
 
 
 SYSTEMS = Registry("system", "hypemarl.systems", "SYSTEMS", SystemSettings)
