@@ -46,7 +46,7 @@ class LauncherMismatch(RuntimeError):
 
 
 class RankError(RuntimeError):
-    """An error of another rank whose own type cannot be rebuilt from a message."""
+    """An error of another rank whose type cannot be rebuilt from a message."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def world() -> MPI.Intracomm:
 def check_launcher(size: int, environment: Mapping[str, str]) -> None:
     """Compare the world's ``size`` with what the launcher put into the ``environment``. Local.
 
-    Under an ``mpirun`` of a different MPI each process is a world of its own: every one would
-    train alone and write to the same files.
+    Under an ``mpirun`` of a different MPI each process is a separate world: every one would train
+    alone and write to the same files.
 
     Raises:
         LauncherMismatch: ``size`` is 1 and a launcher announces more.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypemarl.config.errors import ConfigError, shown
-from hypemarl.config.ranges import refuse
+from hypemarl.config.errors import ConfigError, refuse, shown
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS
 from hypemarl.config.schema import Config, MeshConfig
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.errors import ConfigError, refuse, shown
 from hypemarl.config.keys import key
-from hypemarl.config.ranges import refuse
 from hypemarl.config.registry import ALGORITHMS
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.config.yaml_text import read_text

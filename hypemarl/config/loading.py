@@ -232,7 +232,7 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
         elif name not in items or items[name] is held:
             sentence = _unknown(prefix, str(name), _siblings(cls))
             if held is not None and isinstance(value, Mapping):
-                sentence += "; code of your own is named by --use"
+                sentence += "; name your code by --use"
             raise ConfigError(sentence, f"{prefix}{name}")
         elif dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{prefix}{name}.")

@@ -37,13 +37,13 @@ def content(env: EnvConfig) -> str | None:
         try:
             digests.append(files.content_hash(path))
         except OSError as error:
-            raise ConfigError(missing(path, name, error)) from error
+            raise ConfigError(unreadable(path, name, error)) from error
         except ValueError as error:
             raise ConfigError(f"env.mesh.{name}: {path}: {error}") from error
     return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
 
 
-def missing(path: Path, name: str, error: OSError | None = None) -> str:
+def unreadable(path: Path, name: str, error: OSError | None = None) -> str:
     """The sentence for the file ``path`` of ``env.mesh.<name>`` that is absent or unreadable."""
     fault = "no such mesh file"
     if error is not None and not isinstance(error, FileNotFoundError):
@@ -59,7 +59,7 @@ def bind(config: Config) -> Config:
     """``config`` with absolute paths of its mesh files and the hash of their contents. Local.
 
     Raises:
-        ConfigError: a file is missing, or holds something else than the hash in ``config`` says.
+        ConfigError: a file does not exist, or its content does not fit the hash in ``config``.
     """
     digest = content(config.env)
     _require_same(config.env, digest)

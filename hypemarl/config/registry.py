@@ -129,7 +129,7 @@ class Registry[T: Named]:
         """The sentence for a name that nothing here has."""
         names = self.names()
         hint = nearest(str(name), names, ".")
-        known = f"Known: {', '.join(names)}; code of your own is named by --use"
+        known = f"Known: {', '.join(names)}; name your code by --use"
         return f"no {self.kind} {shown(name)}{hint} {known}"
 
     def __contains__(self, name: object) -> bool:

@@ -23,7 +23,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Where the mesh comes from."""
+    """Source of the mesh: a shape or a file."""
 
     shape: Shape = key("square", "parametric shape, ignored where `file` is given")
     file: str | None = key(None, "a mesh file with named tags (.msh, or what meshio reads)")
@@ -53,9 +53,9 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """The controlled system and how its agents act and earn. Units: the equations' own.
+    """The controlled system, its agents and their rewards, in the units of the equations.
 
-    ``options`` are the system's own settings, in YAML under its name.
+    ``options`` are the settings of the system, in YAML under its name.
     """
 
     system: str = key("density", "the controlled system", names=SYSTEMS)
@@ -71,7 +71,7 @@ class EnvConfig:
         "parameters that mu holds: target (c_d), initial (c0), reynolds, angle, speed, ...; [all]; "
         "[usual]: those of the system, see its page",
     )
-    observation_radius: int = key(1, "patches seen to each side of the own one", low=0)
+    observation_radius: int = key(1, "patches observed to each side of an agent's", low=0)
     reward: Reward = key("own", "own, neighbourhood (mean), global (mean), mixed (see reward_mix)")
     reward_radius: int = key(2, "patches to each side in the neighbourhood reward's mean", low=0)
     reward_mix: float = key(0.5, "mixed: share of the global reward, the rest own", low=0, high=1)
@@ -184,7 +184,7 @@ class AgentConfig:
 class TrainingConfig:
     """The collect and update loop."""
 
-    algorithm: str = key("td3", "how agents learn", names=ALGORITHMS)
+    algorithm: str = key("td3", "learning algorithm of the agents", names=ALGORITHMS)
     episodes: int = key(400, "episodes of training", low=1)
     random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)
     random_scale: float = key(0.5, "standard deviation of random actions, in action bounds", low=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -13,11 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hypemarl.files.writing import is_running, write_error
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -51,7 +47,7 @@ class FolderLock:
     decides: a process of this machine is looked for, one of another blocks until the file is gone.
 
     Attributes:
-        note: what is to be said of a holder from before that did not let go, or None.
+        note: warning about a previous holder that did not let go, or None.
 
     Raises:
         LockedError: the folder is held; OSError: the lock's file cannot be written.
@@ -97,8 +93,6 @@ class FolderLock:
 
 def _flock(handle: int) -> bool:
     """Take the kernel's lock; False where the file system has none. Raises LockedError."""
-    if fcntl is None:
-        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

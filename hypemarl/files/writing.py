@@ -69,7 +69,7 @@ def write_error(path: Path, error: OSError) -> WriteError:
 
 
 class _Watched:
-    """A stream that remembers its first error: torch puts one of its own in its place."""
+    """A stream that remembers its first error, which torch replaces by another."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream

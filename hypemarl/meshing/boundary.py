@@ -24,7 +24,7 @@ from hypemarl.meshing.topology import (
 )
 
 Role = Literal["inflow", "outflow", "stream", "no-slip", "slip", "body"]
-"""Of a boundary part: inflow, stream, no-slip and body prescribe the velocity, slip its normal
+"""Role of a boundary part: inflow, stream, no-slip and body prescribe the velocity, slip its normal
 component alone, outflow nothing."""
 
 ALIGNED = 1e-6
@@ -76,7 +76,7 @@ class Boundary:
 
     @property
     def angle(self) -> float:
-        """Of the stream from the x axis, in rad."""
+        """Angle of the stream from the x axis, in rad."""
         return float(np.arctan2(self.stream[1], self.stream[0]))
 
 
@@ -146,13 +146,13 @@ def _further(raw: RawMesh, roles: BoundaryRoles) -> tuple[str, ...]:
 
 
 def _interior(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
-    for tag, mine in _inside(raw).items():
+    for tag, facets in _inside(raw).items():
         yield Fault(
-            f"{len(mine)} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both "
-            f"sides, {_where(raw, mine)}: {roles.problem} has boundary conditions on tagged "
+            f"{len(facets)} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both "
+            f"sides, {_where(raw, facets)}: {roles.problem} has boundary conditions on tagged "
             "facets; leave the cells inside a body out of the mesh, or take the tag off a line "
             "that is no wall",
-            mine,
+            facets,
         )
 
 
@@ -184,17 +184,17 @@ def _open_bodies(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
         )
         ends = nodes[degrees != 2]
         for tag, line in zip(tags, lines, strict=True):
-            mine = np.intersect1d(line, ends)
-            if len(mine):
+            loose = np.intersect1d(line, ends)
+            if len(loose):
                 part, rest = "a body", "tag all of its outline"
                 if tag not in roles.tags:
                     part = f"no part that {roles.problem} knows, nor a body"
                     rest = f"or tag it as one of {', '.join(roles.tags)}"
                 yield Fault(
                     f"tag {tag!r} is {part}: expected a closed curve, got {len(line)} facets that "
-                    f"end or fork at {describe_place(raw.points[mine[0]])} ({len(mine)} such "
+                    f"end or fork at {describe_place(raw.points[loose[0]])} ({len(loose)} such "
                     f"nodes); {rest}",
-                    line[np.isin(line, mine).any(axis=1)],
+                    line[np.isin(line, loose).any(axis=1)],
                 )
 
 

@@ -95,7 +95,7 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
 
 
 def frame_measures(config: MeshConfig, hole: float) -> dict[str, float]:
-    """Those of a channel with a hole of that area, but for the hole's boundary."""
+    """Measures of a channel around a hole of that area, without the hole's boundary."""
     length, height = config.length, config.height
     sides = {"inflow": height, "outflow": height, "bottom": length, "top": length}
     return {"domain": length * height - hole} | sides

@@ -26,7 +26,7 @@ members, 0 elsewhere; of points for the ends of a 1D mesh (meshio's XDMF loses s
 
 
 def from_meshio(mesh: meshio.Mesh, facets: meshio.Mesh | None = None) -> FileMesh:
-    """Convert a ``meshio.Mesh``, and one of its facets where they stand in a file of their own.
+    """Convert a ``meshio.Mesh``, and one of its facets where they stand in a second file.
 
     Groups are taken from arrays ``tag:<name>``, else from named cell sets (numbered in their
     order), else from the numbers of :data:`NUMBERS` with the names in ``field_data``, else from
@@ -148,7 +148,7 @@ def _add_points(mesh: meshio.Mesh, facets: np.ndarray, groups: list[Group]) -> n
 def _second_file(
     mesh: meshio.Mesh, facets: meshio.Mesh, tdim: int
 ) -> tuple[np.ndarray, list[Group]]:
-    """Facets (K, tdim) of a file of their own at the points of the mesh, and their groups."""
+    """Facets (K, tdim) of the second file at the points of the mesh, and their groups."""
     rows, starts = _rows(facets, (tdim - 1,))
     groups = _groups(facets, starts)
     if not groups:

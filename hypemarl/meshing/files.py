@@ -87,7 +87,7 @@ def read(
     path, facets = Path(path), None if facet_file is None else Path(facet_file)
     for file, name in ((path, "file"), (facets, "facet_file")):
         if file is not None and not file.is_file():
-            raise MeshError(mesh_files.missing(file, name))
+            raise MeshError(mesh_files.unreadable(file, name))
         if file is not None and file.stat().st_size == 0:
             raise MeshError(f"{file}: the mesh file is empty; write it again")
 

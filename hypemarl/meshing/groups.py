@@ -117,7 +117,7 @@ def assemble(mesh: FileMesh, source: str, names: Sequence[str] = ()) -> RawMesh:
 
 
 def _chosen(mesh: FileMesh, names: Sequence[str], source: str) -> list[_Tag]:
-    """Every group in one tag, under the names that the entries give or its own."""
+    """Every group in one tag, under the names of the entries, else under its name in the file."""
     ours: list[set[str]] = [set() for _ in mesh.groups]
     for entry in names:
         name, _, theirs = (part.strip() for part in entry.partition("="))

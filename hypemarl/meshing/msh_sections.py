@@ -28,7 +28,7 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class Content:
-    """What the sections of a file hold, in its order, to which every reader here adds.
+    """Content of the sections of a file, in its order; every reader here adds to it.
 
     Attributes:
         version: of the format.
@@ -243,15 +243,15 @@ def read_elements_4(records: Records, content: Content) -> None:
     _require_total("elements", read, total)
 
 
-def _require_total(what: str, read: int, promised: int) -> None:
+def _require_total(kind: str, read: int, promised: int) -> None:
     if read != promised:
-        raise ValueError(f"{promised} {what} promised, {read} found; the file is damaged")
+        raise ValueError(f"{promised} {kind} promised, {read} present; the file is damaged")
 
 
 def read_partitions(records: Records, content: Content) -> None:
-    """$PartitionedEntities: entities of partitions, with groups of their own.
+    """$PartitionedEntities: entities of partitions, each with its groups.
 
-    Ghost elements (a section of their own) are cells of another partition, and are skipped.
+    Ghost elements (another section) are cells of another partition, and are skipped.
     """
     records.sizes(1)
     records.ints(2 * int(records.sizes(1)[0]))

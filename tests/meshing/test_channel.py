@@ -10,9 +10,9 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, build, exact_measures, gather, mesh_summary
+from hypemarl.meshing.distribute import edge_lengths
 from hypemarl.meshing.raw import RawMesh
 from hypemarl.meshing.shapes import TAGS
-from hypemarl.meshing.summary import edge_lengths
 
 CHANNEL = MeshConfig(
     shape="channel-with-disc", disc_radius=0.05, element_size=0.04, disc_element_size=0.007

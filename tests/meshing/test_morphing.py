@@ -16,6 +16,7 @@ from scipy.interpolate import BSpline
 from scipy.sparse.linalg import spsolve
 
 from hypemarl.meshing import MeshError, distribute
+from hypemarl.meshing.distribute import quality as mean_ratio
 from hypemarl.meshing.morphing import (
     KINDS,
     Outline,
@@ -32,7 +33,6 @@ from hypemarl.meshing.morphing.parametrisation import bsplines, harmonics
 from hypemarl.meshing.morphing.quality import radius_ratios, worst_cell
 from hypemarl.meshing.polygons import signed_area
 from hypemarl.meshing.raw import RawMesh, measures
-from hypemarl.meshing.summary import quality as mean_ratio
 
 RNG = np.random.default_rng(7)
 
@@ -269,7 +269,7 @@ def test_meshes_of_another_shape_or_with_a_touching_obstacle_are_refused() -> No
     raw = mesh("circle")
     space, motion = case("circle", "radial-bspline")
     shifted = replace(raw, points=raw.points * 1.01)
-    with pytest.raises(MeshError, match="not the given shape of the outline"):
+    with pytest.raises(MeshError, match="not this shape of the outline"):
         follow(shifted, space)
     with pytest.raises(MeshError, match="touches a fixed boundary"):
         elastic_extension(raw.points, raw.cells, motion.loop, motion.loop[:1])

@@ -6,8 +6,8 @@ The target is q_0 = T a. The map yields the shape
 
 K the bending of :class:`ShapeSpace`, with the largest t in [0, 1] at which every bound holds:
 t = 1 is the nearest shape of that area, less t damps the most bent modes first, t = 0 is the
-reference. So the result is the nearest shape among those of the area and of at most its own
-bending, and bending is given up only as far as the bounds ask.
+reference. So the result is the nearest shape of that area and of at most that bending, and no more
+bending is lost than the bounds require.
 
 The area is quadratic, A = A_0 + g . q + q . H q / 2, so that the minimiser is the root of one
 monotonous function of its multiplier l, as the step of a trust region is (J. Nocedal, S. Wright,
@@ -31,9 +31,9 @@ GRID = np.concatenate([[1.0], 1.0 / (1.0 + np.logspace(-5.0, 3.0, 17)), [0.0]])
 """The first t that holds is sought here from 1 down, then refined. K of a bent mode is large, so
 that steps even in the logarithm of (1 - t) / t damp it evenly."""
 SLACK = 1e-9
-"""Bounds hold with this margin, in their own units, so that rounding cannot break them."""
+"""Bounds hold with this relative margin, so that rounding cannot break them."""
 AREA_TOLERANCE = 1e-13
-"""Of the area's equation, relative."""
+"""Relative tolerance of the area's equation."""
 ITERATIONS = 60
 
 
