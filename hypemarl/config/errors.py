@@ -25,8 +25,8 @@ class ConfigError(ValueError):
         self.key = key
 
 
-def shown(value: object) -> str:
-    """``repr(value)`` as it may stand in a message: the end of a long one is left out."""
+def quoted(value: object) -> str:
+    """``repr(value)`` for a message, cut where it is long."""
     return cut(repr(value))
 
 

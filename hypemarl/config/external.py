@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypemarl.config.errors import ConfigError, refuse, shown
+from hypemarl.config.errors import ConfigError, quoted, refuse
 from hypemarl.config.keys import key
 from hypemarl.config.registry import ALGORITHMS
 from hypemarl.config.schema import Config, EnvConfig, options_of
@@ -39,12 +39,12 @@ class ExternalConfig:
             name = name.strip()
             fault = ""
             if not equals or not name.isidentifier():
-                fault = f"expected name=value, as in n_agents=4, got {shown(option)}"
+                fault = f"expected name=value, as in n_agents=4, got {quoted(option)}"
             elif name in values:
-                fault = f"{shown(name)} stands there twice"
+                fault = f"{quoted(name)} stands there twice"
             if fault:
                 raise ConfigError(f"env.external.options: {fault}", "env.external.options")
-            values[name] = read_text(text, f"env.external.options: {shown(option)}").content
+            values[name] = read_text(text, f"env.external.options: {quoted(option)}").content
         return values
 
 

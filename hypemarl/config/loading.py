@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 import os
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from hypemarl.config.checks import check_combinations
-from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, shown
+from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, quoted
 from hypemarl.config.external import NAME as EXTERNAL
 from hypemarl.config.external import source_in
 from hypemarl.config.migration import USUAL, migrated, system_of
@@ -50,7 +51,7 @@ def _overridden(
     changes: dict[str, Any] = {}
     for entry in overrides:
         name, equals, text = entry.partition("=")
-        where = f"override {shown(entry)}"
+        where = f"override {quoted(entry)}"
         if not equals or not name.strip():
             raise ConfigError(f"{where}: expected key=value, as in agent.gamma=0.95")
         if name.strip() == "scenario":
@@ -164,14 +165,14 @@ def _read(source: str | Path) -> tuple[Path, Document]:
         if not os.path.isfile(path):  # False of an unfit name, where Path.is_file raises
             hint = nearest(name, scenarios(), ".")
             raise ConfigError(
-                f"no scenario or file {shown(name)}{hint} Scenarios: {', '.join(scenarios())}"
+                f"no scenario or file {quoted(name)}{hint} Scenarios: {', '.join(scenarios())}"
             )
     settings, lines = read_file(path)
     start, base = dict[str, Any](), settings.get("scenario")
     if base is not None and path.parent != SCENARIOS:
         if base not in scenarios():
             raise ConfigError(
-                f"{path}:{lines['scenario']}: scenario {shown(base)} is none of "
+                f"{path}:{lines['scenario']}: scenario {quoted(base)} is none of "
                 f"{', '.join(scenarios())}"
             )
         start = _read(base)[1].content
@@ -218,7 +219,7 @@ def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:
 def _build(cls: Any, settings: Any, prefix: str) -> Any:
     if not isinstance(settings, Mapping):
         where = prefix.rstrip(".")
-        got = f"expected keys and values, got {shown(settings)}"
+        got = f"expected keys and values, got {quoted(settings)}"
         raise ConfigError(f"{where or 'configuration'}: {got}", where)
     items = {item.name: item for item in dataclasses.fields(cls)}
     held = next((item for item in items.values() if "registry" in item.metadata), None)
@@ -259,7 +260,7 @@ def _check_selected(
         keys = ", ".join(f"{prefix}{name}.{key}" for key in list(settings[name] or ())[:3])
         raise ConfigError(
             f"{prefix}{name}: settings of {selector} {name} ({keys}), but {prefix}{selector} is "
-            f"{shown(selected)}; take them out, or set {prefix}{selector}={name}",
+            f"{quoted(selected)}; take them out, or set {prefix}{selector}={name}",
             f"{prefix}{name}",
         )
 
@@ -278,7 +279,7 @@ def _unknown(prefix: str, name: str, siblings: list[str]) -> str:
         near += [full for full in known if full.rsplit(".")[-1] == name]
         near += difflib.get_close_matches(prefix + name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown key {shown(prefix + name)}{hint} Keys here: {', '.join(siblings)}"
+    return f"unknown key {quoted(prefix + name)}{hint} Keys here: {', '.join(siblings)}"
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
@@ -313,7 +314,7 @@ def _convert_float(value: Any, name: str) -> float:
 
 
 def _unfit(name: str, expected: str, value: Any) -> ConfigError:
-    return ConfigError(f"{name}: expected {expected}, got {shown(value)}", name.partition("[")[0])
+    return ConfigError(f"{name}: expected {expected}, got {quoted(value)}", name.partition("[")[0])
 
 
 def _spell(hint: Any) -> str:
@@ -328,22 +329,20 @@ def _spell(hint: Any) -> str:
 
 
 def _range(item: dataclasses.Field[Any]) -> str:
-    limits = [
-        f"{sign} {item.metadata[name]:g}"
-        for name, sign in (("above", ">"), ("low", ">="), ("high", "<="))
-        if item.metadata.get(name) is not None
-    ]
-    return f" {' and '.join(limits)}" if limits else ""
+    texts = [f"{sign} {limit:g}" for sign, _, limit in _limits(item)]
+    return f" {' and '.join(texts)}" if texts else ""
+
+
+def _limits(item: dataclasses.Field[Any]) -> list[tuple[str, Callable[..., bool], float]]:
+    """The limits of a key, each with its sign and the comparison of a value with it."""
+    signs = {"above": (">", operator.gt), "low": (">=", operator.ge), "high": ("<=", operator.le)}
+    limits = {name: item.metadata.get(name) for name in signs}
+    return [(*signs[name], limit) for name, limit in limits.items() if limit is not None]
 
 
 def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
     if (names := item.metadata.get("names")) is not None and value not in names:
         raise ConfigError(f"{name}: {names.unknown(value)}", name)
-    above, low, high = (item.metadata.get(limit) for limit in ("above", "low", "high"))
     for entry in value if isinstance(value, tuple) else (value,):
-        if entry is not None and (
-            (above is not None and not entry > above)
-            or (low is not None and not entry >= low)
-            or (high is not None and not entry <= high)
-        ):
+        if entry is not None and not all(holds(entry, limit) for _, holds, limit in _limits(item)):
             raise _unfit(name, f"a value{_range(item)}", entry)

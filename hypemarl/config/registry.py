@@ -14,14 +14,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from hypemarl.config.errors import ConfigError, nearest, shown
+from hypemarl.config.errors import ConfigError, nearest, quoted
 
 if TYPE_CHECKING:
     from hypemarl.config.schema import Config
-
-
-def _unchecked(config: Config) -> None:
-    del config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,7 @@ class Registered(Named):
     """
 
     options: type
-    check: Callable[[Config], None] = _unchecked
+    check: Callable[[Config], None] = lambda config: None
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,7 +67,7 @@ class SystemSettings(Registered):
 
     context: tuple[str, ...] = ("all",)
     parameters: tuple[str, ...] = ()
-    check_training: Callable[[Config], None] = _unchecked
+    check_training: Callable[[Config], None] = lambda config: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +103,7 @@ class Registry[T: Named]:
             ConfigError: another one has this name.
         """
         if self._known().get(item.name, item) is not item:
-            raise ConfigError(f"{self.kind} {shown(item.name)} is taken: choose another name")
+            raise ConfigError(f"{self.kind} {quoted(item.name)} is taken: choose another name")
         self._items[item.name] = item
 
     def take(self, item: object) -> None:
@@ -130,7 +126,7 @@ class Registry[T: Named]:
         names = self.names()
         hint = nearest(str(name), names, ".")
         known = f"Known: {', '.join(names)}; name your code by --use"
-        return f"no {self.kind} {shown(name)}{hint} {known}"
+        return f"no {self.kind} {quoted(name)}{hint} {known}"
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._known()

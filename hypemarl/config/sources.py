@@ -22,7 +22,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
-from hypemarl.config.errors import LONGEST_WORD, ConfigError, shown
+from hypemarl.config.errors import LONGEST_WORD, ConfigError, quoted
 from hypemarl.config.external import ExternalConfig
 
 FORMS = (
@@ -72,7 +72,7 @@ def parse(text: str) -> Source:
     place, colon, detail = rest.rpartition(":") if ".py:" in rest else rest.partition(":")
     if kind not in _KINDS or not place or (colon and not detail):
         raise ConfigError(
-            f"env.external.source: expected one of {', '.join(FORMS)}, got {shown(text)}",
+            f"env.external.source: expected one of {', '.join(FORMS)}, got {quoted(text)}",
             "env.external.source",
         )
     return Source(kind, place, detail)
@@ -136,19 +136,19 @@ def permitted(config: ExternalConfig) -> str:
         if config.sha256 and same_factory and digest(other) == config.sha256:
             return other
     raise ConfigError(
-        f"the configuration names the environment {shown(text)}, which is Python code of no package"
-        f" that hypemarl knows; nothing of it was run. If you trust it, say {_remedy(text)} (from "
-        "Python: hypemarl.config.trusted)",
+        f"the configuration names the environment {quoted(text)}, which is Python code of no "
+        f"package that hypemarl knows; nothing of it was run. If you trust it, say {_remedy(text)} "
+        "(from Python: hypemarl.config.trusted)",
         "env.external.source",
     )
 
 
 def _remedy(text: str) -> str:
     """Options that trust a source, whole, to be pasted into a shell."""
-    quoted = shlex.quote(text)
-    if not text.isprintable() or len(quoted) >= LONGEST_WORD:
+    word = shlex.quote(text)
+    if not text.isprintable() or len(word) >= LONGEST_WORD:
         return "--trust"
-    return f"--env {quoted} or --trust"
+    return f"--env {word} or --trust"
 
 
 def digest(text: str) -> str:

@@ -15,7 +15,7 @@ import traceback
 import types
 from pathlib import Path
 
-from hypemarl.config.errors import ConfigError, nearest, shown
+from hypemarl.config.errors import ConfigError, nearest, quoted
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS, Named
 from hypemarl.config.sources import search_working_folder
 
@@ -41,7 +41,7 @@ def use(code: str) -> None:
     there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
     if name and name not in there:
         raise ConfigError(
-            f"{place} has no system, algorithm or scheme {shown(name)}{nearest(name, there, '.')} "
+            f"{place} has no system, algorithm or scheme {quoted(name)}{nearest(name, there, '.')} "
             f"It has: {', '.join(there) or 'none at all'}"
         )
     for item in [there[name]] if name else there.values():

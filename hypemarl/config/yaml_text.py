@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hypemarl.config.errors import ConfigError, cut, shown
+from hypemarl.config.errors import ConfigError, cut, quoted
 
 LARGEST_BYTES = 200_000
 LARGEST_EXPANSION = 100_000
@@ -97,7 +97,7 @@ def _at(where: str, mark: yaml.Mark | None) -> str:
 def _reason(error: yaml.MarkedYAMLError) -> str:
     problem = " ".join(str(error.problem).split())
     if problem.startswith("could not determine a constructor"):
-        return f"expected plain values, got the tag {shown(problem.rpartition(' ')[2].strip("'"))}"
+        return f"expected plain values, got the tag {quoted(problem.rpartition(' ')[2].strip("'"))}"
     problem = cut(problem)
     context = f"{error.context}, " if error.context else ""
     return f"not valid YAML: {context}{problem}"
@@ -144,7 +144,7 @@ def _check_keys(node: yaml.Node, prefix: str, lines: dict[str, int], where: str)
             line, name = key.start_mark.line + 1, (key.tag, key.value)
             if name in first:
                 raise ConfigError(
-                    f"{where}:{line}: the key {shown(prefix + key.value)} stands in line "
+                    f"{where}:{line}: the key {quoted(prefix + key.value)} stands in line "
                     f"{first[name]} already; put both parts under one"
                 )
             first[name] = lines[prefix + key.value] = line

@@ -118,32 +118,23 @@ def distribute(
                 )
             header = (raw.tdim, raw.tags, raw.content_hash)
     tdim, tags, content_hash = comm.bcast(header, root=0)
-    if raw is None or comm.rank != 0:
-        raw = _nothing(tdim)
+    if raw is None or comm.rank != 0:  # this rank contributes nothing
+        cells, facets = (np.empty((0, width), dtype=np.int64) for width in (tdim + 1, tdim))
+        values = np.empty(0, dtype=np.int32)
+        raw = RawMesh(np.empty((0, tdim)), cells, values, facets, values, {})
     mesh = _create(raw, tdim, comm, ghost_mode)
     cell_tags = _mark(mesh, tdim, raw.cells, raw.cell_values, "cell_tags")
     facet_tags = _mark(mesh, tdim - 1, raw.facets, raw.facet_values, "facet_tags")
     return TaggedMesh(mesh, cell_tags, facet_tags, tags, content_hash)
 
 
-def _nothing(tdim: int) -> RawMesh:
-    """The contribution of a rank that holds no part of the mesh."""
-    values = np.empty(0, dtype=np.int32)
-    cells = np.empty((0, tdim + 1), dtype=np.int64)
-    facets = np.empty((0, tdim), dtype=np.int64)
-    return RawMesh(np.empty((0, tdim)), cells, values, facets, values, {})
-
-
 def _create(raw: RawMesh, tdim: int, comm: MPI.Intracomm, ghost_mode: GhostMode) -> Mesh:
     element = basix.ufl.element(
         "Lagrange", CELL_NAMES[tdim], 1, shape=(tdim,), dtype=default_real_type
     )
-    # mypy sees only the first overload of a singledispatch function.
-    partitioner = (
-        create_cell_partitioner(ghost_mode, 2)  # type: ignore[call-arg]
-        if comm.size > 1
-        else None
-    )
+    partitioner = None
+    if comm.size > 1:  # mypy sees only the first overload of a singledispatch function
+        partitioner = create_cell_partitioner(ghost_mode, 2)  # type: ignore[call-arg]
     points = raw.points.astype(default_real_type)
     return create_mesh(comm, raw.cells.astype(np.int64), ufl.Mesh(element), points, partitioner)
 
@@ -186,21 +177,13 @@ def gather(tagged: TaggedMesh) -> RawMesh | None:
 
 
 def _assemble(parts: list, tags: dict[str, tuple[int, int]]) -> RawMesh:
-    def joined(group: int, item: int) -> np.ndarray:
-        return np.concatenate([part[group][item] for part in parts])
-
-    points = joined(0, 1)[np.argsort(joined(0, 0))]
-    order = np.argsort(joined(1, 0))
-    facets, facet_values = joined(2, 0), joined(2, 1)
-    facet_order = np.lexsort(np.sort(facets, axis=1).T[::-1])
-    return RawMesh(
-        points,
-        joined(1, 1)[order],
-        joined(1, 2)[order],
-        facets[facet_order],
-        facet_values[facet_order],
-        tags,
+    (nodes, points), (numbers, cells, values), (facets, facet_values) = (
+        [np.concatenate(arrays) for arrays in zip(*groups, strict=True)]
+        for groups in zip(*parts, strict=True)
     )
+    order, by_nodes = np.argsort(numbers), np.lexsort(np.sort(facets, axis=1).T[::-1])
+    sorted_facets = (facets[by_nodes], facet_values[by_nodes])
+    return RawMesh(points[np.argsort(nodes)], cells[order], values[order], *sorted_facets, tags)
 
 
 def edge_lengths(raw: RawMesh) -> np.ndarray:

@@ -113,11 +113,8 @@ def _graded(sizes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _ellipse(a: float, b: float) -> Curve:
-    def points(t: np.ndarray) -> np.ndarray:
-        angle = 2.0 * math.pi * np.asarray(t)
-        return np.column_stack([a * np.cos(angle), b * np.sin(angle)])
-
-    return points
+    turn = 2.0 * math.pi
+    return lambda t: np.column_stack([a * np.cos(turn * t), b * np.sin(turn * t)])
 
 
 def _rounded_square(half: float, r: float) -> Curve:
@@ -126,14 +123,12 @@ def _rounded_square(half: float, r: float) -> Curve:
     quarter = 2.0 * straight + arc
 
     def points(t: np.ndarray) -> np.ndarray:
-        side, s = np.divmod(np.asarray(t) % 1.0 * 4.0 * quarter, quarter)
+        side, s = np.divmod(t % 1.0 * 4.0 * quarter, quarter)
         angle = np.clip((s - straight) / r, 0.0, 0.5 * math.pi)
         x = straight + r * np.cos(angle) - np.maximum(s - straight - arc, 0.0)
         y = np.minimum(s, straight) + r * np.sin(angle)
-        turn = 0.5 * math.pi * side
-        return np.column_stack(
-            [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)]
-        )
+        cos, sin = np.cos(0.5 * math.pi * side), np.sin(0.5 * math.pi * side)
+        return np.column_stack([x * cos - y * sin, x * sin + y * cos])
 
     return points
 
@@ -152,7 +147,7 @@ def _from_file(path: str | None, chord: float) -> Curve:
     spline = CubicSpline(knots / knots[-1], points, bc_type="periodic")
     fine = spline(np.arange(SAMPLES) / SAMPLES)
     centre = centroid(fine)
-    return lambda t: spline(np.asarray(t) % 1.0) - centre
+    return lambda t: spline(t % 1.0) - centre
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -190,7 +185,7 @@ def _around(points: np.ndarray, path: Path) -> np.ndarray:
     whole = bool(((counts >= 2.0) & (counts == np.rint(counts))).all())
     if not whole or np.array_equal(points[0], points[-1]):
         return points
-    above, below = int(counts[0]), int(counts[1])
+    above, below = counts.astype(int).tolist()
     if above + below != len(points) - 1:
         if _is_place(points):
             return points
@@ -208,7 +203,7 @@ def _around(points: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _is_place(points: np.ndarray) -> bool:
-    """Whether the first row may be a point like the others: it is not far from all of them."""
+    """Whether the first row may be a point like the others, not far from all of them."""
     rest = points[1:]
     if not len(rest):
         return True
