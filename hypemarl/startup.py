@@ -55,7 +55,7 @@ def require_torch_order() -> None:
 
 
 def use_writable_cache() -> None:
-    """Let caches be kept in a temporary folder where they cannot be kept at home. Local.
+    """Keep caches in a temporary folder where they cannot be kept at home. Local.
 
     numba, FFCx and hypemarl follow XDG_CACHE_HOME, which is then set for this process and its
     children. Rank 0 says so on stderr.
@@ -64,11 +64,10 @@ def use_writable_cache() -> None:
     if may_write(folder):
         return
     temporary = temporary_cache()
+    text = f"nor can {temporary.path}; set XDG_CACHE_HOME to a folder that you may write"
     if temporary.is_private:
         os.environ["XDG_CACHE_HOME"] = str(temporary.path)
         text = f"caches are kept in {temporary.path}; set XDG_CACHE_HOME to a folder that stays"
-    else:
-        text = f"nor can {temporary.path}; set XDG_CACHE_HOME to a folder that you may write"
     if all(os.environ.get(name, "0") == "0" for name in _RANKS):
         print(f"hypemarl: note: {folder} cannot be written, {text}", file=sys.stderr)
 

@@ -40,8 +40,8 @@ def build(
         ghost_mode: which ghost cells each rank keeps.
 
     Raises:
-        MeshError: on every rank: the shape's numbers make no sense, the file cannot be used, it
-            lacks the tag ``domain``, or there are more ranks than cells.
+        MeshError: on every rank: bad numbers of a shape, an unusable file, no tag ``domain``, or
+            more ranks than cells.
     """
     raw = None
     with raise_together(comm):
@@ -53,10 +53,9 @@ def build(
 
 
 def load(config: MeshConfig) -> RawMesh:
-    """The mesh of a configuration on this rank: its file where it names one, else its shape.
+    """The mesh of a configuration on this rank: of its file if any, else of its shape.
 
-    Raises:
-        MeshError: as :func:`read` and :func:`hypemarl.meshing.shapes.generate`.
+    Raises MeshError as :func:`read` and :func:`hypemarl.meshing.shapes.generate`.
     """
     if config.file is None:
         return shapes.generate(config)
@@ -81,7 +80,7 @@ def read(
             merges none.
 
     Raises:
-        MeshError: a file is missing, empty or damaged, it holds no mesh of straight simplices, its
+        MeshError: a file is absent, empty or damaged, it holds no mesh of straight simplices, its
             cells are not connected, or names fit none of its groups.
     """
     path, facets = Path(path), None if facet_file is None else Path(facet_file)

@@ -81,7 +81,7 @@ def require_no_script(path: Path) -> None:
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading, all of whose data stand in itself.
+    """An HDF5 file for reading that holds all of its data itself.
 
     Raises:
         ValueError: external links, external or virtual datasets; OSError: no HDF5 file;
