@@ -23,12 +23,7 @@ from mpi4py import MPI
 
 # What the launchers call the size of the world they start. Slurm's is trusted only where no MPI
 # launcher speaks: MPICH's mpirun uses srun to reach other nodes, one task per node.
-_ANNOUNCED_SIZE = (
-    "OMPI_COMM_WORLD_SIZE",
-    "PMI_SIZE",
-    "MPI_LOCALNRANKS",
-    "MV2_COMM_WORLD_SIZE",
-)
+_ANNOUNCED_SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE")
 _ANNOUNCED_BY_SLURM = "SLURM_STEP_NUM_TASKS"
 
 # Seconds that a rank waits before it reports an uncaught error, so that one rank speaks for all.
@@ -51,16 +46,16 @@ class LauncherMismatch(RuntimeError):
 
 
 class RankError(RuntimeError):
-    """An error of another rank whose own type cannot be rebuilt from a message."""
+    """An error of another rank whose type cannot be rebuilt from a message."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The part of a communicator that runs one environment."""
+    """The part of a communicator that runs one environment: number ``index`` of ``count``."""
 
     comm: MPI.Intracomm
-    index: int  # which group this rank is in
-    count: int  # number of groups
+    index: int
+    count: int
 
 
 def world() -> MPI.Intracomm:
@@ -76,8 +71,8 @@ def world() -> MPI.Intracomm:
 def check_launcher(size: int, environment: Mapping[str, str]) -> None:
     """Compare the world's ``size`` with what the launcher put into the ``environment``. Local.
 
-    Under an ``mpirun`` of a different MPI each process is a world of its own: every one would
-    train alone and write to the same files.
+    Under an ``mpirun`` of a different MPI each process is a separate world: every one would train
+    alone and write to the same files.
 
     Raises:
         LauncherMismatch: ``size`` is 1 and a launcher announces more.
@@ -91,14 +86,14 @@ def check_launcher(size: int, environment: Mapping[str, str]) -> None:
             raise LauncherMismatch(
                 f"the launcher announces {announced} ranks ({name}={announced}), but MPI sees a "
                 f"world of size 1: this launcher belongs to a different MPI. Start with "
-                f"{_own_launcher()}. Where independent serial runs are meant, unset {name}."
+                f"{_matching_launcher()}. Where independent serial runs are meant, unset {name}."
             )
 
 
-def _own_launcher() -> str:
-    own = Path(sys.executable).parent / "mpirun"
-    if own.exists():
-        return f"the environment's own launcher: {own} -n {{ranks}} {sys.executable} ..."
+def _matching_launcher() -> str:
+    launcher = Path(sys.executable).parent / "mpirun"
+    if launcher.exists():
+        return f"the environment's own launcher: {launcher} -n {{ranks}} {sys.executable} ..."
     library = MPI.Get_library_version().splitlines()[0].strip().rstrip("\x00")
     return f"the mpirun of the MPI that mpi4py uses ({library})"
 
@@ -118,38 +113,34 @@ def raise_together(comm: MPI.Intracomm) -> Iterator[None]:
     the place that may fail, or the other ranks wait in it.
 
     Raises:
-        Exception: on the lowest failing rank, its own error; on the others, one of the same type
-            whose message begins with ``rank {r}:`` (``RankError`` where the type needs more
-            than a message).
+        Exception: on the lowest failing rank, the error itself; on the others, one of the same
+            type whose message begins with ``rank {r}:`` (``RankError`` where the type needs more).
     """
     if comm.size == 1:
         yield
         return
-    own: Exception | None = None
+    local: Exception | None = None
     try:
         yield
     except Exception as error:
-        own = error
-    failing = comm.allreduce(comm.size if own is None else comm.rank, op=MPI.MIN)
+        local = error
+    failing = comm.allreduce(comm.size if local is None else comm.rank, op=MPI.MIN)
     if failing == comm.size:
         return
-    message = (type(own), str(own)) if own is not None and comm.rank == failing else None
-    relayed = _bcast_error(comm, message, failing)
-    if own is not None and comm.rank == failing:
-        raise own
-    raise relayed from own
+    relayed = _bcast_error(comm, local, failing)
+    if local is not None and comm.rank == failing:
+        raise local
+    raise relayed from local
 
 
-def _bcast_error(
-    comm: MPI.Intracomm, message: tuple[type[Exception], str] | None, root: int
-) -> Exception:
+def _bcast_error(comm: MPI.Intracomm, local: Exception | None, root: int) -> Exception:
     """The error of rank ``root``, rebuilt from its type and message. Collective."""
     parcel = None
-    if message is not None:
+    if comm.rank == root:
         try:
-            parcel = pickle.dumps(message)
+            parcel = pickle.dumps((type(local), str(local)))
         except (pickle.PicklingError, AttributeError, TypeError):  # a class inside a function
-            parcel = pickle.dumps((RankError, f"{message[0].__name__}: {message[1]}"))
+            parcel = pickle.dumps((RankError, f"{type(local).__name__}: {local}"))
     kind, text = pickle.loads(comm.bcast(parcel, root=root))
     text = f"rank {root}: {text}"
     try:
@@ -218,32 +209,31 @@ def split_groups(comm: MPI.Intracomm, ranks_per_group: int) -> Group:
             "the number of ranks must be a positive multiple of the ranks per group"
         )
     index = comm.rank // ranks_per_group
-    own = cast(MPI.Intracomm, comm.Split(index, comm.rank))
-    return Group(own, index, comm.size // ranks_per_group)
+    part = cast(MPI.Intracomm, comm.Split(index, comm.rank))
+    return Group(part, index, comm.size // ranks_per_group)
 
 
 @contextmanager
-def one_fate(comm: MPI.Intracomm) -> Iterator[None]:
-    """An error that leaves the block on some ranks only ends them all with one message. Collective.
+def abort_together(comm: MPI.Intracomm) -> Iterator[None]:
+    """An error or interrupt that only some ranks raise ends them all with one message. Collective.
 
-    For blocks whose ranks do different things, so that an error can not be raised together: the
-    others would wait for ever in their next collective call. An error that every rank has passes
-    unchanged. An interrupt counts as an error.
+    For blocks whose ranks do different things, where an error cannot be raised together: the others
+    would wait for ever in their next collective call. An error of every rank passes unchanged.
     """
     if comm.size == 1:
         yield
         return
-    own = comm.Dup()  # nobody else waits in it
+    private = comm.Dup()  # nobody else waits in it
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        if not all_arrive(own):
+        if not all_arrive(private):
             report = "".join(traceback.format_exception(error))
             message = f"rank {comm.rank} of {comm.size} failed, all ranks stop\n{report}"
             report_and_abort(message, status=1)
-        own.Free()
+        private.Free()
         raise
-    own.Free()
+    private.Free()
 
 
 def all_arrive(comm: MPI.Intracomm) -> bool:
@@ -276,8 +266,8 @@ def install_excepthook() -> None:
     """Let an uncaught error on one rank end every rank with one message. Local.
 
     Without it the other ranks wait for ever in the next collective call. Does nothing in a world
-    of size 1. Rank 0 reports at once; another rank waits a moment, so that an error which all
-    ranks share is printed once, and one that was only relayed waits for its origin.
+    of size 1. Rank 0 reports at once; another rank waits a moment, so that a shared error is
+    printed once, and a relayed one waits for its origin.
     """
     if MPI.COMM_WORLD.size > 1:
         sys.excepthook = _report_and_abort

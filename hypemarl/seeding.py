@@ -19,17 +19,12 @@ if TYPE_CHECKING:
 def _sequence(seed: int, name: str) -> np.random.SeedSequence:
     if seed < 0:
         raise ValueError(f"the seed must be a non-negative integer, got {seed}")
-    digest = hashlib.sha256(name.encode()).digest()
-    words = np.frombuffer(digest[:16], dtype="<u4")
-    return np.random.SeedSequence(seed, spawn_key=tuple(int(word) for word in words))
+    words = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], dtype="<u4")
+    return np.random.SeedSequence(seed, spawn_key=tuple(words.tolist()))
 
 
 def derived_seed(seed: int, name: str) -> int:
-    """A seed in [0, 2**63) for a library that takes an integer.
-
-    Raises:
-        ValueError: ``seed`` is negative.
-    """
+    """A seed in [0, 2**63) for a library that takes an integer. Raises as below."""
     return int(_sequence(seed, name).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -39,20 +34,12 @@ def fresh_seed() -> int:
 
 
 def numpy_generator(seed: int, name: str) -> np.random.Generator:
-    """The numpy generator of this ``name``.
-
-    Raises:
-        ValueError: ``seed`` is negative.
-    """
+    """The numpy generator of this ``name``. Raises ValueError: ``seed`` is negative."""
     return np.random.Generator(np.random.PCG64(_sequence(seed, name)))
 
 
 def torch_generator(seed: int, name: str, device: str = "cpu") -> torch.Generator:
-    """The torch generator of this ``name`` on a device.
-
-    Raises:
-        ValueError: ``seed`` is negative.
-    """
+    """The torch generator of this ``name`` on a device. Raises ValueError: ``seed`` is negative."""
     import torch  # here, so that a run without agents does not wait for it
 
     return torch.Generator(device).manual_seed(derived_seed(seed, name))
@@ -76,9 +63,9 @@ def set_generator_state(generator: np.random.Generator | torch.Generator, state:
     """
     if isinstance(generator, np.random.Generator):
         expected = type(generator.bit_generator).__name__
-        found = state.get("bit_generator") if isinstance(state, dict) else type(state).__name__
-        if found != expected:
-            raise ValueError(f"expected the state of a {expected} generator, got that of {found}")
+        kind = state.get("bit_generator") if isinstance(state, dict) else type(state).__name__
+        if kind != expected:
+            raise ValueError(f"expected the state of a {expected} generator, got that of {kind}")
         generator.bit_generator.state = state
         return
     if isinstance(state, dict):

@@ -55,54 +55,49 @@ def require_torch_order() -> None:
 
 
 def use_writable_cache() -> None:
-    """Let caches be kept in a temporary folder where they cannot be kept at home. Local.
+    """Keep caches in a temporary folder where they cannot be kept at home. Local.
 
     numba, FFCx and hypemarl follow XDG_CACHE_HOME, which is then set for this process and its
     children. Rank 0 says so on stderr.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache"))
+    folder = home_cache()
     if may_write(folder):
         return
     temporary = temporary_cache()
+    text = f"nor can {temporary.path}; set XDG_CACHE_HOME to a folder that you may write"
     if temporary.is_private:
         os.environ["XDG_CACHE_HOME"] = str(temporary.path)
         text = f"caches are kept in {temporary.path}; set XDG_CACHE_HOME to a folder that stays"
-    else:
-        text = f"nor can {temporary.path}; set XDG_CACHE_HOME to a folder that you may write"
     if all(os.environ.get(name, "0") == "0" for name in _RANKS):
         print(f"hypemarl: note: {folder} cannot be written, {text}", file=sys.stderr)
 
 
-class TemporaryCache(NamedTuple):
-    """A folder for caches among the system's temporary files.
+def home_cache() -> Path:
+    """``$XDG_CACHE_HOME``, else ``~/.cache``. Local."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
 
-    Attributes:
-        path: the folder.
-        is_private: it is there, writable, and nobody else can put compiled code into it.
-    """
+
+class TemporaryCache(NamedTuple):
+    """A folder for caches among the system's temporary files."""
 
     path: Path
-    is_private: bool
+    is_private: bool  # exists, is writable, and nobody else can put compiled code into it
 
 
 def temporary_cache() -> TemporaryCache:
-    """Where caches are kept that cannot be kept at home; makes the folder. Local."""
+    """The folder of caches that cannot be kept at home; makes it. Local."""
     folder = Path(tempfile.gettempdir(), f"hypemarl-cache-{os.getuid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return TemporaryCache(folder, False)
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    return TemporaryCache(folder, own and not found.st_mode & 0o022 and may_write(folder))
+    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    return TemporaryCache(folder, private and not status.st_mode & 0o022 and may_write(folder))
 
 
 def try_to_write(folder: Path) -> None:
-    """Try a file in ``folder``, or where that is missing in what it would be in; leaves nothing.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make and remove a file in ``folder``, or in its nearest ancestor. Raises OSError."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     with tempfile.TemporaryFile(dir=folder):
@@ -110,7 +105,7 @@ def try_to_write(folder: Path) -> None:
 
 
 def may_write(folder: Path) -> bool:
-    """Whether files can be made in ``folder``, or where it is missing in what it would be in."""
+    """Whether files can be made in ``folder``, or in its nearest ancestor."""
     try:
         try_to_write(folder)
     except OSError:

@@ -37,7 +37,7 @@ def test_a_refused_write_names_file_space_and_what_is_left(tmp_path: Path) -> No
     files.write_text(file, "old\n")
     with pytest.raises(WriteError, match=r"numbers\.txt: not written: No space.*MiB of space") as e:
         files.write_atomically(file, full)
-    assert "the file from before is whole; free some space" in str(e.value)
+    assert "the previous file is intact; free some space" in str(e.value)
     assert file.read_text() == "old\n"
     assert list(file.parent.iterdir()) == [file]
     files.write_text(file, "new\n")

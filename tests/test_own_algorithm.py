@@ -140,7 +140,7 @@ def test_a_file_of_ones_own_is_imported_where_it_is_named(
     assert cli.main([*train_it, "--use", "mine.py"]) == 0
     monkeypatch.setattr(ALGORITHMS, "_items", {})
     assert cli.main(["evaluate", "run"]) == 2
-    assert "code of your own is named by --use" in capsys.readouterr().err
+    assert "name your code by --use" in capsys.readouterr().err
     assert cli.main(["evaluate", "run", "--use", "mine.py:RANDOM_SEARCH"]) == 0
     assert "random-search" in capsys.readouterr().out
 

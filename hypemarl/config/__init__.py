@@ -6,7 +6,7 @@ last. Unknown keys are fatal, and so are combinations that cannot work: :func:`l
 """
 
 from hypemarl.config.checks import check_training
-from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.errors import ConfigError, quoted
 from hypemarl.config.external import ExternalConfig
 from hypemarl.config.loading import (
     choices,
@@ -53,9 +53,9 @@ __all__ = [
     "load_file",
     "options_of",
     "override",
+    "quoted",
     "scenario_of",
     "scenarios",
-    "shown",
     "to_dict",
     "to_yaml",
     "trusted",

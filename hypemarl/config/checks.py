@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypemarl.config.errors import ConfigError, shown
-from hypemarl.config.ranges import refuse
+from hypemarl.config.errors import ConfigError, quoted, refuse
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS
 from hypemarl.config.schema import Config, MeshConfig
 
@@ -16,7 +15,7 @@ def check_combinations(config: Config) -> None:
     for name in context:
         if known and name not in (*known, "all"):
             raise ConfigError(
-                f"env.context: expected names out of {', '.join(known)}, got {shown(name)}",
+                f"env.context: expected names out of {', '.join(known)}, got {quoted(name)}",
                 "env.context",
             )
     if len(set(context)) < len(context):

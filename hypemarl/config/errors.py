@@ -1,8 +1,8 @@
-"""Error of a configuration that cannot work, and values as its messages show them."""
+"""Errors of a configuration that cannot work, and the values and names in their messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 LONGEST_WORD = 250  # longer words of a message are cut by the command line
@@ -25,8 +25,8 @@ class ConfigError(ValueError):
         self.key = key
 
 
-def shown(value: object) -> str:
-    """``repr(value)`` as it may stand in a message: the end of a long one is left out."""
+def quoted(value: object) -> str:
+    """``repr(value)`` for a message, cut where it is long."""
     return cut(repr(value))
 
 
@@ -39,3 +39,17 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
 def cut(text: str, longest: int = _LONGEST) -> str:
     """``text`` without the end of one above ``longest`` characters, and how long it was."""
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def refuse(*faults: tuple[bool, str]) -> None:
+    """Raise :class:`ConfigError` with the first message whose condition holds."""
+    for fails, message in faults:
+        if fails:
+            raise ConfigError(message)
+
+
+def misordered(options: object, prefix: str, *names: str) -> Iterator[tuple[bool, str]]:
+    """Faults for :func:`refuse`: ``<name>_low`` above ``<name>_high``, for each name."""
+    for name in names:
+        low, high = (getattr(options, f"{name}_{end}") for end in ("low", "high"))
+        yield low > high, f"{prefix}.{name}_low ({low:g}) exceeds {name}_high ({high:g})"

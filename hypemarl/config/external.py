@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypemarl.config.errors import ConfigError, shown
+from hypemarl.config.errors import ConfigError, quoted, refuse
 from hypemarl.config.keys import key
-from hypemarl.config.ranges import refuse
 from hypemarl.config.registry import ALGORITHMS
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.config.yaml_text import read_text
@@ -24,45 +23,34 @@ class ExternalConfig:
     source: str = key(
         "", "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/homes.md)"
     )
-    options: tuple[str, ...] = key(
-        (), "arguments of what makes it, each as name=value with the value in YAML"
-    )
-    repeat: int = key(
-        1, "steps of the environment that make a control step, under the same actions", low=1
-    )
+    options: tuple[str, ...] = key((), "arguments of the factory, each name=value (in YAML)")
+    repeat: int = key(1, "steps of the environment per control step, under the same actions", low=1)
     scaling_episodes: int = key(
         0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
     )
-    sha256: str = key(
-        "", "of the source's Python files when the run began; `train` fills it in (docs/homes.md)"
-    )
+    sha256: str = key("", "of the source's Python files, filled in by `train` (docs/homes.md)")
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The options by name. Raises :class:`ConfigError` where one is no ``name=value``."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for option in self.options:
             name, equals, text = option.partition("=")
             name = name.strip()
+            fault = ""
             if not equals or not name.isidentifier():
-                raise ConfigError(
-                    f"env.external.options: expected name=value, as in n_agents=4, got "
-                    f"{shown(option)}",
-                    "env.external.options",
-                )
-            if name in found:
-                raise ConfigError(
-                    f"env.external.options: {shown(name)} stands there twice",
-                    "env.external.options",
-                )
-            found[name] = read_text(text, f"env.external.options: {shown(option)}").content
-        return found
+                fault = f"expected name=value, as in n_agents=4, got {quoted(option)}"
+            elif name in values:
+                fault = f"{quoted(name)} stands there twice"
+            if fault:
+                raise ConfigError(f"env.external.options: {fault}", "env.external.options")
+            values[name] = read_text(text, f"env.external.options: {quoted(option)}").content
+        return values
 
 
 def source_in(settings: Mapping[str, Any]) -> str:
     """``env.external.source`` of nested settings, "" where they are of a PDE."""
-    section = settings.get("env", {}).get(NAME, {})
-    return str(section.get("source", ""))
+    return str(settings.get("env", {}).get(NAME, {}).get("source", ""))
 
 
 def external_of(env: EnvConfig) -> ExternalConfig | None:

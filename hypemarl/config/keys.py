@@ -1,4 +1,4 @@
-"""How a setting is declared: a dataclass field with its default, explanation and limits."""
+"""Declaration of a setting: a dataclass field with its default, explanation and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LinearSolver = Literal["auto", "lu", "redundant", "mumps", "iterative"]
 Displacement = Literal[
     "radial-bspline", "radial-fourier", "normal-bspline", "normal-fourier", "free-form"
 ]
-"""What an agent's amplitude moves of an outline."""
+"""Displacement of an outline by an agent's amplitude."""
 
 
 def key(

@@ -1,20 +1,22 @@
-"""YAML <-> dataclasses: scenarios, files, overrides; what is unknown or unfit is named."""
+"""YAML <-> dataclasses: scenarios, files, overrides; messages name unknown and unfit settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import math
+import operator
+import os
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from hypemarl.config.checks import check_combinations
-from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, shown
+from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, quoted
 from hypemarl.config.external import NAME as EXTERNAL
 from hypemarl.config.external import source_in
 from hypemarl.config.migration import USUAL, migrated, system_of
@@ -49,7 +51,7 @@ def _overridden(
     changes: dict[str, Any] = {}
     for entry in overrides:
         name, equals, text = entry.partition("=")
-        where = f"override {shown(entry)}"
+        where = f"override {quoted(entry)}"
         if not equals or not name.strip():
             raise ConfigError(f"{where}: expected key=value, as in agent.gamma=0.95")
         if name.strip() == "scenario":
@@ -73,8 +75,7 @@ def load_file(path: str | Path) -> Config:
         ConfigError: names the file, the line where there is one, and what is wrong there.
     """
     path = Path(path)
-    content, lines = read_file(path)
-    settings = _mapping(content, path)
+    settings, lines = read_file(path)
     return _located(migrated(settings, system_of(settings), lines), path, lines)
 
 
@@ -120,7 +121,7 @@ def scenario_of(source: str) -> str:
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """What a key such as ``agent.scheme`` may be, for keys that are a choice."""
+    """Values of a key that is a choice, such as ``agent.scheme``."""
     item, hint = next((item, hint) for full, item, hint in _keys(Config) if full == name)
     names = item.metadata.get("names")
     return typing.get_args(hint) if names is None else tuple(names.names())
@@ -161,53 +162,32 @@ def _read(source: str | Path) -> tuple[Path, Document]:
         path = SCENARIOS / f"{name}.yaml"
     else:
         path = Path(source)
-        if not _is_file(path):
+        if not os.path.isfile(path):  # False of an unfit name, where Path.is_file raises
             hint = nearest(name, scenarios(), ".")
             raise ConfigError(
-                f"no scenario or file {shown(name)}{hint} Scenarios: {', '.join(scenarios())}"
+                f"no scenario or file {quoted(name)}{hint} Scenarios: {', '.join(scenarios())}"
             )
-    document = read_file(path)
-    settings = _mapping(document.content, path)
-    base = settings.get("scenario")
-    if base is None or path.parent == SCENARIOS:
-        settings = migrated(settings, system_of(settings), document.lines)
-        return path, Document(settings, document.lines)
-    if base not in scenarios():
-        raise ConfigError(
-            f"{path}:{document.lines['scenario']}: scenario {shown(base)} is none of "
-            f"{', '.join(scenarios())}"
-        )
-    start = _read(base)[1].content
-    settings = migrated(settings, system_of(settings, system_of(start)), document.lines)
-    return path, Document(_merge(start, settings), document.lines)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a zero character
-        return False
-
-
-def _mapping(settings: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
-    return settings
+    settings, lines = read_file(path)
+    start, base = dict[str, Any](), settings.get("scenario")
+    if base is not None and path.parent != SCENARIOS:
+        if base not in scenarios():
+            raise ConfigError(
+                f"{path}:{lines['scenario']}: scenario {quoted(base)} is none of "
+                f"{', '.join(scenarios())}"
+            )
+        start = _read(base)[1].content
+    settings = migrated(settings, system_of(settings, system_of(start)), lines)
+    return path, Document(_merge(start, settings), lines)
 
 
 def _located(
-    settings: dict[str, Any],
-    path: Path,
-    lines: Mapping[str, int],
-    overridden: Collection[str] = (),
+    settings: dict[str, Any], path: Path, lines: Mapping[str, int], overridden: Collection[str] = ()
 ) -> Config:
-    """The configuration; an error about a key of the file says where it stands."""
+    """The configuration; an error about a key of the file names its line."""
     try:
         return from_dict(settings)
     except ConfigError as error:
-        key = error.key or ""
-        if key in overridden:
-            raise
+        key = "" if error.key in (None, *overridden) else str(error.key)
         while key and key not in lines:
             key = key.rpartition(".")[0]
         if not key:
@@ -239,7 +219,7 @@ def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:
 def _build(cls: Any, settings: Any, prefix: str) -> Any:
     if not isinstance(settings, Mapping):
         where = prefix.rstrip(".")
-        got = f"expected keys and values, got {shown(settings)}"
+        got = f"expected keys and values, got {quoted(settings)}"
         raise ConfigError(f"{where or 'configuration'}: {got}", where)
     items = {item.name: item for item in dataclasses.fields(cls)}
     held = next((item for item in items.values() if "registry" in item.metadata), None)
@@ -253,7 +233,7 @@ def _build(cls: Any, settings: Any, prefix: str) -> Any:
         elif name not in items or items[name] is held:
             sentence = _unknown(prefix, str(name), _siblings(cls))
             if held is not None and isinstance(value, Mapping):
-                sentence += "; code of your own is named by --use"
+                sentence += "; name your code by --use"
             raise ConfigError(sentence, f"{prefix}{name}")
         elif dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{prefix}{name}.")
@@ -275,36 +255,31 @@ def _check_selected(
 ) -> None:
     """Refuse the section of another system than the selected one."""
     selector = held.metadata["selector"]
-    if not selector:
-        return
-    selected = settings.get(selector, getattr(cls, selector))
+    selected = settings.get(selector, getattr(cls, selector)) if selector else name
     if name != selected:
         keys = ", ".join(f"{prefix}{name}.{key}" for key in list(settings[name] or ())[:3])
         raise ConfigError(
             f"{prefix}{name}: settings of {selector} {name} ({keys}), but {prefix}{selector} is "
-            f"{shown(selected)}; take them out, or set {prefix}{selector}={name}",
+            f"{quoted(selected)}; take them out, or set {prefix}{selector}={name}",
             f"{prefix}{name}",
         )
 
 
 def _siblings(cls: type) -> list[str]:
     """The keys that stand beside each other in ``cls``, sections among them."""
-    names: list[str] = []
-    for item in dataclasses.fields(cls):
-        registry = item.metadata.get("registry")
-        names += [item.name] if registry is None else registry.names()
-    return names
+    held = ((item.name, item.metadata.get("registry")) for item in dataclasses.fields(cls))
+    return [key for name, inside in held for key in (inside.names() if inside else [name])]
 
 
 def _unknown(prefix: str, name: str, siblings: list[str]) -> str:
-    known = [full for full, _, _ in _keys(Config)]
-    if len(name) > LONGEST_NAME:
-        return f"unknown key {shown(prefix + name)}; Keys here: {', '.join(siblings)}"
-    near = [prefix + close for close in difflib.get_close_matches(name, siblings, 1)]
-    near += [full for full in known if full.rsplit(".")[-1] == name]
-    near += difflib.get_close_matches(prefix + name, known, 1)
+    near: list[str] = []
+    if len(name) <= LONGEST_NAME:
+        known = [full for full, _, _ in _keys(Config)]
+        near += [prefix + close for close in difflib.get_close_matches(name, siblings, 1)]
+        near += [full for full in known if full.rsplit(".")[-1] == name]
+        near += difflib.get_close_matches(prefix + name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown key {shown(prefix + name)}{hint} Keys here: {', '.join(siblings)}"
+    return f"unknown key {quoted(prefix + name)}{hint} Keys here: {', '.join(siblings)}"
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
@@ -339,7 +314,7 @@ def _convert_float(value: Any, name: str) -> float:
 
 
 def _unfit(name: str, expected: str, value: Any) -> ConfigError:
-    return ConfigError(f"{name}: expected {expected}, got {shown(value)}", name.partition("[")[0])
+    return ConfigError(f"{name}: expected {expected}, got {quoted(value)}", name.partition("[")[0])
 
 
 def _spell(hint: Any) -> str:
@@ -354,22 +329,20 @@ def _spell(hint: Any) -> str:
 
 
 def _range(item: dataclasses.Field[Any]) -> str:
-    limits = [
-        f"{sign} {item.metadata[name]:g}"
-        for name, sign in (("above", ">"), ("low", ">="), ("high", "<="))
-        if item.metadata.get(name) is not None
-    ]
-    return f" {' and '.join(limits)}" if limits else ""
+    texts = [f"{sign} {limit:g}" for sign, _, limit in _limits(item)]
+    return f" {' and '.join(texts)}" if texts else ""
+
+
+def _limits(item: dataclasses.Field[Any]) -> list[tuple[str, Callable[..., bool], float]]:
+    """The limits of a key, each with its sign and the comparison of a value with it."""
+    signs = {"above": (">", operator.gt), "low": (">=", operator.ge), "high": ("<=", operator.le)}
+    limits = {name: item.metadata.get(name) for name in signs}
+    return [(*signs[name], limit) for name, limit in limits.items() if limit is not None]
 
 
 def _check_range(value: Any, item: dataclasses.Field[Any], name: str) -> None:
     if (names := item.metadata.get("names")) is not None and value not in names:
         raise ConfigError(f"{name}: {names.unknown(value)}", name)
-    above, low, high = (item.metadata.get(limit) for limit in ("above", "low", "high"))
     for entry in value if isinstance(value, tuple) else (value,):
-        if entry is not None and (
-            (above is not None and not entry > above)
-            or (low is not None and not entry >= low)
-            or (high is not None and not entry <= high)
-        ):
+        if entry is not None and not all(holds(entry, limit) for _, holds, limit in _limits(item)):
             raise _unfit(name, f"a value{_range(item)}", entry)

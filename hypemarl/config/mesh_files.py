@@ -18,13 +18,12 @@ NAMES = ("file", "facet_file", "obstacle_file")
 
 def used(env: EnvConfig) -> dict[str, Path]:
     """The files that the mesh is made from, by their key in ``env.mesh``."""
-    mesh = env.mesh
+    mesh, named = env.mesh, dict[str, str | None]()
     if mesh.file is not None:
         named = {"file": mesh.file, "facet_file": mesh.facet_file}
-        return {name: Path(path) for name, path in named.items() if path is not None}
-    if mesh.obstacle == "points" and mesh.obstacle_file is not None:
-        return {"obstacle_file": Path(mesh.obstacle_file)}
-    return {}
+    elif mesh.obstacle == "points":
+        named = {"obstacle_file": mesh.obstacle_file}
+    return {name: Path(path) for name, path in named.items() if path is not None}
 
 
 def content(env: EnvConfig) -> str | None:
@@ -38,18 +37,19 @@ def content(env: EnvConfig) -> str | None:
         try:
             digests.append(files.content_hash(path))
         except OSError as error:
-            raise ConfigError(missing(path, name, error)) from error
+            raise ConfigError(unreadable(path, name, error)) from error
         except ValueError as error:
             raise ConfigError(f"env.mesh.{name}: {path}: {error}") from error
     return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
 
 
-def missing(path: Path, name: str, error: OSError | None = None) -> str:
-    """The sentence for the file ``path`` of ``env.mesh.<name>`` that is not there, or not read."""
-    there = error is not None and not isinstance(error, FileNotFoundError)
-    what = f"cannot be read ({error.strerror})" if there and error else "no such mesh file"
+def unreadable(path: Path, name: str, error: OSError | None = None) -> str:
+    """The sentence for the file ``path`` of ``env.mesh.<name>`` that is absent or unreadable."""
+    fault = "no such mesh file"
+    if error is not None and not isinstance(error, FileNotFoundError):
+        fault = f"cannot be read ({error.strerror})"
     return (
-        f"{path}: {what}; check env.mesh.{name} (relative to {Path.cwd()}): put the file back, or "
+        f"{path}: {fault}; check env.mesh.{name} (relative to {Path.cwd()}): put the file back, or "
         f"name where it is now: --set env.mesh.{name}=FILE, for a run that is evaluated in its "
         "config.yaml"
     )
@@ -59,12 +59,12 @@ def bind(config: Config) -> Config:
     """``config`` with absolute paths of its mesh files and the hash of their contents. Local.
 
     Raises:
-        ConfigError: a file is missing, or holds something else than the hash in ``config`` says.
+        ConfigError: a file does not exist, or its content does not fit the hash in ``config``.
     """
     digest = content(config.env)
     _require_same(config.env, digest)
-    found: Row = {n: str(path.absolute()) for n, path in used(config.env).items()}
-    mesh = replace(config.env.mesh, **found, files_sha256=digest)
+    paths: Row = {name: str(path.absolute()) for name, path in used(config.env).items()}
+    mesh = replace(config.env.mesh, **paths, files_sha256=digest)
     return replace(config, env=replace(config.env, mesh=mesh))
 
 
@@ -74,12 +74,12 @@ def check(env: EnvConfig) -> None:
         _require_same(env, content(env))
 
 
-def _require_same(env: EnvConfig, found: str | None) -> None:
+def _require_same(env: EnvConfig, digest: str | None) -> None:
     bound = env.mesh.files_sha256
-    if None not in (bound, found) and found != bound:
+    if None not in (bound, digest) and digest != bound:
         named = ", ".join(f"env.mesh.{name} = {path}" for name, path in used(env).items())
         raise ConfigError(
             f"{named}: another mesh under this name: {HASH} is {str(bound)[:12]}... where the run "
-            f"was trained, {str(found)[:12]}... here. Put the old file back; for a new problem "
+            f"was trained, {str(digest)[:12]}... here. Put the old file back; for a new problem "
             f"leave {HASH} null and train a new run"
         )

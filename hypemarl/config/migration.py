@@ -20,8 +20,6 @@ from hypemarl.config.schema import EnvConfig
 
 _WHOLE = frozenset({"flow", "shape", "external"})
 """Sections that ``env`` of a whole configuration had, whatever its system."""
-
-
 USUAL = EnvConfig.system
 """The system where none is named."""
 
@@ -59,7 +57,12 @@ def migrated(
     if whole and isinstance(env, dict):
         _drop_unread(env, system)
     elif renamed:
-        warnings.warn(_sentence(renamed), RenamedKey, stacklevel=2)
+        changes = [
+            f"{'.'.join(old)} is now {' and '.join('.'.join(new) for new in places)}"
+            for old, places in renamed
+        ]
+        text = f"{'; '.join(changes)}; the old names are read for one version"
+        warnings.warn(text, RenamedKey, stacklevel=2)
     return result
 
 
@@ -67,21 +70,17 @@ def _renamed(
     settings: Mapping[str, Any], system: str
 ) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Old keys that are there, and the places that each has now."""
-    known: list[Registered] = [SYSTEMS.get(system)] if system in SYSTEMS else []
+    known: Iterable[Registered] = [SYSTEMS.get(system)] if system in SYSTEMS else []
     for part, registered in (("env", known), ("agent", ALGORITHMS)):
-        for old, places in _aliases(part, registered).items():
+        aliases: dict[str, list[list[str]]] = {}
+        for item in registered:
+            for old, new in item.aliases.items():
+                aliases.setdefault(f"{part}.{old}", []).append([part, item.name, new])
+        for old, places in aliases.items():
             if _has(settings, old.split(".")):
                 yield old.split("."), places
     if _has(settings, ["training", "method"]):
         yield ["training", "method"], [["training", "algorithm"]]
-
-
-def _aliases(part: str, registered: Iterable[Registered]) -> dict[str, list[list[str]]]:
-    places: dict[str, list[list[str]]] = {}
-    for item in registered:
-        for old, new in item.aliases.items():
-            places.setdefault(f"{part}.{old}", []).append([part, item.name, new])
-    return places
 
 
 def _has(settings: Any, path: list[str]) -> bool:
@@ -111,7 +110,7 @@ def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _drop_unread(env: dict[str, Any], system: str) -> None:
-    """Remove from the ``env`` of a whole configuration what was of other systems."""
+    """Remove the settings of other systems from the ``env`` of a whole configuration."""
     common = {item.name for item in fields(EnvConfig)}
     read = {item.name for item in fields(SYSTEMS.get(system).options)} if system in SYSTEMS else ()
     for name in list(env):
@@ -119,11 +118,3 @@ def _drop_unread(env: dict[str, Any], system: str) -> None:
             env[name] = {key: value for key, value in env[name].items() if key in read}
         elif name not in common:
             del env[name]
-
-
-def _sentence(renamed: list[tuple[list[str], list[list[str]]]]) -> str:
-    changes = [
-        f"{'.'.join(old)} is now {' and '.join('.'.join(new) for new in places)}"
-        for old, places in renamed
-    ]
-    return f"{'; '.join(changes)}; the old names are read for one version"

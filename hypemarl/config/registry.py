@@ -14,19 +14,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from hypemarl.config.errors import ConfigError, nearest, shown
+from hypemarl.config.errors import ConfigError, nearest, quoted
 
 if TYPE_CHECKING:
     from hypemarl.config.schema import Config
 
 
-def _unchecked(config: Config) -> None:
-    del config
-
-
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """What a configuration chooses by its ``name``, which tables also call it by."""
+    """Something that a configuration chooses by its ``name``, also its name in tables."""
 
     name: str
 
@@ -55,7 +51,7 @@ class Registered(Named):
     """
 
     options: type
-    check: Callable[[Config], None] = _unchecked
+    check: Callable[[Config], None] = lambda config: None
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,14 +60,14 @@ class SystemSettings(Registered):
     """A system.
 
     Attributes:
-        context: parameters that mu holds where nothing else is said.
+        context: parameters that mu holds by default.
         parameters: all that it may hold; none: the plant knows.
-        check_training: as ``check``, of settings that training alone minds.
+        check_training: as ``check``, of settings that matter to training alone.
     """
 
     context: tuple[str, ...] = ("all",)
     parameters: tuple[str, ...] = ()
-    check_training: Callable[[Config], None] = _unchecked
+    check_training: Callable[[Config], None] = lambda config: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +75,7 @@ class AlgorithmSettings(Registered):
     """An algorithm, whose ``check`` is made when something is trained.
 
     Attributes:
-        needs: "adjoint", "local_model": what it asks of the plant.
+        needs: "adjoint", "local_model": abilities of the plant that it uses.
     """
 
     needs: frozenset[str] = frozenset()
@@ -90,16 +86,15 @@ class Registry[T: Named]:
 
     Args:
         kind: of what it holds, in messages.
-        package: which, or whose folders, name their own in the tuple ``attribute``; entry points
-            of other packages are in the group of this name. Imported when first asked.
+        package: it, or its folders, list their objects in the tuple ``attribute``; entry points
+            of other packages are in the group of this name. Imported at first use.
         base: class of the objects.
     """
 
     def __init__(self, kind: str, package: str, attribute: str, base: type[T]) -> None:
-        self.kind, self.package, self.attribute = kind, package, attribute
-        self.base = base
+        self.kind, self.package, self.attribute, self.base = kind, package, attribute, base
         self._items: dict[str, T] = {}
-        self._own: dict[str, T] | None = None
+        self._installed: dict[str, T] | None = None
 
     def register(self, item: T) -> None:
         """Add an object; the same one again is no error. Local.
@@ -108,7 +103,7 @@ class Registry[T: Named]:
             ConfigError: another one has this name.
         """
         if self._known().get(item.name, item) is not item:
-            raise ConfigError(f"{self.kind} {shown(item.name)} is taken: choose another name")
+            raise ConfigError(f"{self.kind} {quoted(item.name)} is taken: choose another name")
         self._items[item.name] = item
 
     def take(self, item: object) -> None:
@@ -130,8 +125,8 @@ class Registry[T: Named]:
         """The sentence for a name that nothing here has."""
         names = self.names()
         hint = nearest(str(name), names, ".")
-        known = f"Known: {', '.join(names)}; code of your own is named by --use"
-        return f"no {self.kind} {shown(name)}{hint} {known}"
+        known = f"Known: {', '.join(names)}; name your code by --use"
+        return f"no {self.kind} {quoted(name)}{hint} {known}"
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._known()
@@ -140,15 +135,15 @@ class Registry[T: Named]:
         return iter(self._known().values())
 
     def _known(self) -> dict[str, T]:
-        if self._own is None:
+        if self._installed is None:
             package = importlib.import_module(self.package)
             inside = pkgutil.iter_modules(getattr(package, "__path__", ()))
             folders = [f"{self.package}.{m.name}" for m in inside if m.ispkg]
             modules = [package, *map(importlib.import_module, folders)]
             items = [item for module in modules for item in getattr(module, self.attribute, ())]
             items += [entry.load() for entry in entry_points(group=self.package)]
-            self._own = {item.name: item for item in items}
-        return self._own | self._items
+            self._installed = {item.name: item for item in items}
+        return self._installed | self._items
 
 
 SYSTEMS = Registry("system", "hypemarl.systems", "SYSTEMS", SystemSettings)

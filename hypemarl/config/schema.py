@@ -23,52 +23,39 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Where the mesh comes from."""
+    """Source of the mesh: a shape or a file."""
 
     shape: Shape = key("square", "parametric shape, ignored where `file` is given")
     file: str | None = key(None, "a mesh file with named tags (.msh, or what meshio reads)")
-    files_sha256: str | None = key(
-        None, "content that the mesh's files must have; a run stores it, null takes any"
-    )
+    files_sha256: str | None = key(None, "SHA-256 of the mesh's files, stored by a run; null: any")
     names: tuple[str, ...] = key(
         (), "entries ours=theirs, theirs a group's name or number in file; [] keeps the file's"
     )
-    facet_file: str | None = key(
-        None, "a second file with tagged facets, for a pair of XDMF (or other meshio) files"
-    )
-    merge_distance: float = key(
-        0.0, "points of file at most this far apart become one; 0 merges none", low=0
-    )
+    facet_file: str | None = key(None, "second file with tagged facets, as of a pair of XDMF files")
+    merge_distance: float = key(0.0, "points of file this close become one; 0: none merged", low=0)
     element_size: float = key(0.05, "target edge length", above=0)
     lower: float = key(-1.0, "lower end of every coordinate")
     upper: float = key(1.0, "upper end of every coordinate")
     disc_radius: float = key(0.15, "radius of the disc (square-with-disc: at the origin)", above=0)
     disc_centre: tuple[float, ...] = key((0.2, 0.2), "centre of a channel's disc or obstacle")
-    disc_element_size: float | None = key(
-        None, "edge length at a channel's disc or obstacle; null takes a third of element_size"
-    )
+    disc_element_size: float | None = key(None, "edge length at the body; null: element_size / 3")
     obstacle: Obstacle = key("circle", "outline of channel-with-obstacle; points: obstacle_file")
     obstacle_length: float = key(0.1, "diameter, axis, side or chord of the obstacle", above=0)
     obstacle_ratio: float = key(0.5, "ellipse: second axis over obstacle_length", above=0)
     obstacle_rounding: float = key(
         0.5, "rounded-square: radius of its corners over half its side", above=0, high=1
     )
-    obstacle_angle: float = key(
-        0.0, "anticlockwise turn of the obstacle in rad", low=-3.2, high=3.2
-    )
-    obstacle_file: str | None = key(
-        None,
-        "points: x y per line around a closed curve, first point again at the end, or Lednicer",
-    )
+    obstacle_angle: float = key(0.0, "anticlockwise turn of the obstacle, rad", low=-3.2, high=3.2)
+    obstacle_file: str | None = key(None, "points: x y per line around a closed curve, or Lednicer")
     length: float = key(2.2, "length of the channel (0, length) x (0, height)", above=0)
     height: float = key(0.41, "height of the channel", above=0)
 
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """The controlled system and how its agents act and earn. Units: the equations' own.
+    """The controlled system, its agents and their rewards, in the units of the equations.
 
-    ``options`` are the system's own settings, in YAML under its name.
+    ``options`` are the settings of the system, in YAML under its name.
     """
 
     system: str = key("density", "the controlled system", names=SYSTEMS)
@@ -84,19 +71,11 @@ class EnvConfig:
         "parameters that mu holds: target (c_d), initial (c0), reynolds, angle, speed, ...; [all]; "
         "[usual]: those of the system, see its page",
     )
-    observation_radius: int = key(1, "patches seen to each side of the own one", low=0)
-    reward: Reward = key(
-        "own", "own, neighbourhood (mean), global (mean), or mixed (see reward_mix)"
-    )
-    reward_radius: int = key(
-        2, "patches to each side that the neighbourhood reward averages", low=0
-    )
-    reward_mix: float = key(
-        0.5, "mixed: share of the global reward, the rest is own", low=0, high=1
-    )
-    reward_baseline: bool = key(
-        False, "flow: rewards count from the cost of the episode's first state, left uncontrolled"
-    )
+    observation_radius: int = key(1, "patches observed to each side of an agent's", low=0)
+    reward: Reward = key("own", "own, neighbourhood (mean), global (mean), mixed (see reward_mix)")
+    reward_radius: int = key(2, "patches to each side in the neighbourhood reward's mean", low=0)
+    reward_mix: float = key(0.5, "mixed: share of the global reward, the rest own", low=0, high=1)
+    reward_baseline: bool = key(False, "flow: rewards relative to the initial uncontrolled cost")
     divergence_limit: float = key(1e6, "a cost per interval above this ends the episode", above=0)
 
     def __post_init__(self) -> None:
@@ -142,32 +121,22 @@ class AgentConfig:
     credit: Credit = key(
         "cooperative", "local (the papers'), neighbourhood, cooperative, central, adjoint"
     )
-    credit_radius: int = key(
-        2, "near agents, in patches, of neighbourhood and cooperative credit", low=0
-    )
+    credit_radius: int = key(2, "radius in patches of neighbourhood and cooperative credit", low=0)
     encoder: Encoder = key(
         "sinusoidal", "an agent's code: sinusoidal (of its position), learned (embedding), one-hot"
     )
     embedding_size: int = key(32, "d, entries of a learned embedding", low=1)
     encoding_size: int = key(2048, "d, entries of the sinusoidal encoding of the position", low=1)
-    encoding_frequency: float = key(
-        8.0, "highest angular frequency, in rad per agent spacing", above=0
-    )
-    hypernetwork: Hypernetwork = key(
-        "mlp", "mlp, linear (context to weights), chunked (weights in pieces), low-rank"
-    )
+    encoding_frequency: float = key(8.0, "highest angular frequency, rad / agent spacing", above=0)
+    hypernetwork: Hypernetwork = key("mlp", "mlp, linear, chunked (weights in pieces), low-rank")
     hyper_width: int = key(256, "width of the hypernetworks' hidden layers", low=1)
     hyper_depth: int = key(1, "hidden layers of the hypernetworks", low=1)
     hyper_chunk: int = key(64, "chunked: weights that are made at a time", low=1)
     hyper_chunk_embedding: int = key(8, "chunked: entries of the embedding of a chunk", low=1)
     hyper_rank: int = key(4, "low-rank: rank of what is generated of each layer", low=1)
     actor_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's policy", low=1)
-    critic_hidden: tuple[int, ...] = key(
-        (64,), "hidden layers of each agent's value networks", low=1
-    )
-    output_gain: float = key(
-        0.1, "scale of the policy's last layer at the start (near zero control)", low=0
-    )
+    critic_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's critics", low=1)
+    output_gain: float = key(0.1, "initial scale of the policy's last layer (small control)", low=0)
     map_channels: int = key(32, "channels of the central map critic", low=1)
     actor_rate: float = key(1e-6, "Adam rate of the actor (paper: 1e-6)", above=0)
     critic_rate: float = key(5e-5, "Adam rate of the critics (paper: 5e-5)", above=0)
@@ -183,12 +152,8 @@ class AgentConfig:
     huber: bool = key(True, "Huber in place of squared loss of the critics")
     gradient_clip: float = key(1.0, "largest gradient norm; 0 switches it off", low=0)
     reward_scale: float = key(1.0, "factor on rewards before they are clipped and learned", above=0)
-    time_left: bool = key(
-        False, "critics see the time left, and nothing is earned past the horizon"
-    )
-    trace: float = key(
-        0.0, "lambda of the critics' returns along the episode; 0: one step, as TD3", low=0, high=1
-    )
+    time_left: bool = key(False, "critics see the time remaining; no reward past the horizon")
+    trace: float = key(0.0, "lambda of the critics' returns; 0: one step, as TD3", low=0, high=1)
     reward_clip: float = key(0.0, "clip of scaled rewards, +-; 0 switches it off", low=0)
     cloning: float = key(
         0.0,
@@ -196,9 +161,7 @@ class AgentConfig:
         "credit adjoint to better ones",
         low=0,
     )
-    adjoint_step: float = key(
-        0.1, "credit adjoint: how far better actions lie along -dJ/da, in action bounds", low=0
-    )
+    adjoint_step: float = key(0.1, "credit adjoint: step along -dJ/da, in action bounds", low=0)
     average_rate: float = key(
         0.005, "rate of the averaged (EMA) actor that is evaluated and shipped", above=0, high=1
     )
@@ -221,7 +184,7 @@ class AgentConfig:
 class TrainingConfig:
     """The collect and update loop."""
 
-    algorithm: str = key("td3", "how agents learn", names=ALGORITHMS)
+    algorithm: str = key("td3", "learning algorithm of the agents", names=ALGORITHMS)
     episodes: int = key(400, "episodes of training", low=1)
     random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)
     random_scale: float = key(0.5, "standard deviation of random actions, in action bounds", low=0)
@@ -230,9 +193,7 @@ class TrainingConfig:
     validation_size: int = key(8, "number of mu in the validation set", low=1)
     held_out_size: int = key(32, "number of mu in the held-out set of `evaluate`", low=1)
     checkpoint_every: int = key(50, "episodes between checkpoints of the last state", low=1)
-    diagnose_every: int = key(
-        0, "episodes between diagnostics in the metrics; 0 switches them off", low=0
-    )
+    diagnose_every: int = key(0, "episodes between diagnostics in the metrics; 0: never", low=0)
     device: Device = key("auto", "auto (CUDA when present), cpu or cuda")
     threads: int = key(1, "torch threads on the CPU; more help one run on idle cores", low=1)
     tensorboard: bool = key(True, "also write TensorBoard events")

@@ -18,10 +18,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
-from hypemarl.config.errors import LONGEST_WORD, ConfigError, shown
+from hypemarl.config.errors import LONGEST_WORD, ConfigError, quoted
 from hypemarl.config.external import ExternalConfig
 
 FORMS = (
@@ -71,7 +72,7 @@ def parse(text: str) -> Source:
     place, colon, detail = rest.rpartition(":") if ".py:" in rest else rest.partition(":")
     if kind not in _KINDS or not place or (colon and not detail):
         raise ConfigError(
-            f"env.external.source: expected one of {', '.join(FORMS)}, got {shown(text)}",
+            f"env.external.source: expected one of {', '.join(FORMS)}, got {quoted(text)}",
             "env.external.source",
         )
     return Source(kind, place, detail)
@@ -79,10 +80,8 @@ def parse(text: str) -> Source:
 
 def absolute(text: str) -> str:
     """The source with the path of its file, if it has one, made absolute."""
-    if not text:
-        return text
-    source = parse(text)
-    if not source.is_file:
+    source = parse(text) if text else None
+    if source is None or not source.is_file:
         return text
     return source._replace(place=os.path.abspath(Path(source.place).expanduser())).text
 
@@ -114,9 +113,8 @@ def trusted(*sources: str, everything: bool = False) -> Iterator[None]:
 def trust_flags(config: ExternalConfig) -> list[str]:
     """Options of a child's command line that trust what this process trusts of ``config``."""
     text = config.source
-    if not text or is_registered(text) or not _is_trusted(text):
-        return []
-    return ["--env", text]
+    named = text and not is_registered(text) and _is_trusted(text)
+    return ["--env", text] if named else []
 
 
 def permitted(config: ExternalConfig) -> str:
@@ -138,19 +136,19 @@ def permitted(config: ExternalConfig) -> str:
         if config.sha256 and same_factory and digest(other) == config.sha256:
             return other
     raise ConfigError(
-        f"the configuration names the environment {shown(text)}, which is Python code of no package"
-        f" that hypemarl knows; nothing of it was run. If you trust it, say {_remedy(text)} (from "
-        "Python: hypemarl.config.trusted)",
+        f"the configuration names the environment {quoted(text)}, which is Python code of no "
+        f"package that hypemarl knows; nothing of it was run. If you trust it, say {_remedy(text)} "
+        "(from Python: hypemarl.config.trusted)",
         "env.external.source",
     )
 
 
 def _remedy(text: str) -> str:
     """Options that trust a source, whole, to be pasted into a shell."""
-    quoted = shlex.quote(text)
-    if not text.isprintable() or len(quoted) >= LONGEST_WORD:
+    word = shlex.quote(text)
+    if not text.isprintable() or len(word) >= LONGEST_WORD:
         return "--trust"
-    return f"--env {quoted} or --trust"
+    return f"--env {word} or --trust"
 
 
 def digest(text: str) -> str:
@@ -161,16 +159,14 @@ def digest(text: str) -> str:
     source = parse(text)
     if source.kind != "pettingzoo" or is_registered(text):
         return ""
-    files = [Path(source.place)] if source.is_file else _files_of_module(source.place)
-    found = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            found.update(hashlib.sha256(file.read_bytes()).digest())
-    return found.hexdigest() if any(file.is_file() for file in files) else ""
+    places = [Path(source.place)] if source.is_file else _files_of_module(source.place)
+    files = [place for place in places if place.is_file()]
+    digests = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    return hashlib.sha256(digests).hexdigest() if files else ""
 
 
 def say_changed(text: str, before: str, now: str) -> None:
-    """A note on stderr where the source's files are others than when the run began. Local."""
+    """Note on stderr that the source's files changed since the run began. Local."""
     if before and now and before != now:
         print(
             f"hypemarl: note: the files of {text} changed since the run began (SHA-256 "
@@ -210,11 +206,7 @@ def require_installed(module: str) -> None:
     Raises:
         ConfigError: its module or package lies there (``python -m`` puts that folder first).
     """
-    top, here = module.partition(".")[0], Path.cwd().resolve()
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # a module that was put into place by hand
-        return
+    top, here, spec = module.partition(".")[0], Path.cwd().resolve(), _spec_of(module)
     places = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
     for place in map(Path, places):
         if place.is_absolute() and place.parent.resolve() == here:
@@ -225,6 +217,14 @@ def require_installed(module: str) -> None:
             )
 
 
+def _spec_of(module: str) -> ModuleSpec | None:
+    """The import spec of the top-level package of a module, None where there is none."""
+    try:
+        return importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):  # __main__, or a module that was put into place by hand
+        return None
+
+
 def _is_trusted(text: str) -> bool:
     trust = _TRUST.get()
     return trust.everything or absolute(text) in trust.sources
@@ -232,10 +232,7 @@ def _is_trusted(text: str) -> bool:
 
 def _files_of_module(module: str) -> list[Path]:
     search_working_folder(module)
-    try:
-        spec = importlib.util.find_spec(module.partition(".")[0])
-    except (ImportError, ValueError):  # __main__, or a module that was put into place by hand
-        return []
+    spec = _spec_of(module)
     if spec is None:
         return []
     if not spec.submodule_search_locations:

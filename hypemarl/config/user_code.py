@@ -1,4 +1,4 @@
-"""Code of the user's own: modules and files that a command names, and what they register.
+"""The user's code: modules and files that a command names, and what they register.
 
 A configuration never says which code to run: it names systems, algorithms and schemes that are
 registered already. ``--use`` on the command line imports the code that registers them.
@@ -15,7 +15,7 @@ import traceback
 import types
 from pathlib import Path
 
-from hypemarl.config.errors import ConfigError, nearest, shown
+from hypemarl.config.errors import ConfigError, nearest, quoted
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS, Named
 from hypemarl.config.sources import search_working_folder
 
@@ -41,7 +41,7 @@ def use(code: str) -> None:
     there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
     if name and name not in there:
         raise ConfigError(
-            f"{place} has no system, algorithm or scheme {shown(name)}{nearest(name, there, '.')} "
+            f"{place} has no system, algorithm or scheme {quoted(name)}{nearest(name, there, '.')} "
             f"It has: {', '.join(there) or 'none at all'}"
         )
     for item in [there[name]] if name else there.values():
@@ -123,13 +123,13 @@ def last_line(error: BaseException) -> str:
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
-def _where_searched(missing: str) -> str:
-    """Modules with a name near the missing one's, as a remedy."""
-    above = missing.rpartition(".")[0]
+def _where_searched(absent: str) -> str:
+    """Modules with a name near that of the ``absent`` one, as a remedy."""
+    above = absent.rpartition(".")[0]
     try:
         folders = importlib.import_module(above).__path__ if above else [str(Path.cwd()), *sys.path]
     except (AttributeError, ImportError):  # not a package
         folders = []
     dot = f"{above}." if above else ""
-    hint = nearest(missing, [dot + m.name for m in pkgutil.iter_modules(folders)], ".")
+    hint = nearest(absent, [dot + m.name for m in pkgutil.iter_modules(folders)], ".")
     return f"{hint} Install its package, start in its folder, or name its file: FILE.py:FACTORY"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hypemarl.config.errors import ConfigError, cut, shown
+from hypemarl.config.errors import ConfigError, cut, quoted
 
 LARGEST_BYTES = 200_000
 LARGEST_EXPANSION = 100_000
@@ -35,7 +35,7 @@ class Document(NamedTuple):
 
 
 def read_file(path: Path) -> Document:
-    """The document in a UTF-8 file. Raises :class:`ConfigError`, which names file and line."""
+    """The keys and values in a UTF-8 file. Raises :class:`ConfigError` with file and line."""
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
@@ -56,6 +56,9 @@ def read_file(path: Path) -> Document:
     document = read_text(text, str(path))
     if document.content is None:
         raise ConfigError(f"{path}: the file is empty; expected keys and values, as in 'seed: 1'")
+    if not isinstance(document.content, dict):
+        kind = type(document.content).__name__
+        raise ConfigError(f"{path}: expected keys and values, got {kind}")
     return document
 
 
@@ -94,7 +97,7 @@ def _at(where: str, mark: yaml.Mark | None) -> str:
 def _reason(error: yaml.MarkedYAMLError) -> str:
     problem = " ".join(str(error.problem).split())
     if problem.startswith("could not determine a constructor"):
-        return f"expected plain values, got the tag {shown(problem.rpartition(' ')[2].strip("'"))}"
+        return f"expected plain values, got the tag {quoted(problem.rpartition(' ')[2].strip("'"))}"
     problem = cut(problem)
     context = f"{error.context}, " if error.context else ""
     return f"not valid YAML: {context}{problem}"
@@ -109,13 +112,12 @@ def _check_expansion(root: yaml.Node, where: str) -> None:
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:
-        found = sizes.get(id(node))
-        if found == 0:
+        if sizes.get(id(node)) == 0:
             raise ConfigError(f"{_at(where, node.start_mark)}: a value contains itself")
-        if found is None:
+        if id(node) not in sizes:
             sizes[id(node)] = 0
-            found = sizes[id(node)] = 1 + sum(size(inner) for inner in _inside(node))
-        return found
+            sizes[id(node)] = 1 + sum(size(inner) for inner in _inside(node))
+        return sizes[id(node)]
 
     if size(root) > LARGEST_EXPANSION:
         raise ConfigError(
@@ -132,20 +134,18 @@ def _inside(node: yaml.Node) -> list[yaml.Node]:
 
 def _check_keys(node: yaml.Node, prefix: str, lines: dict[str, int], where: str) -> None:
     """Refuse a key that stands twice in one mapping; note the lines of keys of mappings."""
-    for inner in _inside(node) if not isinstance(node, yaml.MappingNode) else ():
-        _check_keys(inner, f"{prefix}[].", {}, where)
     if not isinstance(node, yaml.MappingNode):
+        for inner in _inside(node):
+            _check_keys(inner, f"{prefix}[].", {}, where)
         return
     first: dict[tuple[str, str], int] = {}
     for key, value in node.value:
-        line = key.start_mark.line + 1
         if isinstance(key, yaml.ScalarNode):
-            earlier = first.get((key.tag, key.value))
-            if earlier is not None:
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in first:
                 raise ConfigError(
-                    f"{where}:{line}: the key {shown(prefix + key.value)} stands in line {earlier} "
-                    "already; put both parts under one"
+                    f"{where}:{line}: the key {quoted(prefix + key.value)} stands in line "
+                    f"{first[name]} already; put both parts under one"
                 )
-            first[key.tag, key.value] = line
-            lines[prefix + key.value] = line
+            first[name] = lines[prefix + key.value] = line
             _check_keys(value, f"{prefix}{key.value}.", lines, where)

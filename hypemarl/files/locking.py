@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -12,13 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hypemarl.files.processes import is_running
-from hypemarl.files.writing import write_error
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+from hypemarl.files.writing import is_running, write_error
 
 LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -52,7 +47,7 @@ class FolderLock:
     decides: a process of this machine is looked for, one of another blocks until the file is gone.
 
     Attributes:
-        note: what is to be said of a holder from before that did not let go, or None.
+        note: warning about a previous holder that did not let go, or None.
 
     Raises:
         LockedError: the folder is held; OSError: the lock's file cannot be written.
@@ -67,9 +62,9 @@ class FolderLock:
             if before is not None and before.host != socket.gethostname():
                 self.note = f"{folder} was not released by {before}; should it still run, stop one"
             command = " ".join(["hypemarl", *sys.argv[1:]])[:120]
-            own = Owner(os.getpid(), socket.gethostname(), time.time(), command)
+            owner = Owner(os.getpid(), socket.gethostname(), time.time(), command)
             os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, json.dumps(asdict(own)).encode(), 0)
+            os.pwrite(self._handle, json.dumps(asdict(owner)).encode(), 0)
         except OSError as error:
             raise write_error(self.path, error) from error
 
@@ -98,8 +93,6 @@ class FolderLock:
 
 def _flock(handle: int) -> bool:
     """Take the kernel's lock; False where the file system has none. Raises LockedError."""
-    if fcntl is None:
-        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 from hypemarl.files.writing import sha256_of
 
 _XDMF = (".xdmf", ".xmf")
-_XML = (*_XDMF, ".vtu", ".xml")
 _TETGEN = {".node": ".ele", ".ele": ".node"}
 
 
@@ -27,7 +26,7 @@ def opened_with(path: Path) -> list[Path]:
     """
     suffix, folder = path.suffix.lower(), path.resolve().parent
     others: set[Path] = set()
-    if suffix in _XML:
+    if suffix in (*_XDMF, ".vtu", ".xml"):
         _require_plain_xml(path)
     if suffix in _XDMF:
         others = {_beside(folder, name) for name in _data_files(path)}
@@ -68,25 +67,25 @@ def _data_files(path: Path) -> set[str]:
 
 def _beside(folder: Path, name: str) -> Path:
     """A file that another one names, which must stand in the same folder."""
-    found = folder / name
-    if found.name != name or not found.is_file():
+    file = folder / name
+    if file.name != name or not file.is_file():
         raise ValueError(
             f"it refers to the file {name[:80]!r}, which is not beside it; put it into the folder "
             f"{str(folder)!r} and refer to it by its bare name"
         )
-    return found
+    return file
 
 
 def _add_includes(path: Path, folder: Path, seen: set[Path], above: tuple[str, ...] = ()) -> None:
     """Add the files that an Abaqus file includes, and those that they include."""
     above = (*above, path.name)
     for name in _included(path):
-        found = _beside(folder, name)
+        file = _beside(folder, name)
         if name in above:
             raise ValueError(f"*INCLUDE of {name!r} includes itself")
-        if found not in seen:
-            seen.add(found)
-            _add_includes(found, folder, seen, above)
+        if file not in seen:
+            seen.add(file)
+            _add_includes(file, folder, seen, above)
 
 
 def _included(path: Path) -> list[str]:
@@ -106,7 +105,7 @@ def _dolfin_data(stem: str, folder: Path) -> set[Path]:
         pattern = re.compile(rf"{stem}_([^\.]+)\.xml")
     except re.error as error:
         raise ValueError(f"its name is no pattern for its data files ({error})") from error
-    found = {file for file in folder.iterdir() if pattern.match(file.name)}
-    for file in found:
+    matches = {file for file in folder.iterdir() if pattern.match(file.name)}
+    for file in matches:
         _require_plain_xml(file)
-    return found
+    return matches

@@ -25,7 +25,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from hypemarl.files.processes import is_running
 from hypemarl.types import Record
 
 SEAL = b"hypemarl-sha256:"
@@ -34,6 +33,7 @@ _ZIP_END = 22  # bytes of a zip's end record, the last two of which are the leng
 _MARK = "sealed"  # member of our archives: they are damaged where the comment is not there
 _CHUNK = 1 << 20
 _DAY = 86400.0
+_SLACK = 2.0  # seconds to which clocks of a file system and of processes agree
 _COUNTER = itertools.count()
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)(?:-\d+@(?P<host>.+))?\.tmp$")
 _ADVICE = {
@@ -60,7 +60,7 @@ def write_error(path: Path, error: OSError) -> WriteError:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**20
-    kept = "; the file from before is whole" if path.exists() else ""
+    kept = "; the previous file is intact" if path.exists() else ""
     advice = _ADVICE.get(error.errno or 0, "see to it that the folder can be written")
     return WriteError(
         f"{path}: not written: {error.strerror or error} ({free:.1f} MiB of space free there)"
@@ -69,7 +69,7 @@ def write_error(path: Path, error: OSError) -> WriteError:
 
 
 class _Watched:
-    """A stream that remembers its first error: torch puts one of its own in its place."""
+    """A stream that remembers its first error, which torch replaces by another."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -89,16 +89,21 @@ class _Watched:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and put it in place.
 
-    The folder is made where it is missing, and what killed writers of ``path`` left is removed. A
-    link stays, and its target is replaced; what is no regular file, a device or a pipe, is written
-    into. The mode of an existing file is kept.
+    The folder is made if need be, and temporary files of killed writers of ``path`` are removed.
+    The target of a link is replaced; a device or a pipe is written into. The mode of an existing
+    file is kept.
 
     Raises:
-        WriteError: the file system refused; what was at ``path`` is still there.
+        WriteError: the file system refused; the previous file is still at ``path``.
     """
     path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file():
-        return _write_into(path, write)
+    if path.exists() and not path.is_file():  # a device or a pipe, with no other content to keep
+        try:
+            with path.open("wb") as stream:
+                write(stream)
+        except OSError as error:
+            raise write_error(path, error) from error
+        return
     name = f".{path.name}.{os.getpid()}-{next(_COUNTER)}@{socket.gethostname()}.tmp"
     temporary, watched = path.with_name(name), None
     try:
@@ -121,15 +126,6 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     finally:
         with suppress(OSError):  # of a folder that is gone or read-only, said above
             temporary.unlink(missing_ok=True)
-
-
-def _write_into(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Fill a device or a pipe, which has no other content to keep."""
-    try:
-        with path.open("wb") as stream:
-            write(stream)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -241,25 +237,49 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_leftovers(folder: Path, name: str = "") -> list[Path]:
-    """Remove what killed writers left in ``folder``: temporary files of processes that are gone.
+    """Remove temporary files of killed processes from ``folder``; returns those removed.
 
     With ``name`` only those of the file of that name. Those of other machines are removed when
-    they are a day old. Those that may not be removed stay. Returns what was removed.
+    they are a day old. Those that may not be removed stay.
     """
     removed = []
     for file in folder.glob(f".{glob.escape(name)}*.tmp"):
         parts = _TEMPORARY.match(file.name)
-        if parts and name not in ("", parts["name"]):
+        if parts is None or name not in ("", parts["name"]):
             continue
         with suppress(OSError):  # put in place or removed meanwhile, or another user's
-            if parts and not _writing(int(parts["pid"]), parts["host"], file.stat().st_mtime):
+            written = file.stat().st_mtime
+            if parts["host"] in (None, socket.gethostname()):
+                in_use = is_running(int(parts["pid"]), written)
+            else:
+                in_use = time.time() - written < _DAY
+            if not in_use:
                 file.unlink()
                 removed.append(file)
     return removed
 
 
-def _writing(pid: int, host: str | None, written: float) -> bool:
-    """Whether the process that wrote a temporary file at that time may still write it."""
-    if host not in (None, socket.gethostname()):
-        return time.time() - written < _DAY
-    return is_running(pid, written)
+def is_running(pid: int, at: float) -> bool:
+    """Whether a process of this machine that existed at time ``at`` (epoch) still runs."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return _began(pid) <= at + _SLACK
+
+
+def _began(pid: int) -> float:
+    """When a process began (epoch); infinity where it has ended, 0 where the system hides it."""
+    if not Path("/proc/self/stat").exists():
+        return 0.0
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return float("inf")
+    fields = status.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return float("inf")
+    since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot

@@ -1,10 +1,9 @@
 """Shapes and mesh files -> distributed meshes with named tags."""
 
-from hypemarl.meshing.distribute import TaggedMesh, distribute, gather, require_tags
+from hypemarl.meshing.distribute import TaggedMesh, distribute, gather, mesh_summary, require_tags
 from hypemarl.meshing.files import build, write
 from hypemarl.meshing.raw import MeshError, RawMesh
 from hypemarl.meshing.shapes import exact_measures
-from hypemarl.meshing.summary import mesh_summary
 
 __all__ = [
     "MeshError",

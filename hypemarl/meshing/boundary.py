@@ -24,8 +24,8 @@ from hypemarl.meshing.topology import (
 )
 
 Role = Literal["inflow", "outflow", "stream", "no-slip", "slip", "body"]
-"""Of a boundary part: inflow, stream, no-slip and body have given velocities, slip the normal
-component alone, outflow none."""
+"""Role of a boundary part: inflow, stream, no-slip and body prescribe the velocity, slip its normal
+component alone, outflow nothing."""
 
 ALIGNED = 1e-6
 """Largest component of a unit normal along what it should be perpendicular to."""
@@ -38,7 +38,7 @@ class BoundaryRoles:
     """Conditions of a problem by tag.
 
     Attributes:
-        problem: how messages call it.
+        problem: its name in messages.
         tags: tag -> role. Without any, one natural condition holds on the whole boundary.
         profiled: whether a profile is laid along the inflow, which must then be one straight line.
     """
@@ -65,7 +65,7 @@ class Boundary:
     """The conditions on one mesh.
 
     Attributes:
-        dirichlet: tag -> components of the velocity that are given on its facets.
+        dirichlet: tag -> components of the velocity that are prescribed on its facets.
         bodies: tags of closed curves that the problem does not name: no-slip walls.
         stream: (2,) unit vector along which fluid enters: the inflow's inward normal.
     """
@@ -76,35 +76,34 @@ class Boundary:
 
     @property
     def angle(self) -> float:
-        """Of the stream from the x axis, in rad."""
+        """Angle of the stream from the x axis, in rad."""
         return float(np.arctan2(self.stream[1], self.stream[0]))
 
 
 def examine_boundary(raw: RawMesh, roles: BoundaryRoles) -> tuple[Boundary, list[Fault]]:
     """The conditions that ``roles`` mean on a mesh, and all that does not fit."""
-    faults = _unsound(raw, roles.problem)
-    if not roles.tags or faults:
-        return Boundary(), faults
-    needed = dict.fromkeys((tag for tag, role in roles.tags.items() if role != "outflow"), 1)
-    lacking = missing_tags(raw.tags, {"domain": raw.tdim} | needed)
-    faults += [Fault(lacking)] if lacking else []
-    faults += [
+    try:
+        require_sound(raw, roles.problem)
+    except MeshError as error:
+        return Boundary(), [Fault(str(error))]
+    if not roles.tags:
+        return Boundary(), []
+    prescribed = {tag: role for tag, role in roles.tags.items() if role != "outflow"}
+    lacking = missing_tags(raw.tags, {"domain": raw.tdim} | dict.fromkeys(prescribed, 1))
+    stream, crooked = _stream(raw, roles)
+    faults = [
+        *([Fault(lacking)] if lacking else []),
         *_shared(raw, roles),
         *_interior(raw, roles),
         *_uncovered(raw, roles),
+        *_open_bodies(raw, roles),
+        *crooked,
+        *_slanted(raw, roles, stream),
     ]
-    faults += _open_bodies(raw, roles)
-    stream, more = _stream(raw, roles)
-    faults += more
-    if roles.named("slip"):
-        faults += _slanted(raw, roles, stream)
-    across = int(np.argmin(np.abs(stream)))
+    across, bodies = int(np.argmin(np.abs(stream))), _further(raw, roles)
     fixed: dict[str, tuple[int, ...]] = {
-        tag: (across,) if role == "slip" else (0, 1) for tag, role in roles.tags.items()
+        tag: (across,) if role == "slip" else (0, 1) for tag, role in prescribed.items()
     }
-    bodies = _further(raw, roles)
-    for tag in roles.named("outflow"):
-        del fixed[tag]
     fixed |= dict.fromkeys(bodies, (0, 1))
     return Boundary(fixed, bodies, (float(stream[0]), float(stream[1]))), faults
 
@@ -124,15 +123,6 @@ def _inside(raw: RawMesh) -> dict[str, np.ndarray]:
 
 def _where(raw: RawMesh, facets: np.ndarray) -> str:
     return f"the first one at {describe_place(raw.points[facets[0]].mean(axis=0))}"
-
-
-def _unsound(raw: RawMesh, problem: str) -> list[Fault]:
-    """Faults of cells that are not connected, or of tagged facets that are none of theirs."""
-    try:
-        require_sound(raw, problem)
-    except MeshError as error:
-        return [Fault(str(error))]
-    return []
 
 
 def _shared(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
@@ -156,13 +146,13 @@ def _further(raw: RawMesh, roles: BoundaryRoles) -> tuple[str, ...]:
 
 
 def _interior(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
-    for tag, mine in _inside(raw).items():
+    for tag, facets in _inside(raw).items():
         yield Fault(
-            f"{len(mine)} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both "
-            f"sides, {_where(raw, mine)}: {roles.problem} has boundary conditions on tagged "
+            f"{len(facets)} of {len(raw.members(tag))} facets of tag {tag!r} have cells on both "
+            f"sides, {_where(raw, facets)}: {roles.problem} has boundary conditions on tagged "
             "facets; leave the cells inside a body out of the mesh, or take the tag off a line "
             "that is no wall",
-            mine,
+            facets,
         )
 
 
@@ -194,20 +184,17 @@ def _open_bodies(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:
         )
         ends = nodes[degrees != 2]
         for tag, line in zip(tags, lines, strict=True):
-            mine = np.intersect1d(line, ends)
-            if len(mine):
-                place = describe_place(raw.points[mine[0]])
-                named = tag in roles.tags
-                what = "a body" if named else f"no part that {roles.problem} knows, nor a body"
-                rest = (
-                    "tag all of its outline"
-                    if named
-                    else f"or tag it as one of {', '.join(roles.tags)}"
-                )
+            loose = np.intersect1d(line, ends)
+            if len(loose):
+                part, rest = "a body", "tag all of its outline"
+                if tag not in roles.tags:
+                    part = f"no part that {roles.problem} knows, nor a body"
+                    rest = f"or tag it as one of {', '.join(roles.tags)}"
                 yield Fault(
-                    f"tag {tag!r} is {what}: expected a closed curve, got {len(line)} facets that "
-                    f"end or fork at {place} ({len(mine)} such nodes); {rest}",
-                    line[np.isin(line, mine).any(axis=1)],
+                    f"tag {tag!r} is {part}: expected a closed curve, got {len(line)} facets that "
+                    f"end or fork at {describe_place(raw.points[loose[0]])} ({len(loose)} such "
+                    f"nodes); {rest}",
+                    line[np.isin(line, loose).any(axis=1)],
                 )
 
 
@@ -222,7 +209,7 @@ def _stream(raw: RawMesh, roles: BoundaryRoles) -> tuple[np.ndarray, list[Fault]
     """Unit vector along which fluid enters, and what is wrong with the inflow."""
     (tag,) = roles.named("inflow")
     lines, places = _facets_of(raw, tag)
-    fallback = np.eye(raw.points.shape[1])[0]
+    fallback = np.eye(raw.tdim)[0]
     if not len(lines):
         return fallback, []
     inward = -outward_normals(raw, places)
@@ -243,12 +230,10 @@ def _crooked(raw: RawMesh, tag: str, lines: np.ndarray, along: np.ndarray) -> It
     nodes, degrees = np.unique(lines, return_counts=True)
     ends = nodes[degrees == 1]
     if len(off) or len(ends) != 2:
-        got = (
-            f"{len(off)} of {len(lines)} facets in other directions, {_where(raw, off)}"
-            if len(off)
-            else f"{len(ends) // 2} pieces, with ends at "
-            + ", ".join(describe_place(place) for place in raw.points[ends][:4])
-        )
+        places = ", ".join(describe_place(place) for place in raw.points[ends][:4])
+        got = f"{len(ends) // 2} pieces, with ends at {places}"
+        if len(off):
+            got = f"{len(off)} of {len(lines)} facets in other directions, {_where(raw, off)}"
         yield Fault(
             f"tag {tag!r}: the inflow's profile is laid along one straight line, got {got}; give "
             "the rest another tag",
@@ -258,12 +243,11 @@ def _crooked(raw: RawMesh, tag: str, lines: np.ndarray, along: np.ndarray) -> It
 
 def _slanted(raw: RawMesh, roles: BoundaryRoles, stream: np.ndarray) -> Iterator[Fault]:
     """Free slip sets one component of the velocity: its walls lie along an axis and the stream."""
-    wanted = np.zeros(len(stream))
-    wanted[np.argmin(np.abs(stream))] = 1.0
+    across = np.argmin(np.abs(stream))
     for tag in roles.named("slip"):
         lines, places = _facets_of(raw, tag)
         normals = outward_normals(raw, places) if len(places) else np.empty((0, 2))
-        off = lines[np.abs(normals @ wanted) < 1.0 - ALIGNED]
+        off = lines[np.abs(normals[:, across]) < 1.0 - ALIGNED]
         if len(off):
             yield Fault(
                 f"tag {tag!r}: the fluid slips along it, which needs a wall along the x or y axis "

@@ -39,25 +39,10 @@ WAKE_SIZE = 0.6
 
 
 def validate(config: MeshConfig) -> None:
-    """Check the numbers of a channel.
-
-    Raises:
-        MeshError: names the keys, their values and what is allowed.
-    """
+    """Check the numbers of a channel. Raises MeshError with the keys and the allowed values."""
     require_centre(config)
-    require_positive(config, "length", "height", "element_size", "disc_radius")
-    if config.disc_element_size is not None:
-        require_positive(config, "disc_element_size")
-    if config.element_size > config.height:
-        raise MeshError(
-            f"env.mesh.element_size={config.element_size} is larger than "
-            f"env.mesh.height={config.height}"
-        )
-    if disc_size(config) > config.element_size:
-        raise MeshError(
-            f"env.mesh.disc_element_size={config.disc_element_size} must not exceed "
-            f"env.mesh.element_size={config.element_size}: triangles grow away from the disc"
-        )
+    require_positive(config, "disc_radius")
+    require_sizes(config)
     x, y = config.disc_centre
     room = min(x, config.length - x, y, config.height - y)
     if not config.disc_radius < room:
@@ -66,6 +51,18 @@ def validate(config: MeshConfig) -> None:
             f"or leaves the channel of env.mesh.length={config.length}, "
             f"env.mesh.height={config.height}: the nearest wall is at distance {room:g} from the "
             "centre"
+        )
+
+
+def require_sizes(config: MeshConfig) -> None:
+    """Refuse edge lengths that do not fit each other or the channel, by a MeshError."""
+    require_positive(config, "length", "height", "element_size")
+    fine = disc_size(config)
+    if not 0.0 < fine <= config.element_size <= config.height:
+        raise MeshError(
+            f"env.mesh.disc_element_size={fine}, env.mesh.element_size={config.element_size}: "
+            f"expected 0 < disc_element_size <= element_size <= env.mesh.height={config.height}, "
+            "as triangles grow away from the obstacle"
         )
 
 
@@ -98,7 +95,7 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
 
 
 def frame_measures(config: MeshConfig, hole: float) -> dict[str, float]:
-    """Those of a channel with a hole of that area, but for the hole's boundary."""
+    """Measures of a channel around a hole of that area, without the hole's boundary."""
     length, height = config.length, config.height
     sides = {"inflow": height, "outflow": height, "bottom": length, "top": length}
     return {"domain": length * height - hole} | sides

@@ -26,7 +26,7 @@ members, 0 elsewhere; of points for the ends of a 1D mesh (meshio's XDMF loses s
 
 
 def from_meshio(mesh: meshio.Mesh, facets: meshio.Mesh | None = None) -> FileMesh:
-    """Convert a ``meshio.Mesh``, and one of its facets where they stand in a file of their own.
+    """Convert a ``meshio.Mesh``, and one of its facets where they stand in a second file.
 
     Groups are taken from arrays ``tag:<name>``, else from named cell sets (numbered in their
     order), else from the numbers of :data:`NUMBERS` with the names in ``field_data``, else from
@@ -41,8 +41,8 @@ def from_meshio(mesh: meshio.Mesh, facets: meshio.Mesh | None = None) -> FileMes
     if tdim == 1:
         rows[0] = _add_points(mesh, rows[0], groups)
     if facets is not None:
-        rows[tdim - 1], found = _second_file(mesh, facets, tdim)
-        groups = [group for group in groups if group.dim == tdim] + found
+        rows[tdim - 1], others = _second_file(mesh, facets, tdim)
+        groups = [group for group in groups if group.dim == tdim] + others
     points = np.asarray(mesh.points, dtype=np.float64)
     return with_domain(FileMesh(points, rows[tdim], rows[tdim - 1], groups))
 
@@ -53,10 +53,10 @@ def _dimension(mesh: meshio.Mesh) -> int:
     unknown = sorted({block.type for block in mesh.cells} - set(dims))
     if unknown:
         raise unsupported(", ".join(unknown))
-    found = max((dims[block.type] for block in mesh.cells if len(block.data)), default=0)
-    if found == 0:
+    tdim = max((dims[block.type] for block in mesh.cells if len(block.data)), default=0)
+    if tdim == 0:
         raise ValueError(NO_MESH)
-    return found
+    return tdim
 
 
 Starts = list[tuple[int, int] | None]
@@ -77,20 +77,15 @@ def _rows(mesh: meshio.Mesh, dims: tuple[int, ...]) -> tuple[dict[int, np.ndarra
 
 def _groups(mesh: meshio.Mesh, starts: Starts) -> list[Group]:
     """The groups of the blocks, by the first of the forms that the mesh has."""
-    arrays = [name for name in mesh.cell_data if name.startswith(PREFIX)]
-    if arrays:
-        return [
-            group
-            for name in arrays
-            for group in _numbered(mesh.cell_data[name], starts, {}, name.removeprefix(PREFIX))
-        ]
+    groups = list[Group]()
+    for name, values in mesh.cell_data.items():
+        if name.startswith(PREFIX):
+            groups += _numbered(values, starts, {}, name.removeprefix(PREFIX))
     sets = [name for name in mesh.cell_sets if not name.startswith("gmsh:")]
-    if sets:
-        return [
-            group
-            for number, name in enumerate(sets, start=1)
-            for group in _set(name, number, mesh.cell_sets[name], starts)
-        ]
+    for number, name in enumerate(sets if not groups else (), start=1):
+        groups += _set(name, number, mesh.cell_sets[name], starts)
+    if groups:
+        return groups
     name = next((name for name in NUMBERS if name in mesh.cell_data), None) or _only(mesh)
     if name is None:
         return []
@@ -100,13 +95,13 @@ def _groups(mesh: meshio.Mesh, starts: Starts) -> list[Group]:
 
 def _only(mesh: meshio.Mesh) -> str | None:
     """The only array of whole numbers, as the usual recipes for pairs of XDMF files write it."""
-    found = [
+    names = [
         name
         for name, parts in mesh.cell_data.items()
         if not name.startswith("gmsh:")
         and all(np.ndim(p) == 1 and np.issubdtype(np.asarray(p).dtype, np.integer) for p in parts)
     ]
-    return found[0] if len(found) == 1 else None
+    return names[0] if len(names) == 1 else None
 
 
 def _numbered(
@@ -121,11 +116,11 @@ def _numbered(
         if start is not None:
             values = np.abs(np.asarray(part).astype(np.int64))
             for number in np.setdiff1d(values, [UNTAGGED]).tolist():
-                found = start[1] + np.flatnonzero(values == number)
-                members.setdefault((start[0], number), []).append(found)
+                indices = start[1] + np.flatnonzero(values == number)
+                members.setdefault((start[0], number), []).append(indices)
     return [
-        Group(name or names.get(key, str(key[1])), *key, np.concatenate(found))
-        for key, found in sorted(members.items())
+        Group(name or names.get(key, str(key[1])), *key, np.concatenate(parts))
+        for key, parts in sorted(members.items())
     ]
 
 
@@ -134,9 +129,8 @@ def _set(name: str, number: int, parts: Sequence[np.ndarray], starts: Starts) ->
     members: dict[int, list[np.ndarray]] = {}
     for part, start in zip(parts, starts, strict=True):
         if start is not None and part is not None and len(part):
-            found = start[1] + np.asarray(part, dtype=np.int64)
-            members.setdefault(start[0], []).append(found)
-    return [Group(name, dim, number, np.concatenate(found)) for dim, found in members.items()]
+            members.setdefault(start[0], []).append(start[1] + np.asarray(part, dtype=np.int64))
+    return [Group(name, dim, number, np.concatenate(items)) for dim, items in members.items()]
 
 
 def _add_points(mesh: meshio.Mesh, facets: np.ndarray, groups: list[Group]) -> np.ndarray:
@@ -144,17 +138,17 @@ def _add_points(mesh: meshio.Mesh, facets: np.ndarray, groups: list[Group]) -> n
     for name, array in mesh.point_data.items():
         if name.startswith(PREFIX):
             for number in np.setdiff1d(array, [UNTAGGED]).astype(int).tolist():
-                found = np.flatnonzero(array == number)
-                members = np.arange(len(facets), len(facets) + len(found))
+                points = np.argwhere(array == number)
+                members = len(facets) + np.arange(len(points))
                 groups.append(Group(name.removeprefix(PREFIX), 0, number, members))
-                facets = np.concatenate([facets, found[:, None]])
+                facets = np.concatenate([facets, points])
     return facets
 
 
 def _second_file(
     mesh: meshio.Mesh, facets: meshio.Mesh, tdim: int
 ) -> tuple[np.ndarray, list[Group]]:
-    """Facets (K, tdim) of a file of their own at the points of the mesh, and their groups."""
+    """Facets (K, tdim) of the second file at the points of the mesh, and their groups."""
     rows, starts = _rows(facets, (tdim - 1,))
     groups = _groups(facets, starts)
     if not groups:

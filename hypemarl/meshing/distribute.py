@@ -1,8 +1,9 @@
-"""Arrays on rank 0 -> a mesh distributed over a communicator, and back."""
+"""Arrays on rank 0 -> a mesh distributed over a communicator, and back; a summary of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import basix.ufl
 import numpy as np
@@ -21,10 +22,12 @@ from dolfinx.mesh import (
 )
 from mpi4py import MPI
 
-from hypemarl.meshing.raw import MeshError, RawMesh, checked
+from hypemarl.meshing.raw import MeshError, RawMesh, checked, measures
 from hypemarl.mpi import raise_together
+from hypemarl.types import Row
 
 CELL_NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
+EQUILATERAL = {1: 1.0, 2: 4.0 * np.sqrt(3.0), 3: 12.0 * 3.0 ** (2.0 / 3.0)}
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,18 @@ def require_tags(tagged: TaggedMesh, needed: dict[str, int]) -> None:
     Raises:
         MeshError: names the missing tags, those that the mesh has and those that it needs.
     """
-    lacking = missing_tags(tagged.tags, needed)
-    if lacking:
-        raise MeshError(lacking)
+    if sentence := missing_tags(tagged.tags, needed):
+        raise MeshError(sentence)
 
 
 def missing_tags(tags: dict[str, tuple[int, int]], needed: dict[str, int]) -> str:
-    """Sentence on the ``needed`` tags (name -> dimension) that are missing; empty if none is."""
+    """Sentence on the ``needed`` tags (name -> dimension) that a mesh lacks; empty if none."""
     have = {name: dim for name, (dim, _) in tags.items()}
-    missing = {name: dim for name, dim in needed.items() if have.get(name) != dim}
-    if not missing:
+    lacking = {name: dim for name, dim in needed.items() if have.get(name) != dim}
+    if not lacking:
         return ""
     return (
-        f"the mesh lacks {describe_tags(missing)}: it has {describe_tags(have)}; it needs "
+        f"the mesh lacks {describe_tags(lacking)}: it has {describe_tags(have)}; it needs "
         f"{describe_tags(needed)}. Name physical groups accordingly, or map their names by "
         f"env.mesh.names=[ours=theirs]"
     )
@@ -109,49 +111,36 @@ def distribute(
         if comm.rank == 0:
             if raw is None:
                 raise MeshError("distribute: rank 0 has no mesh to distribute")
-            _enough_cells(checked(raw, "mesh"), comm.size)
+            if comm.size > len(checked(raw, "mesh").cells):
+                raise MeshError(
+                    f"{len(raw.cells)} cells cannot be shared by {comm.size} ranks: every rank "
+                    f"needs at least one cell. Use fewer ranks or a smaller element_size"
+                )
             header = (raw.tdim, raw.tags, raw.content_hash)
     tdim, tags, content_hash = comm.bcast(header, root=0)
-    if raw is None or comm.rank != 0:
-        raw = _nothing(tdim)
+    if raw is None or comm.rank != 0:  # this rank contributes nothing
+        cells, facets = (np.empty((0, width), dtype=np.int64) for width in (tdim + 1, tdim))
+        values = np.empty(0, dtype=np.int32)
+        raw = RawMesh(np.empty((0, tdim)), cells, values, facets, values, {})
     mesh = _create(raw, tdim, comm, ghost_mode)
     cell_tags = _mark(mesh, tdim, raw.cells, raw.cell_values, "cell_tags")
     facet_tags = _mark(mesh, tdim - 1, raw.facets, raw.facet_values, "facet_tags")
     return TaggedMesh(mesh, cell_tags, facet_tags, tags, content_hash)
 
 
-def _enough_cells(raw: RawMesh, ranks: int) -> None:
-    if ranks > len(raw.cells):
-        raise MeshError(
-            f"{len(raw.cells)} cells cannot be shared by {ranks} ranks: every rank needs at least "
-            f"one cell. Use fewer ranks or a smaller element_size"
-        )
-
-
-def _nothing(tdim: int) -> RawMesh:
-    """The contribution of a rank that holds no part of the mesh."""
-    values = np.empty(0, dtype=np.int32)
-    cells = np.empty((0, tdim + 1), dtype=np.int64)
-    facets = np.empty((0, tdim), dtype=np.int64)
-    return RawMesh(np.empty((0, tdim)), cells, values, facets, values, {})
-
-
 def _create(raw: RawMesh, tdim: int, comm: MPI.Intracomm, ghost_mode: GhostMode) -> Mesh:
     element = basix.ufl.element(
         "Lagrange", CELL_NAMES[tdim], 1, shape=(tdim,), dtype=default_real_type
     )
-    # mypy sees only the first overload of a singledispatch function.
-    partitioner = (
-        create_cell_partitioner(ghost_mode, 2)  # type: ignore[call-arg]
-        if comm.size > 1
-        else None
-    )
+    partitioner = None
+    if comm.size > 1:  # mypy sees only the first overload of a singledispatch function
+        partitioner = create_cell_partitioner(ghost_mode, 2)  # type: ignore[call-arg]
     points = raw.points.astype(default_real_type)
     return create_mesh(comm, raw.cells.astype(np.int64), ufl.Mesh(element), points, partitioner)
 
 
 def _mark(mesh: Mesh, dim: int, entities: np.ndarray, values: np.ndarray, name: str) -> MeshTags:
-    """Tags of the entities of one dimension, given on rank 0 by the indices of their points."""
+    """Tags of the entities of one dimension; rank 0 names them by the indices of their points."""
     local, local_values = distribute_entity_data(
         mesh, dim, entities.astype(np.int64), values.astype(np.int32)
     )
@@ -188,18 +177,54 @@ def gather(tagged: TaggedMesh) -> RawMesh | None:
 
 
 def _assemble(parts: list, tags: dict[str, tuple[int, int]]) -> RawMesh:
-    def joined(group: int, item: int) -> np.ndarray:
-        return np.concatenate([part[group][item] for part in parts])
-
-    points = joined(0, 1)[np.argsort(joined(0, 0))]
-    order = np.argsort(joined(1, 0))
-    facets, facet_values = joined(2, 0), joined(2, 1)
-    facet_order = np.lexsort(np.sort(facets, axis=1).T[::-1])
-    return RawMesh(
-        points,
-        joined(1, 1)[order],
-        joined(1, 2)[order],
-        facets[facet_order],
-        facet_values[facet_order],
-        tags,
+    (nodes, points), (numbers, cells, values), (facets, facet_values) = (
+        [np.concatenate(arrays) for arrays in zip(*groups, strict=True)]
+        for groups in zip(*parts, strict=True)
     )
+    order, by_nodes = np.argsort(numbers), np.lexsort(np.sort(facets, axis=1).T[::-1])
+    sorted_facets = (facets[by_nodes], facet_values[by_nodes])
+    return RawMesh(points[np.argsort(nodes)], cells[order], values[order], *sorted_facets, tags)
+
+
+def edge_lengths(raw: RawMesh) -> np.ndarray:
+    """Edge lengths of every cell: (M, edges per cell)."""
+    corners = raw.points[raw.cells]
+    pairs = combinations(range(raw.tdim + 1), 2)
+    return np.stack([np.linalg.norm(corners[:, i] - corners[:, j], axis=1) for i, j in pairs], 1)
+
+
+def quality(raw: RawMesh) -> np.ndarray:
+    """Mean-ratio quality of every cell: (M,), 1 for an equilateral simplex, 0 for a flat one.
+
+    Source: A. Liu and B. Joe, Relationship between tetrahedron shape measures, BIT 34 (1994);
+    the triangle's form is 4 sqrt(3) area / sum of squared edges.
+    """
+    squares = (edge_lengths(raw) ** 2).sum(axis=1)
+    volumes = measures(raw.points, raw.cells)
+    return EQUILATERAL[raw.tdim] * volumes ** (2.0 / raw.tdim) / squares
+
+
+def mesh_summary(tagged: TaggedMesh) -> Row:
+    """Size, quality and tags of a mesh as one flat dict, equal on every rank. Collective.
+
+    Keys: dimension, cells, vertices, area (length in 1D, volume in 3D), min_quality,
+    mean_quality, min_edge, max_edge, tags (sorted names), measure_<name> for every tag, hash.
+    """
+    raw, summary = gather(tagged), None
+    if raw is not None:
+        qualities, edges = quality(raw), edge_lengths(raw)
+        summary = {
+            "dimension": raw.tdim,
+            "cells": len(raw.cells),
+            "vertices": len(raw.points),
+            "area": float(measures(raw.points, raw.cells).sum()),
+            "min_quality": float(qualities.min()),
+            "mean_quality": float(qualities.mean()),
+            "min_edge": float(edges.min()),
+            "max_edge": float(edges.max()),
+            "tags": sorted(raw.tags),
+            "hash": tagged.content_hash,
+        }
+        for name in sorted(raw.tags):
+            summary[f"measure_{name}"] = float(measures(raw.points, raw.members(name)).sum())
+    return tagged.mesh.comm.bcast(summary, root=0)

@@ -40,8 +40,8 @@ def build(
         ghost_mode: which ghost cells each rank keeps.
 
     Raises:
-        MeshError: on every rank: the shape's numbers make no sense, the file cannot be used, it
-            lacks the tag ``domain``, or there are more ranks than cells.
+        MeshError: on every rank: bad numbers of a shape, an unusable file, no tag ``domain``, or
+            more ranks than cells.
     """
     raw = None
     with raise_together(comm):
@@ -53,10 +53,9 @@ def build(
 
 
 def load(config: MeshConfig) -> RawMesh:
-    """The mesh of a configuration on this rank: its file where it names one, else its shape.
+    """The mesh of a configuration on this rank: of its file if any, else of its shape.
 
-    Raises:
-        MeshError: as :func:`read` and :func:`hypemarl.meshing.shapes.generate`.
+    Raises MeshError as :func:`read` and :func:`hypemarl.meshing.shapes.generate`.
     """
     if config.file is None:
         return shapes.generate(config)
@@ -81,26 +80,21 @@ def read(
             merges none.
 
     Raises:
-        MeshError: a file is missing, empty or damaged, it holds no mesh of straight simplices, its
+        MeshError: a file is absent, empty or damaged, it holds no mesh of straight simplices, its
             cells are not connected, or names fit none of its groups.
     """
     path, facets = Path(path), None if facet_file is None else Path(facet_file)
-    _require_file(path, "file")
-    if facets is not None:
-        _require_file(facets, "facet_file")
+    for file, name in ((path, "file"), (facets, "facet_file")):
+        if file is not None and not file.is_file():
+            raise MeshError(mesh_files.unreadable(file, name))
+        if file is not None and file.stat().st_size == 0:
+            raise MeshError(f"{file}: the mesh file is empty; write it again")
 
     def make() -> RawMesh:
         raw = assemble(_content(path, facets), str(path), names)
         return merge_points(checked(raw, str(path)), merge_distance) if merge_distance else raw
 
     return require_sound(parse(make, str(path)), str(path))
-
-
-def _require_file(path: Path, name: str) -> None:
-    if not path.is_file():
-        raise MeshError(mesh_files.missing(path, name))
-    if path.stat().st_size == 0:
-        raise MeshError(f"{path}: the mesh file is empty; write it again")
 
 
 def _content(path: Path, facets: Path | None) -> FileMesh:
@@ -166,20 +160,22 @@ def _groups(raw: RawMesh) -> dict[str, tuple[int, int]]:
     names: dict[tuple[int, int], list[str]] = {}
     for name, entry in raw.tags.items():
         names.setdefault(entry, []).append(name)
-    return {"+".join(found): entry for entry, found in names.items()}
+    return {"+".join(parts): entry for entry, parts in names.items()}
+
+
+def _points_3d(raw: RawMesh) -> np.ndarray:
+    return np.pad(raw.points, ((0, 0), (0, 3 - raw.tdim)))
 
 
 def _write_gmsh(raw: RawMesh, path: Path) -> None:
     """A discrete model: one entity and one physical group for every tag."""
-    points = np.zeros((len(raw.points), 3))
-    points[:, : raw.tdim] = raw.points
+    points = _points_3d(raw)
     with shapes.session() as model:
-        first = True
-        for name, (dim, value) in sorted(_groups(raw).items(), key=lambda item: -item[1][0]):
+        groups = sorted(_groups(raw).items(), key=lambda item: -item[1][0])
+        for index, (name, (dim, value)) in enumerate(groups):
             entity = model.addDiscreteEntity(dim)
-            if first:
+            if index == 0:
                 model.mesh.addNodes(dim, entity, np.arange(1, len(points) + 1), points.ravel())
-                first = False
             nodes = (raw.members_of(dim, value) + 1).ravel()
             model.mesh.addElementsByType(entity, shapes.GMSH_TYPES[dim], [], nodes)
             model.addPhysicalGroup(dim, [entity], value, name)
@@ -190,8 +186,7 @@ def _write_meshio(raw: RawMesh, path: Path) -> None:
     """Cells and facets as blocks with their tags; in 1D the tagged points carry theirs."""
     import meshio
 
-    points = np.zeros((len(raw.points), 3))
-    points[:, : raw.tdim] = raw.points
+    points = _points_3d(raw)
     blocks, values = [(CELL_TYPES[raw.tdim], raw.cells)], [raw.cell_values]
     if raw.tdim > 1 and len(raw.facets):
         blocks.append((CELL_TYPES[raw.tdim - 1], raw.facets))

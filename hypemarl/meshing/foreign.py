@@ -65,17 +65,13 @@ def _require_closed(path: Path) -> int:
     for file in opened:
         with file.open("rb") as stream:
             hdf5 = stream.read(len(HDF5)) == HDF5
-        if hdf5:
-            _require_hdf5(file)
+        with open_hdf5(file) if hdf5 else contextlib.nullcontext():
+            pass
     return sum(file.stat().st_size for file in opened)
 
 
 def require_no_script(path: Path) -> None:
-    """Refuse a file that must be run or meshed before it is a mesh.
-
-    Raises:
-        ValueError: with the command that makes a mesh.
-    """
+    """Refuse a script or CAD file. Raises ValueError with the command that makes a mesh of it."""
     if path.suffix.lower() in SCRIPTS:
         raise ValueError(
             f"a {path.suffix} file is a script or CAD model, no mesh, and is not run here; mesh it "
@@ -83,14 +79,9 @@ def require_no_script(path: Path) -> None:
         )
 
 
-def _require_hdf5(path: Path) -> None:
-    with open_hdf5(path):
-        return
-
-
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading, all of whose data stand in itself.
+    """An HDF5 file for reading that holds all of its data itself.
 
     Raises:
         ValueError: external links, external or virtual datasets; OSError: no HDF5 file;

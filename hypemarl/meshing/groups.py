@@ -12,8 +12,6 @@ from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, add_tag, compact,
 
 DOMAIN = "domain"
 """The tag that stands for cells; :func:`assemble` looks for other names among the facets first."""
-
-
 NO_MESH = "the file holds no mesh (no lines, triangles or tetrahedra)"
 
 
@@ -81,7 +79,7 @@ class FileMesh:
 
 @dataclass(frozen=True)
 class _Tag:
-    """Groups that share our names; ``chosen`` by the user, or under their own name."""
+    """Groups that share our names; ``chosen`` by the user, or as the file names them."""
 
     names: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -119,7 +117,7 @@ def assemble(mesh: FileMesh, source: str, names: Sequence[str] = ()) -> RawMesh:
 
 
 def _chosen(mesh: FileMesh, names: Sequence[str], source: str) -> list[_Tag]:
-    """Every group in one tag, under the names that the entries give or its own."""
+    """Every group in one tag, under the names of the entries, else under its name in the file."""
     ours: list[set[str]] = [set() for _ in mesh.groups]
     for entry in names:
         name, _, theirs = (part.strip() for part in entry.partition("="))
@@ -146,25 +144,23 @@ def _chosen(mesh: FileMesh, names: Sequence[str], source: str) -> list[_Tag]:
 
 def _find(mesh: FileMesh, name: str, theirs: str, source: str) -> list[int]:
     """Indices of the groups that an entry means."""
-    found = [i for i, group in enumerate(mesh.groups) if group.name == theirs]
-    found = found or [i for i, group in enumerate(mesh.groups) if str(group.number) == theirs]
-    cells = [i for i in found if mesh.groups[i].dim == mesh.tdim]
-    facets = [i for i in found if mesh.groups[i].dim < mesh.tdim]
-    found = cells if name == DOMAIN else facets or cells
-    if not found:
-        known = [group.name for group in mesh.groups]
-        hint = nearest(theirs, known, ";")
+    matches = [i for i, group in enumerate(mesh.groups) if group.name == theirs]
+    matches = matches or [i for i, group in enumerate(mesh.groups) if str(group.number) == theirs]
+    cells = [i for i in matches if mesh.groups[i].dim == mesh.tdim]
+    facets = [i for i in matches if mesh.groups[i].dim < mesh.tdim]
+    matches = cells if name == DOMAIN else facets or cells
+    if not matches:
+        hint = nearest(theirs, [group.name for group in mesh.groups], ";")
         raise MeshError(
             f"{source}: env.mesh.names has {name}={theirs}, but the file has no group {theirs!r}"
             f"{' of cells' if name == DOMAIN else ''}{hint} it has {describe_groups(mesh)}"
         )
-    return found
+    return matches
 
 
 def with_domain(mesh: FileMesh) -> FileMesh:
     """The mesh with all cells as ``domain``, where it has groups of facets only."""
-    dims = {group.dim for group in mesh.groups}
-    if dims != {mesh.tdim - 1}:
+    if {group.dim for group in mesh.groups} != {mesh.tdim - 1}:
         return mesh
     domain = Group(DOMAIN, mesh.tdim, 1, np.arange(len(mesh.cells)))
     return replace(mesh, groups=[domain, *mesh.groups])

@@ -46,7 +46,7 @@ def _memory(room: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _time(seconds: float) -> Iterator[None]:
-    """By the timer of computing time: a slow disk does not count, and SIGALRM stays free."""
+    """Timer of computing time: a slow disk does not count, and SIGALRM stays free."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -43,9 +43,8 @@ def read_med(path: Path) -> FileMesh:
 
 def _families(file: h5py.File, name: str) -> dict[int, list[str]]:
     """Number of a family -> names of its groups."""
-    elements = file[f"FAS/{name}"].get("ELEME", {}) if f"FAS/{name}" in file else {}
     families = {}
-    for family in elements.values():
+    for family in file[f"FAS/{name}/ELEME"].values() if f"FAS/{name}/ELEME" in file else ():
         names = family["GRO"]["NOM"][()] if "GRO" in family else []
         families[int(family.attrs["NUM"])] = [
             bytes(np.asarray(letters, dtype=np.uint8)).split(b"\0")[0].decode("utf-8", "replace")
@@ -78,6 +77,6 @@ def _groups(of: np.ndarray, families: dict[int, list[str]], dim: int, before: in
         for name in families.get(family, []):
             members.setdefault(name.strip(), []).append(np.flatnonzero(of == family))
     return [
-        Group(name, dim, before + number, np.sort(np.concatenate(found)))
-        for number, (name, found) in enumerate(members.items(), start=1)
+        Group(name, dim, before + number, np.sort(np.concatenate(parts)))
+        for number, (name, parts) in enumerate(members.items(), start=1)
     ]

@@ -13,31 +13,30 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from hypemarl.meshing import msh_sections as sections
 from hypemarl.meshing.groups import NO_MESH, FileMesh, Group
-from hypemarl.meshing.msh_sections import (
-    Elements,
-    Groups,
-    Nodes,
-    read_binary_elements_2,
-    read_elements_2,
-    read_elements_4,
-    read_entities,
-    read_nodes_2,
-    read_nodes_4,
-    read_parametric_nodes_2,
-    read_partitions,
-)
-from hypemarl.meshing.records import BinaryRecords, Records, TextRecords, show
+from hypemarl.meshing.msh_sections import Content
+from hypemarl.meshing.records import BinaryRecords, Records, show
 
 FIRST = (b"MeshFormat", b"Comments", b"NOD")
 SECTION = re.compile(rb"\s*\$([A-Za-z][A-Za-z0-9]*)[ \t\r]*\n")
 NAME = re.compile(rb'\s*(\d+)\s+(-?\d+)\s+"([^"]*)"\s*')
 CONVERT = "convert it by: gmsh OLD.msh -save -format msh41 -o NEW.msh"
-READ = ("Nodes", "ParametricNodes", "Elements", "Entities", "PartitionedEntities", "NOD", "ELM")
-"""Sections of numbers that are read; NOD and ELM are those of version 1."""
+READERS = {
+    "NOD": sections.read_nodes_2,  # of version 1, as ELM
+    "ELM": sections.read_elements_2,
+    "Nodes": sections.read_nodes_2,
+    "ParametricNodes": sections.read_parametric_nodes_2,
+    "Elements": sections.read_elements_2,
+    "Entities": sections.read_entities,
+    "PartitionedEntities": sections.read_partitions,
+}
+"""Sections of numbers, in the layout of versions below 4."""
+READERS_4 = READERS | {"Nodes": sections.read_nodes_4, "Elements": sections.read_elements_4}
 FOREIGN = {
     b"\x1f\x8b": "it is compressed by gzip; decompress it (gunzip)",
     b"PK": "it is a ZIP archive; unpack it",
@@ -58,18 +57,6 @@ class _Section:
     line: int
 
 
-@dataclass(frozen=True)
-class _Format:
-    version: float
-    order: str | None
-    """Byte order of a binary file; None for text."""
-
-    def records(self, section: _Section) -> Records:
-        if self.order is None:
-            return TextRecords(section.body, section.line)
-        return BinaryRecords(section.body, self.order, section.name)
-
-
 def read_msh(path: Path) -> FileMesh:
     """The simplices of a MSH file and its physical groups. Local.
 
@@ -78,93 +65,61 @@ def read_msh(path: Path) -> FileMesh:
             other than straight simplices; one line without the file's name.
     """
     data = path.read_bytes()
-    sections = list(_sections(data.removeprefix(b"\xef\xbb\xbf")))
-    format_ = _format(sections[0])
-    if format_.version > 1.0:
-        sections = sections[1:]
-    names: dict[tuple[int, int], str] = {}
-    physical: Groups = {}
-    nodes, elements = Nodes([], []), Elements([])
-    for section in sections:
-        if section.name == "PhysicalNames":
-            names |= _names(section)
-        elif section.name in READ:
-            records = format_.records(section)
-            _read(section.name, format_, records, nodes, elements, physical)
+    parts = list(_sections(data.removeprefix(b"\xef\xbb\xbf")))
+    version, order = _format(parts[0])
+    content, names = Content(version), dict[tuple[int, int], str]()
+    readers = READERS if version < 4.0 else READERS_4
+    for part in parts:
+        if part.name == "PhysicalNames":
+            names |= _names(part)
+        elif part.name in readers:
+            records = (
+                Records(part.body, part.line)
+                if order is None
+                else BinaryRecords(part.body, order, part.name)
+            )
+            readers[part.name](records, content)
             records.finish()
-    return _build(nodes, elements, physical, names)
-
-
-def _read(
-    name: str,
-    format_: _Format,
-    records: Records,
-    nodes: Nodes,
-    elements: Elements,
-    physical: Groups,
-) -> None:
-    """Add a section's content to nodes, elements or physical groups of the entities."""
-    version = format_.version
-    if name == "Entities":
-        read_entities(records, physical, version)
-    elif name == "PartitionedEntities":
-        read_partitions(records, physical, version)
-    elif version >= 4.0:
-        if name == "Nodes":
-            read_nodes_4(records, nodes, version)
-        else:
-            read_elements_4(records, elements, version)
-    elif name in ("Nodes", "NOD"):
-        read_nodes_2(records, nodes)
-    elif name == "ParametricNodes":
-        read_parametric_nodes_2(records, nodes)
-    elif format_.order is None:
-        read_elements_2(records, elements, version)
-    else:
-        read_binary_elements_2(records, elements)
+    return _build(content, names)
 
 
 def _sections(data: bytes) -> Iterator[_Section]:
     """The sections of a file in order; text between them is refused."""
     at, first = 0, True
     while data[at:].strip():
-        found = SECTION.match(data, at)
-        if found is None or (first and found[1] not in FIRST):
-            _refuse(data[at:], data.count(b"\n", 0, at) + 1, first)
-        assert found is not None
-        end = re.compile(rb"^\$(?:End|END)" + found[1] + rb"[ \t\r]*$", re.MULTILINE)
-        stop = end.search(data, found.end())
+        start = SECTION.match(data, at)
+        if start is None or (first and start[1] not in FIRST):
+            raise _unexpected(data[at:], data.count(b"\n", 0, at) + 1, first)
+        end = re.compile(rb"^\$(?:End|END)" + start[1] + rb"[ \t\r]*$", re.MULTILINE)
+        stop, line = end.search(data, start.end()), data.count(b"\n", 0, start.end())
         if stop is None:
             raise ValueError(
-                f"the section ${found[1].decode()} (line {data.count(b'\n', 0, found.end())}) "
-                f"has no end; the file is cut off or damaged, write it again"
+                f"the section ${start[1].decode()} (line {line}) has no end; the file is cut off "
+                f"or damaged, write it again"
             )
-        if found[1] != b"Comments":
-            line = data.count(b"\n", 0, found.end()) + 1
-            yield _Section(found[1].decode(), data[found.end() : stop.start()], line)
+        if start[1] != b"Comments":
+            yield _Section(start[1].decode(), data[start.end() : stop.start()], line + 1)
             first = False
         at = stop.end()
     if first:
         raise ValueError("the file holds no mesh")
 
 
-def _refuse(rest: bytes, line: int, first: bool) -> None:
-    """Say what stands where a section should begin."""
+def _unexpected(rest: bytes, line: int, first: bool) -> ValueError:
+    """The error for what stands where a section should begin."""
     begins = rest.lstrip()
-    if first:
-        for start, words in FOREIGN.items():
-            if begins.startswith(start):
-                raise ValueError(f"expected $MeshFormat at its beginning: {words}")
-    where = "at its beginning" if first else "or the end of the file"
-    expected = f"$MeshFormat {where}" if first else f"a section ($Name) {where}"
-    raise ValueError(
-        f"line {line}: expected {expected}, got {show(begins.splitlines()[0])}; {SCRIPT}"
-    )
+    for start, words in FOREIGN.items() if first else ():
+        if begins.startswith(start):
+            return ValueError(f"expected $MeshFormat at its beginning: {words}")
+    expected = "$MeshFormat at its beginning" if first else "a section ($Name) or the file's end"
+    got = show(begins.splitlines()[0])
+    return ValueError(f"line {line}: expected {expected}, got {got}; {SCRIPT}")
 
 
-def _format(section: _Section) -> _Format:
+def _format(section: _Section) -> tuple[float, Literal["<", ">"] | None]:
+    """The version, and the byte order of a binary file (None for text)."""
     if section.name == "NOD":
-        return _Format(1.0, None)
+        return 1.0, None
     head, _, rest = section.body.partition(b"\n")
     words = head.split()
     try:
@@ -178,11 +133,11 @@ def _format(section: _Section) -> _Format:
             f"(binary) and 8, got {show(head)}; {CONVERT}"
         )
     if not binary:
-        return _Format(version, None)
-    orders = {b"\x01\x00\x00\x00": "<", b"\x00\x00\x00\x01": ">"}
+        return version, None
+    orders: dict[bytes, Literal["<", ">"]] = {b"\x01\x00\x00\x00": "<", b"\x00\x00\x00\x01": ">"}
     if rest[:4] not in orders:
         raise ValueError("$MeshFormat of a binary file: expected the integer 1; damaged file")
-    return _Format(version, orders[rest[:4]])
+    return version, orders[rest[:4]]
 
 
 def _names(section: _Section) -> dict[tuple[int, int], str]:
@@ -190,12 +145,12 @@ def _names(section: _Section) -> dict[tuple[int, int], str]:
     names = {}
     lines = section.body.strip().split(b"\n")
     for number, line in enumerate(lines[1:], start=section.line + 1):
-        found = NAME.fullmatch(line)
-        if found is None:
+        entry = NAME.fullmatch(line)
+        if entry is None:
             raise ValueError(
                 f'line {number}: expected a dimension, a number and a "name", got {show(line)}'
             )
-        names[int(found[1]), abs(int(found[2]))] = found[3].decode("utf-8", "replace")
+        names[int(entry[1]), abs(int(entry[2]))] = entry[3].decode("utf-8", "replace")
     if lines[0].strip() != str(len(names)).encode():
         raise ValueError(
             f"$PhysicalNames (line {section.line}): expected {show(lines[0].strip())} names, got "
@@ -204,17 +159,15 @@ def _names(section: _Section) -> dict[tuple[int, int], str]:
     return names
 
 
-def _build(
-    nodes: Nodes, elements: Elements, physical: Groups, names: dict[tuple[int, int], str]
-) -> FileMesh:
-    tags, points = nodes.sorted()
-    tdim = max((block.dim for block in elements.blocks if len(block.nodes)), default=0)
+def _build(content: Content, names: dict[tuple[int, int], str]) -> FileMesh:
+    tags, points = content.nodes()
+    tdim = max((block.dim for block in content.blocks if len(block.nodes)), default=0)
     if tdim == 0:
         raise ValueError(NO_MESH)
     rows, groups = {}, []
     for dim in (tdim, tdim - 1):
-        found, members = elements.of(dim, physical)
-        rows[dim] = _indices(tags, found)
+        nodes, members = content.elements(dim)
+        rows[dim] = _indices(tags, nodes)
         for number, which in members.items():
             groups.append(Group(names.get((dim, number), str(number)), dim, number, which))
     covered = np.zeros(len(rows[tdim]), dtype=bool)
@@ -233,11 +186,11 @@ def _indices(tags: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """Indices of nodes in the sorted tags; ValueError where one does not exist."""
     if not len(tags):
         raise ValueError("the file has no nodes")
-    found = np.minimum(np.searchsorted(tags, nodes), len(tags) - 1)
-    missing = tags[found] != nodes
-    if missing.any():
+    indices = np.minimum(np.searchsorted(tags, nodes), len(tags) - 1)
+    unknown = tags[indices] != nodes
+    if unknown.any():
         raise ValueError(
-            f"elements name {np.count_nonzero(missing)} nodes that the file does not have, the "
-            f"first one is {nodes[missing][0]}; the file is damaged"
+            f"elements name {np.count_nonzero(unknown)} nodes that the file does not have, the "
+            f"first one is {nodes[unknown][0]}; the file is damaged"
         )
-    return found
+    return indices

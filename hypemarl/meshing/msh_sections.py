@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hypemarl.meshing.groups import unsupported
-from hypemarl.meshing.records import Records
+from hypemarl.meshing.records import BinaryRecords, Records
 
 Groups = dict[tuple[int, int], list[int]]
 """(dimension, tag of an entity) -> numbers of its physical groups."""
@@ -27,13 +27,23 @@ UNSUPPORTED = {
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """Nodes by sections: tags (n,) and coordinates (n, 3) of each block."""
+class Content:
+    """Content of the sections of a file, in its order; every reader here adds to it.
 
-    tags: list[np.ndarray]
-    points: list[np.ndarray]
+    Attributes:
+        version: of the format.
+        tags, points: of the nodes, (n,) and (n, 3) of each block.
+        blocks: of elements.
+        physical: groups of the geometrical entities.
+    """
 
-    def sorted(self) -> tuple[np.ndarray, np.ndarray]:
+    version: float
+    tags: list[np.ndarray] = field(default_factory=list)
+    points: list[np.ndarray] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    physical: Groups = field(default_factory=dict)
+
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """Tags in ascending order (N,) and their coordinates (N, 3)."""
         tags = np.concatenate([np.empty(0, dtype=np.int64), *self.tags])
         points = np.concatenate([np.empty((0, 3)), *self.points])
@@ -43,6 +53,30 @@ class Nodes:
                 f"{len(points) - len(tags)} nodes have the number of another one; damaged file"
             )
         return tags, points[first]
+
+    def elements(self, dim: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """Nodes (M, dim + 1) of a dimension, and physical number -> indices of its elements.
+
+        In order of their (lowest) group and entity, the order in which gmsh gives them.
+        """
+        blocks = [block for block in self.blocks if block.dim == dim]
+        nodes = np.concatenate([np.empty((0, dim + 1), dtype=np.int64)] + [b.nodes for b in blocks])
+        entity = np.concatenate([np.empty(0, dtype=np.int64)] + [b.entity for b in blocks])
+        pairs = [np.empty((0, 2), dtype=np.int64)]
+        start = 0
+        for block in blocks:
+            pairs += _memberships(block, start, self.physical)
+            start += len(block.nodes)
+        joined = np.concatenate(pairs)
+        if any(block.physical is not None for block in blocks):
+            nodes, entity, joined = _join_copies(nodes, entity, joined)
+        lowest = np.full(len(nodes), np.iinfo(np.int64).max)
+        np.minimum.at(lowest, joined[:, 0], joined[:, 1])
+        order = np.lexsort([entity, lowest])
+        place = np.argsort(order)
+        numbers = np.unique(joined[:, 1]).tolist()
+        members = {n: np.sort(place[joined[joined[:, 1] == n, 0]]) for n in numbers}
+        return nodes[order], members
 
 
 @dataclass(frozen=True)
@@ -62,35 +96,10 @@ class Block:
     physical: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class Elements:
-    """All blocks of elements of a file, in its order."""
-
-    blocks: list[Block]
-
-    def of(self, dim: int, groups: Groups) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-        """Nodes (M, dim + 1) of a dimension, and physical number -> indices of its elements.
-
-        In order of their (lowest) group and entity, the order in which gmsh gives them.
-        """
-        blocks = [block for block in self.blocks if block.dim == dim]
-        nodes = np.concatenate([np.empty((0, dim + 1), dtype=np.int64)] + [b.nodes for b in blocks])
-        entity = np.concatenate([np.empty(0, dtype=np.int64)] + [b.entity for b in blocks])
-        pairs = [np.empty((0, 2), dtype=np.int64)]
-        start = 0
-        for block in blocks:
-            pairs += _memberships(block, start, groups)
-            start += len(block.nodes)
-        joined = np.concatenate(pairs)
-        if any(block.physical is not None for block in blocks):
-            nodes, entity, joined = _join_copies(nodes, entity, joined)
-        lowest = np.full(len(nodes), np.iinfo(np.int64).max)
-        np.minimum.at(lowest, joined[:, 0], joined[:, 1])
-        order = np.lexsort([entity, lowest])
-        place = np.argsort(order)
-        numbers = np.unique(joined[:, 1]).tolist()
-        members = {n: np.sort(place[joined[joined[:, 1] == n, 0]]) for n in numbers}
-        return nodes[order], members
+def _dimension(kind: int) -> int:
+    if kind not in SIMPLICES:
+        raise unsupported(repr(UNSUPPORTED.get(kind, kind)))
+    return SIMPLICES[kind]
 
 
 def _memberships(block: Block, start: int, groups: Groups) -> list[np.ndarray]:
@@ -126,66 +135,62 @@ def _join_copies(
     return nodes[kept], entity[kept], joined
 
 
-def _dimension(kind: int) -> int:
-    if kind not in SIMPLICES:
-        raise unsupported(repr(UNSUPPORTED.get(kind, kind)))
-    return SIMPLICES[kind]
-
-
-def read_nodes_2(records: Records, nodes: Nodes) -> None:
+def read_nodes_2(records: Records, content: Content) -> None:
     """$Nodes of MSH 2: their number, then tag x y z of each."""
     tags, points = records.table(records.count_line())
-    nodes.tags.append(tags)
-    nodes.points.append(points)
+    content.tags.append(tags)
+    content.points.append(points)
 
 
-def read_nodes_4(records: Records, nodes: Nodes, version: float) -> None:
+def read_nodes_4(records: Records, content: Content) -> None:
     """$Nodes of MSH 4: blocks by entity; in 4.1 tags first, then coordinates."""
-    blocks, total = (int(n) for n in records.sizes(2 if version == 4.0 else 4)[:2])
+    old = content.version == 4.0
+    blocks, total = records.sizes(2 if old else 4)[:2].tolist()
     read = 0
     for _ in range(blocks):
-        first, second, parametric = (int(n) for n in records.ints(3))
-        dim = second if version == 4.0 else first
+        first, second, parametric = records.ints(3).tolist()
+        dim = second if old else first
         count = int(records.sizes(1)[0])
         if dim not in range(4):
             raise ValueError(f"$Nodes: expected a dimension from 0 to 3, got {dim}; damaged file")
         width = 3 + (dim if parametric else 0)
-        if version == 4.0:
+        if old:
             table = records.floats(count * (1 + width)).reshape(count, 1 + width)
-            nodes.tags.append(table[:, 0].astype(np.int64))
-            nodes.points.append(table[:, 1:4])
+            content.tags.append(table[:, 0].astype(np.int64))
+            content.points.append(table[:, 1:4])
         else:
-            nodes.tags.append(records.sizes(count))
-            nodes.points.append(records.floats(count * width).reshape(count, width)[:, :3])
+            content.tags.append(records.sizes(count))
+            content.points.append(records.floats(count * width).reshape(count, width)[:, :3])
         read += count
     _require_total("nodes", read, total)
 
 
-def read_parametric_nodes_2(records: Records, nodes: Nodes) -> None:
+def read_parametric_nodes_2(records: Records, content: Content) -> None:
     """$ParametricNodes of MSH 2: tag x y z dimension entity, and u, v on curves and surfaces."""
     tags, points = [], []
     for _ in range(records.count_line()):
         tags.append(int(records.ints(1)[0]))
         points.append(records.floats(3))
         records.floats({1: 1, 2: 2}.get(int(records.ints(2)[0]), 0))
-    nodes.tags.append(np.array(tags, dtype=np.int64))
-    nodes.points.append(np.array(points).reshape(-1, 3))
+    content.tags.append(np.array(tags, dtype=np.int64))
+    content.points.append(np.array(points).reshape(-1, 3))
 
 
-def read_elements_2(records: Records, elements: Elements, version: float) -> None:
-    """$Elements of MSH 2 in text: tag, type, number of tags, tags, nodes of each.
+def read_elements_2(records: Records, content: Content) -> None:
+    """$Elements of MSH 2, in text: tag, type, number of tags, tags, nodes of each.
 
     In MSH 1: tag, type, physical number, entity, number of nodes, nodes.
     """
-    count = records.count_line()
-    values = records.rest()
+    if isinstance(records, BinaryRecords):
+        return _read_binary_elements_2(records, content)
+    count, values = records.count_line(), records.rest()
     rows: dict[int, list[list[int]]] = {}
     at = 0
     for _ in range(count):
         head = values[at : at + 3]
         if len(head) < 3 or head[2] < 0:
             raise ValueError(f"$Elements: {count} elements promised, fewer found; damaged file")
-        old = version < 2.0
+        old = content.version < 2.0
         first, start = (at + 2, at + 5) if old else (at + 3, at + 3 + head[2])
         dim, tags = _dimension(head[1]), (values[first:start] + [0, 0])[:2]
         at = start + dim + 1
@@ -194,81 +199,75 @@ def read_elements_2(records: Records, elements: Elements, version: float) -> Non
         rows.setdefault(dim, []).append(tags + values[start:at])
     if at != len(values):
         raise ValueError(f"$Elements: {count} elements promised, their numbers do not fit; damaged")
-    for dim, found in rows.items():
-        _add_2(elements, dim, np.array(found, dtype=np.int64))
+    for dim, lists in rows.items():
+        _add_2(content, dim, np.array(lists, dtype=np.int64))
 
 
-def read_binary_elements_2(records: Records, elements: Elements) -> None:
+def _read_binary_elements_2(records: BinaryRecords, content: Content) -> None:
     """$Elements of MSH 2 in bytes: blocks of one type and number of tags."""
     count, read = records.count_line(), 0
     while read < count:
-        kind, here, tags = (int(n) for n in records.ints(3))
+        kind, here, tags = records.ints(3).tolist()
         dim, width = _dimension(kind), 1 + tags + _dimension(kind) + 1
         if here < 1 or tags < 0:
             raise ValueError(f"$Elements: a block of {here} elements, {tags} tags; damaged file")
         table = records.ints(here * width).reshape(here, width)
         first = np.zeros((here, 2), dtype=np.int64)
         first[:, : min(tags, 2)] = table[:, 1 : 1 + min(tags, 2)]
-        _add_2(elements, dim, np.column_stack([first, table[:, 1 + tags :]]))
+        _add_2(content, dim, np.column_stack([first, table[:, 1 + tags :]]))
         read += here
     _require_total("elements", read, count)
 
 
-def _add_2(elements: Elements, dim: int, rows: np.ndarray) -> None:
+def _add_2(content: Content, dim: int, rows: np.ndarray) -> None:
     """Rows of physical number (negative: turned around), entity and nodes."""
-    elements.blocks.append(Block(dim, rows[:, 2:], rows[:, 1], np.abs(rows[:, 0])))
+    content.blocks.append(Block(dim, rows[:, 2:], rows[:, 1], np.abs(rows[:, 0])))
 
 
-def read_elements_4(records: Records, elements: Elements, version: float) -> None:
+def read_elements_4(records: Records, content: Content) -> None:
     """$Elements of MSH 4: blocks by entity and type."""
-    blocks, total = (int(n) for n in records.sizes(2 if version == 4.0 else 4)[:2])
+    old = content.version == 4.0
+    blocks, total = records.sizes(2 if old else 4)[:2].tolist()
     read = 0
     for _ in range(blocks):
-        first, second, kind = (int(n) for n in records.ints(3))
-        dim, entity = (second, first) if version == 4.0 else (first, second)
+        first, second, kind = records.ints(3).tolist()
+        dim, entity = (second, first) if old else (first, second)
         count = int(records.sizes(1)[0])
         if _dimension(kind) != dim:
             raise ValueError(
                 f"$Elements: elements of type {kind} on an entity of dimension {dim}; damaged file"
             )
         rows = records.sizes(count * (dim + 2)).reshape(count, dim + 2)
-        elements.blocks.append(Block(dim, rows[:, 1:], np.full(count, entity), None))
+        content.blocks.append(Block(dim, rows[:, 1:], np.full(count, entity), None))
         read += count
     _require_total("elements", read, total)
 
 
-def _require_total(what: str, read: int, promised: int) -> None:
+def _require_total(kind: str, read: int, promised: int) -> None:
     if read != promised:
-        raise ValueError(f"{promised} {what} promised, {read} found; the file is damaged")
+        raise ValueError(f"{promised} {kind} promised, {read} present; the file is damaged")
 
 
-def read_entities(records: Records, groups: Groups, version: float) -> None:
-    """$Entities: bounding box, physical groups and boundary of each entity."""
-    _add_entities(records, groups, version, partitioned=False)
+def read_partitions(records: Records, content: Content) -> None:
+    """$PartitionedEntities: entities of partitions, each with its groups.
 
-
-def read_partitions(records: Records, groups: Groups, version: float) -> None:
-    """$PartitionedEntities: entities of partitions, with groups of their own.
-
-    Ghost elements (a section of their own) are cells of another partition, and are skipped.
+    Ghost elements (another section) are cells of another partition, and are skipped.
     """
     records.sizes(1)
     records.ints(2 * int(records.sizes(1)[0]))
-    _add_entities(records, groups, version, partitioned=True)
+    read_entities(records, content, partitioned=True)
 
 
-def _add_entities(records: Records, groups: Groups, version: float, *, partitioned: bool) -> None:
+def read_entities(records: Records, content: Content, *, partitioned: bool = False) -> None:
+    """$Entities: bounding box, physical groups and boundary of each entity."""
     for dim, count in enumerate(records.sizes(4).tolist()):
         for _ in range(count):
             tag = int(records.ints(3 if partitioned else 1)[0])  # and its parent's dimension, tag
             if partitioned:
                 records.ints(int(records.sizes(1)[0]))
-            records.floats(3 if dim == 0 and version > 4.0 else 6)
-            groups[dim, tag] = _physical(records)
+            records.floats(3 if dim == 0 and content.version > 4.0 else 6)
+            numbers = records.ints(int(records.sizes(1)[0])).tolist()
+            # negative numbers of groups only turn the orientation around
+            content.physical[dim, tag] = sorted({abs(n) for n in numbers})
             if dim > 0:
                 records.ints(int(records.sizes(1)[0]))
-
-
-def _physical(records: Records) -> list[int]:
-    """Numbers of physical groups; negative ones only turn the orientation around."""
-    return sorted({abs(n) for n in records.ints(int(records.sizes(1)[0])).tolist()})

@@ -23,7 +23,7 @@ from hypemarl.meshing.channel import (
     add_frame,
     disc_size,
     frame_measures,
-    require_positive,
+    require_sizes,
 )
 from hypemarl.meshing.raw import MeshError
 
@@ -37,16 +37,9 @@ TAGS = FRAME | {"obstacle": (1, 6)}
 def validate(config: MeshConfig) -> None:
     """Check the numbers of the channel and that the obstacle lies inside, off the walls.
 
-    Raises:
-        MeshError: names the keys, their values and what is allowed.
+    Raises MeshError with the keys and the allowed values.
     """
-    require_positive(config, "length", "height", "element_size")
-    fine = disc_size(config)
-    if not 0.0 < fine <= config.element_size <= config.height:
-        raise MeshError(
-            f"env.mesh.disc_element_size={fine}, env.mesh.element_size={config.element_size}: "
-            f"expected 0 < disc_element_size <= element_size <= env.mesh.height={config.height}"
-        )
+    require_sizes(config)
     points = obstacles.curve(config)(np.arange(512) / 512)
     low, high = points.min(axis=0), points.max(axis=0)
     room = min(*low, config.length - high[0], config.height - high[1])

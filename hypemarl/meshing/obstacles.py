@@ -38,14 +38,11 @@ def curve(config: MeshConfig) -> Curve:
         MeshError: the numbers make no sense, or the file holds no closed simple curve.
     """
     validate(config)
+    half = 0.5 * config.obstacle_length
     make = {
-        "circle": lambda: _ellipse(0.5 * config.obstacle_length, 0.5 * config.obstacle_length),
-        "ellipse": lambda: _ellipse(
-            0.5 * config.obstacle_length, 0.5 * config.obstacle_length * config.obstacle_ratio
-        ),
-        "rounded-square": lambda: _rounded_square(
-            0.5 * config.obstacle_length, 0.5 * config.obstacle_length * config.obstacle_rounding
-        ),
+        "circle": lambda: _ellipse(half, half),
+        "ellipse": lambda: _ellipse(half, half * config.obstacle_ratio),
+        "rounded-square": lambda: _rounded_square(half, half * config.obstacle_rounding),
         "points": lambda: _from_file(config.obstacle_file, config.obstacle_length),
     }
     base, angle = make[config.obstacle](), config.obstacle_angle
@@ -55,11 +52,7 @@ def curve(config: MeshConfig) -> Curve:
 
 
 def validate(config: MeshConfig) -> None:
-    """Check the numbers of an obstacle.
-
-    Raises:
-        MeshError: names the key, its value and what is allowed.
-    """
+    """Check the numbers of an obstacle. Raises MeshError with the key and the allowed values."""
     require_centre(config)
     require_positive(config, "obstacle_length", "obstacle_ratio", "obstacle_rounding")
     if config.obstacle_rounding > 1.0:
@@ -100,9 +93,8 @@ def lay_out(outline: Curve, size: float) -> np.ndarray:
     edges = np.roll(points, -1, axis=0) - points
     lengths = np.linalg.norm(edges, axis=1)
     bent = np.maximum(np.abs(curvature(points)), 1e-300)
-    wanted = np.minimum(min(size, lengths.sum() / FACETS), TURN / bent)
-    wanted = _graded(wanted, lengths)
-    count = np.concatenate([[0.0], np.cumsum(lengths * 2.0 / (wanted + np.roll(wanted, -1)))])
+    sizes = _graded(np.minimum(min(size, lengths.sum() / FACETS), TURN / bent), lengths)
+    count = np.concatenate([[0.0], np.cumsum(lengths * 2.0 / (sizes + np.roll(sizes, -1)))])
     n = max(FACETS, math.ceil(count[-1]))
     places = np.interp(np.arange(n) * count[-1] / n, count, np.append(t, 1.0))
     return outline(places)
@@ -121,11 +113,8 @@ def _graded(sizes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _ellipse(a: float, b: float) -> Curve:
-    def points(t: np.ndarray) -> np.ndarray:
-        angle = 2.0 * math.pi * np.asarray(t)
-        return np.column_stack([a * np.cos(angle), b * np.sin(angle)])
-
-    return points
+    turn = 2.0 * math.pi
+    return lambda t: np.column_stack([a * np.cos(turn * t), b * np.sin(turn * t)])
 
 
 def _rounded_square(half: float, r: float) -> Curve:
@@ -134,14 +123,12 @@ def _rounded_square(half: float, r: float) -> Curve:
     quarter = 2.0 * straight + arc
 
     def points(t: np.ndarray) -> np.ndarray:
-        side, s = np.divmod(np.asarray(t) % 1.0 * 4.0 * quarter, quarter)
+        side, s = np.divmod(t % 1.0 * 4.0 * quarter, quarter)
         angle = np.clip((s - straight) / r, 0.0, 0.5 * math.pi)
         x = straight + r * np.cos(angle) - np.maximum(s - straight - arc, 0.0)
         y = np.minimum(s, straight) + r * np.sin(angle)
-        turn = 0.5 * math.pi * side
-        return np.column_stack(
-            [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)]
-        )
+        cos, sin = np.cos(0.5 * math.pi * side), np.sin(0.5 * math.pi * side)
+        return np.column_stack([x * cos - y * sin, x * sin + y * cos])
 
     return points
 
@@ -149,8 +136,7 @@ def _rounded_square(half: float, r: float) -> Curve:
 def _from_file(path: str | None, chord: float) -> Curve:
     """Periodic cubic spline through a file's points, ``chord`` long in x, centroid at the origin.
 
-    Raises:
-        MeshError: on a file that is missing or holds no closed, simple curve.
+    Raises MeshError as :func:`read_points`.
     """
     points = read_points(Path(path or ""))
     points = points * (chord / np.ptp(points[:, 0]))
@@ -161,7 +147,7 @@ def _from_file(path: str | None, chord: float) -> Curve:
     spline = CubicSpline(knots / knots[-1], points, bc_type="periodic")
     fine = spline(np.arange(SAMPLES) / SAMPLES)
     centre = centroid(fine)
-    return lambda t: spline(np.asarray(t) % 1.0) - centre
+    return lambda t: spline(t % 1.0) - centre
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -199,7 +185,7 @@ def _around(points: np.ndarray, path: Path) -> np.ndarray:
     whole = bool(((counts >= 2.0) & (counts == np.rint(counts))).all())
     if not whole or np.array_equal(points[0], points[-1]):
         return points
-    above, below = int(counts[0]), int(counts[1])
+    above, below = counts.astype(int).tolist()
     if above + below != len(points) - 1:
         if _is_place(points):
             return points
@@ -217,28 +203,22 @@ def _around(points: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _is_place(points: np.ndarray) -> bool:
-    """Whether the first row may be a point like the others: it is not far from all of them."""
+    """Whether the first row may be a point like the others, not far from all of them."""
     rest = points[1:]
     if not len(rest):
         return True
-    low, high = rest.min(axis=0), rest.max(axis=0)
-    away = np.maximum(np.maximum(low - points[0], points[0] - high), 0.0)
+    away = points[0] - np.clip(points[0], rest.min(axis=0), rest.max(axis=0))
     return bool(np.linalg.norm(away) <= np.ptp(rest[:, 0]))
 
 
 def _numbers(path: Path) -> np.ndarray:
-    lines = [
-        line.split("#")[0].split()
-        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    ]
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows: list[list[float]] = []
-    for number, words in enumerate(lines, start=1):
+    for number, words in enumerate((line.split("#")[0].split() for line in lines), start=1):
         try:
             row = [float(word) for word in words]
         except ValueError:
-            row = []
-            if rows or number > 1:
-                raise MeshError(f"{path}: line {number} is not two numbers x y: {words}") from None
+            row = [] if number == 1 else [math.nan]
         if row and (len(row) != 2 or not np.isfinite(row).all()):
             raise MeshError(f"{path}: line {number} is not two finite numbers x y: {words}")
         rows += [row] if row else []

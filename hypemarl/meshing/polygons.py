@@ -35,7 +35,7 @@ def curvature(points: np.ndarray) -> np.ndarray:
     one. Source: K. Menger, Untersuchungen ueber allgemeine Metrik IV, Math. Ann. 103 (1930).
     """
     n = len(points)
-    found = np.empty(n)
+    values = np.empty(n)
     for i in range(n):
         a, b, c = points[i - 1], points[i], points[(i + 1) % n]
         ab_x, ab_y, bc_x, bc_y = b[0] - a[0], b[1] - a[1], c[0] - b[0], c[1] - b[1]
@@ -44,8 +44,8 @@ def curvature(points: np.ndarray) -> np.ndarray:
             (ab_x * ab_x + ab_y * ab_y) * (bc_x * bc_x + bc_y * bc_y) * (ac_x * ac_x + ac_y * ac_y)
         )
         cross = ab_x * bc_y - ab_y * bc_x
-        found[i] = 2.0 * cross / product if product > 0.0 else np.inf
-    return found
+        values[i] = 2.0 * cross / product if product > 0.0 else np.inf
+    return values
 
 
 @numba.njit(cache=True)
@@ -100,22 +100,23 @@ def crosses_itself(points: np.ndarray) -> bool:
                 or min(c[1], d[1]) > high_y
             ):
                 continue
-            if _turn(a, b, c) * _turn(a, b, d) <= 0.0 and _turn(c, d, a) * _turn(c, d, b) <= 0.0:
+            if turn(a, b, c) * turn(a, b, d) <= 0.0 and turn(c, d, a) * turn(c, d, b) <= 0.0:
                 return True
     return False
 
 
 @numba.njit(cache=True)
-def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+def turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    """Twice the signed area of the triangle a b c, positive where it is anticlockwise."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 @numba.njit(cache=True)
 def clearance(points: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[float, int, int]:
-    """Smallest distance of corners (n, 2) from segments, given by their ends (m, 2) each.
+    """Smallest distance of corners (n, 2) from segments between ``starts`` and ``ends`` (m, 2).
 
     Returns:
-        the distance, the corner and the segment where it is found.
+        the distance, and the corner and the segment of that distance.
     """
     least, corner, segment = np.inf, 0, 0
     for k in range(len(starts)):

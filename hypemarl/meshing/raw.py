@@ -12,10 +12,10 @@ import numpy as np
 
 UNTAGGED = 0
 """Value of a cell that belongs to no named tag."""
-
-
 LARGEST = 1e30
 """Largest coordinate; volumes and their products stay finite."""
+FLAT = 1e-9
+"""Largest departure of a flat mesh from its plane, as a share of its extent."""
 
 
 class MeshError(ValueError):
@@ -78,12 +78,12 @@ class RawMesh:
 
     @cached_property
     def sides(self) -> Facets:
-        """All facets with the cells on both sides, tagged or not; found once.
+        """All facets with the cells on both sides, tagged or not; computed once.
 
         Raises:
             MeshError: three or more cells share a facet, so that some of them overlap.
         """
-        corners, count = np.sort(self.cells, axis=1), self.tdim + 1
+        corners, count = np.sort(self.cells, axis=1), self.cells.shape[1]
         rows = np.concatenate([np.delete(corners, side, axis=1) for side in range(count)])
         owner = np.tile(np.arange(len(self.cells)), count)
         order = np.lexsort(rows.T[::-1])
@@ -117,12 +117,12 @@ def measures(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
 
     Points (d = 0) count as one.
     """
-    corners = points[simplices]
-    edges = corners[:, 1:] - corners[:, :1]
-    gram = edges @ edges.transpose(0, 2, 1)
     dim = simplices.shape[1] - 1
     if dim == 0:
         return np.ones(len(simplices))
+    corners = points[simplices]
+    edges = corners[:, 1:] - corners[:, :1]
+    gram = edges @ edges.transpose(0, 2, 1)
     return np.sqrt(np.maximum(np.linalg.det(gram), 0.0)) / math.factorial(dim)
 
 
@@ -135,12 +135,11 @@ def checked(raw: RawMesh, source: str) -> RawMesh:
     """
     if len(raw.cells) == 0:
         raise MeshError(f"{source}: the mesh has no cells")
-    if not np.isfinite(raw.points).all():
-        raise MeshError(f"{source}: some coordinates are NaN or infinite")
-    if np.abs(raw.points).max() > LARGEST:
+    largest = np.abs(raw.points).max()
+    if not largest <= LARGEST:
         raise MeshError(
-            f"{source}: coordinates up to {np.abs(raw.points).max():.3g}; expected at most "
-            f"{LARGEST:g}; the file is damaged or in an odd unit"
+            f"{source}: some coordinates are {largest:.3g}; expected finite numbers of at most "
+            f"{LARGEST:g} in size; the file is damaged or in an odd unit"
         )
     extent = float(np.ptp(raw.points, axis=0).max())
     volumes = measures(raw.points, raw.cells)
@@ -160,10 +159,6 @@ def checked(raw: RawMesh, source: str) -> RawMesh:
     return raw
 
 
-FLAT = 1e-9
-"""Largest departure of a flat mesh from its plane, as a share of its extent."""
-
-
 def compact(
     points: np.ndarray, cells: np.ndarray, facets: np.ndarray, source: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,9 +173,9 @@ def compact(
     """
     used, inverse = np.unique(cells, return_inverse=True)
     points = _flattened(points[used], cells.shape[1] - 1, source)
-    missing = np.setdiff1d(facets, used)
-    if missing.size:
-        raise MeshError(f"{source}: tagged facets have {missing.size} points that no cell has")
+    stray = np.setdiff1d(facets, used)
+    if stray.size:
+        raise MeshError(f"{source}: tagged facets have {stray.size} points that no cell has")
     renumbered = np.searchsorted(used, facets).reshape(facets.shape)
     return np.ascontiguousarray(points), inverse.reshape(cells.shape), renumbered
 
@@ -195,17 +190,13 @@ def _flattened(points: np.ndarray, tdim: int, source: str) -> np.ndarray:
     extents = np.ptp(points, axis=0)
     if not (extents[tdim:] > FLAT * extents.max()).any():
         return points[:, :tdim]
-    names = "xyz"[:gdim]
-    flat = [
-        name for name, extent in zip(names, extents, strict=True) if extent <= FLAT * extents.max()
-    ]
-    if len(flat) == gdim - tdim:
-        kept = "".join(name for name in names if name not in flat)
-        place = "-".join(kept) + (" plane" if tdim == 2 else " axis")
+    names, is_flat = np.array(list("xyz"[:gdim])), extents <= FLAT * extents.max()
+    if is_flat.sum() == gdim - tdim:
+        place, expected = (" plane", "x-y plane") if tdim == 2 else (" axis", "x axis")
         raise MeshError(
-            f"{source}: the mesh lies in the {place} ({' and '.join(flat)} constant); expected "
-            f"the {'x-y plane' if tdim == 2 else 'x axis'}: exchange the coordinates and write it "
-            f"again"
+            f"{source}: the mesh lies in the {'-'.join(names[~is_flat])}{place} "
+            f"({' and '.join(names[is_flat])} constant); expected the {expected}: exchange the "
+            "coordinates and write it again"
         )
     raise MeshError(
         f"{source}: cells of dimension {tdim} in {gdim}D space; only flat meshes are supported "
@@ -214,11 +205,7 @@ def _flattened(points: np.ndarray, tdim: int, source: str) -> np.ndarray:
 
 
 def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, source: str) -> None:
-    """Enter a tag; a name may stand for one group only.
-
-    Raises:
-        MeshError: the name is taken.
-    """
+    """Enter a tag; a name may stand for one group only. Raises MeshError: the name is taken."""
     if name in tags:
         raise MeshError(
             f"{source}: the name {name!r} is used by two tags, of dimension {tags[name][0]} and "

@@ -6,7 +6,7 @@ A count that the file cannot hold is refused before anything of its size is made
 from __future__ import annotations
 
 import warnings
-from typing import Protocol, override
+from typing import Literal, override
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,65 +15,33 @@ EXACT = 2.0**53
 """Whole numbers below this are exact as float64."""
 
 
-class Records(Protocol):
-    """A section's numbers; every call takes the next ones and raises ValueError past the end."""
-
-    def ints(self, count: int) -> np.ndarray:
-        """The next 32-bit integers (count,), as int64."""
-        ...
-
-    def sizes(self, count: int) -> np.ndarray:
-        """The next unsigned integers (count,), as int64; of 64 bits in a binary file."""
-        ...
-
-    def floats(self, count: int) -> np.ndarray:
-        """The next float64 (count,)."""
-        ...
-
-    def count_line(self) -> int:
-        """The count at the beginning of a section of MSH 2, text in binary files as well."""
-        ...
-
-    def table(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a number and three coordinates: (count,) int64 and (count, 3) float64."""
-        ...
-
-    def rest(self) -> list[int]:
-        """All integers that are left."""
-        ...
-
-    def finish(self) -> None:
-        """Check that nothing is left."""
-        ...
-
-
-class TextRecords(Records):
-    """Numbers in text, whatever their layout in lines.
+class Records:
+    """Numbers of a section in text, whatever their layout in lines; each call takes the next ones.
 
     Args:
         body: text of a section.
         line: its first line in the file, for messages.
 
     Raises:
-        ValueError: a word that is no number, with its line.
+        ValueError: from all calls, past the end or at a word that is no such number.
     """
 
     def __init__(self, body: bytes, line: int) -> None:
         self._values, self._at, self._line = numbers(body, line), 0, line
 
-    @override
     def floats(self, count: int) -> np.ndarray:
-        left = len(self._values) - self._at
-        if not 0 <= count <= left:
+        """The next float64 (count,)."""
+        rest = len(self._values) - self._at
+        if not 0 <= count <= rest:
             raise ValueError(
                 f"the section from line {self._line} promises {count} more numbers and holds "
-                f"{left}; the file is cut off or damaged"
+                f"{rest}; the file is cut off or damaged"
             )
         self._at += count
         return self._values[self._at - count : self._at]
 
-    @override
     def ints(self, count: int) -> np.ndarray:
+        """The next 32-bit integers (count,), as int64."""
         return self._whole(self.floats(count))
 
     def _whole(self, values: np.ndarray) -> np.ndarray:
@@ -85,54 +53,48 @@ class TextRecords(Records):
             )
         return values.astype(np.int64)
 
-    sizes = ints
+    def sizes(self, count: int) -> np.ndarray:
+        """The next unsigned integers (count,), as int64; of 64 bits in a binary file."""
+        return self.ints(count)
 
-    @override
     def count_line(self) -> int:
+        """The count at the beginning of a section of MSH 2, text in binary files as well."""
         return int(self.ints(1)[0])
 
-    @override
     def table(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a number and three coordinates: (count,) int64 and (count, 3) float64."""
         rows = self.floats(4 * count).reshape(count, 4)
         return self._whole(rows[:, 0]), rows[:, 1:]
 
-    @override
     def rest(self) -> list[int]:
+        """All remaining integers."""
         return self.ints(len(self._values) - self._at).tolist()
 
-    @override
     def finish(self) -> None:
-        left = len(self._values) - self._at
-        if left:
+        """Check that the section is read to its end."""
+        if self._at < len(self._values):
             raise ValueError(
-                f"the section from line {self._line} holds {left} numbers more than it promises; "
-                f"the file is damaged"
+                f"the section from line {self._line} holds {len(self._values) - self._at} numbers "
+                f"more than it promises; the file is damaged"
             )
 
 
 class BinaryRecords(Records):
-    """Numbers in the bytes of a section.
+    """As :class:`Records`, of the bytes of section ``name`` in byte ``order`` ``<`` or ``>``."""
 
-    Args:
-        body: bytes.
-        order: ``<`` or ``>``.
-        name: the section, for messages.
-    """
-
-    def __init__(self, body: bytes, order: str, name: str) -> None:
+    def __init__(self, body: bytes, order: Literal["<", ">"], name: str) -> None:
         self._body, self._order, self._name, self._at = body, order, name, 0
 
     def _take(self, kind: DTypeLike, count: int) -> np.ndarray:
-        dtype = np.dtype(self._order + kind if isinstance(kind, str) else kind)
-        left = (len(self._body) - self._at) // dtype.itemsize
-        if not 0 <= count <= left:
+        dtype = np.dtype(kind).newbyteorder(self._order)
+        rest = (len(self._body) - self._at) // dtype.itemsize
+        if not 0 <= count <= rest:
             raise ValueError(
-                f"the section ${self._name} promises {count} more numbers and holds {left}; the "
+                f"the section ${self._name} promises {count} more numbers and holds {rest}; the "
                 f"file is cut off or damaged"
             )
-        found = np.frombuffer(self._body, dtype, count, self._at)
         self._at += count * dtype.itemsize
-        return found
+        return np.frombuffer(self._body, dtype, count, self._at - count * dtype.itemsize)
 
     @override
     def ints(self, count: int) -> np.ndarray:
@@ -140,12 +102,12 @@ class BinaryRecords(Records):
 
     @override
     def sizes(self, count: int) -> np.ndarray:
-        found = self._take("u8", count)
-        if (found >= EXACT).any():
+        values = self._take("u8", count)
+        if (values >= EXACT).any():
             raise ValueError(
-                f"{found.max()} in the section ${self._name} is no count; the file is damaged"
+                f"{values.max()} in the section ${self._name} is no count; the file is damaged"
             )
-        return found.astype(np.int64)
+        return values.astype(np.int64)
 
     @override
     def floats(self, count: int) -> np.ndarray:
@@ -161,7 +123,7 @@ class BinaryRecords(Records):
 
     @override
     def table(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._take([("tag", self._order + "i4"), ("x", self._order + "f8", 3)], count)
+        rows = self._take([("tag", "i4"), ("x", "f8", 3)], count)
         return rows["tag"].astype(np.int64), rows["x"].astype(np.float64)
 
     @override
@@ -175,17 +137,13 @@ class BinaryRecords(Records):
 
 
 def numbers(body: bytes, line: int = 1) -> np.ndarray:
-    """All numbers of a text as float64 (n,).
-
-    Raises:
-        ValueError: a word that is no number, with its line.
-    """
+    """All numbers of a text as float64 (n,). Raises ValueError with the line of any other word."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # numpy warns where text is no number, and stops there
         try:
             return np.fromstring(body, dtype=np.float64, sep=" ") if body.strip() else np.empty(0)
         except (DeprecationWarning, ValueError):
-            pass  # found below, by line
+            pass  # named below, by line
     for number, text in enumerate(body.split(b"\n"), start=line):
         for word in text.split():
             try:

@@ -24,19 +24,10 @@ LARGEST_COUNT = 1e8
 
 TAGS: dict[str, dict[str, tuple[int, int]]] = {
     "interval": {"domain": (1, 1), "left": (0, 2), "right": (0, 3)},
-    "square": {
-        "domain": (2, 1),
-        "left": (1, 2),
-        "right": (1, 3),
-        "bottom": (1, 4),
-        "top": (1, 5),
-    },
+    "square": {"domain": (2, 1), "left": (1, 2), "right": (1, 3), "bottom": (1, 4), "top": (1, 5)},
 }
 TAGS["square-with-disc"] = TAGS["square"] | {"disc": (1, 6)}
-CHANNELS: Row = {
-    "channel-with-disc": channel,
-    "channel-with-obstacle": obstacle_channel,
-}
+CHANNELS: Row = {"channel-with-disc": channel, "channel-with-obstacle": obstacle_channel}
 TAGS |= {name: module.TAGS for name, module in CHANNELS.items()}
 
 FRONTAL_DELAUNAY = 6
@@ -46,13 +37,13 @@ GMSH_TYPES = {0: 15, 1: 1, 2: 2, 3: 4}
 
 @contextmanager
 def session(name: str = "hypemarl") -> Iterator[type[gmsh.model]]:
-    """A quiet gmsh model of our own; a session that the caller has open is left as it was.
+    """A new, quiet gmsh model; the caller's open session keeps its state.
 
     No signal handlers are installed and no configuration files of the user are read.
     """
-    mine = not gmsh.isInitialized()
-    before = None if mine else gmsh.model.getCurrent()
-    if mine:
+    fresh = not gmsh.isInitialized()
+    before = None if fresh else gmsh.model.getCurrent()
+    if fresh:
         gmsh.initialize(readConfigFiles=False, interruptible=False)
     options = {
         "General.Terminal": 0,
@@ -71,7 +62,7 @@ def session(name: str = "hypemarl") -> Iterator[type[gmsh.model]]:
     finally:
         gmsh.model.setCurrent(name)
         gmsh.model.remove()
-        if mine:
+        if fresh:
             gmsh.finalize()
         else:
             for option, value in saved.items():
@@ -80,11 +71,7 @@ def session(name: str = "hypemarl") -> Iterator[type[gmsh.model]]:
 
 
 def validate(config: MeshConfig) -> None:
-    """Check the numbers of a shape.
-
-    Raises:
-        MeshError: names the key, the value and what is allowed.
-    """
+    """Check the numbers of a shape. Raises MeshError with the key and the allowed values."""
     if config.shape not in TAGS:
         raise MeshError(f"env.mesh.shape={config.shape!r} is unknown; choose one of {sorted(TAGS)}")
     if config.shape in CHANNELS:
@@ -96,28 +83,21 @@ def validate(config: MeshConfig) -> None:
     lower, upper, size = config.lower, config.upper, config.element_size
     if upper <= lower:
         raise MeshError(f"env.mesh.upper={upper} must be above env.mesh.lower={lower}")
-    if size <= 0.0:
-        raise MeshError(f"env.mesh.element_size={size} must be positive")
-    if size > upper - lower:
+    if not 0.0 < size <= upper - lower:
         raise MeshError(
-            f"env.mesh.element_size={size} is larger than the domain, which has length "
+            f"env.mesh.element_size={size} must be positive and at most the length of the domain, "
             f"{upper - lower}"
         )
-    if config.shape == "square-with-disc":
-        room = min(upper, -lower)
-        if not 0.0 < config.disc_radius < room:
-            raise MeshError(
-                f"env.mesh.disc_radius={config.disc_radius} does not fit: the disc at the origin "
-                f"must lie inside the square ({lower}, {upper})^2, so 0 < disc_radius < {room}"
-            )
+    room = min(upper, -lower)
+    if config.shape == "square-with-disc" and not 0.0 < config.disc_radius < room:
+        raise MeshError(
+            f"env.mesh.disc_radius={config.disc_radius} does not fit: the disc at the origin must "
+            f"lie inside the square ({lower}, {upper})^2, so 0 < disc_radius < {room}"
+        )
 
 
 def exact_measures(config: MeshConfig) -> dict[str, float]:
-    """Exact length, area or count of every tag of a shape: name -> measure.
-
-    Raises:
-        MeshError: the numbers of the shape make no sense.
-    """
+    """Exact length, area or count of every tag: name -> measure. Raises as :func:`validate`."""
     validate(config)
     if config.shape in CHANNELS:
         return CHANNELS[config.shape].exact_measures(config)
@@ -132,11 +112,7 @@ def exact_measures(config: MeshConfig) -> dict[str, float]:
 
 
 def generate(config: MeshConfig) -> RawMesh:
-    """Mesh a shape with gmsh on this rank.
-
-    Raises:
-        MeshError: the numbers of the shape make no sense.
-    """
+    """Mesh a shape with gmsh on this rank. Raises MeshError as :func:`validate`."""
     validate(config)
     _check_count(config)
     with session() as model:
@@ -202,8 +178,7 @@ def _square(geo: type[gmsh.model.geo], config: MeshConfig) -> dict[str, list[int
 def extract(model: type[gmsh.model], source: str) -> RawMesh:
     """The current gmsh model, all of whose cells are in physical groups, as arrays.
 
-    Raises:
-        MeshError: two groups have one name, or the mesh is not flat.
+    Raises MeshError where two groups have one name, or the mesh is not flat.
     """
     node_tags, coordinates, _ = model.mesh.getNodes()
     order = np.argsort(node_tags)
@@ -216,11 +191,10 @@ def extract(model: type[gmsh.model], source: str) -> RawMesh:
         for tag in (tag for d, tag in groups if d == dim):
             add_tag(tags, model.getPhysicalName(dim, tag) or str(tag), dim, tag, source)
             for entity in model.getEntitiesForPhysicalGroup(dim, tag):
-                found = model.mesh.getElementsByType(GMSH_TYPES[dim], entity)[1]
-                nodes.append(found)
-                numbers.append(np.full(len(found) // (dim + 1), tag, dtype=np.int32))
-        found = np.concatenate(nodes).reshape(-1, dim + 1)
-        rows[dim], values[dim] = np.searchsorted(node_tags[order], found), np.concatenate(numbers)
+                nodes.append(model.mesh.getElementsByType(GMSH_TYPES[dim], entity)[1])
+                numbers.append(np.full(len(nodes[-1]) // (dim + 1), tag, dtype=np.int32))
+        joined = np.concatenate(nodes).reshape(-1, dim + 1)
+        rows[dim], values[dim] = np.searchsorted(node_tags[order], joined), np.concatenate(numbers)
     points = coordinates.reshape(-1, 3)[order]
     points, cells, facets = compact(points, rows[tdim], rows[tdim - 1], source)
     return RawMesh(points, cells, values[tdim], facets, values[tdim - 1], tags)

@@ -41,18 +41,12 @@ def read_su2(path: Path) -> FileMesh:
             markers.setdefault(marker, []).append(lines.elements(lines.count(value), tdim - 1))
     if not len(cells) or not len(points):
         raise ValueError("the file holds no mesh: expected NDIME=, NELEM= and NPOIN=")
-    return _build(points, cells, {name: np.concatenate(parts) for name, parts in markers.items()})
-
-
-def _build(points: np.ndarray, cells: np.ndarray, markers: dict[str, np.ndarray]) -> FileMesh:
-    tdim = cells.shape[1] - 1
-    groups, start = [Group(DOMAIN, tdim, 1, np.arange(len(cells)))], 0
-    facets = [np.empty((0, tdim), dtype=np.int64)]
-    for number, (name, rows) in enumerate(markers.items(), start=2):
-        groups.append(Group(name, tdim - 1, number, np.arange(start, start + len(rows))))
-        facets.append(rows)
-        start += len(rows)
-    return FileMesh(points, cells, np.concatenate(facets), groups)
+    groups = [Group(DOMAIN, tdim, 1, np.arange(len(cells)))]
+    facets = np.empty((0, tdim), dtype=np.int64)
+    for number, (name, parts) in enumerate(markers.items(), start=2):
+        before, facets = len(facets), np.concatenate([facets, *parts])
+        groups.append(Group(name, tdim - 1, number, np.arange(before, len(facets))))
+    return FileMesh(points, cells, facets, groups)
 
 
 class _Lines:

@@ -40,9 +40,9 @@ def find_rows(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     ordered = both[order]
     new = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)] if len(both) else np.empty(0, bool)
     leader = order[np.maximum.accumulate(np.where(new, np.arange(len(both)), 0))]
-    found = np.empty(len(both), dtype=np.int64)
-    found[order] = np.where(leader < len(among), leader, -1)
-    return found[len(among) :]
+    places = np.empty(len(both), dtype=np.int64)
+    places[order] = np.where(leader < len(among), leader, -1)
+    return places[len(among) :]
 
 
 def tagged_places(raw: RawMesh) -> np.ndarray:
@@ -130,44 +130,43 @@ def coincident_facets(raw: RawMesh) -> np.ndarray:
 def require_sound(raw: RawMesh, source: str) -> RawMesh:
     """The mesh itself where its cells are connected and its tagged facets belong to them.
 
-    Both sides of a cut may be tagged: then it is a slit that the user wants.
+    A cut whose sides are both tagged is an intended slit.
 
     Raises:
         MeshError: overlapping cells, tagged facets that are no facets of cells, an untagged cut,
             or several components; with the count, the first place and the remedy.
     """
     try:
-        facets = raw.sides
+        _require_members(raw)
+        _require_no_cut(raw)
+        _require_one_piece(raw)
     except MeshError as error:
         raise MeshError(f"{source}: {error}") from None
-    _require_members(raw, source)
-    _require_no_cut(raw, facets.exterior, source)
-    _require_one_piece(raw, source)
     return raw
 
 
-def _require_members(raw: RawMesh, source: str) -> None:
+def _require_members(raw: RawMesh) -> None:
     stray = stray_facets(raw)
     if stray.size:
         names = {value: name for name, (dim, value) in raw.tags.items() if dim < raw.tdim}
         values = np.unique(raw.facet_values[stray])
         place = raw.points[raw.facets[stray[0]]].mean(axis=0)
         raise MeshError(
-            f"{source}: {stray.size} tagged facets are no facets of a cell, the first one at "
+            f"{stray.size} tagged facets are no facets of a cell, the first one at "
             f"{describe_place(place)} (tags {', '.join(names[value] for value in values)}); mesh "
             f"the boundary and the domain together, and write both"
         )
 
 
-def _require_no_cut(raw: RawMesh, exterior: np.ndarray, source: str) -> None:
+def _require_no_cut(raw: RawMesh) -> None:
     cut = coincident_facets(raw)
-    untagged = cut[~np.isin(cut, exterior[exterior_values(raw) != 0])]
+    untagged = cut[~np.isin(cut, raw.sides.exterior[exterior_values(raw) != 0])]
     if untagged.size:
         place = raw.points[raw.sides.points[untagged[0]]].mean(axis=0)
         raise MeshError(
-            f"{source}: the domain is cut: {len(cut)} facets lie on another one without sharing "
-            f"its points, the first untagged one at {describe_place(place)}. {_remedy(raw)}; tag "
-            f"both sides where a slit is wanted"
+            f"the domain is cut: {len(cut)} facets lie on another one without sharing its points, "
+            f"the first untagged one at {describe_place(place)}. {_remedy(raw)}; tag both sides "
+            f"of an intended slit"
         )
 
 
@@ -178,15 +177,15 @@ def _remedy(raw: RawMesh) -> str:
     )
 
 
-def _require_one_piece(raw: RawMesh, source: str) -> None:
+def _require_one_piece(raw: RawMesh) -> None:
     component = components(raw)
     sizes = np.bincount(component)
     if len(sizes) > 1:
         other = np.flatnonzero(component == np.argsort(sizes)[-2])
         place = raw.points[raw.cells[other[0]]].mean(axis=0)
         raise MeshError(
-            f"{source}: the mesh has {len(sizes)} parts that share no facets; the largest has "
-            f"{sizes.max()} of {len(raw.cells)} cells, another one of {len(other)} cells is at "
+            f"the mesh has {len(sizes)} parts that share no facets; the largest has {sizes.max()} "
+            f"of {len(raw.cells)} cells, another one of {len(other)} cells is at "
             f"{describe_place(place)}. {_remedy(raw)}, or write one part"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from hypemarl.config import Config, ConfigError, load_file, shown, to_dict
+from hypemarl.config import Config, ConfigError, load_file, quoted, to_dict
 from hypemarl.mpi import note
 from hypemarl.training import record_copy
 from hypemarl.training.checkpoint import completed, flat
@@ -35,7 +35,7 @@ def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> No
     written = completed((before or {})["config"])
     taken = flat(to_dict(config))
     dropped = [
-        f"{name} = {shown(value)} (taken: {shown(taken[name])})"
+        f"{name} = {quoted(value)} (taken: {quoted(taken[name])})"
         for name, value in edited.items()
         if value not in (taken[name], written.get(name))
     ]

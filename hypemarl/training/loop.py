@@ -66,7 +66,7 @@ def train(
     folder = RunFolder(run_dir)
     stored: Row | None = None
     with ExitStack() as closing:
-        with mpi.one_fate(comm):
+        with mpi.abort_together(comm):
             split = Groups(comm, ranks_per_env)
             closing.callback(split.close)
             bound = mpi.on_root(comm, lambda: _bound(config))
@@ -78,7 +78,7 @@ def train(
                         note_dropped(folder, bound, stored)
             env = make_env(bound.env, comm=split.own)
             closing.callback(env.close)
-        with mpi.one_fate(comm):
+        with mpi.abort_together(comm):
             trainer = Trainer(bound, env, folder, split)
             with mpi.raise_together(comm):
                 trainer.start(stored)

@@ -51,7 +51,7 @@ def describe(moving: MovingMesh) -> dict[str, str]:
     still = np.zeros(space.size)
     change = space.area(shape.q) / space.area(still) - 1.0
     margins = {name: value for name, value in shape.margins.items() if np.isfinite(value)}
-    reached, wanted = np.linalg.norm(shape.q), np.linalg.norm(shape.wanted)
+    reached, wanted = np.linalg.norm(shape.q), np.linalg.norm(shape.target)
     return {
         "limit": shape.limit or "none",
         "displacement": f"{reached:.4g} (root mean square), asked for {wanted:.4g}",
@@ -92,7 +92,7 @@ def _panels(moving: MovingMesh) -> list[MeshPanel]:
     if shape is None:
         raise ValueError("draw_morph: the mesh was not moved")
     points, cells = moving.motion.points(shape.q), moving.motion.raw.cells
-    outlines = {"reference": space.reference, "asked for": space.points(shape.wanted)}
+    outlines = {"reference": space.reference, "asked for": space.points(shape.target)}
     rest = first.raw
     agents = space.parametrisation.positions
     return [

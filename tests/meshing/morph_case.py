@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from hypemarl.config import MeshConfig
 from hypemarl.meshing.morphing import (
     MeshMotion,
@@ -14,6 +16,7 @@ from hypemarl.meshing.morphing import (
     follow,
     outline_of,
 )
+from hypemarl.meshing.morphing.extension import assembled, barycentric_gradients, extended
 from hypemarl.meshing.raw import RawMesh
 from hypemarl.meshing.shapes import generate
 
@@ -49,3 +52,19 @@ def mesh(name: str) -> RawMesh:
 def case(name: str, kind: str, agents: int = 16) -> tuple[ShapeSpace, MeshMotion]:
     space = ShapeSpace(Parametrisation(outline_of(mesh(name)), kind, agents))  # type: ignore[arg-type]
     return space, follow(mesh(name), space)
+
+
+def harmonic_extension(
+    points: np.ndarray, cells: np.ndarray, moved: np.ndarray, fixed: np.ndarray
+) -> np.ndarray:
+    """As ``elastic_extension``, each component harmonic by itself."""
+    gradients, volumes = barycentric_gradients(points, cells)
+    local = np.einsum("n,nai,nbi->nab", volumes, gradients, gradients)
+    shape = (len(points), len(points))
+    return np.kron(extended(assembled(local, cells, cells, shape), moved, fixed, None), np.eye(2))
+
+
+def least_area(points: np.ndarray, cells: np.ndarray) -> float:
+    """Smallest signed area of a cell."""
+    first, second = (points[cells[:, i]] - points[cells[:, 0]] for i in (1, 2))
+    return 0.5 * float((first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).min())

@@ -10,9 +10,9 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import MeshError, build, exact_measures, gather, mesh_summary
+from hypemarl.meshing.distribute import edge_lengths
 from hypemarl.meshing.raw import RawMesh
 from hypemarl.meshing.shapes import TAGS
-from hypemarl.meshing.summary import edge_lengths
 
 CHANNEL = MeshConfig(
     shape="channel-with-disc", disc_radius=0.05, element_size=0.04, disc_element_size=0.007
@@ -92,9 +92,12 @@ def test_coarse_disc_stays_round() -> None:
         ({"disc_centre": (0.2,)}, "env.mesh.disc_centre=.*needs two numbers"),
         ({"disc_radius": 0.0}, "env.mesh.disc_radius=0.0 must be a positive"),
         ({"length": float("nan")}, "length=nan must be a positive"),
-        ({"element_size": 0.5}, "element_size=0.5 is larger than env.mesh.height"),
-        ({"disc_element_size": 0.05}, "env.mesh.disc_element_size=0.05 must not exceed"),
-        ({"disc_element_size": -0.01}, "disc_element_size=-0.01 must be a positive"),
+        (
+            {"element_size": 0.5},
+            "element_size=0.5: expected 0 < disc_element_size <=",
+        ),
+        ({"disc_element_size": 0.05}, "env.mesh.disc_element_size=0.05, env.mesh.element_size"),
+        ({"disc_element_size": -0.01}, "disc_element_size=-0.01, .*expected 0 < disc_element_size"),
     ],
 )
 def test_bad_channels_are_refused(changes: dict, message: str) -> None:

@@ -252,7 +252,7 @@ def test_the_shape_is_the_nearest_one_of_its_area_and_bending(kind: str, bound: 
                 "fun": lambda z, e=bending: 1.0 - (z @ space.bending @ z) / (e * scale**2),
             },
         ]
-        z_0 = found.wanted * scale
+        z_0 = found.target * scale
         best = minimize(
             lambda z, z_0=z_0: ((z - z_0) ** 2).sum(),
             0.5 * z_0,
@@ -261,7 +261,7 @@ def test_the_shape_is_the_nearest_one_of_its_area_and_bending(kind: str, bound: 
             options={"ftol": 1e-14, "maxiter": 500},
         )
         assert best.success
-        distance = np.linalg.norm(found.q - found.wanted) * scale
+        distance = np.linalg.norm(found.q - found.target) * scale
         assert distance == pytest.approx(np.sqrt(best.fun), rel=2e-4)
         assert found.q * scale == pytest.approx(best.x, abs=2e-3 * np.abs(best.x).max())
 
@@ -272,7 +272,7 @@ def test_what_keeps_all_bounds_is_corrected_in_area_only() -> None:
     a = wanted(feasible, None, 0.2)
     found = feasible(a)
     assert found.share == 1.0
-    ahead = found.q - found.wanted
+    ahead = found.q - found.target
     assert np.abs(ahead - (ahead @ (n := space.area_slope(found.q))) / (n @ n) * n).max() < 1e-12
     again = feasible(np.clip(found.amplitudes, -feasible.bounds.amplitude, None))
     assert again.q == pytest.approx(found.q, abs=1e-12)

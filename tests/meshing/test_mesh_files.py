@@ -144,7 +144,7 @@ def bad_mesh(kind: str) -> meshio.Mesh:
         ("quadrilateral", "elements of type quad are not supported"),
         ("curved", "only flat meshes"),
         ("flat", "1 of 2 cells have no volume, the first one is cell 0"),
-        ("nan", "NaN or infinite"),
+        ("nan", "some coordinates are nan"),
         ("twice", "1 cells stand in more than one tag or are stored twice"),
         ("points", "holds no mesh"),
         ("overlap", "tag 'hot' overlaps 'domain' on 1 cells"),

@@ -10,12 +10,13 @@ import pytest
 import pyvista
 import ufl
 from dolfinx import fem
-from morph_case import OBSTACLES, case, mesh
+from morph_case import OBSTACLES, case, harmonic_extension, least_area, mesh
 from mpi4py import MPI
 from scipy.interpolate import BSpline
 from scipy.sparse.linalg import spsolve
 
 from hypemarl.meshing import MeshError, distribute
+from hypemarl.meshing.distribute import quality as mean_ratio
 from hypemarl.meshing.morphing import (
     KINDS,
     Outline,
@@ -25,18 +26,13 @@ from hypemarl.meshing.morphing import (
     follow,
     outline_of,
 )
-from hypemarl.meshing.morphing.extension import (
-    POISSON_RATIO,
-    elastic_extension,
-    harmonic_extension,
-)
+from hypemarl.meshing.morphing.extension import POISSON_RATIO, elastic_extension
 from hypemarl.meshing.morphing.motion import boundary_nodes
 from hypemarl.meshing.morphing.outlines import loop_of, ordered_loop
 from hypemarl.meshing.morphing.parametrisation import bsplines, harmonics
-from hypemarl.meshing.morphing.quality import least_area, radius_ratios, worst_cell
+from hypemarl.meshing.morphing.quality import radius_ratios, worst_cell
 from hypemarl.meshing.polygons import signed_area
 from hypemarl.meshing.raw import RawMesh, measures
-from hypemarl.meshing.summary import quality as mean_ratio
 
 RNG = np.random.default_rng(7)
 
@@ -273,7 +269,7 @@ def test_meshes_of_another_shape_or_with_a_touching_obstacle_are_refused() -> No
     raw = mesh("circle")
     space, motion = case("circle", "radial-bspline")
     shifted = replace(raw, points=raw.points * 1.01)
-    with pytest.raises(MeshError, match="not the given shape of the outline"):
+    with pytest.raises(MeshError, match="not this shape of the outline"):
         follow(shifted, space)
     with pytest.raises(MeshError, match="touches a fixed boundary"):
         elastic_extension(raw.points, raw.cells, motion.loop, motion.loop[:1])

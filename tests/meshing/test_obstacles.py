@@ -125,7 +125,7 @@ def circle_file(path: Path, edit: str) -> Path:
         ("open", "the curve is open: its last point .* repeat the first point"),
         ("crossing", "the curve crosses itself"),
         ("few", "expected at least 8 points of a closed curve, got 3"),
-        ("words", "line 5 is not two numbers"),
+        ("words", "line 5 is not two finite numbers"),
         ("three", "line 5 is not two finite numbers"),
         ("twice", "points 4 and the next one are the same"),
     ],

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from morph_case import COARSE, OBSTACLES, case, mesh
+from morph_case import COARSE, OBSTACLES, case, least_area, mesh
 
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.morphing import (
@@ -24,7 +24,7 @@ from hypemarl.meshing.morphing import (
     remesh,
     renewed,
 )
-from hypemarl.meshing.morphing.quality import least_area, worst_cell
+from hypemarl.meshing.morphing.quality import worst_cell
 from hypemarl.meshing.morphing.remesh import _nodal_sizes
 from hypemarl.meshing.raw import RawMesh, measures
 from hypemarl.meshing.shapes import generate

@@ -99,7 +99,7 @@ def test_tags_lie_where_their_names_say() -> None:
     [
         ({"element_size": 0.0}, "element_size=0.0 must be positive"),
         ({"element_size": -0.1}, "must be positive"),
-        ({"element_size": 2.5}, "larger than the domain, which has length 2.0"),
+        ({"element_size": 2.5}, "at most the length of the domain, 2.0"),
         ({"element_size": float("nan")}, "must be a finite number"),
         ({"upper": -1.0}, "upper=-1.0 must be above env.mesh.lower=-1.0"),
         ({"disc_radius": 1.0}, "does not fit"),

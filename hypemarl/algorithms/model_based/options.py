@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from hypemarl.algorithms.td3.options import check_off_policy
+from hypemarl.config.errors import refuse
 from hypemarl.config.keys import key
-from hypemarl.config.ranges import refuse
 from hypemarl.config.schema import Config
 
 SurrogateForm = Literal["auto", "flux", "local"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypemarl.config.ranges import refuse
+from hypemarl.config.errors import refuse
 from hypemarl.config.schema import Config
 
 OFF_POLICY_KEYS = frozenset(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pettingzoo import ParallelEnv
 
-from hypemarl.config import ConfigError, shown
+from hypemarl.config import ConfigError, quoted
 from hypemarl.config.errors import nearest
 from hypemarl.config.external import ExternalConfig
 from hypemarl.config.sources import (
@@ -70,7 +70,7 @@ def _pettingzoo(source: Source) -> Factory:
     if found is None:
         there = [n for n, value in vars(module).items() if _is_factory(value, module)]
         raise ConfigError(
-            f"{source.place} has no {shown(name)} to make an environment with"
+            f"{source.place} has no {quoted(name)} to make an environment with"
             f"{nearest(name, there, '.')} It has: {', '.join(there) or 'no environment at all'}"
         )
     if not _is_factory(found, module):
@@ -89,7 +89,7 @@ def _vmas(source: Source) -> Factory:
     names = scenario_names()
     if source.place not in names:
         raise ConfigError(
-            f"vmas has no scenario {shown(source.place)}{nearest(source.place, names, '.')} "
+            f"vmas has no scenario {quoted(source.place)}{nearest(source.place, names, '.')} "
             f"There are: {', '.join(names)}"
         )
     return functools.partial(VmasEnv, source.place)
@@ -152,7 +152,7 @@ def _described(value: object) -> str:
         return f"the class {value.__module__}.{value.__qualname__}"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"the function {value.__module__}.{value.__qualname__}"
-    return f"{shown(value)} of type {type(value).__name__}"
+    return f"{quoted(value)} of type {type(value).__name__}"
 
 
 def _check_options(text: str, factory: Factory, arguments: Row) -> None:
@@ -193,7 +193,7 @@ def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
             raise ConfigError(_wrong_option(text, found[1], _options_inside(factory))) from error
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{text} cannot be made with the options {shown(arguments)}{last_line(error)}: "
+            f"{text} cannot be made with the options {quoted(arguments)}{last_line(error)}: "
             f"{type(error).__name__}: {reason}"
         ) from error
 

@@ -25,7 +25,7 @@ CROSSED = -1.0
 
 @dataclass(frozen=True)
 class ShapeBounds:
-    """What must hold, in the units of the mesh.
+    """Bounds of a shape, in the units of the mesh.
 
     Attributes:
         amplitude: largest size of an agent's amplitude.
@@ -48,14 +48,10 @@ class ShapeBounds:
 
     def describe(self, name: str) -> str:
         """The bound of a margin as text."""
-        values = {
-            "curvature": f"max_curvature={self.max_curvature:g}",
-            "thickness": f"min_thickness={self.min_thickness:g}",
-            "gap": f"min_gap={self.min_gap:g}",
-            "clearance": f"min_clearance={self.min_clearance:g}",
-            "quality": f"min_quality={self.min_quality:g}",
-        }
-        return values.get(name, "the outline must not cross itself")
+        if name == "crossing":
+            return "the outline must not cross itself"
+        attribute = "max_curvature" if name == "curvature" else f"min_{name}"
+        return f"{attribute}={getattr(self, attribute):g}"
 
 
 def default_bounds(space: ShapeSpace, motion: MeshMotion | None = None) -> ShapeBounds:
@@ -89,17 +85,14 @@ def chosen_bounds(
     min_quality: float,
 ) -> ShapeBounds:
     """The default bounds with those of a configuration, in R and its powers; None keeps one."""
-    radius = 2.0 * default.amplitude
-    given: dict[str, float | None] = {
-        "max_curvature": max_curvature and max_curvature / radius,
-        "min_thickness": min_thickness and min_thickness * radius,
-    }
+    radius, curved, thick = 2.0 * default.amplitude, default.max_curvature, default.min_thickness
     return replace(
         default,
         amplitude=amplitude * radius,
+        max_curvature=curved if max_curvature is None else max_curvature / radius,
+        min_thickness=thick if min_thickness is None else min_thickness * radius,
         area=None if default.area is None else area * default.area,
         min_quality=min_quality,
-        **{name: value for name, value in given.items() if value is not None},
     )
 
 
@@ -116,11 +109,13 @@ class Limits:
     ) -> None:
         self._space, self._bounds, self._motion = space, bounds, motion
         self._walls = None if motion is None else motion.walls
-        self._limit_quality = limit_quality and motion is not None
+        self._names = ["curvature", "thickness", "gap", "crossing"]
+        if motion is not None:
+            self._names[3:3] = ["clearance", "quality"] if limit_quality else ["clearance"]
 
     def margins(self, q: np.ndarray) -> dict[str, float]:
         """Every margin at the shape q."""
-        return {name: self._margin(name, q, self._space.points(q)) for name in self._names()}
+        return {name: self._margin(name, q, self._space.points(q)) for name in self._names}
 
     def worst(self, q: np.ndarray) -> float:
         """The least margin."""
@@ -129,7 +124,7 @@ class Limits:
     def hold(self, q: np.ndarray, slack: float) -> bool:
         """Whether every margin is at least ``slack``; stops at the first that is not."""
         points = self._space.points(q)
-        return all(self._margin(name, q, points) >= slack for name in self._names())
+        return all(self._margin(name, q, points) >= slack for name in self._names)
 
     def slope(self, q: np.ndarray, name: str) -> np.ndarray:
         """Gradient (size,) of a margin; zero for that of self-crossing, which jumps."""
@@ -140,12 +135,6 @@ class Limits:
             return self._quality_slope(q)
         corners, margin = self._local(name, points)
         return _slope(margin, points[corners], self._space.modes[corners])
-
-    def _names(self) -> list[str]:
-        names = ["curvature", "thickness", "gap"]
-        names += ["clearance"] if self._walls is not None else []
-        names += ["quality"] if self._limit_quality else []
-        return [*names, "crossing"]
 
     def _margin(self, name: str, q: np.ndarray, points: np.ndarray) -> float:
         bounds = self._bounds

@@ -3,7 +3,7 @@
 The mesh is an elastic body whose Young's modulus is the inverse of a cell's volume, so that small
 cells, which lie at the obstacle, move almost rigidly. Source: T. E. Tezduyar, M. Behr, S. Mittal,
 J. Liou, Computation of unsteady incompressible flows with the stabilized finite element methods,
-ASME PVP 246 (1992). Harmonic extension is here as what it is compared with: it inverts cells.
+ASME PVP 246 (1992). Harmonic extension, which the tests compare with it, inverts cells.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def elastic_extension(
 
     Args:
         points: (N, 2); cells: (M, 3) anticlockwise.
-        moved: (k,) nodes whose displacement is given; fixed: (m,) nodes that stay.
+        moved: (k,) nodes with a prescribed displacement; fixed: (m,) nodes that stay.
         modes: (2 k, m) displacements of the moved nodes to extend; by default each of their
             components in turn. Few modes take less time and memory than the whole operator.
         stiffening: power of the inverse volume; 0 is plain elasticity.
@@ -42,34 +42,19 @@ def elastic_extension(
     Raises:
         MeshError: a cell is not anticlockwise, or a node is both moved and fixed.
     """
-    gradients, volumes = _gradients(points, cells)
+    gradients, volumes = barycentric_gradients(points, cells)
     young = (volumes.mean() / volumes) ** stiffening
     mu = young / (2.0 * (1.0 + POISSON_RATIO))
     la = young * POISSON_RATIO / ((1.0 + POISSON_RATIO) * (1.0 - 2.0 * POISSON_RATIO))
     products = np.einsum("nai,nbj->naibj", gradients, gradients)
     shear = products.transpose(0, 1, 4, 3, 2)
     same = np.einsum("nai,nbi,cd->nacbd", gradients, gradients, np.eye(2))
-    weight = volumes[:, None, None, None, None]
-    local = weight * (_wide(la) * products + _wide(mu) * (shear + same))
+    la, mu, weight = (a[:, None, None, None, None] for a in (la, mu, volumes))
+    local = weight * (la * products + mu * (shear + same))
     dofs = (2 * cells[:, :, None] + np.arange(2)).reshape(len(cells), 6)
     size = 2 * len(points)
     matrix = assembled(local.reshape(len(cells), 6, 6), dofs, dofs, (size, size))
-    return _extend(matrix, _both(moved), _both(fixed), modes)
-
-
-def harmonic_extension(
-    points: np.ndarray, cells: np.ndarray, moved: np.ndarray, fixed: np.ndarray
-) -> np.ndarray:
-    """As :func:`elastic_extension`, each component harmonic by itself."""
-    gradients, volumes = _gradients(points, cells)
-    local = np.einsum("n,nai,nbi->nab", volumes, gradients, gradients)
-    shape = (len(points), len(points))
-    scalar = _extend(assembled(local, cells, cells, shape), moved, fixed, None)
-    return np.kron(scalar, np.eye(2))
-
-
-def _wide(values: np.ndarray) -> np.ndarray:
-    return values[:, None, None, None, None]
+    return extended(matrix, _both(moved), _both(fixed), modes)
 
 
 def _both(nodes: np.ndarray) -> np.ndarray:
@@ -77,7 +62,7 @@ def _both(nodes: np.ndarray) -> np.ndarray:
     return (2 * np.asarray(nodes)[:, None] + np.arange(2)).ravel()
 
 
-def _gradients(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def barycentric_gradients(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradients (M, 3, 2) of the barycentric coordinates and signed areas (M,)."""
     corners = points[cells]
     opposite = np.roll(corners, -2, axis=1) - np.roll(corners, -1, axis=1)
@@ -106,18 +91,18 @@ def local_masses(areas: np.ndarray) -> np.ndarray:
     return areas[:, None, None] * (np.ones((3, 3)) + np.eye(3)) / 12.0
 
 
-def _extend(
+def extended(
     matrix: sparse.csr_matrix, moved: np.ndarray, fixed: np.ndarray, modes: np.ndarray | None
 ) -> np.ndarray:
     """Solve for the free rows with the modes, or a unit displacement of every moved row in turn."""
     if np.intersect1d(moved, fixed).size:
         raise MeshError("extension: the obstacle touches a fixed boundary: they share nodes")
     free = np.setdiff1d(np.arange(matrix.shape[0]), np.concatenate([moved, fixed]))
-    given = np.eye(len(moved)) if modes is None else modes
-    operator = np.zeros((matrix.shape[0], given.shape[1]))
-    operator[moved] = given
+    imposed = np.eye(len(moved)) if modes is None else modes
+    operator = np.zeros((matrix.shape[0], imposed.shape[1]))
+    operator[moved] = imposed
     factors = factorised(matrix[free][:, free])
-    operator[free] = factors.solve(-(matrix[free][:, moved] @ given))
+    operator[free] = factors.solve(-(matrix[free][:, moved] @ imposed))
     return operator
 
 

@@ -1,13 +1,13 @@
 """From any amplitudes to a feasible shape, with the gradient of that map.
 
-Wanted is q_0 = T a. The map gives the shape
+The target is q_0 = T a. The map yields the shape
 
-    q(t) = argmin t |q - q_0|^2 + (1 - t) q . K q    over all q of the given area,
+    q(t) = argmin t |q - q_0|^2 + (1 - t) q . K q    over all q of the prescribed area,
 
 K the bending of :class:`ShapeSpace`, with the largest t in [0, 1] at which every bound holds:
 t = 1 is the nearest shape of that area, less t damps the most bent modes first, t = 0 is the
-reference. So the result is the nearest shape among those of the area and of at most its own
-bending, and bending is given up only as far as the bounds ask.
+reference. So the result is the nearest shape of that area and of at most that bending, and no more
+bending is lost than the bounds require.
 
 The area is quadratic, A = A_0 + g . q + q . H q / 2, so that the minimiser is the root of one
 monotonous function of its multiplier l, as the step of a trust region is (J. Nocedal, S. Wright,
@@ -31,9 +31,9 @@ GRID = np.concatenate([[1.0], 1.0 / (1.0 + np.logspace(-5.0, 3.0, 17)), [0.0]])
 """The first t that holds is sought here from 1 down, then refined. K of a bent mode is large, so
 that steps even in the logarithm of (1 - t) / t damp it evenly."""
 SLACK = 1e-9
-"""Bounds hold with this margin, in their own units, so that rounding cannot break them."""
+"""Bounds hold with this relative margin, so that rounding cannot break them."""
 AREA_TOLERANCE = 1e-13
-"""Of the area's equation, relative."""
+"""Relative tolerance of the area's equation."""
 ITERATIONS = 60
 
 
@@ -43,7 +43,7 @@ class FeasibleShape:
 
     Attributes:
         q: (size,) the shape in modes of the space.
-        wanted: (size,) q_0, what the amplitudes asked for.
+        target: (size,) q_0, the shape of the amplitudes themselves.
         amplitudes: (agents, components) the least amplitudes that give q, the area's correction
             included; they may exceed the bound by it.
         share: t, 1 where only the area was corrected.
@@ -52,7 +52,7 @@ class FeasibleShape:
     """
 
     q: np.ndarray
-    wanted: np.ndarray
+    target: np.ndarray
     amplitudes: np.ndarray
     share: float
     limit: str | None
@@ -84,13 +84,13 @@ class FeasibleMap:
         self.space, self.bounds, self.motion = space, bounds, motion
         self.limits = Limits(space, bounds, motion, limit_quality=limit_quality)
         self.area = space.area(np.zeros(space.size)) if bounds.area is None else bounds.area
-        found = self._project(np.zeros(space.size), 0.0)
-        if found is None:
+        least_bent = self._project(np.zeros(space.size), 0.0)
+        if least_bent is None:
             raise MeshError(
                 f"shape bounds: no shape of this parametrisation has the area {self.area:g} "
                 f"(the reference has {space.area(np.zeros(space.size)):g})"
             )
-        margins = self.limits.margins(found[0])
+        margins = self.limits.margins(least_bent[0])
         name = min(margins, key=lambda name: margins[name])
         if margins[name] < SLACK:
             raise MeshError(
@@ -107,14 +107,16 @@ class FeasibleMap:
         """
         q_0 = self.space.to_modes @ self._checked(amplitudes)
         share = self._largest_share(q_0)
-        q, multiplier = self._at(q_0, share)
+        solution = self._project(q_0, share)
+        assert solution is not None, f"no shape of the area at the share {share} that had one"
+        q, multiplier = solution
         margins = self.limits.margins(q)
         limit = min(margins, key=lambda name: margins[name]) if share < 1.0 else None
         reached = (self.space.to_amplitudes @ q).reshape(-1, self.space.parametrisation.components)
         return FeasibleShape(q, q_0, reached, share, limit, margins, multiplier)
 
     def gradient(self, shape: FeasibleShape) -> np.ndarray:
-        """dq/da (size, agents * components) at a shape that this map gave.
+        """dq/da (size, agents * components) at a shape of this map.
 
         By the implicit function theorem, the bound ``shape.limit`` staying the active one. Where
         two bounds are met at once the map has a kink, and this is one of its one-sided gradients.
@@ -131,38 +133,31 @@ class FeasibleMap:
         return change @ space.to_modes
 
     def _checked(self, amplitudes: np.ndarray) -> np.ndarray:
-        given = np.asarray(amplitudes, dtype=float).ravel()
-        expected = self.space.to_modes.shape[1]
-        if len(given) != expected:
-            raise MeshError(f"amplitudes: expected {expected} numbers, got {len(given)}")
-        bound = self.bounds.amplitude
-        wrong = ~(np.abs(given) <= bound * (1.0 + 1e-12))
+        values = np.asarray(amplitudes, dtype=float).ravel()
+        expected, bound = self.space.to_modes.shape[1], self.bounds.amplitude
+        if len(values) != expected:
+            raise MeshError(f"amplitudes: expected {expected} numbers, got {len(values)}")
+        wrong = ~(np.abs(values) <= bound * (1.0 + 1e-12))
         if wrong.any():
             raise MeshError(
-                f"amplitudes: entry {int(wrong.argmax())} is {given[wrong][0]:g}; expected finite "
+                f"amplitudes: entry {int(wrong.argmax())} is {values[wrong][0]:g}; expected finite "
                 f"numbers of at most {bound:g} in size"
             )
-        return given
+        return values
 
     def _largest_share(self, q_0: np.ndarray) -> float:
         """The largest t of the grid at which all bounds hold, then on to where one ends to hold."""
 
         def worst(t: float) -> float:
-            found = self._project(q_0, t)
-            return -1.0 if found is None else self.limits.worst(found[0]) - SLACK
+            solution = self._project(q_0, t)
+            return -1.0 if solution is None else self.limits.worst(solution[0]) - SLACK
 
         def holds(t: float) -> bool:
-            found = self._project(q_0, t)
-            return found is not None and self.limits.hold(found[0], SLACK)
+            solution = self._project(q_0, t)
+            return solution is not None and self.limits.hold(solution[0], SLACK)
 
         step = next((k for k, t in enumerate(GRID[:-1]) if holds(t)), len(GRID) - 1)
         return 1.0 if step == 0 else _last_holding(worst, GRID[step], GRID[step - 1])
-
-    def _at(self, q_0: np.ndarray, share: float) -> tuple[np.ndarray, float]:
-        found = self._project(q_0, share)
-        if found is None:  # _largest_share has seen it converge
-            raise RuntimeError(f"feasible map: no shape of the area at share {share}")
-        return found
 
     def _matrix(self, t: float, multiplier: float) -> np.ndarray:
         space = self.space
@@ -210,6 +205,6 @@ def _last_holding(worst: Callable[[float], float], low: float, high: float) -> f
         return 0.0
     root = float(brentq(worst, low, high, xtol=1e-15, rtol=1e-14))
     back = 1e-15
-    while root > low and worst(root) < 0.0:  # the root is found to rounding, on either side
+    while root > low and worst(root) < 0.0:  # the root is exact to rounding, on either side
         root, back = max(low, root - back), 4.0 * back
     return root

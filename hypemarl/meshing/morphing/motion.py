@@ -123,6 +123,6 @@ def _places(nodes: np.ndarray, space: ShapeSpace, q: np.ndarray) -> np.ndarray:
         if np.abs(expected[order] - nodes).max() < 1e-9 * outline.length:
             return outline.places[order]
     raise MeshError(
-        "morphing: the obstacle in the mesh is not the given shape of the outline; make the "
+        "morphing: the obstacle in the mesh is not this shape of the outline; make the "
         "outline from this mesh, or remesh the shape by remesh()"
     )

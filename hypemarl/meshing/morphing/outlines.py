@@ -42,10 +42,8 @@ class Outline:
         self._spline = CubicSpline(knots / self.length, closed, bc_type="periodic")
         self._slope = self._spline.derivative()
         self.places = knots[:-1] / self.length
-        steps = np.diff(knots / self.length)
-        self.dense = (
-            self.places[:, None] + steps[:, None] * np.arange(PER_FACET) / PER_FACET
-        ).ravel()
+        steps = np.diff(knots / self.length)[:, None] * np.arange(PER_FACET) / PER_FACET
+        self.dense = (self.places[:, None] + steps).ravel()
         fine = self.points(self.dense)
         self.centre = centroid(fine)
         self.radius = float(np.sqrt(signed_area(fine) / np.pi))

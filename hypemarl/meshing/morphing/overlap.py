@@ -11,6 +11,8 @@ import numba
 import numpy as np
 from scipy import sparse
 
+from hypemarl.meshing.polygons import turn
+
 CORNERS = 12
 """Room for the corners of a cut of two triangles, which has 6 at most."""
 
@@ -26,8 +28,8 @@ class CellGrid:
         self._corners = np.ascontiguousarray(corners)
         self._low = corners.min(axis=(0, 1))
         extent = corners.max(axis=(0, 1)) - self._low
-        wanted = np.sqrt(len(corners) * extent / extent[::-1])
-        self._counts = np.clip(wanted.astype(np.int64), 1, 4 * len(corners))
+        counts = np.sqrt(len(corners) * extent / extent[::-1]).astype(np.int64)
+        self._counts = np.clip(counts, 1, 4 * len(corners))
         self._steps = extent / self._counts
         self._starts, self._cells = _fill_boxes(self._spans(corners), self._counts)
 
@@ -62,14 +64,8 @@ class CellGrid:
             (N, nodes.max() + 1) with the integrals over the cuts of all cells, exact to rounding.
         """
         corners = np.ascontiguousarray(points[cells])
-        pairs = _pairs(
-            self._spans(corners),
-            _bounds(corners),
-            _bounds(self._corners),
-            self._counts,
-            self._starts,
-            self._cells,
-        )
+        boxes, grid = (_bounds(corners), _bounds(self._corners)), (self._starts, self._cells)
+        pairs = _pairs(self._spans(corners), *boxes, self._counts, *grid)
         products = _integrate_cuts(corners, self._corners, pairs)
         rows = np.repeat(cells[pairs[:, 0]], 3, axis=1).ravel()
         columns = np.tile(nodes[pairs[:, 1]], (1, 3)).ravel()
@@ -122,7 +118,7 @@ def _pairs(
 ) -> np.ndarray:
     """Pairs (m, 2) of a cell and one of the grid's whose bounding boxes meet, each once."""
     seen = np.full(len(others), -1, dtype=np.int64)
-    found = [(0, 0) for _ in range(0)]
+    meeting = [(0, 0) for _ in range(0)]
     for k in range(len(spans)):
         for i in range(spans[k, 0], spans[k, 1] + 1):
             for j in range(spans[k, 2], spans[k, 3] + 1):
@@ -138,17 +134,17 @@ def _pairs(
                         and bounds[k, 1] < others[o, 3]
                         and others[o, 1] < bounds[k, 3]
                     ):
-                        found.append((k, o))
-    pairs = np.empty((len(found), 2), dtype=np.int64)
-    for n in range(len(found)):
-        pairs[n, 0], pairs[n, 1] = found[n]
+                        meeting.append((k, o))
+    pairs = np.empty((len(meeting), 2), dtype=np.int64)
+    for n in range(len(meeting)):
+        pairs[n, 0], pairs[n, 1] = meeting[n]
     return pairs
 
 
 @numba.njit(cache=True)
 def _barycentric(corners: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
     a, b, c = corners[0], corners[1], corners[2]
-    twice = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    twice = turn(a, b, c)
     second = ((x - a[0]) * (c[1] - a[1]) - (y - a[1]) * (c[0] - a[0])) / twice
     third = ((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])) / twice
     return 1.0 - second - third, second, third
@@ -162,15 +158,15 @@ def _locate(
     starts: np.ndarray,
     cells: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    found, places = np.full(len(points), -1, dtype=np.int64), np.zeros((len(points), 3))
+    holders, places = np.full(len(points), -1, dtype=np.int64), np.zeros((len(points), 3))
     for n in range(len(points)):
         best = -np.inf
         for e in range(starts[boxes[n]], starts[boxes[n] + 1]):
             first, second, third = _barycentric(corners[cells[e]], points[n, 0], points[n, 1])
             if min(first, second, third) > best:
-                best, found[n] = min(first, second, third), cells[e]
+                best, holders[n] = min(first, second, third), cells[e]
                 places[n, 0], places[n, 1], places[n, 2] = first, second, third
-    return found, places
+    return holders, places
 
 
 @numba.njit(cache=True)
@@ -186,8 +182,7 @@ def _cut(one: np.ndarray, other: np.ndarray, polygon: np.ndarray, spare: np.ndar
         kept = 0
         for i in range(count):
             p, q = polygon[i], polygon[(i + 1) % count]
-            at_p = (b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0])
-            at_q = (b[0] - a[0]) * (q[1] - a[1]) - (b[1] - a[1]) * (q[0] - a[0])
+            at_p, at_q = turn(a, b, p), turn(a, b, q)
             if at_p >= 0.0:
                 spare[kept] = p
                 kept += 1
@@ -210,7 +205,7 @@ def _add_cut(
     """Adds integrals of lambda_i mu_j over a convex polygon: a fan, midpoints of sides, exact."""
     for k in range(1, count - 1):
         a, b, c = polygon[0], polygon[k], polygon[k + 1]
-        area = 0.5 * ((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+        area = 0.5 * turn(a, b, c)
         for side in range(3):
             p = a if side == 0 else (b if side == 1 else c)
             q = b if side == 0 else (c if side == 1 else a)

@@ -6,7 +6,8 @@ The agents of an outline stand at s_i = i / n, equally far from each other along
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -23,7 +24,7 @@ MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Parametrisation:
-    """How agents move an outline.
+    """Linear map from the agents' amplitudes to the displacement of an outline.
 
     Attributes:
         outline: the reference.
@@ -44,7 +45,6 @@ class Parametrisation:
     agents: int = 16
     modes: int = 4
     lattice: tuple[int, int] = (4, 4)
-    positions: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -59,7 +59,6 @@ class Parametrisation:
             raise MeshError(f"{self.kind}: expected at least 4 agents, got {self.agents}")
         if self.kind.endswith("fourier") and self.modes < 1:
             raise MeshError(f"{self.kind}: expected at least 1 mode, got {self.modes}")
-        object.__setattr__(self, "positions", self._positions())
 
     @property
     def components(self) -> int:
@@ -93,8 +92,9 @@ class Parametrisation:
         along_x, along_y = bernstein(x, self.lattice[0]), bernstein(y, self.lattice[1])
         return np.einsum("ki,kj->kij", along_x, along_y).reshape(len(points), -1)
 
-    def _positions(self) -> np.ndarray:
-        """Where the agents are (agents, 2): on the reference outline, or at control points."""
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """Positions of the agents (agents, 2): on the reference outline, or at control points."""
         if self.kind != "free-form":
             return self.outline.points(np.arange(self.agents) / self.agents)
         low, high = self._box()

@@ -1,4 +1,4 @@
-"""Quality of moved triangles: smallest signed area and radius ratio, compiled."""
+"""Quality of moved triangles: their radius ratios, compiled."""
 
 from __future__ import annotations
 
@@ -26,29 +26,13 @@ def radius_ratio(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
 @numba.njit(cache=True)
 def radius_ratios(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Radius ratio of every cell: (N, 2), (M, 3) anticlockwise -> (M,)."""
-    found = np.empty(len(cells))
+    ratios = np.empty(len(cells))
     for k in range(len(cells)):
-        found[k] = radius_ratio(points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]])
-    return found
+        ratios[k] = radius_ratio(points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]])
+    return ratios
 
 
-@numba.njit(cache=True)
 def worst_cell(points: np.ndarray, cells: np.ndarray) -> tuple[float, int]:
     """Smallest radius ratio and its cell. Negative where a cell is inverted."""
-    least, where = np.inf, 0
-    for k in range(len(cells)):
-        ratio = radius_ratio(points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]])
-        if ratio < least:
-            least, where = ratio, k
-    return least, where
-
-
-@numba.njit(cache=True)
-def least_area(points: np.ndarray, cells: np.ndarray) -> float:
-    """Smallest signed area of a cell."""
-    least = np.inf
-    for k in range(len(cells)):
-        a, b, c = points[cells[k, 0]], points[cells[k, 1]], points[cells[k, 2]]
-        area = 0.5 * ((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
-        least = min(least, area)
-    return least
+    ratios = radius_ratios(points, cells)
+    return float(ratios.min()), int(ratios.argmin())

@@ -72,12 +72,8 @@ def _mesh(moved: RawMesh, root: MeshMotion, q: np.ndarray, domain: str) -> RawMe
     with session() as model:
         gmsh.option.setNumber("Mesh.MeshSizeExtendFromBoundary", 0)
         lines = _add_loops(model.geo, moved.points, loops)
-        model.geo.addPlaneSurface(
-            [
-                model.geo.addCurveLoop([lines[min(e), max(e)] for e in _edges_of(loop)])
-                for loop in loops
-            ]
-        )
+        curves = [[lines[min(e), max(e)] for e in _edges_of(loop)] for loop in loops]
+        model.geo.addPlaneSurface([model.geo.addCurveLoop(curve) for curve in curves])
         model.geo.synchronize()
         _prescribe_sizes(model, moved.points, loops, root, q)
         try:
@@ -96,13 +92,13 @@ def _mesh(moved: RawMesh, root: MeshMotion, q: np.ndarray, domain: str) -> RawMe
 def _same(moved: RawMesh, points: np.ndarray) -> np.ndarray:
     """The tagged facets in the nodes of the new mesh, which has a node at each of theirs."""
     used = np.unique(moved.facets)
-    distance, found = cKDTree(points).query(moved.points[used])
+    distance, nearest = cKDTree(points).query(moved.points[used])
     if distance.max(initial=0.0) > 1e-12 * np.ptp(points):
         raise MeshError(
             f"remesh: gmsh moved the boundary's node at {moved.points[used[distance.argmax()]]}"
         )
     new = np.zeros(len(moved.points), dtype=np.int64)
-    new[used] = found
+    new[used] = nearest
     return new[moved.facets]
 
 
@@ -153,9 +149,9 @@ def _nodal_sizes(raw: RawMesh) -> np.ndarray:
 @numba.njit(cache=True)
 def _nearest(x: float, y: float, points: np.ndarray, values: np.ndarray) -> float:
     """The value of the nearest point."""
-    least, found = np.inf, 0
+    least, nearest = np.inf, 0
     for k in range(len(points)):
         square = (points[k, 0] - x) ** 2 + (points[k, 1] - y) ** 2
         if square < least:
-            least, found = square, k
-    return values[found]
+            least, nearest = square, k
+    return values[nearest]

@@ -29,6 +29,7 @@ class ShapeSpace:
         to_modes: (size, amplitudes) q = to_modes @ a. to_amplitudes: its pseudo-inverse.
         bending: (size, size) positive definite: |D|^2 + R^4 |D''|^2 = q . bending q, averages over
             the outline, R the radius of the circle of equal area, '' along the arc.
+        area_curvature: (size, size) second derivative of the area, constant.
     """
 
     def __init__(self, parametrisation: Parametrisation) -> None:
@@ -45,7 +46,7 @@ class ShapeSpace:
         self.to_modes = strength[kept, None] * right[kept]
         self.to_amplitudes = right[kept].T / strength[kept]
         self.modes = basis @ self.to_amplitudes
-        self._area, self._slope, self._twist = self._area_form()
+        self._area, self._slope, self.area_curvature = self._area_form()
         slopes = (np.roll(self.modes, -1, axis=0) - self.modes) / gaps[:, None, None]
         bends = (slopes - np.roll(slopes, 1, axis=0)) / (weights * gaps.sum())[:, None, None]
         scaled = (root * outline.radius**2 * bends).reshape(-1, self.size)
@@ -61,16 +62,11 @@ class ShapeSpace:
 
     def area(self, q: np.ndarray) -> float:
         """Area of the polygon of the nodes, the obstacle in the mesh; exactly quadratic in q."""
-        return self._area + float(self._slope @ q) + 0.5 * float(q @ self._twist @ q)
+        return self._area + float(self._slope @ q) + 0.5 * float(q @ self.area_curvature @ q)
 
     def area_slope(self, q: np.ndarray) -> np.ndarray:
         """Gradient (size,) of the area."""
-        return self._slope + self._twist @ q
-
-    @property
-    def area_curvature(self) -> np.ndarray:
-        """Second derivative (size, size) of the area, constant."""
-        return self._twist
+        return self._slope + self.area_curvature @ q
 
     def _area_form(self) -> tuple[float, np.ndarray, np.ndarray]:
         """By the shoelace formula, bilinear in the corners."""

@@ -48,17 +48,13 @@ class DensityTransfer:
             )
         upper = sparse.triu(mass, k=1).tocoo()
         self._ends, self._weights = np.stack([upper.row, upper.col]), upper.data
-        pattern = self._mixed.tocsr()
-        self._heard, self._starts = pattern.indices, pattern.indptr
 
     def __call__(self, field: np.ndarray) -> np.ndarray:
         """Nodal values (N_old,) -> (N_new,): same mass, between the old values nearby."""
         integrals = self._mixed @ field
-        low = integrals / self._lumped
-        high = self._factors.solve(integrals)
-        heard = field[self._heard]
-        most = np.maximum.reduceat(heard, self._starts[:-1])
-        least = np.minimum.reduceat(heard, self._starts[:-1])
+        low, high = integrals / self._lumped, self._factors.solve(integrals)
+        nearby, starts = field[self._mixed.indices], self._mixed.indptr[:-1]
+        most, least = np.maximum.reduceat(nearby, starts), np.minimum.reduceat(nearby, starts)
         return low + self._limited(low, high, most, least) / self._lumped
 
     def mass(self, field: np.ndarray) -> float:

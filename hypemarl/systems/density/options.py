@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from hypemarl.config.errors import ConfigError
+from hypemarl.config.errors import ConfigError, misordered, refuse
 from hypemarl.config.keys import key
-from hypemarl.config.ranges import misordered, refuse
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.systems.registry import System, deferred
 

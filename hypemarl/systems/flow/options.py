@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hypemarl.config.errors import misordered, refuse
 from hypemarl.config.keys import LinearSolver, key
-from hypemarl.config.ranges import misordered, refuse
 from hypemarl.config.schema import Config, options_of
 from hypemarl.systems.registry import System, deferred
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from math import isqrt
 from typing import Literal
 
+from hypemarl.config.errors import misordered, refuse
 from hypemarl.config.keys import Displacement, key
-from hypemarl.config.ranges import misordered, refuse
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.systems.flow.options import BodyOptions
 from hypemarl.systems.registry import System, deferred
