@@ -15,9 +15,8 @@ from hypemarl.agents.hypernetwork import (
     Layers,
     MLPHyperNetwork,
     fan_in_normal,
-    given,
 )
-from hypemarl.config import AgentConfig
+from hypemarl.agents.schemes import Plan
 
 
 class LinearHyperNetwork(HyperNetwork):
@@ -28,18 +27,14 @@ class LinearHyperNetwork(HyperNetwork):
     drawn from their range). With one-hot codes and no mu every agent has weights of its own.
     """
 
-    def _build(
-        self, entries: int, mu_size: int, config: AgentConfig, generator: torch.Generator
-    ) -> None:
-        c = self.copies
+    def _build(self, entries: int, plan: Plan) -> None:
+        c, g, mu_size = plan.copies, plan.generator, plan.spec.mu_size
         self.from_position, self.from_mu = nn.ParameterList(), nn.ParameterList()
         self.offset = nn.ParameterList()
         for fan_in, fan_out in self.shapes:
             size = fan_in * fan_out
-            place = fan_in_normal(
-                generator, c, entries, size, fan_in=entries * (2 if mu_size else 1)
-            )
-            context = fan_in_normal(generator, c, mu_size, size, fan_in=mu_size)
+            place = fan_in_normal(g, c, entries, size, fan_in=entries * (2 if mu_size else 1))
+            context = fan_in_normal(g, c, mu_size, size, fan_in=mu_size)
             for parts, weight, gain in (
                 (self.from_position, place, 1.0),
                 (self.from_mu, context, 1.5**0.5),
@@ -50,7 +45,6 @@ class LinearHyperNetwork(HyperNetwork):
 
     def forward(self, mu: Tensor) -> Layers:
         """Two products per generated layer, neither of them over episodes times agents."""
-        codes = given(self.encoding)
         layers: Layers = []
         for index, (fan_in, fan_out) in enumerate(self.shapes):
             place, context, offset, scale = (
@@ -58,10 +52,9 @@ class LinearHyperNetwork(HyperNetwork):
                 for group in (self.from_position, self.from_mu, self.offset, self.scale)
             )
             size = fan_in * fan_out
-            factors = torch.cat(
-                [scale.expand(-1, -1, size), torch.ones_like(offset[..., size:])], 2
-            )
-            of_place = torch.matmul(codes, place * factors)  # (C, n, p)
+            ones = torch.ones_like(offset[..., size:])
+            factors = torch.cat([scale.expand(-1, -1, size), ones], 2)
+            of_place = torch.matmul(self.encoding, place * factors)  # (C, n, p)
             of_episode = torch.matmul(mu, context * factors) + offset * factors  # (C, E, p)
             flat = (of_episode[:, :, None] + of_place[:, None]).flatten(0, 2)
             layers.append(
@@ -78,7 +71,8 @@ class ChunkedHyperNetwork(FeatureHyperNetwork):
     Pieces run over all layers' weights and biases in turn. A bias's own factor starts at zero.
     """
 
-    def _build_heads(self, config: AgentConfig, generator: torch.Generator) -> None:
+    def _build_heads(self, plan: Plan) -> None:
+        config, generator = plan.config, plan.generator
         c, _, width = self.offset[0].shape
         total = sum((fan_in + 1) * fan_out for fan_in, fan_out in self.shapes)
         pieces, entries = -(-total // config.hyper_chunk), config.hyper_chunk_embedding
@@ -127,12 +121,12 @@ class LowRankHyperNetwork(FeatureHyperNetwork):
     the small layers of a policy. Half of the starting variance is the base's; both biases are zero.
     """
 
-    def _build_heads(self, config: AgentConfig, generator: torch.Generator) -> None:
-        c, g = self.copies, generator
+    def _build_heads(self, plan: Plan) -> None:
+        c, g = plan.copies, plan.generator
         self.base, self.shared = nn.ParameterList(), nn.ParameterList()
         self.heads, self.head_bias = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in self.shapes:
-            rank = min(config.hyper_rank, fan_in + 1, fan_out)
+            rank = min(plan.config.hyper_rank, fan_in + 1, fan_out)
             base = torch.randn((c, fan_in, fan_out), generator=g) * 0.5**0.5
             self.base.append(nn.Parameter(torch.cat([base, torch.zeros(c, 1, fan_out)], dim=1)))
             if fan_in < fan_out:  # the context makes U, whose last row is that of the bias

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hypemarl.agents.probe import Probe
+from hypemarl.agents.policy import Probe
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import Actor
@@ -113,7 +113,8 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
         for step in noise[:, None]:
             total += float(_pull_back(actor, weights, step).square().sum())
             for _ in range(2):
-                mixed = _pull_back(actor, weights, step * _signs(step, generator))
+                signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
+                mixed = _pull_back(actor, weights, step * signs.to(step.device))
                 own += 0.5 * float(mixed.square().sum())
     size, free = float((mean / max(count, 1)).square().sum()), max(free, 1)
     return {
@@ -123,12 +124,6 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
         "jacobian_gain": own / observed if observed else 0.0,
         "cross_agent_share": 1.0 - own / total if total else 0.0,
     }
-
-
-def _signs(step: Tensor, generator: torch.Generator) -> Tensor:
-    """Random signs (1, n, 1) of the agents in ``step`` (1, n, p)."""
-    signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
-    return signs.to(step.device)
 
 
 def behavioural_diversity(

@@ -8,13 +8,13 @@ HypeMARL. Kinds with fewer parameters stand in :mod:`hypemarl.agents.compact_hyp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hypemarl.config import AgentConfig
+from hypemarl.agents.schemes import Plan
 
 Layers = list[tuple[Tensor, Tensor]]  # (weight (B, in, out), bias (B, 1, out)) of each layer
 
@@ -70,39 +70,24 @@ class HyperNetwork(Coded):
 
     Args:
         codes: (n, d) constant codes of the agents, or (C, n, d) trained ones.
-        mu_size: number of context parameters, which must come scaled to order one.
-        sizes: widths of the generated network from input to output.
-        copies: number of independent hypernetworks.
-        output_gain: factor on the last generated layer at the start.
-        config: widths of the hypernetwork's own layers.
-        generator: source of the initial values.
+        plan: sizes of what they generate; mu must come scaled to order one.
     """
 
-    def __init__(
-        self,
-        codes: Tensor,
-        mu_size: int,
-        sizes: Sequence[int],
-        copies: int,
-        output_gain: float,
-        config: AgentConfig,
-        generator: torch.Generator,
-    ) -> None:
+    encoding: Tensor
+
+    def __init__(self, codes: Tensor, plan: Plan) -> None:
         super().__init__()
-        self.sizes, self.copies = tuple(sizes), copies
-        self.shapes = tuple(zip(sizes[:-1], sizes[1:], strict=True))
+        self.sizes, self.copies = tuple(plan.sizes), plan.copies
+        self.shapes = tuple(pairwise(plan.sizes))
         self.keep_codes(codes)
-        self._build(codes.shape[-1], mu_size, config, generator)
+        self._build(codes.shape[-1], plan)
         self.scale = nn.ParameterList()
         for index, (fan_in, _) in enumerate(self.shapes):
-            gain = output_gain if index == len(self.shapes) - 1 else 1.0
-            self.scale.append(
-                nn.Parameter(torch.full((copies, 1, 1), gain / max(fan_in, 1) ** 0.5))
-            )
+            gain = plan.output_gain if index == len(self.shapes) - 1 else 1.0
+            factor = torch.full((plan.copies, 1, 1), gain / max(fan_in, 1) ** 0.5)
+            self.scale.append(nn.Parameter(factor))
 
-    def _build(
-        self, entries: int, mu_size: int, config: AgentConfig, generator: torch.Generator
-    ) -> None:
+    def _build(self, entries: int, plan: Plan) -> None:
         """Make the parameters behind codes of ``entries`` numbers."""
         raise NotImplementedError
 
@@ -114,26 +99,22 @@ class HyperNetwork(Coded):
 class FeatureHyperNetwork(HyperNetwork):
     """Base of the kinds with ``hyper_depth`` hidden layers (linear, LayerNorm, ReLU)."""
 
-    def _build(
-        self, entries: int, mu_size: int, config: AgentConfig, generator: torch.Generator
-    ) -> None:
-        c, g, width, depth = self.copies, generator, config.hyper_width, config.hyper_depth
+    def _build(self, entries: int, plan: Plan) -> None:
+        c, g, mu_size = plan.copies, plan.generator, plan.spec.mu_size
+        width, depth = plan.config.hyper_width, plan.config.hyper_depth
         # Separate fan-ins, so that mu is heard beside an encoding of thousands of entries.
         self.from_position = fan_in_normal(g, c, entries, width, fan_in=entries)
         self.from_mu = fan_in_normal(g, c, mu_size, width, fan_in=max(mu_size, 1))
         self.hidden = nn.ParameterList(
             fan_in_normal(g, c, width, width, fan_in=width) for _ in range(depth - 1)
         )
-        self.offset = nn.ParameterList(nn.Parameter(torch.zeros(c, 1, width)) for _ in range(depth))
-        self.norm_gain = nn.ParameterList(
-            nn.Parameter(torch.ones(c, 1, width)) for _ in range(depth)
-        )
-        self.norm_bias = nn.ParameterList(
-            nn.Parameter(torch.zeros(c, 1, width)) for _ in range(depth)
-        )
-        self._build_heads(config, generator)
+        ones, zeros = torch.ones(c, 1, width), torch.zeros(c, 1, width)
+        self.offset = nn.ParameterList(nn.Parameter(zeros.clone()) for _ in range(depth))
+        self.norm_gain = nn.ParameterList(nn.Parameter(ones.clone()) for _ in range(depth))
+        self.norm_bias = nn.ParameterList(nn.Parameter(zeros.clone()) for _ in range(depth))
+        self._build_heads(plan)
 
-    def _build_heads(self, config: AgentConfig, generator: torch.Generator) -> None:
+    def _build_heads(self, plan: Plan) -> None:
         """Make what turns the last hidden layer into weights."""
         raise NotImplementedError
 
@@ -157,7 +138,7 @@ class FeatureHyperNetwork(HyperNetwork):
 
     def _context(self, mu: Tensor) -> Tensor:
         """(C, E*n, width) what the first hidden layer is the activation of."""
-        position = torch.matmul(given(self.encoding), self.from_position)
+        position = torch.matmul(self.encoding, self.from_position)
         context = torch.matmul(mu, self.from_mu) + self.offset[0]  # (C, E, h)
         return (context[:, :, None] + position[:, None]).flatten(1, 2)
 
@@ -172,10 +153,10 @@ class FeatureHyperNetwork(HyperNetwork):
 class MLPHyperNetwork(FeatureHyperNetwork):
     """Kind ``mlp``: one linear head per generated layer on the hidden layers' features."""
 
-    def _build_heads(self, config: AgentConfig, generator: torch.Generator) -> None:
+    def _build_heads(self, plan: Plan) -> None:
         self.heads, self.head_bias = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in self.shapes:
-            self.heads.append(self._head(generator, fan_in * fan_out, fan_out))
+            self.heads.append(self._head(plan.generator, fan_in * fan_out, fan_out))
             zeros = torch.zeros(self.copies, 1, (fan_in + 1) * fan_out)
             self.head_bias.append(nn.Parameter(zeros))
 
@@ -191,9 +172,3 @@ class MLPHyperNetwork(FeatureHyperNetwork):
             offset = torch.baddbmm(bias[..., size:], features, head[..., size:])
             layers.append((weight.view(-1, fan_in, fan_out), offset.view(-1, 1, fan_out)))
         return layers
-
-
-def given(tensor: Tensor | None) -> Tensor:
-    """The tensor, which must be there."""
-    assert tensor is not None
-    return tensor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,15 +16,29 @@ from torch import Tensor, nn
 
 from hypemarl.agents.encoding import encode
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.probe import Probe
 from hypemarl.agents.schemes import make_network, scheme_of
+from hypemarl.agents.state import Stateful
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
-from hypemarl.types import Record, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Batch
+
+
+class Probe(NamedTuple):
+    """E episodes of T steps, by which the policies of n agents are diagnosed."""
+
+    observations: Tensor
+    """(E, n, T, k)"""
+    mu: Tensor
+    """(E, n_mu), scaled"""
+    mask: Tensor
+    """(E, T), 1 where the step exists"""
+    gradient: Tensor | None = None
+    """(E, n, T, m) dJ/da of the objective J (to be made larger) at the unit actions, zero where the
+    step does not exist; None where nobody knows it"""
 
 
 class Actor(nn.Module):
@@ -49,11 +63,13 @@ class Actor(nn.Module):
         return lambda observations: torch.tanh(network(observations[..., : self.seen])[0])
 
 
-class PolicyAgent:
+class PolicyAgent(Stateful):
     """An actor, its running average, and the units between them and the environment.
 
     ``seed`` feeds named generators; global random states are neither used nor changed.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("actor", "actor_average")
 
     def __init__(
         self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
@@ -92,16 +108,6 @@ class PolicyAgent:
             )
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
 
-    def state_dict(self) -> Row:
-        """The policies, for a checkpoint; loads with ``torch.load(weights_only=True)``."""
-        return {name: getattr(self, name).state_dict() for name in ("actor", "actor_average")}
-
-    def load_state_dict(self, state: Row) -> None:
-        """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
-        do not fit."""
-        self.actor.load_state_dict(state["actor"])
-        self.actor_average.load_state_dict(state["actor_average"])
-
     def probe(self, sample: Batch) -> Probe:
         """What a sample shows of the policies; here nobody knows a gradient of it."""
         observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
@@ -128,6 +134,14 @@ class PolicyAgent:
         contexts = self._tensor(self.spec.scale_mu(np.stack(mu)))
         known = None if gradients is None else stack(gradients)
         return Probe(stack(observations), contexts, self._tensor(np.stack(mask)), known)
+
+    def demonstration(
+        self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray
+    ) -> dict[str, Tensor]:
+        """Observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,), in internal units."""
+        unit = (self._tensor(actions) - self._middle) / self._half_range
+        seen = self._tensor(np.swapaxes(observations, 0, 1))
+        return {"observations": seen, "mu": self._context(mu)[0], "actions": unit.swapaxes(0, 1)}
 
     # What the policy map draws.
 
@@ -163,13 +177,7 @@ class ExploringAgent(PolicyAgent):
     """A policy that explores with noise. ``slots``: environments at once, each with its own."""
 
     def __init__(
-        self,
-        spec: AgentSpec,
-        config: AgentConfig,
-        seed: int,
-        device: str = "cpu",
-        *,
-        slots: int = 1,
+        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu", slots: int = 1
     ) -> None:
         super().__init__(spec, config, seed, device)
         self.noises = [Noise(spec, config.noise_smoothing, seed, slot) for slot in range(slots)]
@@ -195,18 +203,19 @@ class ExploringAgent(PolicyAgent):
         """Start the exploration noise afresh."""
         self.noises[slot].start_episode()
 
-    def noise_state(self) -> Row:
-        """Processes and generators of all slots, for a checkpoint."""
-        return {
+    def state_dict(self) -> Row:
+        """The state, with processes and generators of the noise in all slots."""
+        return super().state_dict() | {
             "noise": self.noises[0].state_dict(),
             "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
         }
 
-    def load_noise_state(self, state: Record) -> None:
-        """Put back a :meth:`noise_state`; slots that it lacks start with fresh noise."""
+    def load_state_dict(self, state: Row) -> None:
+        """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise."""
+        super().load_state_dict(state)
         stored = [state["noise"], *state.get("noise_of_other_slots", [])]
-        for noise, own in zip(self.noises, stored, strict=False):
-            noise.load_state_dict(own)
+        for noise, process in zip(self.noises, stored, strict=False):
+            noise.load_state_dict(process)
 
 
 @torch.no_grad()

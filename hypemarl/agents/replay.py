@@ -17,15 +17,8 @@ from hypemarl.seeding import generator_state, numpy_generator, set_generator_sta
 from hypemarl.types import Row
 
 ARRAYS = (
-    "observations",
-    "actions",
-    "rewards",
-    "terminated",
-    "mu",
-    "targets",
-    "gains",
-    "costs",
-    "lengths",
+    *("observations", "actions", "rewards", "terminated", "mu"),
+    *("targets", "gains", "costs", "lengths"),
 )
 
 
@@ -165,11 +158,16 @@ class Replay:
                     f"targets of this replay have {self.targets.shape[2]} columns, got "
                     f"{np.shape(episode.targets)}"
                 )
-            self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
+            self._resize("targets", columns)
         if episode.gains is not None and not self.gains.shape[-1]:
-            self.gains = np.zeros_like(self.actions)
+            self._resize("gains", self.spec.action_size)
         if episode.costs is not None and not self.costs.shape[-1]:
-            self.costs = np.zeros_like(self.rewards)
+            self._resize("costs", self.max_steps)
+
+    def _resize(self, name: str, columns: int) -> None:
+        """Zeros in place of this array, with ``columns`` along its last axis."""
+        shape = getattr(self, name).shape[:-1]
+        setattr(self, name, np.zeros((*shape, columns), dtype=np.float32))
 
     def sample(self, episodes: int, steps: int) -> Batch:
         """Draw distinct ``episodes`` and ``steps`` distinct steps of each; ``steps`` 0 takes all.
@@ -188,8 +186,7 @@ class Replay:
 
     def latest(self, episodes: int) -> Batch | None:
         """All steps of the last complete episodes, without drawing; None where there is none."""
-        order = (self._next - 1 - np.arange(self.capacity)) % self.capacity
-        chosen = order[self.lengths[order] > 0][:episodes]
+        chosen = self.latest_slots(episodes)[::-1]
         if not len(chosen):
             return None
         times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
@@ -242,10 +239,8 @@ class Replay:
         # of a run before they were
         state.setdefault("gains", torch.zeros(*state["actions"].shape[:3], 0))
         state.setdefault("costs", torch.zeros(*state["actions"].shape[:2], 0))
-        self.gains = np.zeros((*self.gains.shape[:3], state["gains"].shape[3]), dtype=np.float32)
-        self.costs = np.zeros((*self.costs.shape[:2], state["costs"].shape[2]), dtype=np.float32)
-        columns = state["targets"].shape[2]
-        self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
+        for name in ("targets", "gains", "costs"):
+            self._resize(name, state[name].shape[-1])
         for name in ARRAYS:
             array = getattr(self, name)
             array[:] = 0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """What a network is built from."""
+    """Arguments from which a network is built."""
 
     spec: AgentSpec
     config: AgentConfig
@@ -73,46 +73,36 @@ def _hyper(plan: Plan) -> AgentNetwork:
     return HyperScheme(plan)
 
 
-def _shared(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
+def _plain(
+    *, separate: bool = False, codes: bool = False, sees_mu: bool = True
+) -> Callable[[Plan], AgentNetwork]:
+    """Maker of ordinary networks: one for all agents or ``separate`` ones, and further inputs."""
 
-    return PlainScheme(plan, owners=1, codes=False, sees_mu=False)
+    def build(plan: Plan) -> AgentNetwork:
+        from hypemarl.agents.networks import PlainScheme
 
+        owners = plan.spec.n_agents if separate else 1
+        return PlainScheme(plan, owners=owners, codes=codes, sees_mu=sees_mu)
 
-def _shared_told_mu(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=1, codes=False, sees_mu=True)
-
-
-def _shared_by_code(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=1, codes=True, sees_mu=True)
-
-
-def _separate(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=plan.spec.n_agents, codes=False, sees_mu=True)
+    return build
 
 
 INFORMED = Scheme(name="hypemarl", title="HypeMARL", build=_hyper, has_codes=True, generates=True)
 """Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
-REFERENCE = Scheme(name="marl", title="MARL", build=_shared, distinct=False)
+REFERENCE = Scheme(name="marl", title="MARL", build=_plain(sees_mu=False), distinct=False)
 """What tables compare the others with."""
-UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_shared_told_mu, distinct=False)
+UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_plain(), distinct=False)
 """Knows mu and no place: HypeMARL less it is the worth of place."""
 
 SCHEMES = (
     INFORMED,
     REFERENCE,
-    Scheme(name="fups-id", title="FuPS+ID", build=_shared_by_code, has_codes=True),
-    Scheme(name="nops", title="NoPS", build=_separate),
+    Scheme(name="fups-id", title="FuPS+ID", build=_plain(codes=True), has_codes=True),
+    Scheme(name="nops", title="NoPS", build=_plain(separate=True)),
     Scheme(
         name="fups-id-no-state",
         title="FuPS+ID (no state)",
-        build=_shared_by_code,
+        build=_plain(codes=True),
         has_codes=True,
         observes=False,
     ),
@@ -137,9 +127,9 @@ def schemes() -> tuple[Scheme, ...]:
 
 def scheme_of(config: AgentConfig) -> Scheme:
     """The scheme of ``config``. Raises ConfigError where it is unknown; names the known ones."""
-    found = registry.SCHEMES.get(config.scheme)
-    assert isinstance(found, Scheme)
-    return found
+    scheme = registry.SCHEMES.get(config.scheme)
+    assert isinstance(scheme, Scheme)
+    return scheme
 
 
 def make_network(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -12,13 +12,14 @@ from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, mesh_files
 from hypemarl.coupling.neighbourhood import Neighbourhood
 from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.dictionaries import Infos, reset_parameters, stacked_actions
 from hypemarl.seeding import fresh_seed, numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.systems.registry import system_of
 from hypemarl.types import Record, Row
 
 Remake = Callable[[EnvConfig, MPI.Intracomm], ArrayEnv]
@@ -84,7 +85,11 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         self.failure: str | None = None
         self._ended = "none was started"  # why no episode is running; empty while one is
         self._infos = Infos(self.possible_agents, plant)
-        self._spaces()
+        self.observation_spaces = self._boxes(
+            np.broadcast_to(plant.observation_low, plant.observation_size),
+            np.broadcast_to(plant.observation_high, plant.observation_size),
+        )
+        self.action_spaces = self._boxes(plant.action_low, plant.action_high)
 
     # --- arrays ----------------------------------------------------------------------------------
 
@@ -246,9 +251,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         """All agents' observations, flattened."""
         return self._observations.ravel().copy()
 
-    def close(self) -> None:
-        """Nothing to release, however often: PETSc is not used, arrays go with the object."""
-
     # --- copies ----------------------------------------------------------------------------------
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -278,18 +280,8 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _spaces(self) -> None:
-        low, high = (
-            np.broadcast_to(bound, self.observation_size)
-            for bound in (self.plant.observation_low, self.plant.observation_high)
-        )
-        self.observation_spaces = {
-            a: Box(low, high, dtype=np.float64) for a in self.possible_agents
-        }
-        self.action_spaces = {
-            a: Box(self.action_low, self.action_high, dtype=np.float64)
-            for a in self.possible_agents
-        }
+    def _boxes(self, low: np.ndarray, high: np.ndarray) -> dict[str, Box]:
+        return {agent: Box(low, high, dtype=np.float64) for agent in self.possible_agents}
 
     def _run(self, ended: str) -> None:
         """Let an episode run, or be over for the reason ``ended``."""
@@ -335,3 +327,21 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
 def _made_on_one_rank(remake: Remake, config: EnvConfig) -> ArrayEnv:
     return remake(config, MPI.COMM_SELF)
+
+
+def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
+    """The environment of ``config`` on ``comm`` (default: the world). Collective.
+
+    A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array
+    calls and no plant. Raises ConfigError where the files of the mesh are not those that ``config``
+    was bound to (:mod:`hypemarl.config.mesh_files`).
+
+    Example:
+        >>> from hypemarl import config, envs
+        >>> env = envs.make(config.load("density-1d").env)
+        >>> observations, infos = env.reset(seed=0)
+    """
+    comm = comm or mpi.world()
+    mpi.on_root(comm, lambda: mesh_files.check(config))
+    made = system_of(config).make(config, comm)
+    return PDEEnv(made, config, make) if isinstance(made, Plant) else cast("ArrayEnv", made)

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from hypemarl.agents import diagnostics
 from hypemarl.agents.compact_hypernetworks import KINDS
-from hypemarl.agents.policy import Actor
-from hypemarl.agents.probe import Probe
+from hypemarl.agents.policy import Actor, Probe
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig

@@ -1,35 +1,20 @@
-"""Adjoint policy gradients."""
+"""Adjoint policy gradients: descend the cost by exact gradients."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypemarl.algorithms import lazy, lazy_agent
 from hypemarl.algorithms.apg.options import ALIASES, APGOptions, check_window
 from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS
 from hypemarl.config import Config
-from hypemarl.training.learner import Algorithm, Learner
+from hypemarl.training.learner import Algorithm
 
 if TYPE_CHECKING:
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import Probe
     from hypemarl.algorithms.apg.agent import APG
-    from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.evaluation import Array, Policy
-    from hypemarl.training.groups import Groups
-
-
-def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
-    """A learner that descends the cost by exact gradients. Collective; raises TypeError."""
-    from hypemarl.algorithms.apg.learner import AdjointGradient
-
-    return AdjointGradient(config, env, groups)
-
-
-def make_agent(spec: AgentSpec, config: Config) -> APG:
-    """The actor and the value behind its windows, on the CPU. Local."""
-    from hypemarl.algorithms.apg.agent import APG
-
-    return APG(spec, config.agent, config.seed)
 
 
 def probe(
@@ -46,8 +31,8 @@ ALGORITHMS = (
         name="apg",
         options=APGOptions,
         aliases=ALIASES,
-        make=make,
-        make_agent=make_agent,
+        make=lazy("algorithms.apg.learner:AdjointGradient"),
+        make_agent=lazy_agent("algorithms.apg.agent:APG"),
         needs=frozenset({"adjoint"}),
         title="adjoint policy gradient",
         ignores=OFF_POLICY_KEYS,

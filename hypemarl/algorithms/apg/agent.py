@@ -10,7 +10,6 @@ value stands for the cost after it (as in SHAC: Xu et al., ICLR 2022).
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -21,11 +20,12 @@ from hypemarl.agents.descent import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
 from hypemarl.agents.schemes import INFORMED, make_network
+from hypemarl.agents.state import Episodes
 from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.algorithms.imitation.options import ImitateOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.seeding import torch_generator
 from hypemarl.types import Row
 
 VALUE_EPISODES = 20  # episodes that the value is fitted to, the latest
@@ -61,6 +61,12 @@ class APG(PolicyAgent):
     :class:`~hypemarl.agents.policy.PolicyAgent`, and the share of ``rate`` to learn with.
     """
 
+    SHARED = ("actor", "actor_average", "value")
+    STATE = (
+        *(*SHARED, "actor_optimiser", "value_optimiser", "value_generator"),
+        *("imitation_optimiser", "imitation_generator", "shown", "recent", "updates"),
+    )
+
     def __init__(
         self,
         spec: AgentSpec,
@@ -77,11 +83,11 @@ class APG(PolicyAgent):
         self.value = CostToGo(spec, config, torch_generator(seed, "value")).to(device)
         self.value_optimiser = torch.optim.Adam(self.value.parameters(), self.options.value_rate)
         self.value_generator = torch_generator(seed, "value-batches")
-        self.recent: deque[dict[str, Tensor]] = deque(maxlen=VALUE_EPISODES)
+        self.recent = Episodes(maxlen=VALUE_EPISODES)
         imitation_rate = config.of(ImitateOptions).rate
         self.imitation_optimiser = torch.optim.Adam(self.actor.parameters(), imitation_rate)
         self.imitation_generator = torch_generator(seed, "imitation-batches")
-        self.shown: list[dict[str, Tensor]] = []
+        self.shown = Episodes()
         self.updates = 0
         self._sum = torch.zeros(sum(p.numel() for p in self.actor.parameters()))
         self._count = 0  # windows in the sum
@@ -191,11 +197,7 @@ class APG(PolicyAgent):
         return {"value_loss": float(np.mean(losses))}
 
     def _fit_value(self) -> float:
-        count = len(self.recent)
-        chosen = torch.randperm(count, generator=self.value_generator)[:VALUE_BATCH].tolist()
-        batch = {
-            name: torch.stack([self.recent[k][name] for k in chosen]) for name in self.recent[0]
-        }
+        batch = self.recent.draw(self.value_generator, VALUE_BATCH)
         values = self.value(batch["observations"], batch["mu"], batch["left"])
         loss = nn.functional.huber_loss(values, batch["to_go"])
         descend(self.value_optimiser, loss, 1.0)
@@ -205,20 +207,11 @@ class APG(PolicyAgent):
 
     def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
         """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
-        unit = (self._tensor(actions) - self._middle) / self._half_range
-        self.shown.append(
-            {
-                "observations": self._tensor(np.swapaxes(observations, 0, 1)),
-                "mu": self._context(mu)[0],
-                "actions": unit.swapaxes(0, 1),
-            }
-        )
+        self.shown.append(self.demonstration(observations, mu, actions))
 
     def imitate(self) -> dict[str, float]:
         """One step towards what was shown: the mean squared distance to its unit actions."""
-        count = len(self.shown)
-        chosen = torch.randperm(count, generator=self.imitation_generator)[:SHOWN_BATCH].tolist()
-        batch = {name: torch.stack([self.shown[k][name] for k in chosen]) for name in self.shown[0]}
+        batch = self.shown.draw(self.imitation_generator, SHOWN_BATCH)
         actions = self.actor(batch["observations"], batch["mu"])
         loss = (actions - batch["actions"]).square().mean()
         descend(self.imitation_optimiser, loss, self.config.gradient_clip)
@@ -230,8 +223,7 @@ class APG(PolicyAgent):
 
     def shared_state(self) -> Row:
         """What others need to compute gradients and to act: see :meth:`load_shared_state`."""
-        names = ("actor", "actor_average", "value")
-        return {name: getattr(self, name).state_dict() for name in names}
+        return {name: getattr(self, name).state_dict() for name in self.SHARED}
 
     def load_shared_state(self, state: Row) -> None:
         """Take over the networks of another."""
@@ -239,32 +231,10 @@ class APG(PolicyAgent):
             getattr(self, name).load_state_dict(values)
 
     def state_dict(self) -> Row:
-        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
-        return {
-            **self.shared_state(),
-            "actor_optimiser": self.actor_optimiser.state_dict(),
-            "value_optimiser": self.value_optimiser.state_dict(),
-            "value_generator": generator_state(self.value_generator),
-            "imitation_optimiser": self.imitation_optimiser.state_dict(),
-            "imitation_generator": generator_state(self.imitation_generator),
-            "shown": [dict(entry) for entry in self.shown],
-            "recent": [dict(entry) for entry in self.recent],
-            "gradients": {"sum": self._sum, "count": self._count},
-            "updates": self.updates,
-        }
+        """The state, with the gradients taken since the last update."""
+        return super().state_dict() | {"gradients": {"sum": self._sum, "count": self._count}}
 
     def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`.
-
-        Raises ``RuntimeError`` where networks differ in shape.
-        """
-        self.load_shared_state({name: state[name] for name in self.shared_state()})
-        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
-        self.value_optimiser.load_state_dict(state["value_optimiser"])
-        set_generator_state(self.value_generator, state["value_generator"])
-        self.imitation_optimiser.load_state_dict(state["imitation_optimiser"])
-        set_generator_state(self.imitation_generator, state["imitation_generator"])
-        self.shown = [dict(entry) for entry in state["shown"]]
-        self.recent = deque(state["recent"], maxlen=VALUE_EPISODES)
+        """Put back a :meth:`state_dict`."""
+        super().load_state_dict(state)
         self._sum, self._count = state["gradients"]["sum"].clone(), state["gradients"]["count"]
-        self.updates = state["updates"]

@@ -23,13 +23,13 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.learner import Learner
-from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+from hypemarl.training.progress import Losses, Progress, Result, Round, TrainingError, averages
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hypemarl.agents.noise import Noise
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.envs.array_env import ArrayEnv
 
@@ -83,9 +83,7 @@ class AdjointGradient(Learner):
     def _rate_share(self) -> float:
         return 1.0
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Windows of all groups side by side, each with the update that is due after it."""
         number = progress.episode + 1 + self.groups.index
         active = self.groups.index < len(parameters)

@@ -1,28 +1,72 @@
 """Learning from open-loop optima: by cloning them, or by the reward that they seem to follow.
 
-What is shown is the action that was best in hindsight of the whole episode; an agent that sees its
-surroundings only can not follow it everywhere. Cloning is therefore a start, from which the
+Demonstrations are the best actions in hindsight of the whole episode; an agent that sees its
+surroundings only cannot follow them everywhere. Cloning is therefore a start, from which the
 remaining episodes descend the cost by adjoint policy gradients.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from hypemarl import mpi
 from hypemarl.algorithms.apg.learner import AdjointGradient
-from hypemarl.algorithms.imitation.demonstrations import Demonstration, demonstrate
 from hypemarl.algorithms.imitation.options import DemonstrationOptions, ImitateOptions, IRLOptions
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
+from hypemarl.optimal.open_loop import OpenLoop, replay
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
-from hypemarl.training.progress import Losses, Progress, Result, averages
+from hypemarl.training.progress import Losses, Progress, Result, Round, TrainingError, averages
+from hypemarl.training.rollout import Rollout
 
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
     from hypemarl.envs.array_env import ArrayEnv
+
+
+class Demonstration(NamedTuple):
+    """An episode under open-loop optimal actions (T, n, m): what was seen (T, n, k), what it cost.
+
+    ``evaluations``: gradients that its search took.
+    """
+
+    mu: Array
+    observations: Array
+    actions: Array
+    cost: float
+    evaluations: int
+
+    @property
+    def result(self) -> Result:
+        """What the records say of the episode; the return is minus the mean share of the cost."""
+        steps, agents = self.actions.shape[:2]
+        return Result(self.cost, -self.cost / agents, steps, None, False)
+
+
+def demonstrate(env: ArrayEnv, parameters: Array, evaluations: int) -> Demonstration:
+    """Search for the optimum with at most that many gradients, and run it. Collective.
+
+    The search starts from zero control whatever is known of other runs, so that a run depends on
+    its seed alone.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        optimum = OpenLoop(env, Path(folder)).solve(parameters, max_evaluations=evaluations)
+    rollout = Rollout(env, replay(optimum.actions), parameters)
+    seen, cost = [np.array(rollout.episode.observations)], 0.0
+    for *_, step in rollout:
+        seen.append(np.array(step.observations))
+        cost += step.info["cost"]
+    if rollout.failure is not None:
+        raise TrainingError(f"the optimum at {parameters.tolist()} failed: {rollout.failure}")
+    return Demonstration(
+        rollout.episode.mu, np.stack(seen[:-1]), optimum.actions, cost, optimum.evaluations
+    )
 
 
 def _shown(
@@ -44,9 +88,7 @@ class Imitation(AdjointGradient):
     def _rate_share(self) -> float:
         return self.shown.apg_share  # a full rate loses what was cloned
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations and their cloning, or, after these, a round of ``apg``."""
         if progress.episode >= self.shown.episodes:
             return super().collect(parameters, progress)
@@ -83,9 +125,7 @@ class InverseReward(OffPolicy):
 
         return RewardLearner
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations, or, after these, a round of ``td3``."""
         if progress.episode >= self.first:
             return super().collect(parameters, progress)

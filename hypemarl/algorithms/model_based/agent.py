@@ -20,19 +20,20 @@ from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Experience, Replay
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece
 from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
-from hypemarl.algorithms.model_based.surrogate import LocalModel
 from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
-from hypemarl.types import Row
+from hypemarl.seeding import numpy_generator
 
 IMAGINED_SLOT = 10_000  # of the exploration noise: none that an environment has
 
 
 class ModelPolicyGradient(ExploringAgent):
     """An actor that descends the cost of imagined episodes. ``steps``: of a whole episode."""
+
+    STATE = ("actor", "actor_average", "optimiser", "model", "updates")
 
     def __init__(
         self,
@@ -42,7 +43,6 @@ class ModelPolicyGradient(ExploringAgent):
         config: AgentConfig,
         seed: int,
         device: str = "cpu",
-        *,
         slots: int = 1,
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
@@ -86,25 +86,6 @@ class ModelPolicyGradient(ExploringAgent):
         track(self.actor_average, self.actor, rate)
         return float(loss.detach())
 
-    def state_dict(self) -> Row:
-        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
-        return {
-            "actor": self.actor.state_dict(),
-            "actor_average": self.actor_average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "model": self.model.state_dict(),
-            "updates": self.updates,
-            **self.noise_state(),
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.model.load_state_dict(state["model"])
-        self.updates = state["updates"]
-        self.load_noise_state(state)
-
 
 class Dyna(TD3):
     """TD3 on real and imagined episodes. ``steps``: of a whole episode.
@@ -113,6 +94,8 @@ class Dyna(TD3):
     credit ``adjoint`` the gains of imagined actions are the surrogate's own derivatives; the
     plant's adjoint has no part in it.
     """
+
+    STATE = (*TD3.STATE, "model", "choice", "imagined_noise")
 
     def __init__(
         self,
@@ -123,7 +106,6 @@ class Dyna(TD3):
         config: AgentConfig,
         seed: int,
         device: str = "cpu",
-        *,
         slots: int = 1,
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
@@ -206,18 +188,3 @@ class Dyna(TD3):
                 )
             )
         return replay
-
-    def state_dict(self) -> Row:
-        """TD3's, the model's, and the generators of imagination."""
-        return super().state_dict() | {
-            "model": self.model.state_dict(),
-            "choice": generator_state(self.choice),
-            "imagined_noise": self.imagined_noise.state_dict(),
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self.model.load_state_dict(state["model"])
-        set_generator_state(self.choice, state["choice"])
-        self.imagined_noise.load_state_dict(state["imagined_noise"])

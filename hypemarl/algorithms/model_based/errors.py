@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
 from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.config import Config, ConfigError
-from hypemarl.coupling.local_model import require_local_model
+from hypemarl.coupling.local_model import LocalModel, require_local_model
 from hypemarl.envs.array_env import plant_of
 from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation
@@ -28,7 +28,6 @@ from hypemarl.types import Row
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
     from hypemarl.algorithms.model_based.world_model import WorldModel
-    from hypemarl.coupling.local_model import LocalModel
     from hypemarl.envs.array_env import ArrayEnv
 
 OWN = "policy"
@@ -74,6 +73,16 @@ def surrogate_errors(
         return {name: errors for name, errors in found.items() if errors}
     finally:
         env.close()
+
+
+def flat_errors(run_dir: str | Path, **options: Any) -> dict[str, float]:
+    """Numbers of :func:`surrogate_errors` as ``<policy>_<error>``. Collective."""
+    return {
+        f"{policy}_{name}": value
+        for policy, numbers in surrogate_errors(run_dir, **options).items()
+        for name, value in numbers.items()
+        if name != "by_step"
+    }
 
 
 def _errors(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Replay
-from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate, padded, spread
+from hypemarl.algorithms.model_based.surrogate import Given, Surrogate, padded, spread
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 
 

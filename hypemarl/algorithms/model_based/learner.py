@@ -13,7 +13,7 @@ from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs.array_env import plant_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
-from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+from hypemarl.training.progress import Losses, Progress, Round, TrainingError, averages
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import ExploringAgent
@@ -31,7 +31,7 @@ class ModelBased(OffPolicy):
     """
 
     keep_costs = True
-    exact_gains = False  # but the surrogate's
+    exact_gradients = False  # but the surrogate's
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
@@ -41,9 +41,7 @@ class ModelBased(OffPolicy):
         """Nothing within an episode."""
         return []
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """A round of real episodes and, where due, learning in the surrogate."""
         before = progress.episode
         results, losses = super().collect(parameters, progress)

@@ -13,7 +13,8 @@ n, H, s) holds the present state last. Actions are in units of half their range.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,66 +23,11 @@ from torch import Tensor, nn
 from hypemarl.agents.encoding import position_encoding
 from hypemarl.agents.hypernetwork import fan_in_normal, run_layers
 from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 
 PLACE_ENTRIES = 16  # of the encoded place that networks read
 PLACE_FREQUENCY = 1.5  # its highest, in rad per agent spacing
-
-
-class DensityForm(Protocol):
-    """Cost of a density by patch means; see ``hypemarl.coupling.local_model``."""
-
-    @property
-    def interval(self) -> float:
-        """Length of a control interval."""
-
-    @property
-    def measures(self) -> np.ndarray:
-        """(n,) of the patches."""
-
-    @property
-    def boundary(self) -> np.ndarray:
-        """(n,) weights of the boundary."""
-
-    @property
-    def near(self) -> np.ndarray:
-        """(n, K) agents whose actions reach the patch, -1 for none."""
-
-    @property
-    def slopes(self) -> np.ndarray:
-        """(axes, n, K) weights of near differences to the target across a patch."""
-
-    @property
-    def control(self) -> np.ndarray:
-        """(n, K, K) forms of their actions."""
-
-
-class LocalModel(Protocol):
-    """What is known beforehand of local states; see ``hypemarl.coupling.local_model``."""
-
-    @property
-    def state(self) -> tuple[int, ...]:
-        """Columns of an observation that are the agent's own state."""
-
-    @property
-    def shown(self) -> np.ndarray:
-        """(k, 2) seen agent and number of its state that a column shows, -1 for none."""
-
-    @property
-    def seen(self) -> np.ndarray:
-        """(n, K) agents that an observation shows, -1 for none."""
-
-    @property
-    def carrier(self) -> tuple[int, ...]:
-        """Columns of a velocity that carries the state."""
-
-    @property
-    def density(self) -> DensityForm | None:
-        """The cost, where the state is a conserved density."""
-
-    @property
-    def free_start(self) -> bool:
-        """Whether first states go with any mu."""
 
 
 class Given(NamedTuple):
@@ -100,7 +46,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, sizes: Sequence[int], copies: int, generator: torch.Generator) -> None:
         super().__init__()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(
             fan_in_normal(generator, copies, a, b, fan_in=a) for a, b in pairs
         )
@@ -321,7 +267,7 @@ class LocalCost(nn.Module):
 
 
 class Formula(nn.Module):
-    """:class:`DensityForm` for torch."""
+    """:class:`~hypemarl.coupling.local_model.DensityForm` for torch."""
 
     measures: Tensor
     boundary: Tensor
@@ -337,10 +283,8 @@ class Formula(nn.Module):
         assert form is not None
         self.interval = form.interval
         self.register_buffer("near", padded(form.near), persistent=False)
-        constant(self, "measures", form.measures)
-        constant(self, "boundary", form.boundary)
-        constant(self, "slopes", form.slopes)
-        constant(self, "control", form.control)
+        for name in ("measures", "boundary", "slopes", "control"):
+            constant(self, name, getattr(form, name))
         constant(self, "middle", spec.action_middle)
         constant(self, "half_range", spec.action_half_range)
 

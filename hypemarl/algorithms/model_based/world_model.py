@@ -11,27 +11,25 @@ from torch import Tensor, nn
 from hypemarl.agents.descent import descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
+from hypemarl.agents.state import Stateful
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece, Views, imagine, predict
 from hypemarl.algorithms.model_based.options import SurrogateOptions
-from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate
+from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import (
-    generator_state,
-    numpy_generator,
-    set_generator_state,
-    torch_generator,
-)
-from hypemarl.types import Row
+from hypemarl.seeding import numpy_generator, torch_generator
 
 COST_WEIGHT = 0.1  # of the cost's fit beside that of the states
 Losses = dict[str, float]
 
 
-class WorldModel:
+class WorldModel(Stateful):
     """A surrogate with its optimiser, fits and imagination. Draws from generators of its own.
 
     ``local``: what is known of the local states beforehand.
     """
+
+    STATE = ("networks", "optimiser", "generator", "fitted", "error")
 
     def __init__(
         self,
@@ -42,9 +40,8 @@ class WorldModel:
         device: torch.device,
     ) -> None:
         self.spec, self.config = spec, config
-        self.surrogate = Surrogate(local, spec, config, torch_generator(seed, "surrogate")).to(
-            device
-        )
+        surrogate = Surrogate(local, spec, config, torch_generator(seed, "surrogate"))
+        self.surrogate = self.networks = surrogate.to(device)
         members, memory = config.ensemble, config.memory
         self.views = Views(local, spec, members, memory, device)
         self.optimiser = torch.optim.Adam(self.surrogate.parameters(), config.rate)
@@ -200,20 +197,3 @@ class WorldModel:
         apart = (judged.std(dim=0) / scale).square().mean(dim=(1, 2)).sqrt()
         allowed = self.config.cutoff * self.error**0.5
         return (apart <= allowed).float().view(history.shape[:2])
-
-    def state_dict(self) -> Row:
-        """Networks, optimiser, generator, counters."""
-        return {
-            "networks": self.surrogate.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": generator_state(self.generator),
-            "fitted": self.fitted,
-            "error": self.error,
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`."""
-        self.surrogate.load_state_dict(state["networks"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        set_generator_state(self.generator, state["generator"])
-        self.fitted, self.error = state["fitted"], state["error"]

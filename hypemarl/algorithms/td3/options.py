@@ -8,32 +8,16 @@ from hypemarl.config.ranges import refuse
 from hypemarl.config.schema import Config
 
 OFF_POLICY_KEYS = frozenset(
-    f"agent.{name}"
-    for name in (
-        "actor_rate",
-        "adjoint_step",
-        "average_rate",
-        "batch_episodes",
-        "batch_steps",
-        "cloning",
-        "credit",
-        "credit_radius",
-        "critic_rate",
-        "exploration_noise",
-        "gamma",
-        "huber",
-        "map_channels",
-        "policy_delay",
-        "replay_episodes",
-        "reward_clip",
-        "reward_scale",
-        "target_noise",
-        "target_noise_clip",
-        "tau",
-        "time_left",
-        "trace",
+    (
+        *("agent.actor_rate", "agent.adjoint_step", "agent.average_rate", "agent.batch_episodes"),
+        *("agent.batch_steps", "agent.cloning", "agent.credit", "agent.credit_radius"),
+        *("agent.critic_rate", "agent.exploration_noise", "agent.gamma", "agent.huber"),
+        *("agent.map_channels", "agent.policy_delay", "agent.replay_episodes"),
+        *("agent.reward_clip", "agent.reward_scale", "agent.target_noise"),
+        *("agent.target_noise_clip", "agent.tau", "agent.time_left", "agent.trace"),
+        *("training.random_episodes", "training.random_scale", "training.updates_per_step"),
     )
-) | {"training.random_episodes", "training.random_scale", "training.updates_per_step"}
+)
 """Settings that only algorithms with a replay read."""
 
 

@@ -27,10 +27,7 @@ from hypemarl.envs.external.sources import open_source
 from hypemarl.seeding import numpy_generator
 
 PETTINGZOO = {name for name in dir(ParallelEnv) if not name.startswith("_")} | {
-    "agents",
-    "possible_agents",
-    "observation_spaces",
-    "action_spaces",
+    *("agents", "possible_agents", "observation_spaces", "action_spaces")
 }
 """Attributes of a PettingZoo ``ParallelEnv`` that an :class:`ExternalEnv` lacks."""
 FIRST_SEED = {"validation": 1, "held-out": 1000, "scaling": 500_000, "training": 1_000_000}
@@ -279,17 +276,13 @@ class ExternalEnv(ArrayEnv):
         for i in np.flatnonzero(taking_part).tolist():
             size = self._observation_sizes[i]
             own = self._checked.flat(i, observations)
-            if not self._unscaled:  # infinity stays, so that it is seen
+            if self.external.scaling_episodes:  # infinity stays, so that it is seen
                 scaled = (own - self._middle[i, :size]) / self._scale[i, :size]
                 clipped = np.clip(scaled, -SCALED_CLIP, SCALED_CLIP)
                 own = np.where(np.isfinite(own), clipped, own)
             padded[i, :size] = own
             padded[i, -1] = 1.0
         return padded
-
-    @property
-    def _unscaled(self) -> bool:
-        return self.external.scaling_episodes == 0
 
     def _measure_scale(self) -> None:
         """Mean and deviation of each agent's observations under random actions of fixed seeds.

@@ -89,9 +89,6 @@ class VmasEnv(ParallelEnv):
             {agent: {} for agent in agents},
         )
 
-    def close(self) -> None:
-        """Nothing to release: no window was opened."""
-
     def _by_agent(self, batch: Iterable) -> dict[str, np.ndarray]:
         return {a: o[0].numpy() for a, o in zip(self.possible_agents, batch, strict=True)}
 
