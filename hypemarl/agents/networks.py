@@ -192,6 +192,4 @@ def first_copy(module: nn.Module) -> Callable[..., Tensor]:
 
 def _per_copy(flat: Tensor, copies: int) -> Tensor:
     """(B, S, in) -> (C*B, S, in), the same inputs for each copy."""
-    if copies == 1:
-        return flat
     return flat.expand(copies, *flat.shape).flatten(0, 1)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.encoding import encode
+from hypemarl.agents.learning import Stateful
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.schemes import make_network, scheme_of
-from hypemarl.agents.state import Stateful
+from hypemarl.agents.schemes import Plan, make_network, scheme_of
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
@@ -48,7 +48,7 @@ class Actor(nn.Module):
         super().__init__()
         self.seen = spec.observation_size if scheme_of(config).observes else 0
         sizes = (self.seen, *config.actor_hidden, spec.action_size)
-        self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
+        self.network = make_network(Plan(spec, config, sizes, 1, config.output_gain, generator))
 
     def forward(self, observations: Tensor, mu: Tensor) -> Tensor:
         """Unit actions in (-1, 1)."""

@@ -179,21 +179,18 @@ class Replay:
             raise RuntimeError("the replay holds no complete episode yet")
         chosen = self.generator.choice(available, min(episodes, len(available)), replace=False)
         if steps == 0 or steps >= self.max_steps:
-            times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
-        else:
-            times = self._draw_times(self.lengths[chosen], steps)
-        return self._gather(chosen, times)
+            return self._gather(chosen)
+        return self._gather(chosen, self._draw_times(self.lengths[chosen], steps))
 
     def latest(self, episodes: int) -> Batch | None:
         """All steps of the last complete episodes, without drawing; None where there is none."""
         chosen = self.latest_slots(episodes)[::-1]
-        if not len(chosen):
-            return None
-        times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
-        return self._gather(chosen, times)
+        return self._gather(chosen) if len(chosen) else None
 
-    def _gather(self, chosen: np.ndarray, times: np.ndarray) -> Batch:
-        """The steps ``times`` (E, T) of the episodes in the slots ``chosen`` (E,)."""
+    def _gather(self, chosen: np.ndarray, times: np.ndarray | None = None) -> Batch:
+        """The steps ``times`` (E, T), by default all, of the episodes in the slots ``chosen``."""
+        if times is None:
+            times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
         rows = chosen[:, None]
         along = np.swapaxes  # advanced indices put (E, T) first: (E, T, n, ...) -> (E, n, T, ...)
         return Batch(

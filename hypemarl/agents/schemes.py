@@ -132,23 +132,13 @@ def scheme_of(config: AgentConfig) -> Scheme:
     return scheme
 
 
-def make_network(
-    spec: AgentSpec,
-    config: AgentConfig,
-    sizes: Sequence[int],
-    copies: int,
-    output_gain: float,
-    generator: torch.Generator,
-    *,
-    scheme: Scheme | None = None,
-) -> AgentNetwork:
-    """A network of ``scheme``, by default that of ``config``; arguments as in :class:`Plan`.
+def make_network(plan: Plan, scheme: Scheme | None = None) -> AgentNetwork:
+    """A network of ``scheme``, by default that of the plan's settings.
 
     Raises:
         ConfigError: the scheme is unknown.
     """
-    plan = Plan(spec, config, sizes, copies, output_gain, generator)
-    return (scheme or scheme_of(config)).build(plan)
+    return (scheme or scheme_of(plan.config)).build(plan)
 
 
 def variant(config: AgentConfig) -> str:

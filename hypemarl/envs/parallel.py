@@ -91,8 +91,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         )
         self.action_spaces = self._boxes(plant.action_low, plant.action_high)
 
-    # --- arrays ----------------------------------------------------------------------------------
-
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""
         return self.plant.stencil(radius)
@@ -169,8 +167,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
             return None
         still = {"kind": self.plant.kind, "positions": self.positions}
         return {**fields, **still, "time": self.plant.time}
-
-    # --- PettingZoo ------------------------------------------------------------------------------
 
     def observation_space(self, agent: str) -> Box:
         """Box of shape (observation_size,), with the bounds that the plant knows of."""
@@ -251,8 +247,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         """All agents' observations, flattened."""
         return self._observations.ravel().copy()
 
-    # --- copies ----------------------------------------------------------------------------------
-
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled as its configuration; made anew on one rank where it is loaded.
 
@@ -277,8 +271,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
                 "hypemarl.envs.make(config) can"
             )
         return self._remake
-
-    # --- parts -----------------------------------------------------------------------------------
 
     def _boxes(self, low: np.ndarray, high: np.ndarray) -> dict[str, Box]:
         return {agent: Box(low, high, dtype=np.float64) for agent in self.possible_agents}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import descend
 
 
 def parameter() -> tuple[torch.nn.Parameter, torch.optim.SGD]:

@@ -94,7 +94,7 @@ def test_free_starts_mix_states_and_parameters(build_spec: Callable[..., AgentSp
         own = np.array([np.flatnonzero((firsts == row).all(axis=1))[0] for row in state])
         other = np.array([np.flatnonzero((replay.mu[:6] == mu).all(axis=1))[0] for mu in start.mu])
         assert len({*zip(own, other, strict=True)}) == (36 if free else 6)
-        np.testing.assert_array_equal(start.given.targets[0].numpy(), replay.targets[other])
+        np.testing.assert_array_equal(start.fixed.targets[0].numpy(), replay.targets[other])
 
 
 def test_an_imagined_episode_is_the_prediction_of_its_actions(
@@ -110,7 +110,7 @@ def test_an_imagined_episode_is_the_prediction_of_its_actions(
     shown = world.views.observe(states[..., -1, :], start.constants)
     torch.testing.assert_close(shown, found.observations[..., -1, :])
     first = found.observations[1, 2, :, 0]
-    acted = actor(first[None, :, None], start.given.mu[1, 2][None])[0, :, 0]
+    acted = actor(first[None, :, None], start.fixed.mu[1, 2][None])[0, :, 0]
     torch.testing.assert_close(acted, found.actions[1, 2, :, 0])
 
 

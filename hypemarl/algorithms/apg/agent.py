@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import Episodes, descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
-from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.agents.state import Episodes
+from hypemarl.agents.schemes import INFORMED, Plan, make_network
 from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.algorithms.imitation.options import ImitateOptions
 from hypemarl.config import AgentConfig
@@ -44,7 +43,7 @@ class CostToGo(nn.Module):
         super().__init__()
         sizes = (spec.observation_size + 1, *config.critic_hidden, 1)
         gain = 1.0 / spec.n_agents
-        self.network = make_network(spec, config, sizes, 1, gain, generator, scheme=INFORMED)
+        self.network = make_network(Plan(spec, config, sizes, 1, gain, generator), INFORMED)
 
     def forward(self, observations: Tensor, mu: Tensor, left: Tensor) -> Tensor:
         """(E, T) costs of observations (E, n, T, k) with shares ``left`` (E, T) of the horizon."""

@@ -99,7 +99,11 @@ class AdjointGradient(Learner):
         self._seen = [running for running in episodes if running.costs]
         with mpi.raise_together(self.groups.comm):
             if self.window < self.steps:
-                losses += self._learn_value(episodes)
+                losses += [
+                    self.agent.learn_value(np.stack(r.observations), r.mu, np.array(r.costs))
+                    for r in episodes
+                    if r.failure is None
+                ]
         return [r.result for r in episodes], averages(losses)
 
     def _begin(self, parameters: Array, number: int) -> Running | None:
@@ -162,14 +166,6 @@ class AdjointGradient(Learner):
                     raise TrainingError(f"episode {episode + 1}: {error}") from error
                 progress.updates += 1
         return losses
-
-    def _learn_value(self, episodes: Sequence[Running]) -> list[Losses]:
-        """Fit the value to whole episodes. Local, on rank 0."""
-        return [
-            self.agent.learn_value(np.stack(r.observations), r.mu, np.array(r.costs))
-            for r in episodes
-            if r.failure is None
-        ]
 
     def _share_networks(self) -> None:
         """Rank 0's networks to the first ranks of the other groups. Collective."""

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import Episodes, descend
 from hypemarl.agents.replay import Batch
-from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.agents.state import Episodes
+from hypemarl.agents.schemes import INFORMED, Plan, make_network
 from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
@@ -41,7 +40,7 @@ class RewardLearner(TD3):
         sizes = (spec.observation_size + spec.action_size, *config.critic_hidden, 1)
         # The demonstrator knows place and mu whatever the scheme is, and so does its judge.
         generator = torch_generator(seed, "reward")
-        judge = make_network(spec, config, sizes, 1, 1.0, generator, scheme=INFORMED)
+        judge = make_network(Plan(spec, config, sizes, 1, 1.0, generator), INFORMED)
         self.discriminator = judge.to(device)
         rate = config.of(IRLOptions).rate
         self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), rate)

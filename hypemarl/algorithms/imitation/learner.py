@@ -117,8 +117,7 @@ class InverseReward(OffPolicy):
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
         self.shown = config.agent.of(IRLOptions)
-        self.first = self.shown.episodes
-        self.policy_from += self.first
+        self.policy_from += self.shown.episodes
 
     def _agent_class(self) -> Callable[..., RewardLearner]:
         from hypemarl.algorithms.imitation.learned_reward import RewardLearner
@@ -127,7 +126,7 @@ class InverseReward(OffPolicy):
 
     def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations, or, after these, a round of ``td3``."""
-        if progress.episode >= self.first:
+        if progress.episode >= self.shown.episodes:
             return super().collect(parameters, progress)
         demonstrations = _shown(self.shown, self.env, self.groups, parameters)
         with mpi.raise_together(self.groups.comm):

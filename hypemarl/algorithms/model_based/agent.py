@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Experience, Replay
@@ -169,7 +169,7 @@ class Dyna(TD3):
         observations, costs = array(found.observations), array(found.costs)
         actions = array(self._middle + self._half_range * found.actions)
         lengths = found.weight.sum(dim=2).flatten().long().tolist()
-        targets = array(start.given.targets)
+        targets = array(start.fixed.targets)
         replay = Replay(self.spec, len(lengths), self.steps, self.seed)
         # Its batches are drawn by the generator that goes on between replays.
         replay.generator = self.choice

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from hypemarl.algorithms.model_based.world_model import WorldModel
     from hypemarl.envs.array_env import ArrayEnv
 
-OWN = "policy"
-
 
 def surrogate_errors(
     run_dir: str | Path,
@@ -62,15 +60,22 @@ def surrogate_errors(
     env = make_env(config.env, comm=comm)
     try:
         parameters = evaluation.fixed_set(env, episodes, "held-out")
-        own, _ = trained_policy(folder, env, config, comm)
-        policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
+        trained, _ = trained_policy(folder, env, config, comm)
+        baselines = {name: make(env) for name, make in evaluation.BASELINES.items()}
         local = require_local_model(plant_of(env))
-        found: dict[str, Row] = {}
-        for name, policy in policies.items():
+
+        def predicted(replay: Replay | None) -> Row:  # on rank 0, none without an episode
+            if not replay:
+                return {}
+            model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
+            by_step = model.rolled_out(replay, rows)[0].tolist()
+            return model.errors(replay, rows) | {"by_step": by_step}
+
+        errors: dict[str, Row] = {}
+        for name, policy in ({"policy": trained} | baselines).items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
-            errors = partial(_errors, folder, config, env, local, replay)
-            found[name] = mpi.on_root(comm, errors)
-        return {name: errors for name, errors in found.items() if errors}
+            errors[name] = mpi.on_root(comm, partial(predicted, replay))
+        return {name: numbers for name, numbers in errors.items() if numbers}
     finally:
         env.close()
 
@@ -83,16 +88,6 @@ def flat_errors(run_dir: str | Path, **options: Any) -> dict[str, float]:
         for name, value in numbers.items()
         if name != "by_step"
     }
-
-
-def _errors(
-    folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel, replay: Replay | None
-) -> Row:
-    """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
-    if not replay:
-        return {}
-    model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
-    return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 
 def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel) -> WorldModel:

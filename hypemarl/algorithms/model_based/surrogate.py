@@ -30,15 +30,24 @@ PLACE_ENTRIES = 16  # of the encoded place that networks read
 PLACE_FREQUENCY = 1.5  # its highest, in rad per agent spacing
 
 
-class Given(NamedTuple):
-    """What stays through an episode, for C members and B episodes of each."""
+class Fixed(NamedTuple):
+    """Constants of an episode, for C members and B episodes of each."""
 
     mu: Tensor
     """(C, B, n_mu), scaled to [-1, 1]"""
     targets: Tensor
     """(C, B, n, q)"""
-    carrier: Tensor
-    """(C, B, n, v), v = 0 where nothing carries the state"""
+    flow: Tensor
+    """(C, B, n, v) velocities of the background flow, v = 0 where there is none"""
+
+
+class Design(NamedTuple):
+    """Arguments from which the parts of a surrogate are built."""
+
+    local: LocalModel
+    spec: AgentSpec
+    config: SurrogateOptions
+    generator: torch.Generator
 
 
 class Ensemble(nn.Module):
@@ -87,7 +96,7 @@ class Dynamics(nn.Module):
         self.register_buffer("state_scale", torch.ones(states))
         self.register_buffer("change_scale", torch.ones(states))
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """Next states (C, B, n, s) of a history (C, B, n, H, s) under actions (C, B, n, m)."""
         raise NotImplementedError
 
@@ -106,13 +115,8 @@ class FluxDynamics(Dynamics):
     share: Tensor
     gain: Tensor
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design) -> None:
+        local, spec, config, generator = design
         super().__init__(1)
         assert local.density is not None
         assert spec.grid is not None
@@ -132,14 +136,14 @@ class FluxDynamics(Dynamics):
         inputs = per_patch * faces[0][1].shape[1]
         self.network = Ensemble((inputs, *config.hidden, 1), config.ensemble, generator)
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """See :class:`Dynamics`; s is 1."""
         members, episodes, n = history.shape[:3]
         scaled = self.scaled(history)
         share = self.share[:, None].expand(members, episodes, n, 1)
         inputs = []
         for axis in range(self.axes):
-            vectors = [actions, given.carrier]
+            vectors = [actions, fixed.flow]
             turned = [vector.flip(-1) for vector in vectors] if axis else vectors
             entries = torch.cat([scaled, *turned, share], dim=-1)
             inputs.append(spread(entries, getattr(self, f"stencil_{axis}")))
@@ -177,13 +181,8 @@ class LocalDynamics(Dynamics):
     near: Tensor
     place: Tensor
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design) -> None:
+        local, spec, config, generator = design
         states = len(local.state)
         super().__init__(states)
         self.register_buffer("near", padded(spec.stencil(config.radius)), persistent=False)
@@ -192,10 +191,10 @@ class LocalDynamics(Dynamics):
         inputs = per_agent * self.near.shape[1] + self.place.shape[1] + spec.mu_size
         self.network = Ensemble((inputs, *config.hidden, states), config.ensemble, generator)
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """See :class:`Dynamics`."""
-        entries = torch.cat([self.scaled(history), actions, given.carrier], dim=-1)
-        inputs = torch.cat([spread(entries, self.near), context(self.place, given)], dim=-1)
+        entries = torch.cat([self.scaled(history), actions, fixed.flow], dim=-1)
+        inputs = torch.cat([spread(entries, self.near), context(self.place, fixed)], dim=-1)
         change = self.network(inputs.flatten(1, 2)).view(*history.shape[:3], -1)
         return history[..., -1, :] + change * self.change_scale
 
@@ -205,11 +204,11 @@ def place_of(spec: AgentSpec) -> np.ndarray:
     return position_encoding(spec.positions, PLACE_ENTRIES, spec.spacing, PLACE_FREQUENCY)
 
 
-def context(place: Tensor, given: Given) -> Tensor:
+def context(place: Tensor, fixed: Fixed) -> Tensor:
     """(C, B, n, e + n_mu) place and mu of every agent."""
-    members, episodes, size = given.mu.shape
+    members, episodes, size = fixed.mu.shape
     shape = (members, episodes, len(place), -1)
-    mu = given.mu[:, :, None].expand(members, episodes, len(place), size)
+    mu = fixed.mu[:, :, None].expand(members, episodes, len(place), size)
     return torch.cat([place.expand(*shape), mu], dim=-1)
 
 
@@ -220,15 +219,9 @@ class LocalCost(nn.Module):
     near: Tensor
     place: Tensor
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        dynamics: Dynamics,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design, dynamics: Dynamics) -> None:
         super().__init__()
+        local, spec, config, generator = design
         self.dynamics = [dynamics]  # in a list: its parameters are not this module's
         kind = config.cost
         if kind == "auto":
@@ -249,19 +242,19 @@ class LocalCost(nn.Module):
             inputs = per_agent * self.near.shape[1] + self.place.shape[1] + spec.mu_size
             self.network = Ensemble((inputs, *config.hidden, 1), config.ensemble, generator)
 
-    def forward(self, state: Tensor, following: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, state: Tensor, following: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """Shares (C, B, n) of the step from ``state`` to ``following`` (C, B, n, s)."""
         total = torch.zeros(())
         if self.form is not None:
-            total = self.form(state, following, actions, given)
+            total = self.form(state, following, actions, fixed)
         if self.network is None:
             return total
         dynamics = self.dynamics[0]
         entries = [dynamics.scaled(s[..., None, :]) for s in (state, following)] + [actions]
         if self.form is not None:
-            entries.append(given.targets[..., :1] / dynamics.state_scale)
+            entries.append(fixed.targets[..., :1] / dynamics.state_scale)
         near = spread(torch.cat(entries, dim=-1), self.near)
-        inputs = torch.cat([near, context(self.place, given)], dim=-1)
+        inputs = torch.cat([near, context(self.place, fixed)], dim=-1)
         rest = self.network(inputs.flatten(1, 2)).view(state.shape[:3])
         return total + self.cost_scale * rest
 
@@ -288,9 +281,9 @@ class Formula(nn.Module):
         constant(self, "middle", spec.action_middle)
         constant(self, "half_range", spec.action_half_range)
 
-    def forward(self, state: Tensor, following: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, state: Tensor, following: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """Shares (C, B, n) of the step from ``state`` to ``following`` (C, B, n, 1)."""
-        rates = [self._rate(means[..., 0], given.targets[..., 0]) for means in (state, following)]
+        rates = [self._rate(means[..., 0], fixed.targets[..., 0]) for means in (state, following)]
         amplitudes = self.middle + self.half_range * actions
         near = spread(amplitudes, self.near).unflatten(-1, (self.near.shape[1], -1))
         control = torch.einsum("cbnkm,nkl,cbnlm->cbn", near, self.control, near)
@@ -298,10 +291,10 @@ class Formula(nn.Module):
 
     def _rate(self, means: Tensor, target: Tensor) -> Tensor:
         """Cost per time (C, B, n) of a state."""
-        missing = means - target
-        near = spread(missing[..., None], self.near)
+        excess = means - target
+        near = spread(excess[..., None], self.near)
         across = torch.einsum("cbnk,ank->cbna", near, self.slopes).square().sum(dim=-1)
-        tracking = 0.5 * self.measures * (missing.square() + across / 12.0)
+        tracking = 0.5 * self.measures * (excess.square() + across / 12.0)
         return tracking + 0.5 * self.boundary * means.square()
 
 
@@ -312,14 +305,9 @@ class Surrogate(nn.Module):
         ValueError: a form is asked for that the local model does not allow.
     """
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design) -> None:
         super().__init__()
+        local, spec, config, _ = design
         grid = spec.grid is not None and len(spec.grid) in (1, 2)
         form = config.form
         if form == "auto":
@@ -330,10 +318,10 @@ class Surrogate(nn.Module):
                 "agents; take local"
             )
         make = FluxDynamics if form == "flux" else LocalDynamics
-        self.dynamics: Dynamics = make(local, spec, config, generator)
-        self.cost = LocalCost(local, spec, config, self.dynamics, generator)
+        self.dynamics: Dynamics = make(design)
+        self.cost = LocalCost(design, self.dynamics)
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> tuple[Tensor, Tensor]:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> tuple[Tensor, Tensor]:
         """Next states (C, B, n, s) and cost shares (C, B, n) of the step."""
-        following = self.dynamics(history, actions, given)
-        return following, self.cost(history[..., -1, :], following, actions, given)
+        following = self.dynamics(history, actions, fixed)
+        return following, self.cost(history[..., -1, :], following, actions, fixed)

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import Stateful, descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
-from hypemarl.agents.state import Stateful
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece, Views, imagine, predict
 from hypemarl.algorithms.model_based.options import SurrogateOptions
-from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
+from hypemarl.algorithms.model_based.surrogate import Design, Fixed, Surrogate
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import numpy_generator, torch_generator
@@ -40,7 +39,7 @@ class WorldModel(Stateful):
         device: torch.device,
     ) -> None:
         self.spec, self.config = spec, config
-        surrogate = Surrogate(local, spec, config, torch_generator(seed, "surrogate"))
+        surrogate = Surrogate(Design(local, spec, config, torch_generator(seed, "surrogate")))
         self.surrogate = self.networks = surrogate.to(device)
         members, memory = config.ensemble, config.memory
         self.views = Views(local, spec, members, memory, device)
@@ -92,7 +91,7 @@ class WorldModel(Stateful):
         formula = cost.form
         known = torch.zeros(())
         if formula is not None:
-            known = formula(state, state + change, piece.actions[..., 0, :], piece.given)
+            known = formula(state, state + change, piece.actions[..., 0, :], piece.fixed)
         # The mean size, not the deviation: what squeezed mass costs is heavy-tailed.
         cost.cost_scale.copy_((piece.costs[..., 0] - known).abs().mean().clamp(min=1e-6))
 
@@ -155,7 +154,7 @@ class WorldModel(Stateful):
         """``count`` episodes of each member under ``actor``; see :func:`imagination.imagine`."""
         anywhere = options.pop("anywhere", False)
         start = self.views.starts(replay, self.generator, count, anywhere)
-        mu = start.given.mu
+        mu = start.fixed.mu
         policy = actor.at(mu.flatten(0, 1))
 
         def act(observations: Tensor) -> Tensor:
@@ -184,14 +183,14 @@ class WorldModel(Stateful):
         return -torch.autograd.grad(found.costs.sum(), leaf)[0]
 
     @torch.no_grad()
-    def _agreement(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def _agreement(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """(C, B) 1 where the members agree about the next states, to ``cutoff`` errors, else 0."""
         members = len(history)
 
         def every(values: Tensor) -> Tensor:  # each member judges the episodes of all
             return values.flatten(0, 1).expand(members, -1, *values.shape[2:])
 
-        known = Given(*(every(part) for part in given))
+        known = Fixed(*(every(part) for part in fixed))
         judged = self.surrogate.dynamics(every(history), every(actions), known)
         scale = self.surrogate.dynamics.change_scale
         apart = (judged.std(dim=0) / scale).square().mean(dim=(1, 2)).sqrt()

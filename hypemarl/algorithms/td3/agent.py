@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import descend
 from hypemarl.agents.networks import first_copy
 from hypemarl.agents.policy import ExploringAgent, Probe, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay

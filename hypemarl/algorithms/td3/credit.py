@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.schemes import make_network
+from hypemarl.agents.schemes import Plan, make_network
 from hypemarl.algorithms.td3.map_critic import MapCritic
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
@@ -31,7 +31,7 @@ class LocalCritic(nn.Module):
         super().__init__()
         size = spec.observation_size + spec.action_size + config.time_left
         sizes = (size, *config.critic_hidden, 1)
-        self.network = make_network(spec, config, sizes, TWINS, 1.0, generator)
+        self.network = make_network(Plan(spec, config, sizes, TWINS, 1.0, generator))
 
     def observe(self, observations: Tensor, targets: Tensor) -> Tensor:
         """The observations themselves; targets are not used."""
@@ -65,7 +65,7 @@ class CooperativeCritic(nn.Module):
         size += others.shape[1] * len(self.own) + near.shape[1] * spec.action_size
         size += config.time_left
         sizes = (size, *config.critic_hidden, 1)
-        self.network = make_network(spec, config, sizes, TWINS, 1.0, generator)
+        self.network = make_network(Plan(spec, config, sizes, TWINS, 1.0, generator))
 
     def observe(self, observations: Tensor, targets: Tensor) -> Tensor:
         """(E, n, T, k + others * f) the own observation and the near agents' own features."""

@@ -102,8 +102,11 @@ class CheckedEnv:
                 f"{_listed(observations)}"
             )
         value = observations[name]
-        if isinstance(space, Box):
-            self._require_array(name, value, space)
+        if isinstance(space, Box) and numbers(value, space.shape) is None:
+            raise self._breach(
+                f"observation of agent {name!r}: expected an array of numbers of shape "
+                f"{space.shape}, got {described(value)}"
+            )
         try:
             return np.asarray(flatten(space, value), dtype=np.float64)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -128,8 +131,6 @@ class CheckedEnv:
     def close(self) -> None:
         """Close the environment."""
         self._call("close()", self.env.close)
-
-    # --- parts -----------------------------------------------------------------------------------
 
     def _agents(self) -> tuple[Hashable, ...]:
         names = getattr(self.env, "possible_agents", None)
@@ -188,13 +189,6 @@ class CheckedEnv:
                 f"step(): reward of agent {name!r}: expected a number, got {described(value)}"
             )
         return float(value)
-
-    def _require_array(self, name: Hashable, value: object, space: Box) -> None:
-        if numbers(value, space.shape) is None:
-            raise self._breach(
-                f"observation of agent {name!r}: expected an array of numbers of shape "
-                f"{space.shape}, got {described(value)}"
-            )
 
     def _place(self, name: Hashable, places: ByAgent) -> np.ndarray:
         first = np.shape(np.atleast_1d(places[self.names[0]]))

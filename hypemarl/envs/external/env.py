@@ -123,8 +123,6 @@ class ExternalEnv(ArrayEnv):
         """Source and number of agents."""
         return f"ExternalEnv({self.external.source}, {self.n_agents} agents)"
 
-    # --- episodes --------------------------------------------------------------------------------
-
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
         """The seed (1,) of a training episode, never one of a fixed set. Local."""
         return np.array([float(generator.integers(FIRST_SEED["training"], LAST_SEED))])
@@ -184,8 +182,6 @@ class ExternalEnv(ArrayEnv):
         observations, rewards = self._observations.copy(), np.zeros(self.n_agents)
         return Step(observations, rewards, True, False, {"failure": reason})
 
-    # --- places ----------------------------------------------------------------------------------
-
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself.
 
@@ -216,8 +212,6 @@ class ExternalEnv(ArrayEnv):
         if self.comm.rank == 0 and not self._closed:
             self._closed = True
             self._checked.close()
-
-    # --- on rank 0 -------------------------------------------------------------------------------
 
     def _open(self) -> Facts:
         external = self.external

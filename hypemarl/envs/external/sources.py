@@ -119,16 +119,10 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 }
 
 
-# --- imports -------------------------------------------------------------------------------------
-
-
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
     return imported(name, "homes")
-
-
-# --- factories and their options -----------------------------------------------------------------
 
 
 def _is_factory(value: object, module: types.ModuleType) -> bool:

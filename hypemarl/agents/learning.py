@@ -1,14 +1,15 @@
-"""State of what learns, for checkpoints, and episodes that are kept for further updates."""
+"""Parts of every learner: an optimiser's step, state for checkpoints, and kept episodes."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypemarl.seeding import generator_state, set_generator_state
 from hypemarl.types import Row
@@ -60,3 +61,30 @@ class Episodes(deque[dict[str, Tensor]]):
         """Put back a :meth:`state_dict`."""
         self.clear()
         self.extend(dict(entry) for entry in state)
+
+
+def descend(
+    optimiser: torch.optim.Optimizer,
+    loss: Tensor | None,
+    clip: float,
+    fault: Callable[[float], str] | None = None,
+) -> Tensor:
+    """One step along the gradient of ``loss``; returns the gradient's norm before clipping.
+
+    Args:
+        loss: differentiated anew; None where the gradient is in the parameters already.
+        clip: largest norm of the gradient, a larger one is scaled down; 0 leaves it as it is.
+        fault: makes the message for a gradient whose norm is not finite; None checks nothing.
+
+    Raises:
+        FloatingPointError: the gradient is not finite; nothing was changed.
+    """
+    if loss is not None:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+    if fault is not None and not torch.isfinite(norm):
+        raise FloatingPointError(fault(float(norm)))
+    optimiser.step()
+    return norm
