@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, run_layers
+from hypemarl.agents.hypernetwork import KINDS, Coded, Layers, fan_in_normal, run_layers
 from hypemarl.agents.schemes import Plan
 
 
@@ -96,16 +95,18 @@ class HyperScheme(AgentNetwork):
 
 
 class PlainScheme(AgentNetwork):
-    """Ordinary parameters: one network for all agents (``owners`` 1), or one for each (n).
+    """Ordinary parameters: one network for all agents, or ``separate`` ones (``owners`` 1 or n).
 
     The first layer may also read mu and the code. Their parts are computed once per episode and
     once per agent and added, which equals concatenating them to every input.
     """
 
-    def __init__(self, plan: Plan, *, owners: int, codes: bool, sees_mu: bool) -> None:
+    def __init__(
+        self, plan: Plan, *, separate: bool = False, codes: bool = False, sees_mu: bool = True
+    ) -> None:
         spec, sizes, g, c = plan.spec, plan.sizes, plan.generator, plan.copies
         super().__init__(spec.n_agents, sizes, c)
-        self.owners = owners
+        owners = self.owners = spec.n_agents if separate else 1
         self.keep_codes(agent_codes(spec, plan.config, c, g) if codes else None)
         mu_size, hidden = spec.mu_size if sees_mu else 0, sizes[1]
         entries = 0 if self.encoding is None else self.encoding.shape[-1]

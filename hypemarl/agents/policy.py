@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.encoding import encode
-from hypemarl.agents.learning import Stateful
+from hypemarl.agents.learning import Episodes, Stateful
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.schemes import Plan, make_network, scheme_of
 from hypemarl.config import AgentConfig
@@ -70,6 +70,7 @@ class PolicyAgent(Stateful):
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("actor", "actor_average")
+    shown: Episodes  # demonstrations, of those who learn from them
 
     def __init__(
         self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
@@ -135,13 +136,12 @@ class PolicyAgent(Stateful):
         known = None if gradients is None else stack(gradients)
         return Probe(stack(observations), contexts, self._tensor(np.stack(mask)), known)
 
-    def demonstration(
-        self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray
-    ) -> dict[str, Tensor]:
-        """Observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,), in internal units."""
+    def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
+        """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
         unit = (self._tensor(actions) - self._middle) / self._half_range
         seen = self._tensor(np.swapaxes(observations, 0, 1))
-        return {"observations": seen, "mu": self._context(mu)[0], "actions": unit.swapaxes(0, 1)}
+        entry = {"observations": seen, "mu": self._context(mu)[0], "actions": unit.swapaxes(0, 1)}
+        self.shown.append(entry)
 
     # What the policy map draws.
 

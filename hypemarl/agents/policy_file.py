@@ -117,7 +117,8 @@ class NetworkPolicy:
     def content(self) -> tuple[Row, Row]:
         """See the module."""
         agent = {name: getattr(self.agent.config, name) for name in NETWORK}
-        spec = {name: _plain(getattr(self.agent.spec, name)) for name in PLACES}
+        places = {name: getattr(self.agent.spec, name) for name in PLACES}
+        spec = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in places.items()}
         facts = {"kind": "network", "agent": agent, "spec": spec, "horizon": self.horizon}
         state = self.agent.actor_average.state_dict()
         return facts, {f"weights/{name}": value.cpu().numpy() for name, value in state.items()}
@@ -127,10 +128,6 @@ def time_features(share: float, spec: AgentSpec) -> Array:
     """(n, k) cosines of the share of the horizon that is over, the same for all agents."""
     waves = np.cos(np.pi * share * np.arange(1, spec.observation_size + 1))
     return np.tile(waves, (spec.n_agents, 1))
-
-
-def _plain(value: object) -> object:
-    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def save_policy(path: str | Path, policy: TimedPolicy, about: Row) -> None:

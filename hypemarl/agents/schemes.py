@@ -22,6 +22,7 @@ Torch is imported only where a network is built.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,42 +68,31 @@ class Scheme(SchemeSettings):
     """policies see an observation"""
 
 
-def _hyper(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import HyperScheme
-
-    return HyperScheme(plan)
-
-
-def _plain(
-    *, separate: bool = False, codes: bool = False, sees_mu: bool = True
-) -> Callable[[Plan], AgentNetwork]:
-    """Maker of ordinary networks: one for all agents or ``separate`` ones, and further inputs."""
-
-    def build(plan: Plan) -> AgentNetwork:
-        from hypemarl.agents.networks import PlainScheme
-
-        owners = plan.spec.n_agents if separate else 1
-        return PlainScheme(plan, owners=owners, codes=codes, sees_mu=sees_mu)
-
-    return build
+def _lazy(network: str, **inputs: bool) -> Callable[[Plan], AgentNetwork]:
+    """Maker of a class in :mod:`hypemarl.agents.networks`, which is imported by the first call."""
+    return lambda plan: pkgutil.resolve_name(f"hypemarl.agents.networks:{network}")(plan, **inputs)
 
 
-INFORMED = Scheme(name="hypemarl", title="HypeMARL", build=_hyper, has_codes=True, generates=True)
+INFORMED = Scheme(
+    name="hypemarl", title="HypeMARL", build=_lazy("HyperScheme"), has_codes=True, generates=True
+)
 """Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
-REFERENCE = Scheme(name="marl", title="MARL", build=_plain(sees_mu=False), distinct=False)
+REFERENCE = Scheme(
+    name="marl", title="MARL", build=_lazy("PlainScheme", sees_mu=False), distinct=False
+)
 """What tables compare the others with."""
-UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_plain(), distinct=False)
+UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_lazy("PlainScheme"), distinct=False)
 """Knows mu and no place: HypeMARL less it is the worth of place."""
 
 SCHEMES = (
     INFORMED,
     REFERENCE,
-    Scheme(name="fups-id", title="FuPS+ID", build=_plain(codes=True), has_codes=True),
-    Scheme(name="nops", title="NoPS", build=_plain(separate=True)),
+    Scheme(name="fups-id", title="FuPS+ID", build=_lazy("PlainScheme", codes=True), has_codes=True),
+    Scheme(name="nops", title="NoPS", build=_lazy("PlainScheme", separate=True)),
     Scheme(
         name="fups-id-no-state",
         title="FuPS+ID (no state)",
-        build=_plain(codes=True),
+        build=_lazy("PlainScheme", codes=True),
         has_codes=True,
         observes=False,
     ),

@@ -11,7 +11,7 @@ from test_networks import EPISODES, STEPS, draw
 from torch import Tensor
 
 from hypemarl.agents import diagnostics
-from hypemarl.agents.compact_hypernetworks import KINDS
+from hypemarl.agents.hypernetwork import KINDS
 from hypemarl.agents.policy import Actor, Probe
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hypemarl import config as configuration
-from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
+from hypemarl.agents.hypernetwork import KINDS
 from hypemarl.agents.networks import HyperScheme, first_copy
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.schemes import Plan, make_network

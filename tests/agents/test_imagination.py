@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Experience, Replay
+from hypemarl.algorithms.model_based import MBPGOptions
 from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
-from hypemarl.algorithms.model_based.options import MBPGOptions
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec

@@ -16,8 +16,8 @@ from test_imagination import drift
 
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.replay import Replay
+from hypemarl.algorithms.model_based import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
-from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 

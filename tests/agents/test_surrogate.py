@@ -12,7 +12,7 @@ import torch
 from local_case import Local
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.algorithms.model_based import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Design, Fixed, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.coupling.spec import AgentSpec

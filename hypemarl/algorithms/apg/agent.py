@@ -20,8 +20,8 @@ from hypemarl.agents.learning import Episodes, descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
 from hypemarl.agents.schemes import INFORMED, Plan, make_network
-from hypemarl.algorithms.apg.options import APGOptions
-from hypemarl.algorithms.imitation.options import ImitateOptions
+from hypemarl.algorithms.apg import APGOptions
+from hypemarl.algorithms.imitation import ImitateOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
@@ -203,10 +203,6 @@ class APG(PolicyAgent):
         return float(loss.detach())
 
     # Imitating.
-
-    def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
-        """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
-        self.shown.append(self.demonstration(observations, mu, actions))
 
     def imitate(self) -> dict[str, float]:
         """One step towards what was shown: the mean squared distance to its unit actions."""

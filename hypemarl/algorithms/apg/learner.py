@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.apg.options import APGOptions
+from hypemarl.algorithms.apg import APGOptions
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
@@ -90,7 +91,8 @@ class AdjointGradient(Learner):
         running = self._begin(parameters[self.groups.index], number) if active else None
         losses: list[Losses] = []
         for first in range(0, self.steps, self.window):
-            window = self._window(running, first) if active else None
+            run = partial(self._differentiate, running, first)
+            window = self.taped.lead(run) if active else None
             windows = self.groups.gather(window)
             with mpi.raise_together(self.groups.comm):
                 losses += self._learn([w for w in windows if w is not None], progress)
@@ -115,12 +117,8 @@ class AdjointGradient(Learner):
         failure = episode.fault
         return Running(episode.mu, noise, [np.array(episode.observations)], failure=failure)
 
-    def _window(self, running: Running | None, first: int) -> Window | None:
-        """Run a window and differentiate its loss. Collective in the group."""
-        return self.taped.lead(lambda: self._differentiate(running, first))
-
     def _differentiate(self, running: Running | None, first: int) -> Window:
-        """The same on the group's first rank."""
+        """Run a window and differentiate its loss. On the group's first rank."""
         assert running is not None
         if running.failure is None:
             loss = self._run(running, first, min(first + self.window, self.steps))

@@ -1,16 +1,70 @@
 """Imitation of open-loop optima, and rewards learned from them."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
 from hypemarl.algorithms import apg, lazy, lazy_agent
-from hypemarl.algorithms.imitation.options import (
-    IMITATE_ALIASES,
-    IRL_ALIASES,
-    ImitateOptions,
-    IRLOptions,
-    check_imitate,
-    check_irl,
-)
-from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS
+from hypemarl.algorithms.apg import check_window
+from hypemarl.algorithms.td3 import OFF_POLICY_KEYS, check_batch_steps
+from hypemarl.config import Config, ConfigError
+from hypemarl.config.keys import key
 from hypemarl.training.learner import Algorithm
+
+
+@dataclass(frozen=True)
+class DemonstrationOptions:
+    """The optima that are shown first."""
+
+    episodes: int = key(20, "first episodes, which show open-loop optima", low=1)
+    evaluations: int = key(
+        60, "largest number of gradients that the search for one of them takes", low=1
+    )
+
+
+@dataclass(frozen=True)
+class ImitateOptions(DemonstrationOptions):
+    """Cloning of optima, then the adjoint policy gradient with the settings of ``agent.apg``."""
+
+    updates: int = key(100, "updates of the actor after each of them", low=1)
+    rate: float = key(1e-3, "Adam rate of these updates", above=0)
+    apg_share: float = key(
+        0.15, "share of agent.apg.rate that the episodes after these begin with", above=0, high=1
+    )
+
+
+@dataclass(frozen=True)
+class IRLOptions(DemonstrationOptions):
+    """TD3 on a reward that is learned from the optima."""
+
+    rate: float = key(1e-3, "Adam rate of the learned reward", above=0)
+
+
+IMITATE_ALIASES = {f"imitate_{item.name}": item.name for item in fields(ImitateOptions)}
+IRL_ALIASES = {f"imitate_{item.name}": item.name for item in fields(DemonstrationOptions)}
+IRL_ALIASES["irl_rate"] = "rate"
+
+
+def check_imitate(config: Config) -> None:
+    """Refuse more demonstrations than episodes. Raises ConfigError."""
+    shown, episodes = config.agent.of(ImitateOptions).episodes, config.training.episodes
+    if shown > episodes:
+        raise ConfigError(
+            f"agent.imitate.episodes ({shown}) exceeds training.episodes ({episodes})"
+        )
+    check_window(config)
+
+
+def check_irl(config: Config) -> None:
+    """Refuse demonstrations and random episodes that fill the training. Raises ConfigError."""
+    shown, training = config.agent.of(IRLOptions).episodes, config.training
+    if shown + training.random_episodes >= training.episodes:
+        raise ConfigError(
+            f"agent.irl.episodes ({shown}) and training.random_episodes "
+            f"({training.random_episodes}) leave none of training.episodes ({training.episodes})"
+        )
+    check_batch_steps(config)
+
 
 ALGORITHMS = (
     Algorithm(

@@ -8,7 +8,6 @@ do for others is in it only as far as demonstrators did it.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,7 +15,7 @@ from torch.nn import functional
 from hypemarl.agents.learning import Episodes, descend
 from hypemarl.agents.replay import Batch
 from hypemarl.agents.schemes import INFORMED, Plan, make_network
-from hypemarl.algorithms.imitation.options import IRLOptions
+from hypemarl.algorithms.imitation import IRLOptions
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
@@ -46,10 +45,6 @@ class RewardLearner(TD3):
         self.reward_optimiser = torch.optim.Adam(self.discriminator.parameters(), rate)
         self.reward_generator = torch_generator(seed, "reward-batches", device)
         self.shown = Episodes()
-
-    def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
-        """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
-        self.shown.append(self.demonstration(observations, mu, actions))
 
     def prepare(self, sample: Batch) -> dict[str, Tensor]:
         """A batch whose rewards are the learned ones, of unit scale; the given ones are ignored."""

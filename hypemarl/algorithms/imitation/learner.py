@@ -16,7 +16,7 @@ import numpy as np
 
 from hypemarl import mpi
 from hypemarl.algorithms.apg.learner import AdjointGradient
-from hypemarl.algorithms.imitation.options import DemonstrationOptions, ImitateOptions, IRLOptions
+from hypemarl.algorithms.imitation import DemonstrationOptions, ImitateOptions, IRLOptions
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
 from hypemarl.optimal.open_loop import OpenLoop, replay

@@ -18,8 +18,8 @@ from hypemarl.agents.learning import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Experience, Replay
+from hypemarl.algorithms.model_based import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece
-from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig

@@ -7,12 +7,13 @@ actions) are off its distribution, and show what the surrogate knows beyond it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
-from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.algorithms.model_based import SurrogateOptions
 from hypemarl.config import Config, ConfigError
 from hypemarl.coupling.local_model import LocalModel, require_local_model
 from hypemarl.envs.array_env import plant_of
@@ -63,18 +64,11 @@ def surrogate_errors(
         trained, _ = trained_policy(folder, env, config, comm)
         baselines = {name: make(env) for name, make in evaluation.BASELINES.items()}
         local = require_local_model(plant_of(env))
-
-        def predicted(replay: Replay | None) -> Row:  # on rank 0, none without an episode
-            if not replay:
-                return {}
-            model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
-            by_step = model.rolled_out(replay, rows)[0].tolist()
-            return model.errors(replay, rows) | {"by_step": by_step}
-
+        make_model = partial(_world_model, folder, config, env, local)
         errors: dict[str, Row] = {}
         for name, policy in ({"policy": trained} | baselines).items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
-            errors[name] = mpi.on_root(comm, partial(predicted, replay))
+            errors[name] = mpi.on_root(comm, partial(_errors, make_model, replay))
         return {name: numbers for name, numbers in errors.items() if numbers}
     finally:
         env.close()
@@ -88,6 +82,14 @@ def flat_errors(run_dir: str | Path, **options: Any) -> dict[str, float]:
         for name, value in numbers.items()
         if name != "by_step"
     }
+
+
+def _errors(make_model: Callable[[], WorldModel], replay: Replay | None) -> Row:
+    """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
+    if not replay:
+        return {}
+    model, rows = make_model(), replay.latest_slots(len(replay))
+    return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 
 def _world_model(folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel) -> WorldModel:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hypemarl.agents.encoding import position_encoding
 from hypemarl.agents.hypernetwork import fan_in_normal, run_layers
-from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.algorithms.model_based import SurrogateOptions
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hypemarl.agents.learning import Stateful, descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
+from hypemarl.algorithms.model_based import SurrogateOptions
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece, Views, imagine, predict
-from hypemarl.algorithms.model_based.options import SurrogateOptions
 from hypemarl.algorithms.model_based.surrogate import Design, Fixed, Surrogate
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
