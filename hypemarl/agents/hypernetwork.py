@@ -40,7 +40,7 @@ def fan_in_normal(generator: torch.Generator, *shape: int, fan_in: int) -> nn.Pa
 
 
 class Coded(nn.Module):
-    """Base of what reads the agents' codes: constant ones are no part of the state."""
+    """Base of networks that read the agents' codes; constant codes are no part of the state."""
 
     encoding: Tensor | None
 
@@ -115,7 +115,7 @@ class FeatureHyperNetwork(HyperNetwork):
         self._build_heads(plan)
 
     def _build_heads(self, plan: Plan) -> None:
-        """Make what turns the last hidden layer into weights."""
+        """Make the heads that turn the last hidden layer into weights."""
         raise NotImplementedError
 
     def _head(self, generator: torch.Generator, outputs: int, zeros: int) -> nn.Parameter:
@@ -137,7 +137,7 @@ class FeatureHyperNetwork(HyperNetwork):
         return hidden
 
     def _context(self, mu: Tensor) -> Tensor:
-        """(C, E*n, width) what the first hidden layer is the activation of."""
+        """(C, E*n, width) input of the first activation."""
         position = torch.matmul(self.encoding, self.from_position)
         context = torch.matmul(mu, self.from_mu) + self.offset[0]  # (C, E, h)
         return (context[:, :, None] + position[:, None]).flatten(1, 2)
@@ -179,7 +179,7 @@ class LinearHyperNetwork(HyperNetwork):
 
     The code's part is computed once per agent, mu's once per episode, and they are added. Half of
     the starting variance is the code's, half that of mu (whose entries have mean square 1/3 when
-    drawn from their range). With one-hot codes and no mu every agent has weights of its own.
+    drawn from their range). With one-hot codes and no mu every agent has separate weights.
     """
 
     def _build(self, entries: int, plan: Plan) -> None:
@@ -223,7 +223,7 @@ class ChunkedHyperNetwork(FeatureHyperNetwork):
 
     The last hidden layer also reads a learned embedding of the piece that is due, and one head that
     all pieces share turns it into that piece (von Oswald, Henning, Grewe, Sacramento, ICLR 2020).
-    Pieces run over all layers' weights and biases in turn. A bias's own factor starts at zero.
+    Pieces run over all layers' weights and biases in turn. The factor of a bias starts at zero.
     """
 
     def _build_heads(self, plan: Plan) -> None:

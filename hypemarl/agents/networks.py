@@ -20,7 +20,7 @@ from hypemarl.agents.schemes import Plan
 
 
 class AgentNetwork(Coded):
-    """Base of the schemes: ``copies`` networks of the given widths for each of n agents."""
+    """Base of the schemes: ``copies`` networks with layers of ``sizes`` for each of n agents."""
 
     def __init__(self, n_agents: int, sizes: Sequence[int], copies: int) -> None:
         super().__init__()
@@ -31,13 +31,13 @@ class AgentNetwork(Coded):
         raise NotImplementedError
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
-        """``forward`` at this mu (E, n_mu), with what mu alone decides computed once."""
+        """``forward`` at this mu (E, n_mu), computing the part that depends on mu alone once."""
         return lambda inputs: self(inputs, mu)
 
     def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """(E, n, p) the flat parameters of copy 0 that each agent acts by, layer after layer.
 
-        ``trained`` keeps their graph: what they owe to the network's own parameters.
+        ``trained`` keeps their graph, for gradients in the parameters of the network.
         """
         raise NotImplementedError
 

@@ -110,7 +110,7 @@ class PolicyAgent(Stateful):
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
 
     def probe(self, sample: Batch) -> Probe:
-        """What a sample shows of the policies; here nobody knows a gradient of it."""
+        """Diagnostics' view of a sample, without a gradient."""
         observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
         return Probe(observations, self._tensor(self.spec.scale_mu(sample.mu)), mask)
 
@@ -120,7 +120,7 @@ class PolicyAgent(Stateful):
         mu: Sequence[np.ndarray],
         gradients: Sequence[np.ndarray] | None = None,
     ) -> Probe:
-        """What E episodes show: observations (T, n, k), mu (n_mu,) of each, T may differ.
+        """Diagnostics' view of E episodes: observations (T, n, k) and mu (n_mu,); T may differ.
 
         ``gradients`` (T, n, m): those of the objective in the unit actions, where they are known.
         """
@@ -143,7 +143,7 @@ class PolicyAgent(Stateful):
         entry = {"observations": seen, "mu": self._context(mu)[0], "actions": unit.swapaxes(0, 1)}
         self.shown.append(entry)
 
-    # What the policy map draws.
+    # For the policy map.
 
     def encodings(self) -> np.ndarray:
         """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
@@ -174,7 +174,7 @@ class PolicyAgent(Stateful):
 
 
 class ExploringAgent(PolicyAgent):
-    """A policy that explores with noise. ``slots``: environments at once, each with its own."""
+    """A policy that explores; ``slots``: environments at once, with independent noise."""
 
     def __init__(
         self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu", slots: int = 1

@@ -8,7 +8,7 @@ hypemarl   generated per (episode, agent) by a           through the weights   t
 marl       shared by all agents                          no                    no
 marl-mu    shared by all agents                          as an input           no
 fups-id    shared by all agents                          as an input           code as an input
-nops       each agent its own                            as an input           by having its own
+nops       separate for each agent                       as an input           by its parameters
 ========== ============================================ ===================== ==================
 
 ``agent.encoder`` says what an agent's code is, ``agent.hypernetwork`` the kind of hypernetwork.
@@ -80,7 +80,7 @@ INFORMED = Scheme(
 REFERENCE = Scheme(
     name="marl", title="MARL", build=_lazy("PlainScheme", sees_mu=False), distinct=False
 )
-"""What tables compare the others with."""
+"""Reference of the other schemes in tables."""
 UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_lazy("PlainScheme"), distinct=False)
 """Knows mu and no place: HypeMARL less it is the worth of place."""
 

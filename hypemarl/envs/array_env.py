@@ -45,7 +45,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Step:
-    """One control interval: observations (n, k), rewards (n,), how it ended, and what it cost.
+    """One control interval: observations (n, k), rewards (n,), how it ended, and its cost.
 
     ``info`` has ``cost``, ``costs`` (its terms) and where they are known ``local_costs`` (n,), or
     only ``failure``: the reason why the step must not be learned from.
@@ -59,7 +59,7 @@ class Step:
 
     @property
     def done(self) -> bool:
-        """Whether the episode is over."""
+        """True where the episode is over."""
         return self.terminated or self.truncated
 
     @property
@@ -167,7 +167,7 @@ class ArrayEnv(Protocol):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Release what the environment holds; again is fine."""
+        """Release the resources; again is fine."""
 
 
 def plant_of(env: ArrayEnv) -> Plant:

@@ -19,7 +19,7 @@ API_TEST = {"options": 1}
 class Infos:
     """Infos by agent: the same keys, types and shapes at a reset, a step and a failure.
 
-    That is what wrappers of other libraries read from the first of them and expect ever after.
+    Wrappers of other libraries read these from the first infos and expect them ever after.
     Values are Python's numbers and float64 arrays, which no two agents share.
     """
 
@@ -88,8 +88,8 @@ def reset_parameters(
     inside = (values >= low - margin) & (values <= high + margin)  # False for NaN
     outside = np.flatnonzero(~inside).tolist()
     if outside:
-        found = ", ".join(f"{names[k]} = {values[k]:g}" for k in outside)
-        raise ValueError(f"{expected}; got {found}. reset_arrays takes parameters beyond the box")
+        misses = ", ".join(f"{names[k]} = {values[k]:g}" for k in outside)
+        raise ValueError(f"{expected}; got {misses}. reset_arrays takes parameters beyond the box")
     return values
 
 

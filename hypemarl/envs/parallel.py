@@ -45,7 +45,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
     and such a step must not be learned from: its observations are the last good ones.
 
     Copies, by pickle too, are made anew from the configuration: they have no running episode and
-    seeds of their own. :meth:`snapshot` keeps an episode.
+    independent seeds. :meth:`snapshot` keeps an episode.
 
     Args:
         plant: the controlled system. config: its settings.
@@ -187,7 +187,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
         Returns observations and infos by agent. Infos have the same keys, types and shapes here
         and in every step: ``mu`` (n_mu,), ``position`` (gdim,), ``cost`` of the interval, the
-        agent's ``local_cost``, ``cost_<term>``, what the plant measures (``drag``, ...; see
+        agent's ``local_cost``, ``cost_<term>``, measurements of the plant (``drag``, ...; see
         docs/environments.md) and ``failed``; zeros where nothing was measured yet. Collective.
 
         Raises:

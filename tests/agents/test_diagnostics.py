@@ -198,7 +198,7 @@ def test_the_probe_of_td3_is_its_actor_gradient(
     np.testing.assert_array_equal(sample.mask.sum(axis=1), [4, 2])  # the latest first
     probe = agent.probe(sample)
     batch = {name: agent._tensor(array) for name, array in sample._asdict().items()}
-    features = agent._features(batch, batch["observations"], batch["left"])
+    features = agent._features(batch, batch["observations"], batch["remaining"])
     actions = agent.actor(batch["observations"], probe.mu)
     values = agent.first_critic(features, actions, probe.mu)[0]
     masked_mean(values, batch["mask"]).backward()

@@ -147,14 +147,14 @@ def test_gains_are_discounted_derivatives(build_spec: Callable[..., AgentSpec]) 
     start, found = world.imagine(replay, actor, 2, 3)
     actions = found.actions.detach()
     gamma = 0.7
-    gains = world.gains(start, actions, gamma)
+    gradients = world.action_gradients(start, actions, gamma)
     leaf = actions.clone().requires_grad_()
     costs = predict_with_states(world, start._replace(actions=leaf))
     for step in range(3):
         # the costs of this interval and of later ones, each discounted once more
         value = sum(gamma ** (k - step) * costs[..., k].sum() for k in range(step, 3))
         slope = torch.autograd.grad(value, leaf, retain_graph=True)[0]
-        torch.testing.assert_close(gains[..., step, :], -slope[..., step, :])
+        torch.testing.assert_close(gradients[..., step, :], -slope[..., step, :])
 
 
 def predict_with_states(world: WorldModel, piece: object) -> Tensor:

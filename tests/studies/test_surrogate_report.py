@@ -12,6 +12,7 @@ import torch
 from small import train_here
 
 from hypemarl import mpi
+from hypemarl.algorithms.model_based import MBPGOptions
 from hypemarl.algorithms.model_based.errors import surrogate_errors
 from hypemarl.algorithms.model_based.surrogate import Fixed
 from hypemarl.algorithms.model_based.world_model import WorldModel
@@ -43,10 +44,11 @@ def one_step_error(run: Path, episodes: int) -> float:
     env = make(config.env)
     policy, _ = trained_policy(folder, env, config, mpi.world())
     local, spec = require_local_model(env.plant), env.agent_spec
-    model = WorldModel(local, spec, config.agent, config.seed, torch.device("cpu"))
+    options = config.agent.of(MBPGOptions)
+    model = WorldModel(local, spec, options, config.seed, torch.device("cpu"))
     model.load_state_dict(checkpoint.load(folder.best)["agent"]["model"])
     nothing = Fixed(*(torch.zeros(1, 1, 4, 0) for _ in Fixed._fields))  # that the fluxes read
-    (column,), length = local.state, config.agent.surrogate.memory + 1
+    (column,), length = local.state, options.memory + 1
     wrong = changed = 0.0
     for row in evaluation.fixed_set(env, episodes, "held-out"):
         episode = env.reset_arrays(row)

@@ -23,9 +23,7 @@ class APGOptions:
     """Exact gradients of whole episodes, or of windows with a learned value at their ends."""
 
     rate: float = key(1e-3, "Adam rate of the actor at the start", above=0)
-    rate_end: float = key(
-        0.05, "share of the rate that is left at the end (cosine between)", above=0, high=1
-    )
+    rate_end: float = key(0.05, "share of the rate at the end (cosine between)", above=0, high=1)
     batch: int = key(1, "windows whose gradients are averaged in an update", low=1)
     window: int = key(
         0, "control steps that a gradient goes back through; 0: the whole episode", low=0

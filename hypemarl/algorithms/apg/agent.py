@@ -2,8 +2,8 @@
 
 The cost of an episode is a differentiable function of the actor's parameters wherever the plant
 has an adjoint, so that its gradient needs no critic, no exploration and no credit: every agent
-learns what its action does to the cost of all. Execution stays decentralised, each agent acts on
-its own observation. Where a gradient goes back through a window of the episode only, a learned
+learns the effect of its action on the cost of all. Execution stays decentralised: each agent acts
+on its observation alone. Where a gradient goes back through a window of the episode only, a learned
 value stands for the cost after it (as in SHAC: Xu et al., ICLR 2022).
 """
 
@@ -45,9 +45,9 @@ class CostToGo(nn.Module):
         gain = 1.0 / spec.n_agents
         self.network = make_network(Plan(spec, config, sizes, 1, gain, generator), INFORMED)
 
-    def forward(self, observations: Tensor, mu: Tensor, left: Tensor) -> Tensor:
-        """(E, T) costs of observations (E, n, T, k) with shares ``left`` (E, T) of the horizon."""
-        column = left[:, None, :, None].expand(*observations.shape[:3], 1)
+    def forward(self, observations: Tensor, mu: Tensor, remaining: Tensor) -> Tensor:
+        """(E, T) costs of observations (E, n, T, k), ``remaining`` (E, T) shares of the horizon."""
+        column = remaining[:, None, :, None].expand(*observations.shape[:3], 1)
         inputs = torch.cat([observations, column], dim=-1)
         return self.network(inputs, mu)[0].squeeze(-1).sum(dim=1)
 
@@ -94,7 +94,7 @@ class APG(PolicyAgent):
     # Acting inside a graph.
 
     def noise(self, episode: int) -> Noise | None:
-        """What disturbs the actions of this episode; None where ``noise`` is zero.
+        """Noise on the actions of this episode; None where ``noise`` is zero.
 
         It depends on seed and number of the episode only, so that it needs no state.
         """
@@ -119,12 +119,12 @@ class APG(PolicyAgent):
 
         return act
 
-    def cost_to_go(self, observations: Tensor, mu: np.ndarray, left: float) -> Tensor:
-        """What the value expects of (n, k) observations with share ``left`` of the horizon left.
+    def cost_to_go(self, observations: Tensor, mu: np.ndarray, remaining: float) -> Tensor:
+        """Value of (n, k) observations where the share ``remaining`` of the horizon is to come.
 
         Differentiable in the observations.
         """
-        shares = torch.full((1, 1), left)
+        shares = torch.full((1, 1), remaining)
         seen = observations.float()[None, :, None]
         return self.value(seen, self._context(mu), shares)[0, 0].double()
 
@@ -205,7 +205,7 @@ class APG(PolicyAgent):
     # Imitating.
 
     def imitate(self) -> dict[str, float]:
-        """One step towards what was shown: the mean squared distance to its unit actions."""
+        """One step towards the demonstrations: the mean squared distance to its unit actions."""
         batch = self.shown.draw(self.imitation_generator, SHOWN_BATCH)
         actions = self.actor(batch["observations"], batch["mu"])
         loss = (actions - batch["actions"]).square().mean()
@@ -217,7 +217,7 @@ class APG(PolicyAgent):
     # State.
 
     def shared_state(self) -> Row:
-        """What others need to compute gradients and to act: see :meth:`load_shared_state`."""
+        """Networks by which other ranks compute gradients and act."""
         return {name: getattr(self, name).state_dict() for name in self.SHARED}
 
     def load_shared_state(self, state: Row) -> None:

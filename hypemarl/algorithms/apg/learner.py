@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Window(NamedTuple):
-    """What a group tells of its window: the gradient (p,) of the loss, None where it failed."""
+    """Outcome of a group's window: the gradient (p,) of the loss, None where it failed."""
 
     gradient: Array | None
     loss: float
@@ -55,7 +55,7 @@ class Running:
 
     @property
     def result(self) -> Result:
-        """What the records say of the episode; the return is minus the mean share of the cost."""
+        """Entry of the records; the return is minus the mean share of the cost."""
         cost, agents = sum(self.costs), len(self.observations[0])
         return Result(cost, -cost / agents, len(self.costs), self.failure, False)
 

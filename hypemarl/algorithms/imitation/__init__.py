@@ -14,7 +14,7 @@ from hypemarl.training.learner import Algorithm
 
 @dataclass(frozen=True)
 class DemonstrationOptions:
-    """The optima that are shown first."""
+    """Demonstrations before anything else is learned."""
 
     episodes: int = key(20, "first episodes, which show open-loop optima", low=1)
     evaluations: int = key(
@@ -47,20 +47,20 @@ IRL_ALIASES["irl_rate"] = "rate"
 
 def check_imitate(config: Config) -> None:
     """Refuse more demonstrations than episodes. Raises ConfigError."""
-    shown, episodes = config.agent.of(ImitateOptions).episodes, config.training.episodes
-    if shown > episodes:
+    count, episodes = config.agent.of(ImitateOptions).episodes, config.training.episodes
+    if count > episodes:
         raise ConfigError(
-            f"agent.imitate.episodes ({shown}) exceeds training.episodes ({episodes})"
+            f"agent.imitate.episodes ({count}) exceeds training.episodes ({episodes})"
         )
     check_window(config)
 
 
 def check_irl(config: Config) -> None:
     """Refuse demonstrations and random episodes that fill the training. Raises ConfigError."""
-    shown, training = config.agent.of(IRLOptions).episodes, config.training
-    if shown + training.random_episodes >= training.episodes:
+    count, training = config.agent.of(IRLOptions).episodes, config.training
+    if count + training.random_episodes >= training.episodes:
         raise ConfigError(
-            f"agent.irl.episodes ({shown}) and training.random_episodes "
+            f"agent.irl.episodes ({count}) and training.random_episodes "
             f"({training.random_episodes}) leave none of training.episodes ({training.episodes})"
         )
     check_batch_steps(config)

@@ -1,7 +1,7 @@
 """A local reward learned from demonstrations, and TD3 that lives on it (inverse RL).
 
-A discriminator D(y_i, a_i; p_i, mu) tells what an agent did in demonstrations from what the agents
-do now; its logit is the reward of agent i (Fu, Luo, Levine, ICLR 2018, without their shaping
+A discriminator D(y_i, a_i; p_i, mu) tells the actions in demonstrations from those of the agents
+now; its logit is the reward of agent i (Fu, Luo, Levine, ICLR 2018, without their shaping
 term). It is local: it sees one agent's observation and action, and no cost. What the agents should
 do for others is in it only as far as demonstrators did it.
 """
@@ -47,7 +47,7 @@ class RewardLearner(TD3):
         self.shown = Episodes()
 
     def prepare(self, sample: Batch) -> dict[str, Tensor]:
-        """A batch whose rewards are the learned ones, of unit scale; the given ones are ignored."""
+        """A batch with learned rewards of unit scale in place of the environment's."""
         batch = super().prepare(sample)
         self.reward_loss = self._fit(batch)
         with torch.no_grad():
@@ -56,11 +56,11 @@ class RewardLearner(TD3):
         return batch
 
     def learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """An update, and what the fit of the discriminator cost."""
+        """An update, with the loss of the discriminator's fit."""
         return super().learn(batch) | {"reward_loss": self.reward_loss}
 
     def value_bound(self, reward: float) -> float:
-        """Largest |Q| of learned rewards; those as given have no part in it."""
+        """Largest |Q| of learned rewards; those of the environment have no part in it."""
         return self._discounted(BOUND)
 
     def _judge(self, observations: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
@@ -69,8 +69,8 @@ class RewardLearner(TD3):
 
     def _fit(self, batch: dict[str, Tensor]) -> float:
         """One step of logistic regression, demonstrations against the batch of the replay."""
-        shown = self.shown.draw(self.reward_generator, SHOWN_BATCH)
-        real = functional.softplus(-self._judge_blurred(shown)).mean()
+        examples = self.shown.draw(self.reward_generator, SHOWN_BATCH)
+        real = functional.softplus(-self._judge_blurred(examples)).mean()
         loss = real + masked_mean(functional.softplus(self._judge_blurred(batch)), batch["mask"])
         descend(self.reward_optimiser, loss, 1.0)
         return float(loss.detach())

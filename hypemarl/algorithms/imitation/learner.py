@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Demonstration(NamedTuple):
-    """An episode under open-loop optimal actions (T, n, m): what was seen (T, n, k), what it cost.
+    """An episode under open-loop optimal actions (T, n, m): observations (T, n, k), and its cost.
 
     ``evaluations``: gradients that its search took.
     """
@@ -44,7 +44,7 @@ class Demonstration(NamedTuple):
 
     @property
     def result(self) -> Result:
-        """What the records say of the episode; the return is minus the mean share of the cost."""
+        """Entry of the records; the return is minus the mean share of the cost."""
         steps, agents = self.actions.shape[:2]
         return Result(self.cost, -self.cost / agents, steps, None, False)
 
@@ -52,7 +52,7 @@ class Demonstration(NamedTuple):
 def demonstrate(env: ArrayEnv, parameters: Array, evaluations: int) -> Demonstration:
     """Search for the optimum with at most that many gradients, and run it. Collective.
 
-    The search starts from zero control whatever is known of other runs, so that a run depends on
+    The search starts from zero control without regard to other runs, so that a run depends on
     its seed alone.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -69,13 +69,13 @@ def demonstrate(env: ArrayEnv, parameters: Array, evaluations: int) -> Demonstra
     )
 
 
-def _shown(
+def _demonstrations(
     options: DemonstrationOptions, env: ArrayEnv, groups: Groups, parameters: Sequence[Array]
 ) -> list[Demonstration]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = options.evaluations, groups.index < len(parameters)
-    own = demonstrate(env, parameters[groups.index], limit) if active else None
-    return [shown for shown in groups.gather(own) if shown is not None]
+    result = demonstrate(env, parameters[groups.index], limit) if active else None
+    return [entry for entry in groups.gather(result) if entry is not None]
 
 
 class Imitation(AdjointGradient):
@@ -83,29 +83,29 @@ class Imitation(AdjointGradient):
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
-        self.shown = config.agent.of(ImitateOptions)
+        self.options = config.agent.of(ImitateOptions)
 
     def _rate_share(self) -> float:
-        return self.shown.apg_share  # a full rate loses what was cloned
+        return self.options.apg_share  # a full rate forgets the demonstrations
 
     def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations and their cloning, or, after these, a round of ``apg``."""
-        if progress.episode >= self.shown.episodes:
+        if progress.episode >= self.options.episodes:
             return super().collect(parameters, progress)
-        demonstrations = _shown(self.shown, self.env, self.groups, parameters)
+        demonstrations = _demonstrations(self.options, self.env, self.groups, parameters)
         losses: list[Losses] = []
         with mpi.raise_together(self.groups.comm):
-            for shown in demonstrations:
-                losses += self._imitate(shown, progress)
+            for demonstration in demonstrations:
+                losses += self._imitate(demonstration, progress)
         self._share_networks()
-        return [shown.result for shown in demonstrations], averages(losses)
+        return [entry.result for entry in demonstrations], averages(losses)
 
-    def _imitate(self, shown: Demonstration, progress: Progress) -> list[Losses]:
+    def _imitate(self, demonstration: Demonstration, progress: Progress) -> list[Losses]:
         """Clone all demonstrations so far. Local, on rank 0."""
-        self.agent.show(shown.observations, shown.mu, shown.actions)
-        count = self.shown.updates
+        self.agent.show(demonstration.observations, demonstration.mu, demonstration.actions)
+        count = self.options.updates
         progress.updates += count
-        evaluations = {"optimum_evaluations": float(shown.evaluations)}
+        evaluations = {"optimum_evaluations": float(demonstration.evaluations)}
         return [evaluations, *(self.agent.imitate() for _ in range(count))]
 
 
@@ -116,8 +116,8 @@ class InverseReward(OffPolicy):
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
-        self.shown = config.agent.of(IRLOptions)
-        self.policy_from += self.shown.episodes
+        self.options = config.agent.of(IRLOptions)
+        self.policy_from += self.options.episodes
 
     def _agent_class(self) -> Callable[..., RewardLearner]:
         from hypemarl.algorithms.imitation.learned_reward import RewardLearner
@@ -126,11 +126,14 @@ class InverseReward(OffPolicy):
 
     def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations, or, after these, a round of ``td3``."""
-        if progress.episode >= self.shown.episodes:
+        if progress.episode >= self.options.episodes:
             return super().collect(parameters, progress)
-        demonstrations = _shown(self.shown, self.env, self.groups, parameters)
+        demonstrations = _demonstrations(self.options, self.env, self.groups, parameters)
         with mpi.raise_together(self.groups.comm):
-            for shown in demonstrations:
-                self.agent.show(shown.observations, shown.mu, shown.actions)
-        losses = [{"optimum_evaluations": float(shown.evaluations)} for shown in demonstrations]
-        return [shown.result for shown in demonstrations], averages(losses)
+            for demonstration in demonstrations:
+                self.agent.show(demonstration.observations, demonstration.mu, demonstration.actions)
+        losses = [
+            {"optimum_evaluations": float(demonstration.evaluations)}
+            for demonstration in demonstrations
+        ]
+        return [entry.result for entry in demonstrations], averages(losses)

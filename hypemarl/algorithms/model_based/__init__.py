@@ -21,7 +21,7 @@ class SurrogateOptions:
 
     form: SurrogateForm = key(
         "auto",
-        "flux (what neighbours exchange, conserves the density), local (each next state); auto: "
+        "flux (between neighbours, conserves the density), local (each next state); auto: "
         "flux where the state is a density",
     )
     cost: SurrogateCost = key(
@@ -32,7 +32,7 @@ class SurrogateOptions:
     hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
     radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
     memory: int = key(2, "states before the present one that it reads", low=0)
-    ensemble: int = key(1, "networks that learn side by side; each imagines its own share", low=1)
+    ensemble: int = key(1, "networks that learn side by side; each imagines a share", low=1)
     cutoff: float = key(
         0.0,
         "imagined steps end where the ensemble's spread exceeds so many times its error; 0: never",

@@ -2,7 +2,7 @@
 
 Two ways to use the surrogate. :class:`ModelPolicyGradient` goes back through imagined episodes and
 descends their cost; :class:`Dyna` is TD3 that also learns from imagined episodes, ten per real one,
-as the paper has it. The surrogate learns from real episodes only; what it imagined is thrown away
+as the paper has it. The surrogate learns from real episodes only; imagined episodes are thrown away
 when it changes.
 """
 
@@ -68,10 +68,10 @@ class ModelPolicyGradient(ExploringAgent):
         """One update; returns the mean cost of the imagined episodes."""
         config = self.options
         window = config.window or self.steps
-        _, found = self.model.imagine(
+        _, imagined = self.model.imagine(
             replay, self.actor, config.imagine, window, anywhere=window < self.steps
         )
-        costs = (found.costs * found.weight[:, :, None]).sum(dim=(2, 3))
+        costs = (imagined.costs * imagined.weight[:, :, None]).sum(dim=(2, 3))
         loss = costs.mean()
 
         def fault(norm: float) -> str:
@@ -91,7 +91,7 @@ class Dyna(TD3):
     """TD3 on real and imagined episodes. ``steps``: of a whole episode.
 
     ``shape`` makes rewards (n,) of minus the shares of the cost (n,), as the environment does. With
-    credit ``adjoint`` the gains of imagined actions are the surrogate's own derivatives; the
+    credit ``adjoint`` the action gradients of imagined actions are the surrogate's derivatives; the
     plant's adjoint has no part in it.
     """
 
@@ -134,22 +134,22 @@ class Dyna(TD3):
         return losses | means, count
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
-        """As TD3's; real episodes have no gains, so that nothing draws actors along theirs."""
-        return super()._target_actions(batch) if batch["gains"].shape[-1] else batch["actions"]
+        """As TD3's; real episodes have no action gradients, and draw actors nowhere."""
+        return super()._target_actions(batch) if batch["gradients"].shape[-1] else batch["actions"]
 
     def _imagined(self, replay: Replay, count: int) -> Replay:
         """A replay of ``count`` episodes of the exploring policy, imagined just now."""
         members = self.options.ensemble
         each = -(-count // members)
         with torch.no_grad():
-            start, found = self.model.imagine(
+            start, imagined = self.model.imagine(
                 replay, self.actor, each, self.steps, noise=self._noise(members, each)
             )
-        gains = None
+        gradients = None
         if self.config.credit == "adjoint":
-            gains = self.model.gains(start, found.actions, self.config.gamma)
-            gains = gains / self._half_range
-        return self._stored(start, found, gains)
+            gradients = self.model.action_gradients(start, imagined.actions, self.config.gamma)
+            gradients = gradients / self._half_range
+        return self._stored(start, imagined, gradients)
 
     def _noise(self, members: int, each: int) -> list[Tensor]:
         """Exploration (C, B, n, m) of every step, smooth as in real episodes."""
@@ -160,20 +160,20 @@ class Dyna(TD3):
         noise = self.config.exploration_noise * self._tensor(np.stack(steps, axis=1))
         return list(noise.unflatten(1, (members, each)))
 
-    def _stored(self, start: Piece, found: Imagined, gains: Tensor | None) -> Replay:
+    def _stored(self, start: Piece, imagined: Imagined, gradients: Tensor | None) -> Replay:
         """The imagined episodes as a replay, each as far as imagination counts."""
 
         def array(part: Tensor) -> np.ndarray:  # (C, B, ...) -> (C * B, ...)
             return part.flatten(0, 1).cpu().numpy()
 
-        observations, costs = array(found.observations), array(found.costs)
-        actions = array(self._middle + self._half_range * found.actions)
-        lengths = found.weight.sum(dim=2).flatten().long().tolist()
+        observations, costs = array(imagined.observations), array(imagined.costs)
+        actions = array(self._middle + self._half_range * imagined.actions)
+        lengths = imagined.weight.sum(dim=2).flatten().long().tolist()
         targets = array(start.fixed.targets)
         replay = Replay(self.spec, len(lengths), self.steps, self.seed)
         # Its batches are drawn by the generator that goes on between replays.
         replay.generator = self.choice
-        slopes = None if gains is None else array(gains)
+        slopes = None if gradients is None else array(gradients)
         for e, length in enumerate(lengths):
             rewards = [self.shape(-costs[e, :, t].astype(np.float64)) for t in range(length)]
             replay.append(

@@ -1,8 +1,8 @@
-"""How far the surrogate of a finished run is off, where its policy goes and elsewhere.
+"""Errors of the surrogate of a finished run, near its policy's episodes and elsewhere.
 
-On held-out parameters, none of which it was fitted to. The policy's own episodes are what
-imagination stays near to; those of the baselines (nothing, a push made by hand, white random
-actions) are off its distribution, and show what the surrogate knows beyond it.
+On held-out parameters, none of which it was fitted to. Imagination stays near the policy's
+episodes; those of the baselines (nothing, a push made by hand, white random
+actions) are off its distribution, and show how far the surrogate generalises.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def surrogate_errors(
 ) -> dict[str, Row]:
     """Errors of the surrogate in the best checkpoint, by the policy whose episodes it predicts.
 
-    Policies: ``policy``, the run's own, and the names of :data:`evaluation.BASELINES`. Of each, as
-    in :meth:`~hypemarl.algorithms.model_based.world_model.WorldModel.errors`: surrogate_error (one
-    step), surrogate_rollout_error (a whole episode), surrogate_cost_error, and ``by_step``, a list
-    of errors of the rolled out model after every step. A policy whose every episode failed is not
+    Policies: ``policy``, that of the run, and the names of :data:`evaluation.BASELINES`. Of each,
+    as in :meth:`~hypemarl.algorithms.model_based.world_model.WorldModel.errors`: surrogate_error
+    (one step), surrogate_rollout_error (a whole episode), surrogate_cost_error, and ``by_step``, a
+    list of errors of the rolled out model after every step. A policy whose every episode failed is not
     there. Collective; every rank gets them.
 
     Raises:

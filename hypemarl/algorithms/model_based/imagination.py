@@ -110,10 +110,10 @@ class Views:
     def starts(
         self, replay: Replay, generator: np.random.Generator, count: int, anywhere: bool
     ) -> Piece:
-        """Where imagined episodes begin: first states of real ones, or any.
+        """Starts of imagined episodes: first states of real ones, or any.
 
         Where the local model has free starts, the state is that of one episode and mu, targets and
-        what carries the state those of another.
+        the background flow those of another.
         """
         known = np.flatnonzero(replay.lengths)
         rows = generator.choice(known, (self.members, count))
@@ -169,7 +169,7 @@ def imagine(
 
     Differentiable in all that the policy hangs on. ``noise`` (T of (C, B, n, m)) is added to the
     actions. ``backward_discount`` scales gradients that go back through a state, once per step.
-    ``cutoff(history, actions, fixed)`` (C, B) says where imagination still counts.
+    ``cutoff(history, actions, fixed)`` (C, B) says which imagined steps still count.
     """
     history, weight = start.history, start.history.new_ones(start.history.shape[:2])
     seen, done, costs, weights = [views.observe(history[..., -1, :], start.constants)], [], [], []

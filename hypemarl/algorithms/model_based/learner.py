@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ModelBased(OffPolicy):
     """Base of the algorithms with a surrogate (see :class:`~hypemarl.training.learner.Learner`).
 
-    Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
+    Real episodes are collected as for ``td3``; learning takes place at the ends of rounds:
     after the random episodes, and whenever ``agent.<algorithm>.every`` more are there.
 
     Raises:
@@ -47,12 +47,12 @@ class ModelBased(OffPolicy):
         results, losses = super().collect(parameters, progress)
         with mpi.raise_together(self.groups.comm):
             if self.groups.root:
-                found = [losses, *self._learn(before, before + len(parameters), progress)]
-                losses = averages(found)
+                parts = [losses, *self._learn(before, before + len(parameters), progress)]
+                losses = averages(parts)
         return results, losses
 
     def _learn(self, before: int, after: int, progress: Progress) -> list[Losses]:
-        """What is due with ``after`` episodes, where there were ``before``. Local, on rank 0."""
+        """Learning that is due between ``before`` and ``after`` episodes. Local, on rank 0."""
         first, every = self.policy_from, self.agent.options.every
         losses: list[Losses] = []
         if after > first and len(self.replay) > after - before:
@@ -63,7 +63,7 @@ class ModelBased(OffPolicy):
         if after < first or not due or not len(self.replay):
             return losses
         try:
-            found, updates = self.agent.improve(
+            means, updates = self.agent.improve(
                 self.replay,
                 first=before < first,
                 episodes=every,
@@ -71,9 +71,9 @@ class ModelBased(OffPolicy):
         except FloatingPointError as error:
             raise TrainingError(f"episode {after}: {error}") from error
         progress.updates += updates
-        if "q_mean" in found:
-            losses.append(self._value_bound([found]))
-        return [*losses, found]
+        if "q_mean" in means:
+            losses.append(self._value_bound([means]))
+        return [*losses, means]
 
 
 class ModelBasedGradient(ModelBased):

@@ -1,7 +1,7 @@
 """A surrogate of the local dynamics, shared by all agents, learned from real episodes.
 
-The next state of an agent follows from its own and near agents' states and actions. Of a density
-the networks give what crosses each face between two patches in a control interval, so that mass is
+The next state of an agent follows from its state, near agents' states and actions. Of a density the
+networks give the flux through each face between two patches in a control interval, so that mass is
 conserved whatever they learn; of anything else they give the change of each agent's state, at its
 place and mu. Costs are the plant's formula applied to the predicted states, with a learned rest, or
 learned as a whole where there is no formula.
@@ -120,19 +120,19 @@ class FluxDynamics(Dynamics):
         super().__init__(1)
         assert local.density is not None
         assert spec.grid is not None
-        self.axes, carried = len(spec.grid), bool(local.carrier)
+        self.axes, in_flow = len(spec.grid), bool(local.carrier)
         faces = [_faces(spec.grid, axis) for axis in range(self.axes)]
         for axis, (_, stencil) in enumerate(faces):
             self.register_buffer(f"stencil_{axis}", torch.as_tensor(stencil), persistent=False)
         pairs = np.concatenate([pair for pair, _ in faces])
-        # Measures relative to the largest patch; 0 stands for what lies outside.
+        # Measures relative to the largest patch; 0 stands outside the domain.
         share = local.density.measures / local.density.measures.max()
         gain = np.zeros((spec.n_agents, len(pairs)))
         gain[pairs[:, 0], np.arange(len(pairs))] = -1.0 / share[pairs[:, 0]]
         gain[pairs[:, 1], np.arange(len(pairs))] = 1.0 / share[pairs[:, 1]]
         constant(self, "share", share)
         constant(self, "gain", gain)
-        per_patch = config.memory + 1 + self.axes * (2 if carried else 1) + 1
+        per_patch = config.memory + 1 + self.axes * (2 if in_flow else 1) + 1
         inputs = per_patch * faces[0][1].shape[1]
         self.network = Ensemble((inputs, *config.hidden, 1), config.ensemble, generator)
 
@@ -154,8 +154,8 @@ class FluxDynamics(Dynamics):
 
 
 def _faces(grid: tuple[int, ...], axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Faces between neighbours along ``axis``: pairs (F, 2), and the stencil (F, 4 or 12), n for
-    what lies outside."""
+    """Faces between neighbours along ``axis``: pairs (F, 2), and the stencil (F, 4 or 12), n
+    outside the domain."""
     index = np.pad(
         np.arange(int(np.prod(grid))).reshape(grid), 2, constant_values=int(np.prod(grid))
     )
@@ -176,7 +176,7 @@ def _faces(grid: tuple[int, ...], axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class LocalDynamics(Dynamics):
-    """States of any meaning: each changes by a function of what is near, of its place and of mu."""
+    """States of any meaning: each changes by a function of its surroundings, place and mu."""
 
     near: Tensor
     place: Tensor

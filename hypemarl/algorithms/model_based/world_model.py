@@ -23,9 +23,9 @@ Losses = dict[str, float]
 
 
 class WorldModel(Stateful):
-    """A surrogate with its optimiser, fits and imagination. Draws from generators of its own.
+    """A surrogate with its optimiser, fits and imagination. Draws from separate generators.
 
-    ``local``: what is known of the local states beforehand.
+    ``local``: prior knowledge of the local states.
     """
 
     STATE = ("networks", "optimiser", "generator", "fitted", "error")
@@ -92,11 +92,11 @@ class WorldModel(Stateful):
         known = torch.zeros(())
         if formula is not None:
             known = formula(state, state + change, piece.actions[..., 0, :], piece.fixed)
-        # The mean size, not the deviation: what squeezed mass costs is heavy-tailed.
+        # The mean size, not the deviation: the cost of squeezed mass is heavy-tailed.
         cost.cost_scale.copy_((piece.costs[..., 0] - known).abs().mean().clamp(min=1e-6))
 
     def errors(self, replay: Replay, rows: np.ndarray) -> Losses:
-        """How far the surrogate is off on these episodes, of which it must not have learned.
+        """Errors of the surrogate on these episodes, of which it must not have learned.
 
         ``surrogate_error``: root mean square of one step, in units of the changes;
         ``surrogate_rollout_error``: after a whole episode under the real actions, in units of the
@@ -162,17 +162,17 @@ class WorldModel(Stateful):
             return policy(flat)[:, :, 0].unflatten(0, mu.shape[:2])
 
         cutoff = self._agreement if self.config.cutoff else None
-        found = imagine(self.surrogate, self.views, start, act, steps, cutoff=cutoff, **options)
-        return start, found
+        imagined = imagine(self.surrogate, self.views, start, act, steps, cutoff=cutoff, **options)
+        return start, imagined
 
-    def gains(self, start: Piece, actions: Tensor, gamma: float) -> Tensor:
+    def action_gradients(self, start: Piece, actions: Tensor, gamma: float) -> Tensor:
         """Minus the derivatives (C, B, n, T, m) of discounted costs by unit actions (same shape).
 
         As those that credit ``adjoint`` has of the plant: later actions stay as they are.
         """
         leaf = actions.detach().requires_grad_()
         fixed = iter(leaf.unbind(dim=3))
-        found = imagine(
+        imagined = imagine(
             self.surrogate,
             self.views,
             start,
@@ -180,7 +180,7 @@ class WorldModel(Stateful):
             actions.shape[3],
             backward_discount=gamma,
         )
-        return -torch.autograd.grad(found.costs.sum(), leaf)[0]
+        return -torch.autograd.grad(imagined.costs.sum(), leaf)[0]
 
     @torch.no_grad()
     def _agreement(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:

@@ -22,11 +22,11 @@ from hypemarl.seeding import torch_generator
 
 
 class TD3(ExploringAgent):
-    """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
+    """Twin-delayed deterministic policy gradient; docs/agents.md says what is shared.
 
     ``seed`` feeds named generators for the initial values, the exploration and the target
     smoothing; global random states are neither used nor changed. ``slots`` is the number of
-    environments that explore at once, each with noise of its own.
+    environments that explore at once, each with independent noise.
     """
 
     STATE: ClassVar[tuple[str, ...]] = (
@@ -84,19 +84,19 @@ class TD3(ExploringAgent):
         if config.reward_clip:
             rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
         batch["rewards"] = self.credit.rewards(rewards)
-        batch["features"] = self._features(batch, batch["observations"], batch["left"])
+        batch["features"] = self._features(batch, batch["observations"], batch["remaining"])
         return batch
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit actions (E, n, T, m) that cloning draws the actors to."""
         return self.credit.target_actions(batch, self._half_range)
 
-    def _features(self, batch: dict[str, Tensor], observations: Tensor, left: Tensor) -> Tensor:
-        """What the critics see at these observations (E, n, T, k), with this time left (E, T)."""
+    def _features(self, batch: dict[str, Tensor], observations: Tensor, time: Tensor) -> Tensor:
+        """Critics' inputs at observations (E, n, T, k) with ``time`` (E, T) remaining."""
         features = self.critic.observe(observations, batch["targets"])
         if not self.config.time_left:
             return features
-        column = left[:, None, :, None].expand(*features.shape[:3], 1)
+        column = time[:, None, :, None].expand(*features.shape[:3], 1)
         return torch.cat([features, column], dim=-1)
 
     def target_values(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
@@ -112,13 +112,13 @@ class TD3(ExploringAgent):
                 -config.target_noise_clip, config.target_noise_clip
             )
             actions = (self.actor_target(following, mu) + noise).clamp(-1.0, 1.0)
-            features = self._features(batch, following, batch["next_left"])
+            features = self._features(batch, following, batch["next_remaining"])
             values = self.critic_target(features, actions, mu).amin(dim=0)
             # A terminated step has no future. Past the horizon's end there is one, which is only
             # not recorded, unless the critics know where the end is.
             going_on = 1.0 - batch["terminated"][:, None]
             if config.time_left:
-                going_on = going_on * (batch["next_left"] > 0)[:, None]
+                going_on = going_on * (batch["next_remaining"] > 0)[:, None]
             return self._returns(batch, config.gamma * going_on, values)
 
     def _returns(self, batch: dict[str, Tensor], discount: Tensor, values: Tensor) -> Tensor:
@@ -158,11 +158,11 @@ class TD3(ExploringAgent):
         return -gain / size + self.config.cloning * distance
 
     def probe(self, sample: Batch) -> Probe:
-        """What the actor's own objective, the mean value, says of its actions on a sample."""
+        """A sample with the gradient of the actor's objective, the mean value, in its actions."""
         observed = super().probe(sample)
         observations, mu = observed.observations, observed.mu
         targets = {"targets": self._tensor(sample.targets)}
-        features = self._features(targets, observations, self._tensor(sample.left))
+        features = self._features(targets, observations, self._tensor(sample.remaining))
         with torch.no_grad():
             actions = self.actor(observations, mu)
         values = self.first_critic(features, actions.requires_grad_(), mu)[0]
@@ -170,7 +170,7 @@ class TD3(ExploringAgent):
         return observed._replace(gradient=gradient)
 
     def value_bound(self, reward: float) -> float:
-        """Largest |Q| that is possible where no reward, as given, exceeds ``reward`` in size."""
+        """Largest possible |Q| where no reward of the environment exceeds ``reward`` in size."""
         scaled = self.config.reward_scale * reward
         return self._discounted(min(scaled, self.config.reward_clip or scaled))
 

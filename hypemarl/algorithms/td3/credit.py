@@ -43,17 +43,17 @@ class LocalCritic(nn.Module):
 
 
 class CooperativeCritic(nn.Module):
-    """Q_i of the own observation, the near agents' own features, and all their actions.
+    """Q_i of the agent's observation, the near agents' features, and all their actions.
 
     A near agent that does not exist contributes zeros. Its columns are aligned by relative place,
-    so a critic that knows its own place also knows which of them exist.
+    so a critic that knows its place also knows which of them exist.
     """
 
     def __init__(self, spec: AgentSpec, config: AgentConfig, generator: torch.Generator) -> None:
         super().__init__()
         near = spec.stencil(config.credit_radius)
         centre = near.shape[1] // 2
-        self.own = list(spec.own_features)
+        self.columns = list(spec.own_features)
         others = np.delete(near, centre, axis=1)
         # Index n is a row of zeros: the agent that is not there.
         absent = spec.n_agents
@@ -62,14 +62,14 @@ class CooperativeCritic(nn.Module):
         self.register_buffer("near", torch.as_tensor(np.where(near < 0, absent, near)), False)
         self.register_buffer("others", torch.as_tensor(np.where(others < 0, absent, others)), False)
         size = spec.observation_size
-        size += others.shape[1] * len(self.own) + near.shape[1] * spec.action_size
+        size += others.shape[1] * len(self.columns) + near.shape[1] * spec.action_size
         size += config.time_left
         sizes = (size, *config.critic_hidden, 1)
         self.network = make_network(Plan(spec, config, sizes, TWINS, 1.0, generator))
 
     def observe(self, observations: Tensor, targets: Tensor) -> Tensor:
-        """(E, n, T, k + others * f) the own observation and the near agents' own features."""
-        near = gather(observations[..., self.own], self.others)
+        """(E, n, T, k + others * f) the observation and the near agents' features."""
+        near = gather(observations[..., self.columns], self.others)
         return torch.cat([observations, near], dim=-1)
 
     def forward(self, features: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ Critic = LocalCritic | CooperativeCritic | MapCritic
 
 
 class Credit:
-    """Base, and credit ``local``: the papers' decentralised critic of an agent's own reward."""
+    """Base, and credit ``local``: the papers' decentralised critic of an agent's reward."""
 
     critic: type[Critic] = LocalCritic
 
@@ -141,22 +141,24 @@ class CentralCredit(Credit):
 
 
 class AdjointCredit(CooperativeCredit):
-    """Credit ``adjoint``: cooperative, and cloning draws actors to actions that gains improved.
+    """Credit ``adjoint``: cooperative, and cloning targets actions that gradients improved.
 
-    The gains in the replay say how the return of an episode grows with every action.
+    The action gradients in the replay say how the return of an episode grows with every action.
     """
 
     def target_actions(self, batch: dict[str, Tensor], half_range: Tensor) -> Tensor:
-        """The replay's unit actions (E, n, T, m) after a step along their gains.
+        """The replay's unit actions (E, n, T, m) after a step along their action gradients.
 
-        Steps are in proportion to the gains over their mean size in the batch, up to three times
-        that: gains are heavy-tailed. Raises RuntimeError where the replay has no gains.
+        Steps are in proportion to the gradients over their mean size in the batch, up to three
+        times that: gradients are heavy-tailed. Raises RuntimeError where the replay has none.
         """
-        if not batch["gains"].shape[-1]:
-            raise RuntimeError("credit adjoint needs gains in the replay: see Experience")
-        gains = batch["gains"] * half_range
-        size = masked_mean(gains.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
-        steps = self.config.adjoint_step * (gains / size).clamp(-3.0, 3.0)
+        if not batch["gradients"].shape[-1]:
+            raise RuntimeError(
+                "credit adjoint needs action gradients in the replay: see Experience"
+            )
+        gradients = batch["gradients"] * half_range
+        size = masked_mean(gradients.abs().mean(dim=-1), batch["mask"]).clamp(min=1e-12)
+        steps = self.config.adjoint_step * (gradients / size).clamp(-3.0, 3.0)
         return (batch["actions"] + steps).clamp(-1.0, 1.0)
 
     def distance(self, batch: dict[str, Tensor], actions: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""TD3: explore, keep what was seen, and update from the replay after each control step."""
+"""TD3: explore, store transitions, and update from the replay after each control step."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class OffPolicy(Learner):
         return [slot.result for slot in slots], averages(losses) | self._value_bound(losses)
 
     def _value_bound(self, losses: Sequence[Losses]) -> Losses:
-        """What the rewards so far allow critics to say, beside what they say. On rank 0."""
+        """Largest value that the rewards so far allow, beside those of the critics. On rank 0."""
         if not losses:
             return {}
         largest = float(np.abs(self.replay.rewards[: self.replay.stored]).max())
@@ -168,7 +168,7 @@ class OffPolicy(Learner):
         return []
 
     def probe(self) -> Probe | None:
-        """The replay's latest episodes, and what the critics say of the actors' actions there."""
+        """The replay's latest episodes, with the critics' gradients in the actors' actions."""
         sample = self.replay.latest(PROBE_EPISODES)
         return None if sample is None else self.agent.probe(sample)
 

@@ -17,7 +17,7 @@ LAYERS = 3  # convolutions before the last, pointwise one
 class MapCritic(nn.Module):
     """Twin convolutional critics on the agents' grid (1D or 2D), one value per patch.
 
-    Channels: own features, targets, actions, mu and the coordinates. The map's means join the
+    Channels: features of the patch, targets, actions, mu and coordinates. The map's means join the
     channels before the second convolution, so every value sees the whole domain whatever the grid's
     size.
 
@@ -34,11 +34,11 @@ class MapCritic(nn.Module):
                 f"central credit needs agents on a grid of one or two axes, got grid {spec.grid}: "
                 "set agent.credit to cooperative"
             )
-        self.grid, self.own = tuple(spec.grid), list(spec.own_features)
+        self.grid, self.columns = tuple(spec.grid), list(spec.own_features)
         axes = [torch.linspace(-1.0, 1.0, size) for size in self.grid]
         coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         self.register_buffer("coordinates", coordinates, False)
-        size = len(self.own) + TARGETS + spec.action_size + spec.mu_size + len(self.grid)
+        size = len(self.columns) + TARGETS + spec.action_size + spec.mu_size + len(self.grid)
         size += config.time_left
         width = config.map_channels
         inputs = [size, 2 * width, *[width] * (LAYERS - 2), width]
@@ -53,7 +53,7 @@ class MapCritic(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(2, fan_out)))
 
     def observe(self, observations: Tensor, targets: Tensor) -> Tensor:
-        """(E, n, T, f + 1): own features and targets of every patch.
+        """(E, n, T, f + 1): features of the patch and targets of every patch.
 
         Raises:
             ValueError: the targets do not have one column.
@@ -65,7 +65,7 @@ class MapCritic(nn.Module):
             )
         steps = observations.shape[2]
         spread = targets[:, :, None].expand(-1, -1, steps, -1)
-        return torch.cat([observations[..., self.own], spread], dim=-1)
+        return torch.cat([observations[..., self.columns], spread], dim=-1)
 
     def forward(self, features: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
         """Values (C, E, n, T), differentiable in every agent's actions (E, n, T, m)."""

@@ -36,7 +36,7 @@ class CheckedEnv:
     NaN and infinity are no breach: an episode may diverge, which callers find in the values.
 
     Args:
-        source: what messages call the environment. make: makes it.
+        source: name of the environment in messages. make: makes it.
 
     Attributes:
         env: the environment. names: its agents (n). observation_spaces, boxes: theirs, in order.
@@ -67,29 +67,29 @@ class CheckedEnv:
 
     def reset(self, seed: int) -> ByAgent:
         """Start an episode; returns the observations of the live agents, unchecked."""
-        found = self._call("reset()", lambda: self.env.reset(seed=seed))
-        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
+        answer = self._call("reset()", lambda: self.env.reset(seed=seed))
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], Mapping)):
             raise self._breach(
                 "reset(): expected (observations, infos), two dictionaries by agent, got "
-                f"{described(found)}"
+                f"{described(answer)}"
             )
         if not self.live:
             raise self._breach("reset(): expected live agents in `agents`, got none")
-        return found[0]
+        return answer[0]
 
     def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[ByAgent, ...]:
         """One step; returns observations (unchecked), rewards (floats), terminations, truncations.
 
         Every agent that acted must get a reward.
         """
-        found = self._call("step()", lambda: self.env.step(actions))
-        whole = isinstance(found, tuple) and len(found) == len(STEP)
-        if not whole or not all(isinstance(part, Mapping) for part in found):
+        answer = self._call("step()", lambda: self.env.step(actions))
+        whole = isinstance(answer, tuple) and len(answer) == len(STEP)
+        if not whole or not all(isinstance(part, Mapping) for part in answer):
             raise self._breach(
                 f"step(): expected ({', '.join(STEP)}), five dictionaries by agent, got "
-                f"{described(found)}"
+                f"{described(answer)}"
             )
-        observations, rewards, terminations, truncations, _ = found
+        observations, rewards, terminations, truncations, _ = answer
         earned = {name: self._reward(name, rewards) for name in actions}
         return observations, earned, terminations, truncations
 
@@ -124,8 +124,8 @@ class CheckedEnv:
             raise self._breach(
                 f"agent_positions: expected a dictionary by agent, got {described(places)}"
             )
-        if missing := [name for name in self.names if name not in places]:
-            raise self._breach(f"agent_positions: expected all agents, {_listed(missing)} missing")
+        if absent := [name for name in self.names if name not in places]:
+            raise self._breach(f"agent_positions: expected all agents, {_listed(absent)} missing")
         return np.array([self._place(name, places) for name in self.names])
 
     def close(self) -> None:
@@ -135,9 +135,9 @@ class CheckedEnv:
     def _agents(self) -> tuple[Hashable, ...]:
         names = getattr(self.env, "possible_agents", None)
         if not isinstance(names, list | tuple) or not names:
-            found = "none" if names is None or names == [] else described(names)
+            listed = "none" if names is None or names == [] else described(names)
             raise self._breach(
-                f"possible_agents: expected a list of one agent or more, got {found}"
+                f"possible_agents: expected a list of one agent or more, got {listed}"
             )
         if len(set(names)) < len(names):
             raise self._breach(f"possible_agents: expected different names, got {_listed(names)}")
