@@ -44,8 +44,8 @@ def surrogate_errors(
     Policies: ``policy``, that of the run, and the names of :data:`evaluation.BASELINES`. Of each,
     as in :meth:`~hypemarl.algorithms.model_based.world_model.WorldModel.errors`: surrogate_error
     (one step), surrogate_rollout_error (a whole episode), surrogate_cost_error, and ``by_step``, a
-    list of errors of the rolled out model after every step. A policy whose every episode failed is not
-    there. Collective; every rank gets them.
+    list of errors of the rolled out model after every step. A policy whose every episode failed is
+    not there. Collective; every rank gets them.
 
     Raises:
         ConfigError: the run learned in no surrogate. CheckpointError: it does not load.
