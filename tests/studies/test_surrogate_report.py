@@ -12,7 +12,6 @@ import torch
 from small import train_here
 
 from hypemarl import mpi
-from hypemarl.algorithms.model_based import MBPGOptions
 from hypemarl.algorithms.model_based.errors import surrogate_errors
 from hypemarl.algorithms.model_based.surrogate import Fixed
 from hypemarl.algorithms.model_based.world_model import WorldModel
@@ -22,6 +21,7 @@ from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs import make
 from hypemarl.studies import pipeline, sample_efficiency, surrogate
 from hypemarl.training import checkpoint, evaluation
+from hypemarl.training.learner import algorithm_of
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
 
@@ -44,7 +44,7 @@ def one_step_error(run: Path, episodes: int) -> float:
     env = make(config.env)
     policy, _ = trained_policy(folder, env, config, mpi.world())
     local, spec = require_local_model(env.plant), env.agent_spec
-    options = config.agent.of(MBPGOptions)
+    options: Any = config.agent.of(algorithm_of(config).options)
     model = WorldModel(local, spec, options, config.seed, torch.device("cpu"))
     model.load_state_dict(checkpoint.load(folder.best)["agent"]["model"])
     nothing = Fixed(*(torch.zeros(1, 1, 4, 0) for _ in Fixed._fields))  # that the fluxes read
