@@ -129,21 +129,16 @@ class FeatureHyperNetwork(HyperNetwork):
 
     def _features(self, mu: Tensor) -> Tensor:
         """(C, E*n, width) outputs of the last hidden layer."""
-        hidden = self._context(mu)
-        for index in range(len(self.offset)):
-            if index:
-                hidden = self._linear(hidden, index)
-            hidden = self._activate(hidden, index)
-        return hidden
+        return self._activate(self._last_input(mu), len(self.offset) - 1)
 
-    def _context(self, mu: Tensor) -> Tensor:
-        """(C, E*n, width) input of the first activation."""
+    def _last_input(self, mu: Tensor) -> Tensor:
+        """(C, E*n, width) input of the last activation."""
         position = torch.matmul(self.encoding, self.from_position)
         context = torch.matmul(mu, self.from_mu) + self.offset[0]  # (C, E, h)
-        return (context[:, :, None] + position[:, None]).flatten(1, 2)
-
-    def _linear(self, hidden: Tensor, index: int) -> Tensor:
-        return torch.baddbmm(self.offset[index], hidden, self.hidden[index - 1])
+        hidden = (context[:, :, None] + position[:, None]).flatten(1, 2)
+        for index, weight in enumerate(self.hidden):
+            hidden = torch.baddbmm(self.offset[index + 1], self._activate(hidden, index), weight)
+        return hidden
 
     def _activate(self, hidden: Tensor, index: int) -> Tensor:
         hidden = functional.layer_norm(hidden, hidden.shape[-1:])
@@ -254,13 +249,11 @@ class ChunkedHyperNetwork(FeatureHyperNetwork):
 
     def _raw(self, mu: Tensor) -> Tensor:
         """(C, E*n, >= p) the pieces of every context, one after the other."""
-        hidden, last = self._context(mu), len(self.offset) - 1
-        for index in range(last):
-            hidden = self._linear(self._activate(hidden, index), index + 1)
+        hidden = self._last_input(mu)
         piece = torch.matmul(self.pieces, self.from_piece)  # (C, K, h)
         contexts = hidden.shape[1]
         hidden = (hidden[:, :, None] + piece[:, None]).flatten(1, 2)
-        hidden = self._activate(hidden, last)
+        hidden = self._activate(hidden, len(self.offset) - 1)
         raw = torch.baddbmm(self.head_bias, hidden, self.head)
         return raw.view(len(raw), contexts, -1)
 

@@ -143,8 +143,6 @@ class PolicyAgent(Stateful):
         entry = {"observations": seen, "mu": self._context(mu)[0], "actions": unit.swapaxes(0, 1)}
         self.shown.append(entry)
 
-    # For the policy map.
-
     def encodings(self) -> np.ndarray:
         """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
         codes = self.actor_average.network.codes()
@@ -157,8 +155,6 @@ class PolicyAgent(Stateful):
         with torch.no_grad():
             weights = self.actor_average.network.generated(self._context(mu))
         return weights[0].cpu().numpy().astype(np.float64)
-
-    # Units.
 
     def _context(self, mu: np.ndarray) -> Tensor:
         return self._tensor(self.spec.scale_mu(mu))[None]

@@ -111,20 +111,15 @@ def stacked_actions(actions: object, agents: Sequence[str], size: int) -> np.nda
         raise ActionError(f"actions: missing agents {missing}, unknown agents {unknown}")
     stacked = numbers([actions[agent] for agent in agents], (len(agents), size))
     if stacked is None:
-        raise ActionError(_misfit(actions, agents, size))
+        agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
+        raise ActionError(
+            f"actions: expected numbers of shape ({size},) from each agent, got "
+            f"{described(actions[agent])} from agent {agent!r}"
+        )
     fault = non_finite(stacked, part="component", names=agents)
     if fault:
         raise ActionError(f"actions: {fault}")
     return stacked.astype(np.float64, copy=False)
-
-
-def _misfit(actions: Record, agents: Sequence[str], size: int) -> str:
-    """Name the agent whose action is no array of ``size`` numbers."""
-    agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
-    return (
-        f"actions: expected numbers of shape ({size},) from each agent, got "
-        f"{described(actions[agent])} from agent {agent!r}"
-    )
 
 
 def numbers(value: object, shape: tuple[int, ...]) -> np.ndarray | None:

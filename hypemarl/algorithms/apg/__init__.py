@@ -42,9 +42,6 @@ class APGOptions:
     )
 
 
-ALIASES = {f"apg_{item.name}": item.name for item in fields(APGOptions)}
-
-
 def check_window(config: Config) -> None:
     """Refuse a window that is longer than an episode. Raises ConfigError."""
     window, steps = config.agent.of(APGOptions).window, config.env.control_steps
@@ -68,7 +65,7 @@ ALGORITHMS = (
     Algorithm(
         name="apg",
         options=APGOptions,
-        aliases=ALIASES,
+        aliases={f"apg_{item.name}": item.name for item in fields(APGOptions)},
         make=lazy("algorithms.apg.learner:AdjointGradient"),
         make_agent=lazy_agent("algorithms.apg.agent:APG"),
         needs=frozenset({"adjoint"}),

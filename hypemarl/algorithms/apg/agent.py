@@ -91,8 +91,6 @@ class APG(PolicyAgent):
         self._sum = torch.zeros(sum(p.numel() for p in self.actor.parameters()))
         self._count = 0  # windows in the sum
 
-    # Acting inside a graph.
-
     def noise(self, episode: int) -> Noise | None:
         """Noise on the actions of this episode; None where ``noise`` is zero.
 
@@ -127,8 +125,6 @@ class APG(PolicyAgent):
         shares = torch.full((1, 1), remaining)
         seen = observations.float()[None, :, None]
         return self.value(seen, self._context(mu), shares)[0, 0].double()
-
-    # Learning.
 
     def gradient(self, loss: Tensor) -> np.ndarray:
         """(p,) the gradient of ``loss`` with respect to all of the actor's parameters."""
@@ -202,8 +198,6 @@ class APG(PolicyAgent):
         descend(self.value_optimiser, loss, 1.0)
         return float(loss.detach())
 
-    # Imitating.
-
     def imitate(self) -> dict[str, float]:
         """One step towards the demonstrations: the mean squared distance to its unit actions."""
         batch = self.shown.draw(self.imitation_generator, SHOWN_BATCH)
@@ -213,8 +207,6 @@ class APG(PolicyAgent):
         self.updates += 1
         track(self.actor_average, self.actor, max(self.options.average_rate, 1 / self.updates))
         return {"imitation_loss": float(loss.detach())}
-
-    # State.
 
     def shared_state(self) -> Row:
         """Networks by which other ranks compute gradients and act."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms import lazy
 from hypemarl.algorithms.apg import APGOptions
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import require_adjoint
@@ -76,10 +77,10 @@ class AdjointGradient(Learner):
     def start(self) -> None:
         """An agent on the first rank of every group; on the CPU, where the plant is."""
         if self.groups.leads:
-            from hypemarl.algorithms.apg.agent import APG
-
             config, share = self.config, self._rate_share()
-            self.agent = APG(self.env.agent_spec, config.agent, config.seed, rate_share=share)
+            self.agent = lazy("algorithms.apg.agent:APG")(
+                self.env.agent_spec, config.agent, config.seed, rate_share=share
+            )
 
     def _rate_share(self) -> float:
         return 1.0

@@ -40,7 +40,6 @@ class IRLOptions(DemonstrationOptions):
     rate: float = key(1e-3, "Adam rate of the learned reward", above=0)
 
 
-IMITATE_ALIASES = {f"imitate_{item.name}": item.name for item in fields(ImitateOptions)}
 IRL_ALIASES = {f"imitate_{item.name}": item.name for item in fields(DemonstrationOptions)}
 IRL_ALIASES["irl_rate"] = "rate"
 
@@ -70,7 +69,7 @@ ALGORITHMS = (
     Algorithm(
         name="imitate",
         options=ImitateOptions,
-        aliases=IMITATE_ALIASES,
+        aliases={f"imitate_{item.name}": item.name for item in fields(ImitateOptions)},
         make=lazy("algorithms.imitation.learner:Imitation"),
         make_agent=apg.ALGORITHMS[0].make_agent,
         needs=frozenset({"adjoint"}),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms import lazy
 from hypemarl.algorithms.apg.learner import AdjointGradient
 from hypemarl.algorithms.imitation import DemonstrationOptions, ImitateOptions, IRLOptions
 from hypemarl.algorithms.td3.learner import OffPolicy
@@ -120,9 +121,7 @@ class InverseReward(OffPolicy):
         self.policy_from += self.options.episodes
 
     def _agent_class(self) -> Callable[..., RewardLearner]:
-        from hypemarl.algorithms.imitation.learned_reward import RewardLearner
-
-        return RewardLearner
+        return lazy("algorithms.imitation.learned_reward:RewardLearner")
 
     def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations, or, after these, a round of ``td3``."""

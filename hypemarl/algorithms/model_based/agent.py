@@ -26,6 +26,7 @@ from hypemarl.config import AgentConfig
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import numpy_generator
+from hypemarl.training.progress import averages
 
 IMAGINED_SLOT = 10_000  # of the exploration noise: none that an environment has
 
@@ -129,9 +130,7 @@ class Dyna(TD3):
         for _ in range(count):
             usable = len(imagined) > 0 and self.choice.random() < share
             kept.append(self.update(imagined if usable else replay))
-        names = sorted({name for entry in kept for name in entry})
-        means = {n: float(np.mean([e[n] for e in kept if n in e])) for n in names}
-        return losses | means, count
+        return losses | averages(kept), count
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
         """As TD3's; real episodes have no action gradients, and draw actors nowhere."""
@@ -166,25 +165,28 @@ class Dyna(TD3):
         def array(part: Tensor) -> np.ndarray:  # (C, B, ...) -> (C * B, ...)
             return part.flatten(0, 1).cpu().numpy()
 
-        observations, costs = array(imagined.observations), array(imagined.costs)
-        actions = array(self._middle + self._half_range * imagined.actions)
+        def by_step(part: Tensor) -> np.ndarray:  # (C, B, n, T, ...) -> (C * B, T, n, ...)
+            return np.swapaxes(array(part), 1, 2)
+
+        observations, costs = by_step(imagined.observations), by_step(imagined.costs)
+        actions = by_step(self._middle + self._half_range * imagined.actions)
+        slopes = None if gradients is None else by_step(gradients)
         lengths = imagined.weight.sum(dim=2).flatten().long().tolist()
         targets = array(start.fixed.targets)
         replay = Replay(self.spec, len(lengths), self.steps, self.seed)
         # Its batches are drawn by the generator that goes on between replays.
         replay.generator = self.choice
-        slopes = None if gradients is None else array(gradients)
         for e, length in enumerate(lengths):
-            rewards = [self.shape(-costs[e, :, t].astype(np.float64)) for t in range(length)]
+            rewards = [self.shape(-shares.astype(np.float64)) for shares in costs[e, :length]]
             replay.append(
                 Experience(
                     start.mu[e],
                     targets[e],
-                    np.swapaxes(observations[e], 0, 1)[: length + 1],
-                    np.swapaxes(actions[e], 0, 1)[:length],
+                    observations[e, : length + 1],
+                    actions[e, :length],
                     np.array(rewards),
                     np.zeros(length, dtype=bool),
-                    None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length],
+                    None if slopes is None else slopes[e, :length],
                 )
             )
         return replay

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hypemarl import mpi
+from hypemarl.algorithms import lazy
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
 from hypemarl.coupling.local_model import require_local_model
@@ -63,11 +64,7 @@ class ModelBased(OffPolicy):
         if after < first or not due or not len(self.replay):
             return losses
         try:
-            means, updates = self.agent.improve(
-                self.replay,
-                first=before < first,
-                episodes=every,
-            )
+            means, updates = self.agent.improve(self.replay, first=before < first, episodes=every)
         except FloatingPointError as error:
             raise TrainingError(f"episode {after}: {error}") from error
         progress.updates += updates
@@ -80,15 +77,13 @@ class ModelBasedGradient(ModelBased):
     """The algorithm ``mbpg``."""
 
     def _agent_class(self) -> Callable[..., ExploringAgent]:
-        from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
-
-        return partial(ModelPolicyGradient, self.local, self.config.env.control_steps)
+        make = lazy("algorithms.model_based.agent:ModelPolicyGradient")
+        return partial(make, self.local, self.config.env.control_steps)
 
 
 class ModelBasedTD3(ModelBased):
     """The algorithm ``dyna``."""
 
     def _agent_class(self) -> Callable[..., ExploringAgent]:
-        from hypemarl.algorithms.model_based.agent import Dyna
-
-        return partial(Dyna, self.local, self.config.env.control_steps, self.env.shape_rewards)
+        make = lazy("algorithms.model_based.agent:Dyna")
+        return partial(make, self.local, self.config.env.control_steps, self.env.shape_rewards)

@@ -223,9 +223,8 @@ class LocalCost(nn.Module):
         super().__init__()
         local, spec, config, generator = design
         self.dynamics = [dynamics]  # in a list: its parameters are not this module's
-        kind = config.cost
-        if kind == "auto":
-            kind = "formula" if local.density is not None else "learned"
+        usual = "learned" if local.density is None else "formula"
+        kind = usual if config.cost == "auto" else config.cost
         if kind != "learned" and local.density is None:
             raise ValueError(
                 f"cost={kind} of the surrogate needs a formula by local states, which this system "
@@ -308,11 +307,9 @@ class Surrogate(nn.Module):
     def __init__(self, design: Design) -> None:
         super().__init__()
         local, spec, config, _ = design
-        grid = spec.grid is not None and len(spec.grid) in (1, 2)
-        form = config.form
-        if form == "auto":
-            form = "flux" if local.density is not None and grid else "local"
-        if form == "flux" and (local.density is None or not grid):
+        fluxes = local.density is not None and spec.grid is not None and len(spec.grid) in (1, 2)
+        form = ("flux" if fluxes else "local") if config.form == "auto" else config.form
+        if form == "flux" and not fluxes:
             raise ValueError(
                 "form=flux of the surrogate needs a density on a grid of one or two axes of "
                 "agents; take local"

@@ -49,8 +49,6 @@ class TD3(ExploringAgent):
         self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
         self.updates = 0
 
-    # Learning.
-
     def update(self, replay: Replay) -> dict[str, float]:
         """One update of the critics, and of the actor and all targets every ``policy_delay`` ones.
 

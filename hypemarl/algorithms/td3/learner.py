@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms import lazy
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
@@ -54,20 +55,16 @@ class OffPolicy(Learner):
         """Agents on the first rank of every group, the replay on rank 0."""
         if not self.groups.leads:
             return
-        from hypemarl.agents.replay import Replay
-
         spec, config, root = self.env.agent_spec, self.config, self.groups.root
         device = pick_device(self.settings.device) if root else "cpu"
         slots = self.groups.count
         self.agent = self._agent_class()(spec, config.agent, config.seed, device, slots=slots)
         if root:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
-            self.replay = Replay(spec, capacity, steps, config.seed)
+            self.replay = lazy("agents.replay:Replay")(spec, capacity, steps, config.seed)
 
     def _agent_class(self) -> Callable[..., ExploringAgent]:
-        from hypemarl.algorithms.td3.agent import TD3
-
-        return TD3
+        return lazy("algorithms.td3.agent:TD3")
 
     def has_policy(self, episode: int) -> bool:
         """After the random episodes."""
