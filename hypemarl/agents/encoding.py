@@ -1,7 +1,7 @@
-"""Codes of the agents, the part of a context that says *who* or *where* an agent is.
+"""Codes of the agents, the part of a context that identifies or locates an agent.
 
-A code has mean square 1 over its entries, whatever its kind and size, so that what reads it starts
-with input of order one.
+A code has mean square 1 over its entries, whatever its kind and size, so that networks start with
+input of order one.
 """
 
 from __future__ import annotations

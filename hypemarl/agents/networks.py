@@ -64,11 +64,11 @@ class HyperScheme(AgentNetwork):
         self.hypernetwork = KINDS[plan.config.hypernetwork](codes, plan)
 
     def codes(self) -> Tensor | None:
-        """The hypernetwork's."""
+        """Codes of the hypernetwork."""
         return self.hypernetwork.codes()
 
     def replace_codes(self, codes: Tensor) -> None:
-        """The hypernetwork's."""
+        """Replace those of the hypernetwork."""
         self.hypernetwork.replace_codes(codes)
 
     def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:

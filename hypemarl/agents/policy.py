@@ -1,4 +1,4 @@
-"""The policies of all agents: how they act, are averaged and described, however they are trained.
+"""The policies of all agents: acting, averaging and diagnostics, for every algorithm.
 
 Inside, actions are in units of half their range about the middle of their bounds, so that bounds
 and noise are per component.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Probe(NamedTuple):
-    """E episodes of T steps, by which the policies of n agents are diagnosed."""
+    """E episodes of T steps for diagnostics of the policies of n agents."""
 
     observations: Tensor
     """(E, n, T, k)"""
@@ -55,7 +55,7 @@ class Actor(nn.Module):
         return torch.tanh(self.network(observations[..., : self.seen], mu)[0])
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
-        """The policies at this mu (E, n_mu), made once for all the steps that they are called for.
+        """The policies at this mu (E, n_mu), made once for many steps.
 
         Equal to ``forward`` at that mu; gradients of all calls meet in the weights made here.
         """

@@ -43,7 +43,7 @@ FEATURES = 8
 
 
 class PolicyError(ValueError):
-    """A file that holds no policy, or a policy that has no answer."""
+    """A file that holds no policy, or a policy without actions at this mu."""
 
 
 class TimedPolicy(Protocol):

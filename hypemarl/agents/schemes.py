@@ -1,4 +1,4 @@
-"""The sharing schemes: how one network per agent comes about, and where schemes are registered.
+"""The sharing schemes, by which every agent gets a network, and their registration.
 
 ========== ============================================ ===================== ==================
 scheme     parameters                                    sees mu               knows its place

@@ -1,4 +1,4 @@
-"""Algorithms: each a folder with its options, its agent, how it collects and learns."""
+"""Algorithms: each a folder with its options, its agent and its learner."""
 
 from __future__ import annotations
 

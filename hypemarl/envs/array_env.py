@@ -36,7 +36,7 @@ class Episode:
 
     @property
     def fault(self) -> str | None:
-        """Why no step may be made: the failure, or observations that are not finite."""
+        """Reason why no step may be made: the failure, or observations that are not finite."""
         if self.failure is not None:
             return self.failure
         where = non_finite(np.asarray(self.observations))
@@ -69,7 +69,7 @@ class Step:
 
     @property
     def fault(self) -> str | None:
-        """Why the step must not be used: the failure, or numbers that are not finite."""
+        """Reason why the step must not be used: the failure, or numbers that are not finite."""
         if self.failure is not None:
             return self.failure
         for name, values in (("observations", self.observations), ("rewards", self.rewards)):

@@ -1,4 +1,4 @@
-"""Between PettingZoo's dictionaries by agent and arrays (n, ...): infos, options, actions."""
+"""Conversion between PettingZoo's dictionaries and arrays (n, ...): infos, options, actions."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Infos:
         }
 
     def at_rest(self, mu: np.ndarray) -> dict[str, Row]:
-        """Of a state that nothing has been measured of yet, at the context mu (n_mu,)."""
+        """Infos of a state without measurements yet, at the context mu (n_mu,)."""
         return self.of(mu, self._rest)
 
     def of(self, mu: np.ndarray, info: Record) -> dict[str, Row]:
-        """Of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
+        """Infos of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
         n = len(self.agents)
         common = {"cost": float(info["cost"])}
         common |= {f"cost_{term}": float(info["costs"][term]) for term in self._terms}
@@ -106,9 +106,9 @@ def stacked_actions(actions: object, agents: Sequence[str], size: int) -> np.nda
             "step_arrays takes arrays"
         )
     if actions.keys() != set(agents):
-        missing = [agent for agent in agents if agent not in actions]
+        absent = [agent for agent in agents if agent not in actions]
         unknown = [agent for agent in actions if agent not in agents]
-        raise ActionError(f"actions: missing agents {missing}, unknown agents {unknown}")
+        raise ActionError(f"actions: missing agents {absent}, unknown agents {unknown}")
     stacked = numbers([actions[agent] for agent in agents], (len(agents), size))
     if stacked is None:
         agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)

@@ -53,7 +53,7 @@ class CostToGo(nn.Module):
 
 
 class APG(PolicyAgent):
-    """An actor that follows gradients of the cost, in which others put the plant's part.
+    """An actor that follows gradients of the cost; the learner supplies the plant's part of them.
 
     Several of them may compute gradients (:meth:`gradient`), one of them learns from all
     (:meth:`take`, :meth:`update`). Arguments as those of
@@ -133,7 +133,7 @@ class APG(PolicyAgent):
         return torch.cat([part.flatten() for part in parts]).numpy()
 
     def take(self, gradient: np.ndarray) -> bool:
-        """Add a window's gradient (p,); whether there are enough for an update."""
+        """Add a window's gradient (p,); returns True when there are enough for an update."""
         self._sum += torch.from_numpy(gradient)
         self._count += 1
         return self._count >= self.options.batch
@@ -213,7 +213,7 @@ class APG(PolicyAgent):
         return {name: getattr(self, name).state_dict() for name in self.SHARED}
 
     def load_shared_state(self, state: Row) -> None:
-        """Take over the networks of another."""
+        """Take over the networks of another rank."""
         for name, values in state.items():
             getattr(self, name).load_state_dict(values)
 

@@ -115,8 +115,7 @@ class AdjointGradient(Learner):
         if not self.groups.leads:
             return None
         noise = self.agent.noise(number)
-        failure = episode.fault
-        return Running(episode.mu, noise, [np.array(episode.observations)], failure=failure)
+        return Running(episode.mu, noise, [np.array(episode.observations)], failure=episode.fault)
 
     def _differentiate(self, running: Running | None, first: int) -> Window:
         """Run a window and differentiate its loss. On the group's first rank."""
@@ -176,7 +175,7 @@ class AdjointGradient(Learner):
             self.agent.load_shared_state(state)
 
     def probe(self) -> Probe | None:
-        """The latest round's episodes, without gradients: these were taken and are gone."""
+        """The latest round's episodes, without gradients, which are no longer there."""
         if not self._seen:
             return None
         observations = [np.stack(running.observations) for running in self._seen]

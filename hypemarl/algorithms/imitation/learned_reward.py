@@ -1,4 +1,4 @@
-"""A local reward learned from demonstrations, and TD3 that lives on it (inverse RL).
+"""A local reward learned from demonstrations, and TD3 on it (inverse RL).
 
 A discriminator D(y_i, a_i; p_i, mu) tells the actions in demonstrations from those of the agents
 now; its logit is the reward of agent i (Fu, Luo, Levine, ICLR 2018, without their shaping
@@ -64,7 +64,7 @@ class RewardLearner(TD3):
         return self._discounted(BOUND)
 
     def _judge(self, observations: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
-        """Logits (E, n, T): large where a demonstrator would have done so."""
+        """Logits (E, n, T): large for actions of a demonstrator."""
         return self.discriminator(torch.cat([observations, actions], dim=-1), mu)[0].squeeze(-1)
 
     def _fit(self, batch: dict[str, Tensor]) -> float:

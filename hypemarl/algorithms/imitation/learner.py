@@ -1,4 +1,4 @@
-"""Learning from open-loop optima: by cloning them, or by the reward that they seem to follow.
+"""Learning from open-loop optima: by cloning them, or by a reward inferred from them.
 
 Demonstrations are the best actions in hindsight of the whole episode; an agent that sees its
 surroundings only cannot follow them everywhere. Cloning is therefore a start, from which the

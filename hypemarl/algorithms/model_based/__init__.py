@@ -90,7 +90,7 @@ def check_mbpg(config: Config) -> None:
 
 
 def check_dyna(config: Config) -> None:
-    """Refuse rewards that imagined costs do not give, as well. Raises ConfigError."""
+    """Refuse rewards that do not follow from imagined costs. Raises ConfigError."""
     check_off_policy(config)
     _check_ensemble(config.agent.of(DynaOptions), "agent.dyna")
     if config.env.reward_baseline:

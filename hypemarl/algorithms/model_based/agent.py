@@ -133,7 +133,7 @@ class Dyna(TD3):
         return losses | averages(kept), count
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
-        """As TD3's; real episodes have no action gradients, and draw actors nowhere."""
+        """As TD3's; the actions themselves in real episodes, which have no action gradients."""
         return super()._target_actions(batch) if batch["gradients"].shape[-1] else batch["actions"]
 
     def _imagined(self, replay: Replay, count: int) -> Replay:

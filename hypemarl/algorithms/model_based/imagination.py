@@ -1,4 +1,4 @@
-"""Episodes that a surrogate imagines, and pieces of real ones that it learns from."""
+"""Imagined episodes of a surrogate, and pieces of real ones for its fits."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def imagine(
     backward_discount: float = 1.0,
     cutoff: Callable[[Tensor, Tensor, Fixed], Tensor] | None = None,
 ) -> Imagined:
-    """``steps`` control steps of ``policy`` (observations (C, B, n, k) -> unit actions) from there.
+    """``steps`` control steps of ``policy`` (observations (C, B, n, k) -> unit actions).
 
     Differentiable in all that the policy hangs on. ``noise`` (T of (C, B, n, m)) is added to the
     actions. ``backward_discount`` scales gradients that go back through a state, once per step.

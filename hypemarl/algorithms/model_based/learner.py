@@ -1,4 +1,4 @@
-"""MB-HypeMARL: real episodes now and then, and much learning in a surrogate between them."""
+"""MB-HypeMARL: real episodes, and learning in a surrogate between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The surrogate as it learns: fits, errors, imagined episodes."""
+"""Learning of the surrogate: fits, errors, imagined episodes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ class WorldModel(Stateful):
         self.spec, self.config = spec, config
         surrogate = Surrogate(Design(local, spec, config, torch_generator(seed, "surrogate")))
         self.surrogate = self.networks = surrogate.to(device)
-        members, memory = config.ensemble, config.memory
-        self.views = Views(local, spec, members, memory, device)
+        self.views = Views(local, spec, config.ensemble, config.memory, device)
         self.optimiser = torch.optim.Adam(self.surrogate.parameters(), config.rate)
         self.generator = numpy_generator(seed, "surrogate-batches")
         self.fitted = 0  # fits so far
@@ -71,7 +70,7 @@ class WorldModel(Stateful):
         return float(state_loss.detach()), float(cost_loss.detach())
 
     def _cost_loss(self, costs: Tensor, real: Tensor) -> Tensor:
-        """Of the shares (C, B, n, L), and of their sums: small errors of all agents add up."""
+        """Loss of the shares (C, B, n, L) and of their sums: small errors of all agents add up."""
         wrong = (costs - real) / self.surrogate.cost.cost_scale
         sums = wrong.sum(dim=2) / wrong.shape[2] ** 0.5
         huber = nn.functional.huber_loss
@@ -88,10 +87,9 @@ class WorldModel(Stateful):
         dynamics.state_mean.copy_(state.mean(dim=axes))
         dynamics.state_scale.copy_(state.std(dim=axes).clamp(min=1e-6))
         dynamics.change_scale.copy_(change.square().mean(dim=axes).sqrt().clamp(min=1e-6))
-        formula = cost.form
         known = torch.zeros(())
-        if formula is not None:
-            known = formula(state, state + change, piece.actions[..., 0, :], piece.fixed)
+        if cost.form is not None:
+            known = cost.form(state, state + change, piece.actions[..., 0, :], piece.fixed)
         # The mean size, not the deviation: the cost of squeezed mass is heavy-tailed.
         cost.cost_scale.copy_((piece.costs[..., 0] - known).abs().mean().clamp(min=1e-6))
 

@@ -38,7 +38,7 @@ def check_batch_steps(config: Config) -> None:
 
 
 def check_off_policy(config: Config) -> None:
-    """Refuse training of random episodes alone, and as above. Raises ConfigError."""
+    """Refuse training of random episodes alone, and long batches. Raises ConfigError."""
     training = config.training
     check_batch_steps(config)
     if training.random_episodes >= training.episodes:

@@ -86,7 +86,7 @@ class TD3(ExploringAgent):
         return batch
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
-        """Unit actions (E, n, T, m) that cloning draws the actors to."""
+        """Target actions (E, n, T, m) of cloning, in units of half ranges."""
         return self.credit.target_actions(batch, self._half_range)
 
     def _features(self, batch: dict[str, Tensor], observations: Tensor, time: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Credit: which critic an actor follows, which rewards it learns, and towards which actions.
+"""Credit assignment: critics, the rewards that they learn, and target actions of the actors.
 
 Each credit is one small class; :data:`CREDITS` has them by the value of ``agent.credit``.
 
@@ -128,7 +128,7 @@ class MapCritic(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(2, fan_out)))
 
     def observe(self, observations: Tensor, targets: Tensor) -> Tensor:
-        """(E, n, T, f + 1): features of the patch and targets of every patch.
+        """(E, n, T, f + 1): features and targets of every patch.
 
         Raises:
             ValueError: the targets do not have one column.
@@ -185,11 +185,11 @@ class Credit:
         return self.critic(self.spec, self.config, generator).to(self.device)
 
     def rewards(self, rewards: Tensor) -> Tensor:
-        """Rewards (E, n, T) that the critics learn, of the scaled and clipped ones."""
+        """Rewards (E, n, T) for the critics, from the scaled and clipped ones."""
         return rewards
 
     def target_actions(self, batch: dict[str, Tensor], half_range: Tensor) -> Tensor:
-        """Unit actions (E, n, T, m) that cloning draws the actors to: those of the replay."""
+        """Target actions (E, n, T, m) of cloning in units of half ranges: those of the replay."""
         return batch["actions"]
 
     def distance(self, batch: dict[str, Tensor], actions: Tensor) -> Tensor:

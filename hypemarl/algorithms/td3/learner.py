@@ -67,7 +67,7 @@ class OffPolicy(Learner):
         return lazy("algorithms.td3.agent:TD3")
 
     def has_policy(self, episode: int) -> bool:
-        """After the random episodes."""
+        """True after the random episodes."""
         return episode >= self.policy_from
 
     def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
@@ -111,7 +111,7 @@ class OffPolicy(Learner):
     def _action_gradients(
         self, parameters: Sequence[Array], slots: list[Slot]
     ) -> list[Array | None]:
-        """The adjoint's gradients for the actions of this round, for its credit. Collective."""
+        """Action gradients of this round where the credit needs them. Collective."""
         if self.adjoint is None:
             return []
         actions = mpi.on_root(

@@ -31,7 +31,7 @@ class ContractError(ConfigError):
 
 
 class CheckedEnv:
-    """A ``ParallelEnv`` whose answers are checked, so that a breach is named where it is made.
+    """A ``ParallelEnv`` whose answers are checked, so that a breach is named where it occurs.
 
     NaN and infinity are no breach: an episode may diverge, which callers find in the values.
 

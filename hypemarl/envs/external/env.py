@@ -111,7 +111,7 @@ class ExternalEnv(ArrayEnv):
         return self._checked.env
 
     def __getattr__(self, name: str) -> Any:
-        """Point to the PettingZoo environment for the attributes that are its."""
+        """Point to the PettingZoo environment for its attributes."""
         if name in PETTINGZOO:
             raise AttributeError(
                 f"an ExternalEnv has no {name!r}: it has the array calls of training, reset_arrays "

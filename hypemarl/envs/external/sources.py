@@ -1,4 +1,4 @@
-"""From the text of ``env.external.source`` to a PettingZoo ``ParallelEnv``."""
+"""PettingZoo environments from the text of ``env.external.source``."""
 
 from __future__ import annotations
 
