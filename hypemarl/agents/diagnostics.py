@@ -84,7 +84,7 @@ def gradient_conflict(gradients: Tensor) -> dict[str, float]:
 
 
 def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dict[str, float]:
-    """Variance of the policy gradient over the steps of an episode, and where it comes from.
+    """Variance of the policy gradient over the steps of an episode, and its sources.
 
     One step of all agents gives the estimate sum_i J_i^T z_it. Within an episode J_i is the same
     for all of them, so that all noise enters by d_it = z_it minus its mean over steps:
@@ -96,8 +96,7 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
     - ``cross_agent_share`` of V that stems from different agents' noise meeting in the shared
       parameters: V = jacobian_gain * observation_variance / (1 - cross_agent_share).
 
-    Of ``most`` steps per episode. The sum over agents inside is estimated by random signs, two
-    fixed draws per step. All are zero where no episode has two steps.
+    Of ``most`` steps per episode, zero without two. Two fixed random signs estimate inner sums.
     """
     generator, mean = torch.Generator().manual_seed(0), torch.zeros(())
     total, separate, observed, count, free = 0.0, 0.0, 0.0, 0, 0
