@@ -113,7 +113,7 @@ def test_a_saved_replay_goes_on_drawing_the_same(spec: AgentSpec, fill: Callable
     for _ in range(5):
         for ours, theirs in zip(replay.sample(3, 2), restored.sample(3, 2), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(ValueError, match="use the run's own config"):
+    with pytest.raises(ValueError, match="use the config of the run"):
         Replay(spec, 20, 5, seed=0).load_state_dict(replay.state_dict())
 
 
