@@ -1,4 +1,4 @@
-"""Agents: encodings, hypernetworks, TD3 and its replay. Never an environment."""
+"""Agents: encodings, hypernetworks, policies, replay. Never an environment."""
 
 from hypemarl.startup import require_torch_order
 

@@ -1,9 +1,9 @@
-"""What sharing does to agents: interference of their gradients, noise, diversity, distances.
+"""Effects of sharing on agents: interference of their gradients, noise, diversity, distances.
 
 All of it rests on one decomposition (HyperMARL, arXiv:2412.04233, for likelihood-ratio gradients;
 here for deterministic ones). Agent i acts by theta_i = h(psi; e_i, mu), whatever the scheme: a
-hypernetwork's weights, a shared network with the code folded into its bias, or a network of its
-own. Hence
+hypernetwork's weights, a shared network with the code folded into its bias, or a separate
+network. Hence
 
     grad_psi J = sum_i J_i^T Z_i,
     J_i = d theta_i / d psi,   Z_i = sum_t (d a_it / d theta_i)^T q_it,
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hypemarl.agents.probe import Probe
+from hypemarl.agents.policy import Probe
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import Actor
 
 MOST_AGENTS = 16  # whose gradients are compared, evenly spread
 MOST_STEPS = 8  # of an episode, from which the variance is estimated, evenly spread
-MOST_OBSERVATIONS = 64  # that all agents are shown
+MOST_OBSERVATIONS = 64  # for all agents alike
 
 
 def describe(actor: Actor, probe: Probe) -> dict[str, float]:
@@ -35,11 +35,11 @@ def describe(actor: Actor, probe: Probe) -> dict[str, float]:
 
     Nothing random is drawn, nothing is changed, and no parameter keeps a gradient.
     """
-    found = behavioural_diversity(actor, probe) | distances(actor, probe.mu)
+    result = behavioural_diversity(actor, probe) | distances(actor, probe.mu)
     if probe.gradient is not None:
-        found |= gradient_conflict(agent_gradients(actor, probe))
-        found |= gradient_variance(actor, probe)
-    return found
+        result |= gradient_conflict(agent_gradients(actor, probe))
+        result |= gradient_variance(actor, probe)
+    return result
 
 
 def observation_terms(actor: Actor, probe: Probe, weights: Tensor) -> Tensor:
@@ -59,17 +59,17 @@ def agent_gradients(actor: Actor, probe: Probe, most: int = MOST_AGENTS) -> Tens
     terms = observation_terms(actor, probe, weights)
     rows = []
     for agent in _spread(weights.shape[1], most):
-        own = torch.zeros_like(terms)
-        own[:, agent] = terms[:, agent]
-        rows.append(_pull_back(actor, weights, own))
+        term = torch.zeros_like(terms)
+        term[:, agent] = terms[:, agent]
+        rows.append(_pull_back(actor, weights, term))
     return torch.stack(rows)
 
 
 def gradient_conflict(gradients: Tensor) -> dict[str, float]:
-    """How agents' gradients (N, P) with respect to the same parameters agree.
+    """Agreement of agents' gradients (N, P) with respect to the same parameters.
 
     ``conflict_cosine``: mean cosine over pairs; ``conflict_negative``: share of pairs with a
-    negative one (they undo each other). Agents without a gradient are left out. Agents that share
+    negative one (they undo each other). Agents without a gradient do not count. Agents that share
     no parameter have cosine 0.
     """
     norms = gradients.norm(dim=1)
@@ -84,7 +84,7 @@ def gradient_conflict(gradients: Tensor) -> dict[str, float]:
 
 
 def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dict[str, float]:
-    """Variance of the policy gradient over the steps of an episode, and where it comes from.
+    """Variance of the policy gradient over the steps of an episode, and its sources.
 
     One step of all agents gives the estimate sum_i J_i^T z_it. Within an episode J_i is the same
     for all of them, so that all noise enters by d_it = z_it minus its mean over steps:
@@ -96,11 +96,10 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
     - ``cross_agent_share`` of V that stems from different agents' noise meeting in the shared
       parameters: V = jacobian_gain * observation_variance / (1 - cross_agent_share).
 
-    Of ``most`` steps per episode. The sum over agents inside is estimated by random signs, two
-    fixed draws per step. All are zero where no episode has two steps.
+    Of ``most`` steps per episode, zero without two. Two fixed random signs estimate inner sums.
     """
     generator, mean = torch.Generator().manual_seed(0), torch.zeros(())
-    total, own, observed, count, free = 0.0, 0.0, 0.0, 0, 0
+    total, separate, observed, count, free = 0.0, 0.0, 0.0, 0, 0
     for episode in range(len(probe.mu)):
         weights = actor.network.generated(probe.mu[episode : episode + 1], trained=True)
         terms = _terms_of_steps(actor, probe, episode, weights.detach(), most)  # (S, n, p)
@@ -113,22 +112,17 @@ def gradient_variance(actor: Actor, probe: Probe, most: int = MOST_STEPS) -> dic
         for step in noise[:, None]:
             total += float(_pull_back(actor, weights, step).square().sum())
             for _ in range(2):
-                mixed = _pull_back(actor, weights, step * _signs(step, generator))
-                own += 0.5 * float(mixed.square().sum())
+                signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
+                mixed = _pull_back(actor, weights, step * signs.to(step.device))
+                separate += 0.5 * float(mixed.square().sum())
     size, free = float((mean / max(count, 1)).square().sum()), max(free, 1)
     return {
         "gradient_variance": total / free,
         "gradient_noise": total / free / size if size else 0.0,
         "observation_variance": observed / free,
-        "jacobian_gain": own / observed if observed else 0.0,
-        "cross_agent_share": 1.0 - own / total if total else 0.0,
+        "jacobian_gain": separate / observed if observed else 0.0,
+        "cross_agent_share": 1.0 - separate / total if total else 0.0,
     }
-
-
-def _signs(step: Tensor, generator: torch.Generator) -> Tensor:
-    """Random signs (1, n, 1) of the agents in ``step`` (1, n, p)."""
-    signs = torch.randint(2, (1, step.shape[1], 1), generator=generator) * 2.0 - 1.0
-    return signs.to(step.device)
 
 
 def behavioural_diversity(
@@ -139,13 +133,13 @@ def behavioural_diversity(
     The mean over pairs of agents and shared observations of the Wasserstein distance between their
     action distributions (Bettini, Shankar, Prorok 2023). Agents explore by Gaussian noise of one
     covariance about a deterministic action, and between N(a, S) and N(b, S) the distance W2 is
-    |a - b|, whatever S is (clipping at the bounds left aside). In unit actions:
+    |a - b|, whatever S is (apart from clipping at the bounds). In unit actions:
 
     - ``diversity``: that mean;
     - ``diversity_relative``: over the root mean square of the actions' norms;
     - ``observation_spread``: the same distance between the actions of one agent on two of the
-      observations, its mean over agents and pairs: what the observation makes of the action, where
-      diversity is what the agent makes of it.
+      observations, its mean over agents and pairs: the influence of the observation on the
+      action, where diversity is that of the agent.
 
     Observations are those of :func:`shared_actions`.
     """
@@ -153,8 +147,8 @@ def behavioural_diversity(
     for actions in shared_actions(actor, probe, most):
         count, n = actions.shape[:2]
         distance += float(torch.cdist(actions, actions).sum() / max(n * (n - 1), 1))
-        own = actions.transpose(0, 1)
-        spread += float(torch.cdist(own, own).sum() / (n * max(count - 1, 1)))
+        by_agent = actions.transpose(0, 1)
+        spread += float(torch.cdist(by_agent, by_agent).sum() / (n * max(count - 1, 1)))
         size += float(actions.square().sum(dim=2).mean(dim=1).sum())
         number += count
     root = (size / number) ** 0.5
@@ -167,8 +161,8 @@ def behavioural_diversity(
 
 def policy_distances(actor: Actor, probe: Probe, most: int = MOST_OBSERVATIONS) -> Tensor:
     """(n, n) mean distances between agents' unit actions on :func:`shared_actions`."""
-    found = torch.cat([torch.cdist(a, a) for a in shared_actions(actor, probe, most)])
-    return found.mean(dim=0)
+    distance = torch.cat([torch.cdist(a, a) for a in shared_actions(actor, probe, most)])
+    return distance.mean(dim=0)
 
 
 @torch.no_grad()
@@ -176,14 +170,14 @@ def shared_actions(actor: Actor, probe: Probe, most: int = MOST_OBSERVATIONS) ->
     """Unit actions (K, n, m) of all agents on the same observations, for each episode.
 
     Observations are ``most`` of those that any agent made, evenly spread over agents, times and
-    episodes; each is shown to every agent at its own episode's mu.
+    episodes; every agent sees each of them, at the mu of its episode.
     """
     count = max(1, most // len(probe.mu))
     n = probe.observations.shape[1]
     for episode in range(len(probe.mu)):
         seen = probe.observations[episode][:, probe.mask[episode] > 0].flatten(0, 1)
-        shown = seen[_spread(len(seen), count)]
-        same = shown.expand(1, n, *shown.shape)
+        sample = seen[_spread(len(seen), count)]
+        same = sample.expand(1, n, *sample.shape)
         yield actor(same, probe.mu[episode : episode + 1])[0].transpose(0, 1)
 
 
@@ -194,11 +188,11 @@ def distances(actor: Actor, mu: Tensor) -> dict[str, float]:
     the encoder gives), where the scheme has some.
     """
     with torch.no_grad():
-        found = {"weight_distance": _spread_of(actor.network.generated(mu))}
+        result = {"weight_distance": _spread_of(actor.network.generated(mu))}
         codes = actor.network.codes()
         if codes is not None:
-            found["code_distance"] = _spread_of(codes.reshape(1, *codes.shape[-2:]))
-    return found
+            result["code_distance"] = _spread_of(codes.reshape(1, *codes.shape[-2:]))
+    return result
 
 
 def _spread_of(vectors: Tensor) -> float:

@@ -1,7 +1,7 @@
-"""Codes of the agents, the part of a context that says *who* or *where* an agent is.
+"""Codes of the agents, the part of a context that identifies or locates an agent.
 
-A code has mean square 1 over its entries, whatever its kind and size, so that what reads it starts
-with input of order one.
+A code has mean square 1 over its entries, whatever its kind and size, so that networks start with
+input of order one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def position_encoding(
     Every coordinate, taken from the middle of the agents' bounding box, gets ``size // gdim``
     entries, half sines and half cosines. Their angular frequencies rise geometrically from half a
     period over the box (whose sine alone already separates all points of it) to ``highest`` rad per
-    ``spacing``. Entries that are left over are zero. Rows have mean square 1 whatever ``size`` is
+    ``spacing``. Surplus entries are zero. Rows have mean square 1 whatever ``size`` is
     (over the entries in use), so that what follows sees input of order one. With ``places`` (k,
     gdim) these are encoded, (k, size), in the box and frequencies of ``positions``.
 

@@ -8,19 +8,19 @@ built of them stand in :mod:`hypemarl.agents.schemes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
-from hypemarl.agents.hypernetwork import Coded, Layers, fan_in_normal, given, run_layers
+from hypemarl.agents.hypernetwork import KINDS, Coded, Layers, fan_in_normal, run_layers
 from hypemarl.agents.schemes import Plan
 
 
 class AgentNetwork(Coded):
-    """Base of the schemes: ``copies`` networks of the given widths for each of n agents."""
+    """Base of the schemes: ``copies`` networks with layers of ``sizes`` for each of n agents."""
 
     def __init__(self, n_agents: int, sizes: Sequence[int], copies: int) -> None:
         super().__init__()
@@ -31,13 +31,13 @@ class AgentNetwork(Coded):
         raise NotImplementedError
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
-        """``forward`` at this mu (E, n_mu), with what mu alone decides computed once."""
+        """``forward`` at this mu (E, n_mu), computing the part that depends on mu alone once."""
         return lambda inputs: self(inputs, mu)
 
     def generated(self, mu: Tensor, *, trained: bool = False) -> Tensor:
         """(E, n, p) the flat parameters of copy 0 that each agent acts by, layer after layer.
 
-        ``trained`` keeps their graph: what they owe to the network's own parameters.
+        ``trained`` keeps their graph, for gradients in the parameters of the network.
         """
         raise NotImplementedError
 
@@ -46,7 +46,7 @@ class AgentNetwork(Coded):
         episodes, n, steps, size = inputs.shape
         layers: Layers = []
         start, flat = 0, flat.flatten(0, 1)
-        for fan_in, fan_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(self.sizes):
             middle, end = start + fan_in * fan_out, start + (fan_in + 1) * fan_out
             weight = flat[:, start:middle].reshape(len(flat), fan_in, fan_out)
             layers.append((weight, flat[:, None, middle:end]))
@@ -61,23 +61,14 @@ class HyperScheme(AgentNetwork):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.spec.n_agents, plan.sizes, plan.copies)
         codes = agent_codes(plan.spec, plan.config, plan.copies, plan.generator)
-        kind = KINDS[plan.config.hypernetwork]
-        self.hypernetwork = kind(
-            codes,
-            plan.spec.mu_size,
-            plan.sizes,
-            plan.copies,
-            plan.output_gain,
-            plan.config,
-            plan.generator,
-        )
+        self.hypernetwork = KINDS[plan.config.hypernetwork](codes, plan)
 
     def codes(self) -> Tensor | None:
-        """The hypernetwork's."""
+        """Codes of the hypernetwork."""
         return self.hypernetwork.codes()
 
     def replace_codes(self, codes: Tensor) -> None:
-        """The hypernetwork's."""
+        """Replace those of the hypernetwork."""
         self.hypernetwork.replace_codes(codes)
 
     def forward(self, inputs: Tensor, mu: Tensor) -> Tensor:
@@ -104,28 +95,30 @@ class HyperScheme(AgentNetwork):
 
 
 class PlainScheme(AgentNetwork):
-    """Ordinary parameters: one network for all agents (``owners`` 1), or one for each (n).
+    """Ordinary parameters: one network for all agents, or ``separate`` ones (``owners`` 1 or n).
 
     The first layer may also read mu and the code. Their parts are computed once per episode and
     once per agent and added, which equals concatenating them to every input.
     """
 
-    def __init__(self, plan: Plan, *, owners: int, codes: bool, sees_mu: bool) -> None:
+    def __init__(
+        self, plan: Plan, *, separate: bool = False, codes: bool = False, sees_mu: bool = True
+    ) -> None:
         spec, sizes, g, c = plan.spec, plan.sizes, plan.generator, plan.copies
         super().__init__(spec.n_agents, sizes, c)
-        self.owners = owners
+        owners = self.owners = spec.n_agents if separate else 1
         self.keep_codes(agent_codes(spec, plan.config, c, g) if codes else None)
         mu_size, hidden = spec.mu_size if sees_mu else 0, sizes[1]
         entries = 0 if self.encoding is None else self.encoding.shape[-1]
         # Separate fan-ins, as in the hypernetwork: the observation is heard beside the code.
-        self.from_position = (
-            fan_in_normal(g, c, entries, hidden, fan_in=entries) if entries else None
-        )
-        self.from_mu = (
-            fan_in_normal(g, c, owners, mu_size, hidden, fan_in=mu_size) if mu_size else None
-        )
+        self.from_position: nn.Parameter | None = None
+        self.from_mu: nn.Parameter | None = None
+        if entries:
+            self.from_position = fan_in_normal(g, c, entries, hidden, fan_in=entries)
+        if mu_size:
+            self.from_mu = fan_in_normal(g, c, owners, mu_size, hidden, fan_in=mu_size)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             self.weights.append(fan_in_normal(g, c, owners, fan_in, fan_out, fan_in=fan_in))
             self.biases.append(nn.Parameter(torch.zeros(c, owners, 1, fan_out)))
         with torch.no_grad():
@@ -157,11 +150,12 @@ class PlainScheme(AgentNetwork):
             return None
         episodes = len(mu)
         if self.owners > 1:
-            total = torch.matmul(mu, given(self.from_mu))  # (C, n, E, h)
+            assert self.from_mu is not None  # such a network reads no codes
+            total = torch.matmul(mu, self.from_mu)  # (C, n, E, h)
         else:
             total = torch.zeros((), device=mu.device)
-            if self.from_position is not None:
-                place = torch.matmul(given(self.encoding), self.from_position)
+            if self.from_position is not None and self.encoding is not None:
+                place = torch.matmul(self.encoding, self.from_position)
                 total = total + place[:, None]  # (C, 1, n, h)
             if self.from_mu is not None:
                 total = total + torch.matmul(mu, self.from_mu[:, 0])[:, :, None]
@@ -199,6 +193,4 @@ def first_copy(module: nn.Module) -> Callable[..., Tensor]:
 
 def _per_copy(flat: Tensor, copies: int) -> Tensor:
     """(B, S, in) -> (C*B, S, in), the same inputs for each copy."""
-    if copies == 1:
-        return flat
     return flat.expand(copies, *flat.shape).flatten(0, 1)

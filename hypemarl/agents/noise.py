@@ -14,9 +14,9 @@ class Noise:
 
     With smoothing s > 0 it is a first-order autoregression in time of coefficient s (an
     Ornstein-Uhlenbeck process at its steps), whose increments are averaged twice over near agents
-    with weight s against 1 for the own; rows are scaled to unit variance. Rough noise is costly
-    where the objective holds the gradient of the control. Every ``slot`` of several environments at
-    once has its own process and generator.
+    with weight s against 1 for the agent itself; rows are scaled to unit variance. Rough noise is
+    costly where the objective holds the gradient of the control. Every ``slot`` of several
+    environments at once has a separate process and generator.
 
     Raises:
         ValueError: the smoothing is not in [0, 1).

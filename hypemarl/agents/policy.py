@@ -1,4 +1,4 @@
-"""The policies of all agents: how they act, are averaged and described, however they are trained.
+"""The policies of all agents: acting, averaging and diagnostics, for every algorithm.
 
 Inside, actions are in units of half their range about the middle of their bounds, so that bounds
 and noise are per component.
@@ -8,23 +8,37 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hypemarl.agents.encoding import encode
+from hypemarl.agents.learning import Episodes, Stateful
 from hypemarl.agents.noise import Noise
-from hypemarl.agents.probe import Probe
-from hypemarl.agents.schemes import make_network, scheme_of
+from hypemarl.agents.schemes import Plan, make_network, scheme_of
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
-from hypemarl.types import Record, Row
+from hypemarl.types import Row
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Batch
+
+
+class Probe(NamedTuple):
+    """E episodes of T steps for diagnostics of the policies of n agents."""
+
+    observations: Tensor
+    """(E, n, T, k)"""
+    mu: Tensor
+    """(E, n_mu), scaled"""
+    mask: Tensor
+    """(E, T), 1 where the step exists"""
+    gradient: Tensor | None = None
+    """(E, n, T, m) dJ/da of the objective J (to be made larger) at the unit actions, zero where the
+    step does not exist; None where nobody knows it"""
 
 
 class Actor(nn.Module):
@@ -34,14 +48,14 @@ class Actor(nn.Module):
         super().__init__()
         self.seen = spec.observation_size if scheme_of(config).observes else 0
         sizes = (self.seen, *config.actor_hidden, spec.action_size)
-        self.network = make_network(spec, config, sizes, 1, config.output_gain, generator)
+        self.network = make_network(Plan(spec, config, sizes, 1, config.output_gain, generator))
 
     def forward(self, observations: Tensor, mu: Tensor) -> Tensor:
         """Unit actions in (-1, 1)."""
         return torch.tanh(self.network(observations[..., : self.seen], mu)[0])
 
     def at(self, mu: Tensor) -> Callable[[Tensor], Tensor]:
-        """The policies at this mu (E, n_mu), made once for all the steps that they are called for.
+        """The policies at this mu (E, n_mu), made once for many steps.
 
         Equal to ``forward`` at that mu; gradients of all calls meet in the weights made here.
         """
@@ -49,11 +63,14 @@ class Actor(nn.Module):
         return lambda observations: torch.tanh(network(observations[..., : self.seen])[0])
 
 
-class PolicyAgent:
+class PolicyAgent(Stateful):
     """An actor, its running average, and the units between them and the environment.
 
     ``seed`` feeds named generators; global random states are neither used nor changed.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("actor", "actor_average")
+    shown: Episodes  # demonstrations, of those who learn from them
 
     def __init__(
         self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu"
@@ -92,18 +109,8 @@ class PolicyAgent:
             )
         network.replace_codes(self._tensor(encode(self.spec, self.config, places)))
 
-    def state_dict(self) -> Row:
-        """The policies, for a checkpoint; loads with ``torch.load(weights_only=True)``."""
-        return {name: getattr(self, name).state_dict() for name in ("actor", "actor_average")}
-
-    def load_state_dict(self, state: Row) -> None:
-        """Take the policies out of a checkpoint of any agent. Raises ``RuntimeError`` where they
-        do not fit."""
-        self.actor.load_state_dict(state["actor"])
-        self.actor_average.load_state_dict(state["actor_average"])
-
     def probe(self, sample: Batch) -> Probe:
-        """What a sample shows of the policies; here nobody knows a gradient of it."""
+        """Diagnostics' view of a sample, without a gradient."""
         observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
         return Probe(observations, self._tensor(self.spec.scale_mu(sample.mu)), mask)
 
@@ -113,7 +120,7 @@ class PolicyAgent:
         mu: Sequence[np.ndarray],
         gradients: Sequence[np.ndarray] | None = None,
     ) -> Probe:
-        """What E episodes show: observations (T, n, k), mu (n_mu,) of each, T may differ.
+        """Diagnostics' view of E episodes: observations (T, n, k) and mu (n_mu,); T may differ.
 
         ``gradients`` (T, n, m): those of the objective in the unit actions, where they are known.
         """
@@ -129,7 +136,12 @@ class PolicyAgent:
         known = None if gradients is None else stack(gradients)
         return Probe(stack(observations), contexts, self._tensor(np.stack(mask)), known)
 
-    # What the policy map draws.
+    def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
+        """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
+        unit = (self._tensor(actions) - self._middle) / self._half_range
+        seen = self._tensor(np.swapaxes(observations, 0, 1))
+        entry = {"observations": seen, "mu": self._context(mu)[0], "actions": unit.swapaxes(0, 1)}
+        self.shown.append(entry)
 
     def encodings(self) -> np.ndarray:
         """(n, d) the agents' codes; of a scheme without, the encodings of their positions."""
@@ -143,8 +155,6 @@ class PolicyAgent:
         with torch.no_grad():
             weights = self.actor_average.network.generated(self._context(mu))
         return weights[0].cpu().numpy().astype(np.float64)
-
-    # Units.
 
     def _context(self, mu: np.ndarray) -> Tensor:
         return self._tensor(self.spec.scale_mu(mu))[None]
@@ -160,16 +170,10 @@ class PolicyAgent:
 
 
 class ExploringAgent(PolicyAgent):
-    """A policy that explores with noise. ``slots``: environments at once, each with its own."""
+    """A policy that explores; ``slots``: environments at once, with independent noise."""
 
     def __init__(
-        self,
-        spec: AgentSpec,
-        config: AgentConfig,
-        seed: int,
-        device: str = "cpu",
-        *,
-        slots: int = 1,
+        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu", slots: int = 1
     ) -> None:
         super().__init__(spec, config, seed, device)
         self.noises = [Noise(spec, config.noise_smoothing, seed, slot) for slot in range(slots)]
@@ -195,18 +199,19 @@ class ExploringAgent(PolicyAgent):
         """Start the exploration noise afresh."""
         self.noises[slot].start_episode()
 
-    def noise_state(self) -> Row:
-        """Processes and generators of all slots, for a checkpoint."""
-        return {
+    def state_dict(self) -> Row:
+        """The state, with processes and generators of the noise in all slots."""
+        return super().state_dict() | {
             "noise": self.noises[0].state_dict(),
             "noise_of_other_slots": [noise.state_dict() for noise in self.noises[1:]],
         }
 
-    def load_noise_state(self, state: Record) -> None:
-        """Put back a :meth:`noise_state`; slots that it lacks start with fresh noise."""
+    def load_state_dict(self, state: Row) -> None:
+        """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise."""
+        super().load_state_dict(state)
         stored = [state["noise"], *state.get("noise_of_other_slots", [])]
-        for noise, own in zip(self.noises, stored, strict=False):
-            noise.load_state_dict(own)
+        for noise, process in zip(self.noises, stored, strict=False):
+            noise.load_state_dict(process)
 
 
 @torch.no_grad()

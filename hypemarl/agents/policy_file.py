@@ -31,7 +31,7 @@ from hypemarl.coupling.spec import AgentSpec
 from hypemarl.types import Array, Row
 
 FORMAT = 1
-#: settings that decide what an actor is
+#: settings that define an actor
 NETWORK = (
     *("scheme", "encoder", "embedding_size", "encoding_size", "encoding_frequency"),
     *("hypernetwork", "hyper_width", "hyper_depth", "hyper_chunk", "hyper_chunk_embedding"),
@@ -43,7 +43,7 @@ FEATURES = 8
 
 
 class PolicyError(ValueError):
-    """A file that holds no policy, or a policy that has no answer."""
+    """A file that holds no policy, or a policy without actions at this mu."""
 
 
 class TimedPolicy(Protocol):
@@ -117,7 +117,8 @@ class NetworkPolicy:
     def content(self) -> tuple[Row, Row]:
         """See the module."""
         agent = {name: getattr(self.agent.config, name) for name in NETWORK}
-        spec = {name: _plain(getattr(self.agent.spec, name)) for name in PLACES}
+        places = {name: getattr(self.agent.spec, name) for name in PLACES}
+        spec = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in places.items()}
         facts = {"kind": "network", "agent": agent, "spec": spec, "horizon": self.horizon}
         state = self.agent.actor_average.state_dict()
         return facts, {f"weights/{name}": value.cpu().numpy() for name, value in state.items()}
@@ -129,12 +130,8 @@ def time_features(share: float, spec: AgentSpec) -> Array:
     return np.tile(waves, (spec.n_agents, 1))
 
 
-def _plain(value: object) -> object:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
 def save_policy(path: str | Path, policy: TimedPolicy, about: Row) -> None:
-    """Write a policy with what is worth knowing of it (JSON values). Local; raises WriteError."""
+    """Write a policy with facts ``about`` it (JSON values). Local; raises WriteError."""
     facts, arrays = policy.content()
     text = json.dumps({"format": FORMAT} | about | facts)
     files.write_arrays(Path(path), arrays | {"about": np.array(text)}, compress=True)
@@ -143,8 +140,8 @@ def save_policy(path: str | Path, policy: TimedPolicy, about: Row) -> None:
 def load_policy(path: str | Path) -> TimedPolicy:
     """Read a policy: ``policy(observations, mu, time)`` gives the actions (n, m). Local.
 
-    Neither the solver nor the environment is needed. See the module for the format; ``read_about``
-    has what the file says of the policy.
+    Neither the solver nor the environment is needed. See the module for the format, and
+    :func:`read_about` for the facts about the policy.
 
     Raises:
         PolicyError: the file is no policy, or of a later format. OSError: it cannot be read.

@@ -17,15 +17,8 @@ from hypemarl.seeding import generator_state, numpy_generator, set_generator_sta
 from hypemarl.types import Row
 
 ARRAYS = (
-    "observations",
-    "actions",
-    "rewards",
-    "terminated",
-    "mu",
-    "targets",
-    "gains",
-    "costs",
-    "lengths",
+    *("observations", "actions", "rewards", "terminated", "mu"),
+    *("targets", "gradients", "costs", "lengths"),
 )
 
 
@@ -48,12 +41,12 @@ class Batch(NamedTuple):
     """(E, n_mu), in its own units"""
     targets: np.ndarray
     """(E, n, q), privileged: for critics that exist in training only"""
-    gains: np.ndarray
+    gradients: np.ndarray
     """(E, n, T, m) or (E, n, T, 0): -dJ/da of the whole episode, see :class:`Experience`"""
-    left: np.ndarray
-    """(E, T), share of the horizon that is left when the step begins, privileged too"""
-    next_left: np.ndarray
-    """(E, T), share that is left when it ends"""
+    remaining: np.ndarray
+    """(E, T), share of the horizon that remains when the step begins, privileged too"""
+    next_remaining: np.ndarray
+    """(E, T), share that remains when it ends"""
 
 
 class Experience(NamedTuple):
@@ -71,7 +64,7 @@ class Experience(NamedTuple):
     """(T, n)"""
     terminated: np.ndarray
     """(T,)"""
-    gains: np.ndarray | None = None
+    gradients: np.ndarray | None = None
     """(T, n, m): how the episode's return, summed over agents, grows with every action while later
     ones stay as they are. Episodes without count as zero"""
     costs: np.ndarray | None = None
@@ -84,13 +77,13 @@ class Experience(NamedTuple):
         targets: np.ndarray,
         first: np.ndarray,
         steps: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, bool]],
-        gains: np.ndarray | None = None,
+        gradients: np.ndarray | None = None,
         costs: np.ndarray | None = None,
     ) -> Experience:
         """Stack one step or more: actions, rewards, observations after them, terminated."""
         actions, rewards, observations, terminated = map(np.array, zip(*steps, strict=True))
         seen = np.stack([first, *observations])
-        return cls(mu, targets, seen, actions, rewards, terminated, gains, costs)
+        return cls(mu, targets, seen, actions, rewards, terminated, gradients, costs)
 
 
 class Replay:
@@ -111,7 +104,7 @@ class Replay:
         self.terminated = np.zeros((capacity_episodes, max_steps), dtype=np.float32)
         self.mu = np.zeros((capacity_episodes, spec.mu_size), dtype=np.float32)
         self.targets = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
-        self.gains = np.zeros((capacity_episodes, n, max_steps, 0), dtype=np.float32)
+        self.gradients = np.zeros((capacity_episodes, n, max_steps, 0), dtype=np.float32)
         self.costs = np.zeros((capacity_episodes, n, 0), dtype=np.float32)
         self.lengths = np.zeros(capacity_episodes, dtype=np.int64)
         self.stored = 0  # slots that were filled once
@@ -148,7 +141,7 @@ class Replay:
             getattr(self, name)[slot] = 0
         self.mu[slot], self.targets[slot] = episode.mu, episode.targets
         self.terminated[slot, :steps] = episode.terminated
-        for name in ("observations", "actions", "rewards", "gains", "costs"):
+        for name in ("observations", "actions", "rewards", "gradients", "costs"):
             values = getattr(episode, name)
             if values is not None:
                 getattr(self, name)[slot, :, : len(values)] = np.swapaxes(values, 0, 1)
@@ -157,7 +150,7 @@ class Replay:
         self.stored = min(self.stored + 1, self.capacity)
 
     def _widen(self, episode: Experience) -> None:
-        """Make room for targets, gains and costs, where these are the first."""
+        """Make room for targets, action gradients and costs, where these are the first."""
         columns = np.shape(episode.targets)[1]
         if self.targets.shape[2] != columns:
             if self.stored:
@@ -165,11 +158,16 @@ class Replay:
                     f"targets of this replay have {self.targets.shape[2]} columns, got "
                     f"{np.shape(episode.targets)}"
                 )
-            self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
-        if episode.gains is not None and not self.gains.shape[-1]:
-            self.gains = np.zeros_like(self.actions)
+            self._resize("targets", columns)
+        if episode.gradients is not None and not self.gradients.shape[-1]:
+            self._resize("gradients", self.spec.action_size)
         if episode.costs is not None and not self.costs.shape[-1]:
-            self.costs = np.zeros_like(self.rewards)
+            self._resize("costs", self.max_steps)
+
+    def _resize(self, name: str, columns: int) -> None:
+        """Zeros in place of this array, with ``columns`` along its last axis."""
+        shape = getattr(self, name).shape[:-1]
+        setattr(self, name, np.zeros((*shape, columns), dtype=np.float32))
 
     def sample(self, episodes: int, steps: int) -> Batch:
         """Draw distinct ``episodes`` and ``steps`` distinct steps of each; ``steps`` 0 takes all.
@@ -181,22 +179,18 @@ class Replay:
             raise RuntimeError("the replay holds no complete episode yet")
         chosen = self.generator.choice(available, min(episodes, len(available)), replace=False)
         if steps == 0 or steps >= self.max_steps:
-            times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
-        else:
-            times = self._draw_times(self.lengths[chosen], steps)
-        return self._gather(chosen, times)
+            return self._gather(chosen)
+        return self._gather(chosen, self._draw_times(self.lengths[chosen], steps))
 
     def latest(self, episodes: int) -> Batch | None:
         """All steps of the last complete episodes, without drawing; None where there is none."""
-        order = (self._next - 1 - np.arange(self.capacity)) % self.capacity
-        chosen = order[self.lengths[order] > 0][:episodes]
-        if not len(chosen):
-            return None
-        times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
-        return self._gather(chosen, times)
+        chosen = self.latest_slots(episodes)[::-1]
+        return self._gather(chosen) if len(chosen) else None
 
-    def _gather(self, chosen: np.ndarray, times: np.ndarray) -> Batch:
-        """The steps ``times`` (E, T) of the episodes in the slots ``chosen`` (E,)."""
+    def _gather(self, chosen: np.ndarray, times: np.ndarray | None = None) -> Batch:
+        """The steps ``times`` (E, T), by default all, of the episodes in the slots ``chosen``."""
+        if times is None:
+            times = np.broadcast_to(np.arange(self.max_steps), (len(chosen), self.max_steps))
         rows = chosen[:, None]
         along = np.swapaxes  # advanced indices put (E, T) first: (E, T, n, ...) -> (E, n, T, ...)
         return Batch(
@@ -208,9 +202,9 @@ class Replay:
             mask=(times < self.lengths[chosen, None]).astype(np.float32),
             mu=self.mu[chosen],
             targets=self.targets[chosen],
-            gains=along(self.gains[rows, :, times], 1, 2),
-            left=(1.0 - times / self.max_steps).astype(np.float32),
-            next_left=(1.0 - (times + 1) / self.max_steps).astype(np.float32),
+            gradients=along(self.gradients[rows, :, times], 1, 2),
+            remaining=(1.0 - times / self.max_steps).astype(np.float32),
+            next_remaining=(1.0 - (times + 1) / self.max_steps).astype(np.float32),
         )
 
     def _draw_times(self, lengths: np.ndarray, steps: int) -> np.ndarray:
@@ -231,21 +225,20 @@ class Replay:
         """Put back a :meth:`state_dict`; raises ``ValueError`` where sizes differ."""
         state = dict(state)
         sizes = {"max_steps": self.max_steps, "episodes": self.capacity}
-        found = {"max_steps": state["max_steps"], "episodes": len(state["lengths"])}
+        stored = {"max_steps": state["max_steps"], "episodes": len(state["lengths"])}
         shape = tuple(state["observations"].shape[1:])
-        fits = found["max_steps"] == sizes["max_steps"] and found["episodes"] <= self.capacity
+        fits = stored["max_steps"] == sizes["max_steps"] and stored["episodes"] <= self.capacity
         if not fits or shape != self.observations.shape[1:]:
             raise ValueError(
-                f"the replay of the checkpoint has {found} and observations of shape {shape}; this "
-                f"one takes {sizes} and {self.observations.shape[1:]}: use the run's own config"
+                f"the replay of the checkpoint has {stored} and observations of shape {shape}; "
+                f"expected {sizes} and {self.observations.shape[1:]}: use the config of the run"
             )
-        # of a run before they were
-        state.setdefault("gains", torch.zeros(*state["actions"].shape[:3], 0))
+        # of an earlier version, which named them otherwise or had none
+        none = torch.zeros(*state["actions"].shape[:3], 0)
+        state.setdefault("gradients", state.get("gains", none))
         state.setdefault("costs", torch.zeros(*state["actions"].shape[:2], 0))
-        self.gains = np.zeros((*self.gains.shape[:3], state["gains"].shape[3]), dtype=np.float32)
-        self.costs = np.zeros((*self.costs.shape[:2], state["costs"].shape[2]), dtype=np.float32)
-        columns = state["targets"].shape[2]
-        self.targets = np.zeros((self.capacity, self.spec.n_agents, columns), dtype=np.float32)
+        for name in ("targets", "gradients", "costs"):
+            self._resize(name, state[name].shape[-1])
         for name in ARRAYS:
             array = getattr(self, name)
             array[:] = 0
@@ -255,7 +248,7 @@ class Replay:
 
 
 def _check_finite(episode: Experience) -> None:
-    for name in ("observations", "actions", "rewards", "gains", "costs"):
+    for name in ("observations", "actions", "rewards", "gradients", "costs"):
         values = getattr(episode, name)
         if values is not None and not np.all(np.isfinite(values)):
             raise ValueError(

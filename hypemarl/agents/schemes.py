@@ -1,4 +1,4 @@
-"""The sharing schemes: how one network per agent comes about, and where schemes are registered.
+"""The sharing schemes, by which every agent gets a network, and their registration.
 
 ========== ============================================ ===================== ==================
 scheme     parameters                                    sees mu               knows its place
@@ -8,7 +8,7 @@ hypemarl   generated per (episode, agent) by a           through the weights   t
 marl       shared by all agents                          no                    no
 marl-mu    shared by all agents                          as an input           no
 fups-id    shared by all agents                          as an input           code as an input
-nops       each agent its own                            as an input           by having its own
+nops       separate for each agent                       as an input           by its parameters
 ========== ============================================ ===================== ==================
 
 ``agent.encoder`` says what an agent's code is, ``agent.hypernetwork`` the kind of hypernetwork.
@@ -22,6 +22,7 @@ Torch is imported only where a network is built.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """What a network is built from."""
+    """Arguments from which a network is built."""
 
     spec: AgentSpec
     config: AgentConfig
@@ -67,52 +68,31 @@ class Scheme(SchemeSettings):
     """policies see an observation"""
 
 
-def _hyper(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import HyperScheme
-
-    return HyperScheme(plan)
-
-
-def _shared(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=1, codes=False, sees_mu=False)
+def _lazy(network: str, **inputs: bool) -> Callable[[Plan], AgentNetwork]:
+    """Maker of a class in :mod:`hypemarl.agents.networks`, which is imported by the first call."""
+    return lambda plan: pkgutil.resolve_name(f"hypemarl.agents.networks:{network}")(plan, **inputs)
 
 
-def _shared_told_mu(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=1, codes=False, sees_mu=True)
-
-
-def _shared_by_code(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=1, codes=True, sees_mu=True)
-
-
-def _separate(plan: Plan) -> AgentNetwork:
-    from hypemarl.agents.networks import PlainScheme
-
-    return PlainScheme(plan, owners=plan.spec.n_agents, codes=False, sees_mu=True)
-
-
-INFORMED = Scheme(name="hypemarl", title="HypeMARL", build=_hyper, has_codes=True, generates=True)
+INFORMED = Scheme(
+    name="hypemarl", title="HypeMARL", build=_lazy("HyperScheme"), has_codes=True, generates=True
+)
 """Knows place and mu: for networks that exist in training only, whatever the policies' scheme."""
-REFERENCE = Scheme(name="marl", title="MARL", build=_shared, distinct=False)
-"""What tables compare the others with."""
-UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_shared_told_mu, distinct=False)
+REFERENCE = Scheme(
+    name="marl", title="MARL", build=_lazy("PlainScheme", sees_mu=False), distinct=False
+)
+"""Reference of the other schemes in tables."""
+UNPLACED = Scheme(name="marl-mu", title="MARL with mu", build=_lazy("PlainScheme"), distinct=False)
 """Knows mu and no place: HypeMARL less it is the worth of place."""
 
 SCHEMES = (
     INFORMED,
     REFERENCE,
-    Scheme(name="fups-id", title="FuPS+ID", build=_shared_by_code, has_codes=True),
-    Scheme(name="nops", title="NoPS", build=_separate),
+    Scheme(name="fups-id", title="FuPS+ID", build=_lazy("PlainScheme", codes=True), has_codes=True),
+    Scheme(name="nops", title="NoPS", build=_lazy("PlainScheme", separate=True)),
     Scheme(
         name="fups-id-no-state",
         title="FuPS+ID (no state)",
-        build=_shared_by_code,
+        build=_lazy("PlainScheme", codes=True),
         has_codes=True,
         observes=False,
     ),
@@ -137,28 +117,18 @@ def schemes() -> tuple[Scheme, ...]:
 
 def scheme_of(config: AgentConfig) -> Scheme:
     """The scheme of ``config``. Raises ConfigError where it is unknown; names the known ones."""
-    found = registry.SCHEMES.get(config.scheme)
-    assert isinstance(found, Scheme)
-    return found
+    scheme = registry.SCHEMES.get(config.scheme)
+    assert isinstance(scheme, Scheme)
+    return scheme
 
 
-def make_network(
-    spec: AgentSpec,
-    config: AgentConfig,
-    sizes: Sequence[int],
-    copies: int,
-    output_gain: float,
-    generator: torch.Generator,
-    *,
-    scheme: Scheme | None = None,
-) -> AgentNetwork:
-    """A network of ``scheme``, by default that of ``config``; arguments as in :class:`Plan`.
+def make_network(plan: Plan, scheme: Scheme | None = None) -> AgentNetwork:
+    """A network of ``scheme``, by default that of the plan's settings.
 
     Raises:
         ConfigError: the scheme is unknown.
     """
-    plan = Plan(spec, config, sizes, copies, output_gain, generator)
-    return (scheme or scheme_of(config)).build(plan)
+    return (scheme or scheme_of(plan.config)).build(plan)
 
 
 def variant(config: AgentConfig) -> str:

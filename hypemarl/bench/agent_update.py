@@ -110,9 +110,9 @@ def random_batch(spec: AgentSpec, episodes: int, steps: int) -> Batch:
         next_observations=normal(spec.observation_size),
         terminated=np.zeros((episodes, steps), dtype=np.float32),
         mask=np.ones((episodes, steps), dtype=np.float32),
-        gains=np.zeros((*shape, 0), dtype=np.float32),
-        left=np.ones((episodes, steps), dtype=np.float32),
-        next_left=np.ones((episodes, steps), dtype=np.float32),
+        gradients=np.zeros((*shape, 0), dtype=np.float32),
+        remaining=np.ones((episodes, steps), dtype=np.float32),
+        next_remaining=np.ones((episodes, steps), dtype=np.float32),
         mu=generator.uniform(spec.mu_low, spec.mu_high, (episodes, 2)).astype(np.float32),
         targets=np.zeros((episodes, spec.n_agents, 1), dtype=np.float32),
     )

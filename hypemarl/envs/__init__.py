@@ -1,8 +1,7 @@
-"""Environments: a plant as a PettingZoo ``ParallelEnv``, those of others, and their registry."""
+"""Environments: a plant as a PettingZoo ``ParallelEnv``, and external environments."""
 
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.external.env import ExternalEnv
-from hypemarl.envs.parallel import PDEEnv
-from hypemarl.envs.registry import make
+from hypemarl.envs.parallel import PDEEnv, make
 
 __all__ = ["ArrayEnv", "Episode", "EpisodeError", "ExternalEnv", "PDEEnv", "Step", "make"]

@@ -36,7 +36,7 @@ class Episode:
 
     @property
     def fault(self) -> str | None:
-        """Why no step may be made: the failure, or observations that are not finite."""
+        """Reason why no step may be made: the failure, or observations that are not finite."""
         if self.failure is not None:
             return self.failure
         where = non_finite(np.asarray(self.observations))
@@ -45,7 +45,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Step:
-    """One control interval: observations (n, k), rewards (n,), how it ended, and what it cost.
+    """One control interval: observations (n, k), rewards (n,), how it ended, and its cost.
 
     ``info`` has ``cost``, ``costs`` (its terms) and where they are known ``local_costs`` (n,), or
     only ``failure``: the reason why the step must not be learned from.
@@ -59,7 +59,7 @@ class Step:
 
     @property
     def done(self) -> bool:
-        """Whether the episode is over."""
+        """True where the episode is over."""
         return self.terminated or self.truncated
 
     @property
@@ -69,7 +69,7 @@ class Step:
 
     @property
     def fault(self) -> str | None:
-        """Why the step must not be used: the failure, or numbers that are not finite."""
+        """Reason why the step must not be used: the failure, or numbers that are not finite."""
         if self.failure is not None:
             return self.failure
         for name, values in (("observations", self.observations), ("rewards", self.rewards)):
@@ -167,7 +167,7 @@ class ArrayEnv(Protocol):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Release what the environment holds; again is fine."""
+        """Release the resources; again is fine."""
 
 
 def plant_of(env: ArrayEnv) -> Plant:

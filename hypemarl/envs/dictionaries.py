@@ -1,4 +1,4 @@
-"""Between PettingZoo's dictionaries by agent and arrays (n, ...): infos, options, actions."""
+"""Conversion between PettingZoo's dictionaries and arrays (n, ...): infos, options, actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ API_TEST = {"options": 1}
 class Infos:
     """Infos by agent: the same keys, types and shapes at a reset, a step and a failure.
 
-    That is what wrappers of other libraries read from the first of them and expect ever after.
+    Wrappers of other libraries read these from the first infos and expect them ever after.
     Values are Python's numbers and float64 arrays, which no two agents share.
     """
 
@@ -35,11 +35,11 @@ class Infos:
         }
 
     def at_rest(self, mu: np.ndarray) -> dict[str, Row]:
-        """Of a state that nothing has been measured of yet, at the context mu (n_mu,)."""
+        """Infos of a state without measurements yet, at the context mu (n_mu,)."""
         return self.of(mu, self._rest)
 
     def of(self, mu: np.ndarray, info: Record) -> dict[str, Row]:
-        """Of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
+        """Infos of a control interval with this ``info`` (see :class:`~hypemarl.envs.Step`)."""
         n = len(self.agents)
         common = {"cost": float(info["cost"])}
         common |= {f"cost_{term}": float(info["costs"][term]) for term in self._terms}
@@ -88,8 +88,8 @@ def reset_parameters(
     inside = (values >= low - margin) & (values <= high + margin)  # False for NaN
     outside = np.flatnonzero(~inside).tolist()
     if outside:
-        found = ", ".join(f"{names[k]} = {values[k]:g}" for k in outside)
-        raise ValueError(f"{expected}; got {found}. reset_arrays takes parameters beyond the box")
+        misses = ", ".join(f"{names[k]} = {values[k]:g}" for k in outside)
+        raise ValueError(f"{expected}; got {misses}. reset_arrays takes parameters beyond the box")
     return values
 
 
@@ -106,25 +106,20 @@ def stacked_actions(actions: object, agents: Sequence[str], size: int) -> np.nda
             "step_arrays takes arrays"
         )
     if actions.keys() != set(agents):
-        missing = [agent for agent in agents if agent not in actions]
+        absent = [agent for agent in agents if agent not in actions]
         unknown = [agent for agent in actions if agent not in agents]
-        raise ActionError(f"actions: missing agents {missing}, unknown agents {unknown}")
+        raise ActionError(f"actions: missing agents {absent}, unknown agents {unknown}")
     stacked = numbers([actions[agent] for agent in agents], (len(agents), size))
     if stacked is None:
-        raise ActionError(_misfit(actions, agents, size))
+        agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
+        raise ActionError(
+            f"actions: expected numbers of shape ({size},) from each agent, got "
+            f"{described(actions[agent])} from agent {agent!r}"
+        )
     fault = non_finite(stacked, part="component", names=agents)
     if fault:
         raise ActionError(f"actions: {fault}")
     return stacked.astype(np.float64, copy=False)
-
-
-def _misfit(actions: Record, agents: Sequence[str], size: int) -> str:
-    """Name the agent whose action is no array of ``size`` numbers."""
-    agent = next(agent for agent in agents if numbers(actions[agent], (size,)) is None)
-    return (
-        f"actions: expected numbers of shape ({size},) from each agent, got "
-        f"{described(actions[agent])} from agent {agent!r}"
-    )
 
 
 def numbers(value: object, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -12,13 +12,14 @@ from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
-from hypemarl.config import EnvConfig
+from hypemarl.config import EnvConfig, mesh_files
 from hypemarl.coupling.neighbourhood import Neighbourhood
 from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
 from hypemarl.envs.dictionaries import Infos, reset_parameters, stacked_actions
 from hypemarl.seeding import fresh_seed, numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.systems.registry import system_of
 from hypemarl.types import Record, Row
 
 Remake = Callable[[EnvConfig, MPI.Intracomm], ArrayEnv]
@@ -44,7 +45,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
     and such a step must not be learned from: its observations are the last good ones.
 
     Copies, by pickle too, are made anew from the configuration: they have no running episode and
-    seeds of their own. :meth:`snapshot` keeps an episode.
+    independent seeds. :meth:`snapshot` keeps an episode.
 
     Args:
         plant: the controlled system. config: its settings.
@@ -84,9 +85,11 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         self.failure: str | None = None
         self._ended = "none was started"  # why no episode is running; empty while one is
         self._infos = Infos(self.possible_agents, plant)
-        self._spaces()
-
-    # --- arrays ----------------------------------------------------------------------------------
+        self.observation_spaces = self._boxes(
+            np.broadcast_to(plant.observation_low, plant.observation_size),
+            np.broadcast_to(plant.observation_high, plant.observation_size),
+        )
+        self.action_spaces = self._boxes(plant.action_low, plant.action_high)
 
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself."""
@@ -165,8 +168,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         still = {"kind": self.plant.kind, "positions": self.positions}
         return {**fields, **still, "time": self.plant.time}
 
-    # --- PettingZoo ------------------------------------------------------------------------------
-
     def observation_space(self, agent: str) -> Box:
         """Box of shape (observation_size,), with the bounds that the plant knows of."""
         return self.observation_spaces[agent]
@@ -186,7 +187,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
         Returns observations and infos by agent. Infos have the same keys, types and shapes here
         and in every step: ``mu`` (n_mu,), ``position`` (gdim,), ``cost`` of the interval, the
-        agent's ``local_cost``, ``cost_<term>``, what the plant measures (``drag``, ...; see
+        agent's ``local_cost``, ``cost_<term>``, measurements of the plant (``drag``, ...; see
         docs/environments.md) and ``failed``; zeros where nothing was measured yet. Collective.
 
         Raises:
@@ -246,11 +247,6 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         """All agents' observations, flattened."""
         return self._observations.ravel().copy()
 
-    def close(self) -> None:
-        """Nothing to release, however often: PETSc is not used, arrays go with the object."""
-
-    # --- copies ----------------------------------------------------------------------------------
-
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled as its configuration; made anew on one rank where it is loaded.
 
@@ -276,20 +272,8 @@ class PDEEnv(ParallelEnv, ArrayEnv):
             )
         return self._remake
 
-    # --- parts -----------------------------------------------------------------------------------
-
-    def _spaces(self) -> None:
-        low, high = (
-            np.broadcast_to(bound, self.observation_size)
-            for bound in (self.plant.observation_low, self.plant.observation_high)
-        )
-        self.observation_spaces = {
-            a: Box(low, high, dtype=np.float64) for a in self.possible_agents
-        }
-        self.action_spaces = {
-            a: Box(self.action_low, self.action_high, dtype=np.float64)
-            for a in self.possible_agents
-        }
+    def _boxes(self, low: np.ndarray, high: np.ndarray) -> dict[str, Box]:
+        return {agent: Box(low, high, dtype=np.float64) for agent in self.possible_agents}
 
     def _run(self, ended: str) -> None:
         """Let an episode run, or be over for the reason ``ended``."""
@@ -335,3 +319,21 @@ class PDEEnv(ParallelEnv, ArrayEnv):
 
 def _made_on_one_rank(remake: Remake, config: EnvConfig) -> ArrayEnv:
     return remake(config, MPI.COMM_SELF)
+
+
+def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
+    """The environment of ``config`` on ``comm`` (default: the world). Collective.
+
+    A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array
+    calls and no plant. Raises ConfigError where the files of the mesh are not those that ``config``
+    was bound to (:mod:`hypemarl.config.mesh_files`).
+
+    Example:
+        >>> from hypemarl import config, envs
+        >>> env = envs.make(config.load("density-1d").env)
+        >>> observations, infos = env.reset(seed=0)
+    """
+    comm = comm or mpi.world()
+    mpi.on_root(comm, lambda: mesh_files.check(config))
+    made = system_of(config).make(config, comm)
+    return PDEEnv(made, config, make) if isinstance(made, Plant) else cast("ArrayEnv", made)

@@ -29,7 +29,7 @@ from hypemarl.types import Row
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import Probe
     from hypemarl.envs.array_env import ArrayEnv, Episode
     from hypemarl.optimal.taped import TapedPlant
 

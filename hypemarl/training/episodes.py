@@ -89,17 +89,17 @@ class Slot:
         return Result(self.cost, self.return_mean, length, self.failure, self.random)
 
     def store(
-        self, replay: Replay, gains: Array | None = None, *, keep_costs: bool = False
+        self, replay: Replay, gradients: Array | None = None, *, keep_costs: bool = False
     ) -> None:
-        """Write the episode into the replay, with the gains (steps, n, m) of its actions, and if
-        wanted with the agents' shares of its cost. One without a step leaves nothing."""
+        """Write the episode into the replay, with its action gradients (steps, n, m), and if
+        asked with the agents' shares of its cost. One without a step leaves nothing."""
         if not self.steps:
             return
         from hypemarl.agents.replay import Experience
 
         costs = np.stack(self.shares) if keep_costs and self.shares else None
         start = self.mu, self.targets, self.first
-        replay.append(Experience.of_steps(*start, self.steps, gains, costs))
+        replay.append(Experience.of_steps(*start, self.steps, gradients, costs))
 
 
 def collect(

@@ -19,8 +19,7 @@ from hypemarl.config.registry import AlgorithmSettings
 if TYPE_CHECKING:
     import numpy as np
 
-    from hypemarl.agents.policy import Actor
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import Actor, Probe
     from hypemarl.agents.replay import Batch
     from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv

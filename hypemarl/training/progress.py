@@ -57,6 +57,8 @@ class Result(NamedTuple):
 
 
 Losses = dict[str, float]
+Round = tuple[list[Result], Losses]
+"""Results and mean losses of a round of episodes, one in each group; empty but on rank 0"""
 
 
 def averages(losses: Sequence[Losses]) -> Losses:

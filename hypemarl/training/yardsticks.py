@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from hypemarl import files, mpi
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import descend
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.policy_file import (
     FEATURES,

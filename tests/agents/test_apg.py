@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from hypemarl.algorithms.apg import APGOptions
 from hypemarl.algorithms.apg.agent import APG
-from hypemarl.algorithms.apg.options import APGOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.coupling.spec import AgentSpec

@@ -11,9 +11,8 @@ from test_networks import EPISODES, STEPS, draw
 from torch import Tensor
 
 from hypemarl.agents import diagnostics
-from hypemarl.agents.compact_hypernetworks import KINDS
-from hypemarl.agents.policy import Actor
-from hypemarl.agents.probe import Probe
+from hypemarl.agents.hypernetwork import KINDS
+from hypemarl.agents.policy import Actor, Probe
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.algorithms.td3.credit import masked_mean
 from hypemarl.config import AgentConfig
@@ -199,7 +198,7 @@ def test_the_probe_of_td3_is_its_actor_gradient(
     np.testing.assert_array_equal(sample.mask.sum(axis=1), [4, 2])  # the latest first
     probe = agent.probe(sample)
     batch = {name: agent._tensor(array) for name, array in sample._asdict().items()}
-    features = agent._features(batch, batch["observations"], batch["left"])
+    features = agent._features(batch, batch["observations"], batch["remaining"])
     actions = agent.actor(batch["observations"], probe.mu)
     values = agent.first_critic(features, actions, probe.mu)[0]
     masked_mean(values, batch["mask"]).backward()

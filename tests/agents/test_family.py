@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hypemarl import config as configuration
-from hypemarl.agents.compact_hypernetworks import KINDS
 from hypemarl.agents.encoding import agent_codes
+from hypemarl.agents.hypernetwork import KINDS
 from hypemarl.agents.networks import HyperScheme, first_copy
 from hypemarl.agents.policy import Actor
-from hypemarl.agents.schemes import make_network
+from hypemarl.agents.schemes import Plan, make_network
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
@@ -148,7 +148,7 @@ def test_weights_start_with_fan_in_variance(
     variances = []
     for seed in range(8):  # few generated numbers: a single start varies
         generator = torch.Generator().manual_seed(seed)
-        network = make_network(spec, config, (9, 64, 2), 1, 0.1, generator)
+        network = make_network(Plan(spec, config, (9, 64, 2), 1, 0.1, generator))
         mu = torch.rand((8, 2), generator=generator) * 2 - 1
         layers = network.hypernetwork(mu)
         variances.append([weight.var().item() for weight, _ in layers])
@@ -189,7 +189,7 @@ def test_default_networks_draw_what_they_always_did(spec: AgentSpec) -> None:
     for scheme, values in expected.items():
         generator = torch.Generator().manual_seed(5)
         config = AgentConfig(scheme=scheme, encoding_size=16, hyper_width=24)  # type: ignore[arg-type]
-        network = make_network(spec, config, (5, 8, 6, 2), 2, 0.1, generator)
+        network = make_network(Plan(spec, config, (5, 8, 6, 2), 2, 0.1, generator))
         inputs = torch.randn(3, 12, 4, 5, generator=generator)
         outputs = network(inputs, torch.rand(3, 2, generator=generator) * 2 - 1)
         np.testing.assert_allclose(outputs.flatten()[:3].tolist(), values, rtol=1e-5)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Experience, Replay
+from hypemarl.algorithms.model_based import MBPGOptions
 from hypemarl.algorithms.model_based.imagination import Views, imagine, predict
-from hypemarl.algorithms.model_based.options import MBPGOptions
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
@@ -94,7 +94,7 @@ def test_free_starts_mix_states_and_parameters(build_spec: Callable[..., AgentSp
         own = np.array([np.flatnonzero((firsts == row).all(axis=1))[0] for row in state])
         other = np.array([np.flatnonzero((replay.mu[:6] == mu).all(axis=1))[0] for mu in start.mu])
         assert len({*zip(own, other, strict=True)}) == (36 if free else 6)
-        np.testing.assert_array_equal(start.given.targets[0].numpy(), replay.targets[other])
+        np.testing.assert_array_equal(start.fixed.targets[0].numpy(), replay.targets[other])
 
 
 def test_an_imagined_episode_is_the_prediction_of_its_actions(
@@ -110,7 +110,7 @@ def test_an_imagined_episode_is_the_prediction_of_its_actions(
     shown = world.views.observe(states[..., -1, :], start.constants)
     torch.testing.assert_close(shown, found.observations[..., -1, :])
     first = found.observations[1, 2, :, 0]
-    acted = actor(first[None, :, None], start.given.mu[1, 2][None])[0, :, 0]
+    acted = actor(first[None, :, None], start.fixed.mu[1, 2][None])[0, :, 0]
     torch.testing.assert_close(acted, found.actions[1, 2, :, 0])
 
 
@@ -147,14 +147,14 @@ def test_gains_are_discounted_derivatives(build_spec: Callable[..., AgentSpec]) 
     start, found = world.imagine(replay, actor, 2, 3)
     actions = found.actions.detach()
     gamma = 0.7
-    gains = world.gains(start, actions, gamma)
+    gradients = world.action_gradients(start, actions, gamma)
     leaf = actions.clone().requires_grad_()
     costs = predict_with_states(world, start._replace(actions=leaf))
     for step in range(3):
         # the costs of this interval and of later ones, each discounted once more
         value = sum(gamma ** (k - step) * costs[..., k].sum() for k in range(step, 3))
         slope = torch.autograd.grad(value, leaf, retain_graph=True)[0]
-        torch.testing.assert_close(gains[..., step, :], -slope[..., step, :])
+        torch.testing.assert_close(gradients[..., step, :], -slope[..., step, :])
 
 
 def predict_with_states(world: WorldModel, piece: object) -> Tensor:

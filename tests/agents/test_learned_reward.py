@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from hypemarl.agents.replay import Experience, Replay
+from hypemarl.algorithms.imitation import IRLOptions
 from hypemarl.algorithms.imitation.learned_reward import BOUND, RewardLearner
-from hypemarl.algorithms.imitation.options import IRLOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 

@@ -16,8 +16,8 @@ from test_imagination import drift
 
 from hypemarl.agents.policy import PolicyAgent
 from hypemarl.agents.replay import Replay
+from hypemarl.algorithms.model_based import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.agent import Dyna, ModelPolicyGradient
-from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 
@@ -128,13 +128,13 @@ def test_credit_adjoint_takes_gains_from_the_surrogate(spec: AgentSpec) -> None:
     agent.model.fit(replay, 300)
     imagined = agent._imagined(replay, 4)
     batch = imagined.sample(4, 0)
-    assert batch.gains.shape == batch.actions.shape
+    assert batch.gradients.shape == batch.actions.shape
     # more of the first action raises the state, which costs where the state is positive
-    along = batch.gains[..., :-1, 0] * np.sign(batch.next_observations[..., :-1, 0])
+    along = batch.gradients[..., :-1, 0] * np.sign(batch.next_observations[..., :-1, 0])
     assert np.mean(along < 0) > 0.9
     assert agent.improve(replay, first=False, episodes=1)[1] > 0  # real episodes have none
     # in the environment's units: the second action's bounds are wide, and it does nothing
-    assert np.abs(batch.gains[..., 1]).mean() < 0.05 * np.abs(batch.gains[..., 0]).mean()
+    assert np.abs(batch.gradients[..., 1]).mean() < 0.05 * np.abs(batch.gradients[..., 0]).mean()
 
 
 @pytest.mark.parametrize("kind", ["gradient", "dyna"])

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from hypemarl.agents import schemes
 from hypemarl.agents.networks import AgentNetwork, HyperScheme, PlainScheme, first_copy
-from hypemarl.agents.schemes import make_network
+from hypemarl.agents.schemes import Plan, make_network
 from hypemarl.config import AgentConfig, ConfigError, load, registry
 from hypemarl.coupling.spec import AgentSpec
 
@@ -25,7 +25,7 @@ def build(spec: AgentSpec, scheme: str, copies: int = 2, **changes: object) -> A
     settings = {"encoding_size": 16, "hyper_width": 24, "encoding_frequency": 1.5} | changes
     config = AgentConfig(scheme=scheme, **settings)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
-    network = make_network(spec, config, SIZES, copies, 0.1, generator)
+    network = make_network(Plan(spec, config, SIZES, copies, 0.1, generator))
     with torch.no_grad():  # zero biases would hide mistakes in how they are used
         for parameter in network.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
@@ -150,7 +150,7 @@ def fresh(build_spec: Callable[..., AgentSpec]) -> Callable[..., tuple[AgentNetw
         spec = build_spec((8, 8), observation_size=9)
         config = AgentConfig(**changes)  # type: ignore[arg-type]
         generator = torch.Generator().manual_seed(3)
-        return make_network(spec, config, (9, 64, 2), 1, 0.1, generator), spec
+        return make_network(Plan(spec, config, (9, 64, 2), 1, 0.1, generator)), spec
 
     return make
 

@@ -113,31 +113,31 @@ def test_a_saved_replay_goes_on_drawing_the_same(spec: AgentSpec, fill: Callable
     for _ in range(5):
         for ours, theirs in zip(replay.sample(3, 2), restored.sample(3, 2), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(ValueError, match="use the run's own config"):
+    with pytest.raises(ValueError, match="use the config of the run"):
         Replay(spec, 20, 5, seed=0).load_state_dict(replay.state_dict())
 
 
 def test_gains_stand_beside_the_actions_they_belong_to(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
     replay.append(numbered(spec, 1, 3))
-    assert replay.sample(1, 0).gains.shape == (1, 12, 4, 0)
+    assert replay.sample(1, 0).gradients.shape == (1, 12, 4, 0)
     for episode in (2, 3):  # the third takes the place of the first, which had none
-        gains = np.broadcast_to(10.0 * episode + np.arange(3.0)[:, None, None], (3, 12, 2))
-        replay.append(numbered(spec, episode, 3)._replace(gains=gains))
+        gradients = np.broadcast_to(10.0 * episode + np.arange(3.0)[:, None, None], (3, 12, 2))
+        replay.append(numbered(spec, episode, 3)._replace(gradients=gradients))
     batch = replay.sample(2, 0)
-    np.testing.assert_array_equal(batch.gains[:, 5, :3, 1], 10 * batch.mu[:, :1] + np.arange(3))
-    np.testing.assert_array_equal(batch.gains[:, :, 3], 0.0)
+    np.testing.assert_array_equal(batch.gradients[:, 5, :3, 1], 10 * batch.mu[:, :1] + np.arange(3))
+    np.testing.assert_array_equal(batch.gradients[:, :, 3], 0.0)
     restored = Replay(spec, 2, 4, seed=1)
     restored.load_state_dict(replay.state_dict())
-    np.testing.assert_array_equal(restored.gains, replay.gains)
-    with pytest.raises(ValueError, match="gains of an episode hold NaN"):
-        replay.append(numbered(spec, 4, 3)._replace(gains=np.full((3, 12, 2), np.nan)))
+    np.testing.assert_array_equal(restored.gradients, replay.gradients)
+    with pytest.raises(ValueError, match="gradients of an episode hold NaN"):
+        replay.append(numbered(spec, 4, 3)._replace(gradients=np.full((3, 12, 2), np.nan)))
 
 
 def test_replays_from_before_gains_load(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
     replay.append(numbered(spec, 1, 4))
-    state = {name: value for name, value in replay.state_dict().items() if name != "gains"}
+    state = {name: value for name, value in replay.state_dict().items() if name != "gradients"}
     restored = Replay(spec, 2, 4, seed=0)
     restored.load_state_dict(state)
     np.testing.assert_array_equal(restored.sample(1, 0).actions, replay.sample(1, 0).actions)
@@ -147,5 +147,5 @@ def test_a_batch_knows_how_much_of_the_horizon_is_left(spec: AgentSpec) -> None:
     replay = Replay(spec, 2, 4, seed=0)
     replay.append(numbered(spec, 1, 4))
     batch = replay.sample(1, 0)
-    np.testing.assert_allclose(batch.left, [[1.0, 0.75, 0.5, 0.25]])
-    np.testing.assert_allclose(batch.next_left, [[0.75, 0.5, 0.25, 0.0]])
+    np.testing.assert_allclose(batch.remaining, [[1.0, 0.75, 0.5, 0.25]])
+    np.testing.assert_allclose(batch.next_remaining, [[0.75, 0.5, 0.25, 0.0]])

@@ -12,8 +12,8 @@ import torch
 from local_case import Local
 
 from hypemarl.agents.replay import Experience, Replay
-from hypemarl.algorithms.model_based.options import SurrogateOptions
-from hypemarl.algorithms.model_based.surrogate import Given, Surrogate
+from hypemarl.algorithms.model_based import SurrogateOptions
+from hypemarl.algorithms.model_based.surrogate import Design, Fixed, Surrogate
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.coupling.spec import AgentSpec
 
@@ -22,7 +22,7 @@ SMALL = SurrogateOptions(hidden=(16,), memory=0, batch=16, rollout=2, rate=5e-3)
 
 def surrogate(spec: AgentSpec, local: Local, **changes: object) -> Surrogate:
     config = dataclasses.replace(SMALL, **changes)
-    return Surrogate(local, spec, config, torch.Generator().manual_seed(0))
+    return Surrogate(Design(local, spec, config, torch.Generator().manual_seed(0)))
 
 
 def inputs(spec: AgentSpec, local: Local, members: int = 1, memory: int = 0) -> tuple:
@@ -32,8 +32,8 @@ def inputs(spec: AgentSpec, local: Local, members: int = 1, memory: int = 0) -> 
         return torch.rand(members, 3, *shape, generator=generator)
 
     n = spec.n_agents
-    given = Given(draw(spec.mu_size), draw(n, 1), draw(n, len(local.carrier)))
-    return draw(n, memory + 1, len(local.state)), 2 * draw(n, spec.action_size) - 1, given
+    fixed = Fixed(draw(spec.mu_size), draw(n, 1), draw(n, len(local.carrier)))
+    return draw(n, memory + 1, len(local.state)), 2 * draw(n, spec.action_size) - 1, fixed
 
 
 @pytest.mark.parametrize("grid", [(7,), (3, 4)])
@@ -49,8 +49,8 @@ def test_fluxes_conserve_mass_whatever_they_are(
         carrier = carrier[:1]
     local = dataclasses.replace(local_case.density(spec), carrier=carrier)
     model = surrogate(spec, local, ensemble=2, memory=1)
-    history, actions, given = inputs(spec, local, 2, 1)
-    following = model.dynamics(history, actions, given)
+    history, actions, fixed = inputs(spec, local, 2, 1)
+    following = model.dynamics(history, actions, fixed)
     moved = following - history[..., -1, :]
     assert moved.abs().mean() > 0.01
     measures = torch.as_tensor(local.density.measures, dtype=torch.float32)
@@ -64,10 +64,10 @@ def test_turning_the_square_turns_the_fluxes(build_spec: Callable[..., AgentSpec
     form = dataclasses.replace(local.density, measures=np.ones(16))
     local = dataclasses.replace(local, density=form)
     model = surrogate(spec, local)
-    history, actions, given = inputs(spec, local)
+    history, actions, fixed = inputs(spec, local)
     turn = torch.arange(16).view(4, 4).T.reshape(-1)  # x_1 and x_2 change places
-    turned = Given(given.mu, given.targets[:, :, turn], given.carrier[:, :, turn])
-    straight = model.dynamics(history, actions, given)[:, :, turn]
+    turned = Fixed(fixed.mu, fixed.targets[:, :, turn], fixed.flow[:, :, turn])
+    straight = model.dynamics(history, actions, fixed)[:, :, turn]
     other = model.dynamics(history[:, :, turn], actions[:, :, turn].flip(-1), turned)
     torch.testing.assert_close(straight, other, atol=1e-5, rtol=1e-5)
     unturned = model.dynamics(history[:, :, turn], actions[:, :, turn], turned)
@@ -78,10 +78,10 @@ def test_a_flux_depends_on_its_stencil_only(build_spec: Callable[..., AgentSpec]
     spec = build_spec((5, 6), 9)
     local = local_case.density(spec)
     model = surrogate(spec, local)
-    history, actions, given = inputs(spec, local)
+    history, actions, fixed = inputs(spec, local)
     changed = history.clone()
     changed[:, :, 0] += 1.0  # the corner
-    apart = model.dynamics(changed, actions, given) - model.dynamics(history, actions, given)
+    apart = model.dynamics(changed, actions, fixed) - model.dynamics(history, actions, fixed)
     reached = (apart[0, 0, :, 0].abs() > 1e-7).view(5, 6)
     reached[0, 0] = False
     expected = torch.zeros(5, 6, dtype=torch.bool)
@@ -97,10 +97,10 @@ def test_the_formula_is_the_plants_cost(build_spec: Callable[..., AgentSpec]) ->
     form = local.density
     model = surrogate(spec, local, cost="formula")
     assert not list(model.cost.parameters())
-    history, actions, given = inputs(spec, local)
+    history, actions, fixed = inputs(spec, local)
     following = history[..., 0, :] + 0.1
-    found = model.cost(history[..., 0, :], following, actions, given)[0, 1].numpy()
-    m, target = history[0, 1, :, 0, 0].numpy(), given.targets[0, 1, :, 0].numpy()
+    found = model.cost(history[..., 0, :], following, actions, fixed)[0, 1].numpy()
+    m, target = history[0, 1, :, 0, 0].numpy(), fixed.targets[0, 1, :, 0].numpy()
     amplitudes = spec.action_middle + spec.action_half_range * actions[0, 1].numpy()
     for i in range(spec.n_agents):
         expected = 0.0

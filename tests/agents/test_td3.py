@@ -336,10 +336,10 @@ def test_critics_that_know_the_time_left_see_no_future_past_it(
     assert np.isfinite(agent.update(replay)["critic_loss"])
 
 
-def with_gains(replay: Any, gains: float) -> Any:
+def with_gains(replay: Any, gradients: float) -> Any:
     """The replay, every step of every agent gaining by a larger first action."""
-    replay.gains = np.zeros_like(replay.actions)
-    replay.gains[..., 0] = gains
+    replay.gradients = np.zeros_like(replay.actions)
+    replay.gradients[..., 0] = gradients
     return replay
 
 
@@ -379,5 +379,5 @@ def test_adjoint_credit_does_not_hold_back_what_has_gone_further(
 
 def test_adjoint_credit_needs_gains(spec: AgentSpec, fill: Callable) -> None:
     agent = make(spec, credit="adjoint", cloning=1.0)
-    with pytest.raises(RuntimeError, match="credit adjoint needs gains in the replay"):
+    with pytest.raises(RuntimeError, match="credit adjoint needs action gradients in the replay"):
         agent.update(fill(spec, (4,)))

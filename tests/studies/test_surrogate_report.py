@@ -13,7 +13,7 @@ from small import train_here
 
 from hypemarl import mpi
 from hypemarl.algorithms.model_based.errors import surrogate_errors
-from hypemarl.algorithms.model_based.surrogate import Given
+from hypemarl.algorithms.model_based.surrogate import Fixed
 from hypemarl.algorithms.model_based.world_model import WorldModel
 from hypemarl.cli import main
 from hypemarl.config import ConfigError
@@ -47,7 +47,7 @@ def one_step_error(run: Path, episodes: int) -> float:
     options: Any = config.agent.of(algorithm_of(config).options)
     model = WorldModel(local, spec, options, config.seed, torch.device("cpu"))
     model.load_state_dict(checkpoint.load(folder.best)["agent"]["model"])
-    nothing = Given(*(torch.zeros(1, 1, 4, 0) for _ in Given._fields))  # that the fluxes read
+    nothing = Fixed(*(torch.zeros(1, 1, 4, 0) for _ in Fixed._fields))  # that the fluxes read
     (column,), length = local.state, options.memory + 1
     wrong = changed = 0.0
     for row in evaluation.fixed_set(env, episodes, "held-out"):

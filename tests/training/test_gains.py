@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from hypemarl import envs, mpi
-from hypemarl.algorithms.td3.gains import PlantGains
+from hypemarl.algorithms.td3.learner import action_gradients
 from hypemarl.config import load
+from hypemarl.coupling.adjoint import require_adjoint
+from hypemarl.envs.array_env import plant_of
+from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.training import loop
 from hypemarl.training.groups import Groups
 from hypemarl.training.records import read_metrics
@@ -29,7 +32,9 @@ def test_gains_are_derivatives_of_the_discounted_costs_to_come() -> None:
         costs = [env.step_arrays(row).info["cost"] for row in changed]
         return float(sum(GAMMA ** (k - first) * costs[k] for k in range(first, 3)))
 
-    (found,) = PlantGains(env, Groups(mpi.world()), GAMMA).of([parameters], {0: actions})
+    adjoint = EpisodeAdjoint(require_adjoint(plant_of(env)))
+    groups = Groups(mpi.world())
+    (found,) = action_gradients(adjoint, groups, [parameters], {0: actions}, GAMMA)
     for k, agent in ((0, 1), (1, 2), (2, 0)):
         step = np.zeros_like(actions)
         step[k, agent] = 1e-5

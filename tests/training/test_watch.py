@@ -14,7 +14,7 @@ from test_diagnosis import with_agent
 from test_loop import train
 from toy import Step, ToyEnv, toy_config
 
-from hypemarl.agents.probe import Probe
+from hypemarl.agents.policy import Probe
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config, to_dict
 from hypemarl.training.progress import Progress

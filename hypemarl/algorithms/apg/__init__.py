@@ -1,35 +1,55 @@
-"""Adjoint policy gradients."""
+"""Adjoint policy gradients: descend the cost by exact gradients."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from hypemarl.algorithms.apg.options import ALIASES, APGOptions, check_window
-from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS
-from hypemarl.config import Config
-from hypemarl.training.learner import Algorithm, Learner
+from hypemarl.algorithms import lazy, lazy_agent
+from hypemarl.algorithms.td3 import OFF_POLICY_KEYS
+from hypemarl.config import Config, ConfigError
+from hypemarl.config.keys import key
+from hypemarl.training.learner import Algorithm
 
 if TYPE_CHECKING:
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import Probe
     from hypemarl.algorithms.apg.agent import APG
-    from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
     from hypemarl.training.evaluation import Array, Policy
-    from hypemarl.training.groups import Groups
 
 
-def make(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
-    """A learner that descends the cost by exact gradients. Collective; raises TypeError."""
-    from hypemarl.algorithms.apg.learner import AdjointGradient
+@dataclass(frozen=True)
+class APGOptions:
+    """Exact gradients of whole episodes, or of windows with a learned value at their ends."""
 
-    return AdjointGradient(config, env, groups)
+    rate: float = key(1e-3, "Adam rate of the actor at the start", above=0)
+    rate_end: float = key(0.05, "share of the rate at the end (cosine between)", above=0, high=1)
+    batch: int = key(1, "windows whose gradients are averaged in an update", low=1)
+    window: int = key(
+        0, "control steps that a gradient goes back through; 0: the whole episode", low=0
+    )
+    value_rate: float = key(
+        1e-3, "Adam rate of the value at the end of a window inside the episode", above=0
+    )
+    average_rate: float = key(
+        0.02, "rate of the averaged actor, from the first update on", above=0, high=1
+    )
+    noise: float = key(
+        0.0, "standard deviation of noise on the actions, in units of their bound", low=0
+    )
+    state_clip: float = key(
+        0.0, "largest norm of the state's sensitivity between intervals; 0: no clip", low=0
+    )
 
 
-def make_agent(spec: AgentSpec, config: Config) -> APG:
-    """The actor and the value behind its windows, on the CPU. Local."""
-    from hypemarl.algorithms.apg.agent import APG
-
-    return APG(spec, config.agent, config.seed)
+def check_window(config: Config) -> None:
+    """Refuse a window that is longer than an episode. Raises ConfigError."""
+    window, steps = config.agent.of(APGOptions).window, config.env.control_steps
+    if window > steps:
+        raise ConfigError(
+            f"agent.apg.window ({window}) exceeds env.control_steps ({steps}), the length of an "
+            "episode; 0 takes the whole of it"
+        )
 
 
 def probe(
@@ -45,9 +65,9 @@ ALGORITHMS = (
     Algorithm(
         name="apg",
         options=APGOptions,
-        aliases=ALIASES,
-        make=make,
-        make_agent=make_agent,
+        aliases={f"apg_{item.name}": item.name for item in fields(APGOptions)},
+        make=lazy("algorithms.apg.learner:AdjointGradient"),
+        make_agent=lazy_agent("algorithms.apg.agent:APG"),
         needs=frozenset({"adjoint"}),
         title="adjoint policy gradient",
         ignores=OFF_POLICY_KEYS,

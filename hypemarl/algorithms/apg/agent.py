@@ -2,30 +2,29 @@
 
 The cost of an episode is a differentiable function of the actor's parameters wherever the plant
 has an adjoint, so that its gradient needs no critic, no exploration and no credit: every agent
-learns what its action does to the cost of all. Execution stays decentralised, each agent acts on
-its own observation. Where a gradient goes back through a window of the episode only, a learned
+learns the effect of its action on the cost of all. Execution stays decentralised: each agent acts
+on its observation alone. Where a gradient goes back through a window of the episode only, a learned
 value stands for the cost after it (as in SHAC: Xu et al., ICLR 2022).
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import Episodes, descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import PolicyAgent, track
-from hypemarl.agents.schemes import INFORMED, make_network
-from hypemarl.algorithms.apg.options import APGOptions
-from hypemarl.algorithms.imitation.options import ImitateOptions
+from hypemarl.agents.schemes import INFORMED, Plan, make_network
+from hypemarl.algorithms.apg import APGOptions
+from hypemarl.algorithms.imitation import ImitateOptions
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import generator_state, set_generator_state, torch_generator
+from hypemarl.seeding import torch_generator
 from hypemarl.types import Row
 
 VALUE_EPISODES = 20  # episodes that the value is fitted to, the latest
@@ -44,22 +43,28 @@ class CostToGo(nn.Module):
         super().__init__()
         sizes = (spec.observation_size + 1, *config.critic_hidden, 1)
         gain = 1.0 / spec.n_agents
-        self.network = make_network(spec, config, sizes, 1, gain, generator, scheme=INFORMED)
+        self.network = make_network(Plan(spec, config, sizes, 1, gain, generator), INFORMED)
 
-    def forward(self, observations: Tensor, mu: Tensor, left: Tensor) -> Tensor:
-        """(E, T) costs of observations (E, n, T, k) with shares ``left`` (E, T) of the horizon."""
-        column = left[:, None, :, None].expand(*observations.shape[:3], 1)
+    def forward(self, observations: Tensor, mu: Tensor, remaining: Tensor) -> Tensor:
+        """(E, T) costs of observations (E, n, T, k), ``remaining`` (E, T) shares of the horizon."""
+        column = remaining[:, None, :, None].expand(*observations.shape[:3], 1)
         inputs = torch.cat([observations, column], dim=-1)
         return self.network(inputs, mu)[0].squeeze(-1).sum(dim=1)
 
 
 class APG(PolicyAgent):
-    """An actor that follows gradients of the cost, in which others put the plant's part.
+    """An actor that follows gradients of the cost; the learner supplies the plant's part of them.
 
     Several of them may compute gradients (:meth:`gradient`), one of them learns from all
     (:meth:`take`, :meth:`update`). Arguments as those of
     :class:`~hypemarl.agents.policy.PolicyAgent`, and the share of ``rate`` to learn with.
     """
+
+    SHARED = ("actor", "actor_average", "value")
+    STATE = (
+        *(*SHARED, "actor_optimiser", "value_optimiser", "value_generator"),
+        *("imitation_optimiser", "imitation_generator", "shown", "recent", "updates"),
+    )
 
     def __init__(
         self,
@@ -77,19 +82,17 @@ class APG(PolicyAgent):
         self.value = CostToGo(spec, config, torch_generator(seed, "value")).to(device)
         self.value_optimiser = torch.optim.Adam(self.value.parameters(), self.options.value_rate)
         self.value_generator = torch_generator(seed, "value-batches")
-        self.recent: deque[dict[str, Tensor]] = deque(maxlen=VALUE_EPISODES)
+        self.recent = Episodes(maxlen=VALUE_EPISODES)
         imitation_rate = config.of(ImitateOptions).rate
         self.imitation_optimiser = torch.optim.Adam(self.actor.parameters(), imitation_rate)
         self.imitation_generator = torch_generator(seed, "imitation-batches")
-        self.shown: list[dict[str, Tensor]] = []
+        self.shown = Episodes()
         self.updates = 0
         self._sum = torch.zeros(sum(p.numel() for p in self.actor.parameters()))
         self._count = 0  # windows in the sum
 
-    # Acting inside a graph.
-
     def noise(self, episode: int) -> Noise | None:
-        """What disturbs the actions of this episode; None where ``noise`` is zero.
+        """Noise on the actions of this episode; None where ``noise`` is zero.
 
         It depends on seed and number of the episode only, so that it needs no state.
         """
@@ -114,16 +117,14 @@ class APG(PolicyAgent):
 
         return act
 
-    def cost_to_go(self, observations: Tensor, mu: np.ndarray, left: float) -> Tensor:
-        """What the value expects of (n, k) observations with share ``left`` of the horizon left.
+    def cost_to_go(self, observations: Tensor, mu: np.ndarray, remaining: float) -> Tensor:
+        """Value of (n, k) observations where the share ``remaining`` of the horizon is to come.
 
         Differentiable in the observations.
         """
-        shares = torch.full((1, 1), left)
+        shares = torch.full((1, 1), remaining)
         seen = observations.float()[None, :, None]
         return self.value(seen, self._context(mu), shares)[0, 0].double()
-
-    # Learning.
 
     def gradient(self, loss: Tensor) -> np.ndarray:
         """(p,) the gradient of ``loss`` with respect to all of the actor's parameters."""
@@ -132,7 +133,7 @@ class APG(PolicyAgent):
         return torch.cat([part.flatten() for part in parts]).numpy()
 
     def take(self, gradient: np.ndarray) -> bool:
-        """Add a window's gradient (p,); whether there are enough for an update."""
+        """Add a window's gradient (p,); returns True when there are enough for an update."""
         self._sum += torch.from_numpy(gradient)
         self._count += 1
         return self._count >= self.options.batch
@@ -191,34 +192,15 @@ class APG(PolicyAgent):
         return {"value_loss": float(np.mean(losses))}
 
     def _fit_value(self) -> float:
-        count = len(self.recent)
-        chosen = torch.randperm(count, generator=self.value_generator)[:VALUE_BATCH].tolist()
-        batch = {
-            name: torch.stack([self.recent[k][name] for k in chosen]) for name in self.recent[0]
-        }
+        batch = self.recent.draw(self.value_generator, VALUE_BATCH)
         values = self.value(batch["observations"], batch["mu"], batch["left"])
         loss = nn.functional.huber_loss(values, batch["to_go"])
         descend(self.value_optimiser, loss, 1.0)
         return float(loss.detach())
 
-    # Imitating.
-
-    def show(self, observations: np.ndarray, mu: np.ndarray, actions: np.ndarray) -> None:
-        """Add a demonstration: observations (T, n, k) and actions (T, n, m) at ``mu`` (n_mu,)."""
-        unit = (self._tensor(actions) - self._middle) / self._half_range
-        self.shown.append(
-            {
-                "observations": self._tensor(np.swapaxes(observations, 0, 1)),
-                "mu": self._context(mu)[0],
-                "actions": unit.swapaxes(0, 1),
-            }
-        )
-
     def imitate(self) -> dict[str, float]:
-        """One step towards what was shown: the mean squared distance to its unit actions."""
-        count = len(self.shown)
-        chosen = torch.randperm(count, generator=self.imitation_generator)[:SHOWN_BATCH].tolist()
-        batch = {name: torch.stack([self.shown[k][name] for k in chosen]) for name in self.shown[0]}
+        """One step towards the demonstrations: the mean squared distance to its unit actions."""
+        batch = self.shown.draw(self.imitation_generator, SHOWN_BATCH)
         actions = self.actor(batch["observations"], batch["mu"])
         loss = (actions - batch["actions"]).square().mean()
         descend(self.imitation_optimiser, loss, self.config.gradient_clip)
@@ -226,45 +208,20 @@ class APG(PolicyAgent):
         track(self.actor_average, self.actor, max(self.options.average_rate, 1 / self.updates))
         return {"imitation_loss": float(loss.detach())}
 
-    # State.
-
     def shared_state(self) -> Row:
-        """What others need to compute gradients and to act: see :meth:`load_shared_state`."""
-        names = ("actor", "actor_average", "value")
-        return {name: getattr(self, name).state_dict() for name in names}
+        """Networks by which other ranks compute gradients and act."""
+        return {name: getattr(self, name).state_dict() for name in self.SHARED}
 
     def load_shared_state(self, state: Row) -> None:
-        """Take over the networks of another."""
+        """Take over the networks of another rank."""
         for name, values in state.items():
             getattr(self, name).load_state_dict(values)
 
     def state_dict(self) -> Row:
-        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
-        return {
-            **self.shared_state(),
-            "actor_optimiser": self.actor_optimiser.state_dict(),
-            "value_optimiser": self.value_optimiser.state_dict(),
-            "value_generator": generator_state(self.value_generator),
-            "imitation_optimiser": self.imitation_optimiser.state_dict(),
-            "imitation_generator": generator_state(self.imitation_generator),
-            "shown": [dict(entry) for entry in self.shown],
-            "recent": [dict(entry) for entry in self.recent],
-            "gradients": {"sum": self._sum, "count": self._count},
-            "updates": self.updates,
-        }
+        """The state, with the gradients taken since the last update."""
+        return super().state_dict() | {"gradients": {"sum": self._sum, "count": self._count}}
 
     def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`.
-
-        Raises ``RuntimeError`` where networks differ in shape.
-        """
-        self.load_shared_state({name: state[name] for name in self.shared_state()})
-        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
-        self.value_optimiser.load_state_dict(state["value_optimiser"])
-        set_generator_state(self.value_generator, state["value_generator"])
-        self.imitation_optimiser.load_state_dict(state["imitation_optimiser"])
-        set_generator_state(self.imitation_generator, state["imitation_generator"])
-        self.shown = [dict(entry) for entry in state["shown"]]
-        self.recent = deque(state["recent"], maxlen=VALUE_EPISODES)
+        """Put back a :meth:`state_dict`."""
+        super().load_state_dict(state)
         self._sum, self._count = state["gradients"]["sum"].clone(), state["gradients"]["count"]
-        self.updates = state["updates"]

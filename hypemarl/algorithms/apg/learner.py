@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.apg.options import APGOptions
+from hypemarl.algorithms import lazy
+from hypemarl.algorithms.apg import APGOptions
 from hypemarl.config import Config
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
@@ -23,19 +25,19 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.learner import Learner
-from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+from hypemarl.training.progress import Losses, Progress, Result, Round, TrainingError, averages
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hypemarl.agents.noise import Noise
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import Probe
     from hypemarl.algorithms.apg.agent import APG
     from hypemarl.envs.array_env import ArrayEnv
 
 
 class Window(NamedTuple):
-    """What a group tells of its window: the gradient (p,) of the loss, None where it failed."""
+    """Outcome of a group's window: the gradient (p,) of the loss, None where it failed."""
 
     gradient: Array | None
     loss: float
@@ -54,7 +56,7 @@ class Running:
 
     @property
     def result(self) -> Result:
-        """What the records say of the episode; the return is minus the mean share of the cost."""
+        """Entry of the records; the return is minus the mean share of the cost."""
         cost, agents = sum(self.costs), len(self.observations[0])
         return Result(cost, -cost / agents, len(self.costs), self.failure, False)
 
@@ -75,24 +77,23 @@ class AdjointGradient(Learner):
     def start(self) -> None:
         """An agent on the first rank of every group; on the CPU, where the plant is."""
         if self.groups.leads:
-            from hypemarl.algorithms.apg.agent import APG
-
             config, share = self.config, self._rate_share()
-            self.agent = APG(self.env.agent_spec, config.agent, config.seed, rate_share=share)
+            self.agent = lazy("algorithms.apg.agent:APG")(
+                self.env.agent_spec, config.agent, config.seed, rate_share=share
+            )
 
     def _rate_share(self) -> float:
         return 1.0
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Windows of all groups side by side, each with the update that is due after it."""
         number = progress.episode + 1 + self.groups.index
         active = self.groups.index < len(parameters)
         running = self._begin(parameters[self.groups.index], number) if active else None
         losses: list[Losses] = []
         for first in range(0, self.steps, self.window):
-            window = self._window(running, first) if active else None
+            run = partial(self._differentiate, running, first)
+            window = self.taped.lead(run) if active else None
             windows = self.groups.gather(window)
             with mpi.raise_together(self.groups.comm):
                 losses += self._learn([w for w in windows if w is not None], progress)
@@ -101,7 +102,11 @@ class AdjointGradient(Learner):
         self._seen = [running for running in episodes if running.costs]
         with mpi.raise_together(self.groups.comm):
             if self.window < self.steps:
-                losses += self._learn_value(episodes)
+                losses += [
+                    self.agent.learn_value(np.stack(r.observations), r.mu, np.array(r.costs))
+                    for r in episodes
+                    if r.failure is None
+                ]
         return [r.result for r in episodes], averages(losses)
 
     def _begin(self, parameters: Array, number: int) -> Running | None:
@@ -110,15 +115,10 @@ class AdjointGradient(Learner):
         if not self.groups.leads:
             return None
         noise = self.agent.noise(number)
-        failure = episode.fault
-        return Running(episode.mu, noise, [np.array(episode.observations)], failure=failure)
-
-    def _window(self, running: Running | None, first: int) -> Window | None:
-        """Run a window and differentiate its loss. Collective in the group."""
-        return self.taped.lead(lambda: self._differentiate(running, first))
+        return Running(episode.mu, noise, [np.array(episode.observations)], failure=episode.fault)
 
     def _differentiate(self, running: Running | None, first: int) -> Window:
-        """The same on the group's first rank."""
+        """Run a window and differentiate its loss. On the group's first rank."""
         assert running is not None
         if running.failure is None:
             loss = self._run(running, first, min(first + self.window, self.steps))
@@ -165,14 +165,6 @@ class AdjointGradient(Learner):
                 progress.updates += 1
         return losses
 
-    def _learn_value(self, episodes: Sequence[Running]) -> list[Losses]:
-        """Fit the value to whole episodes. Local, on rank 0."""
-        return [
-            self.agent.learn_value(np.stack(r.observations), r.mu, np.array(r.costs))
-            for r in episodes
-            if r.failure is None
-        ]
-
     def _share_networks(self) -> None:
         """Rank 0's networks to the first ranks of the other groups. Collective."""
         if self.groups.count == 1:
@@ -183,7 +175,7 @@ class AdjointGradient(Learner):
             self.agent.load_shared_state(state)
 
     def probe(self) -> Probe | None:
-        """The latest round's episodes, without gradients: these were taken and are gone."""
+        """The latest round's episodes, without gradients, which are no longer there."""
         if not self._seen:
             return None
         observations = [np.stack(running.observations) for running in self._seen]

@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
 
-from hypemarl.algorithms import apg
-from hypemarl.algorithms.imitation.options import (
-    IMITATE_ALIASES,
-    IRL_ALIASES,
-    ImitateOptions,
-    IRLOptions,
-    check_imitate,
-    check_irl,
-)
-from hypemarl.algorithms.td3.options import OFF_POLICY_KEYS
-from hypemarl.config import Config
-from hypemarl.training.learner import Algorithm, Learner
-
-if TYPE_CHECKING:
-    from hypemarl.algorithms.imitation.learned_reward import RewardLearner
-    from hypemarl.coupling.spec import AgentSpec
-    from hypemarl.envs.array_env import ArrayEnv
-    from hypemarl.training.groups import Groups
+from hypemarl.algorithms import apg, lazy, lazy_agent
+from hypemarl.algorithms.apg import check_window
+from hypemarl.algorithms.td3 import OFF_POLICY_KEYS, check_batch_steps
+from hypemarl.config import Config, ConfigError
+from hypemarl.config.keys import key
+from hypemarl.training.learner import Algorithm
 
 
-def make_imitation(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
-    """A learner that clones optima, then descends the cost. Collective; raises TypeError."""
-    from hypemarl.algorithms.imitation.learner import Imitation
+@dataclass(frozen=True)
+class DemonstrationOptions:
+    """Demonstrations before anything else is learned."""
 
-    return Imitation(config, env, groups)
-
-
-def make_inverse(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
-    """A learner of the reward that optima seem to follow. Collective; raises TypeError."""
-    from hypemarl.algorithms.imitation.learner import InverseReward
-
-    return InverseReward(config, env, groups)
+    episodes: int = key(20, "first episodes, which show open-loop optima", low=1)
+    evaluations: int = key(
+        60, "largest number of gradients that the search for one of them takes", low=1
+    )
 
 
-def make_reward_learner(spec: AgentSpec, config: Config) -> RewardLearner:
-    """TD3 with its learned reward, on the CPU. Local."""
-    from hypemarl.algorithms.imitation.learned_reward import RewardLearner
+@dataclass(frozen=True)
+class ImitateOptions(DemonstrationOptions):
+    """Cloning of optima, then the adjoint policy gradient with the settings of ``agent.apg``."""
 
-    return RewardLearner(spec, config.agent, config.seed)
+    updates: int = key(100, "updates of the actor after each of them", low=1)
+    rate: float = key(1e-3, "Adam rate of these updates", above=0)
+    apg_share: float = key(
+        0.15, "share of agent.apg.rate that the episodes after these begin with", above=0, high=1
+    )
+
+
+@dataclass(frozen=True)
+class IRLOptions(DemonstrationOptions):
+    """TD3 on a reward that is learned from the optima."""
+
+    rate: float = key(1e-3, "Adam rate of the learned reward", above=0)
+
+
+IRL_ALIASES = {f"imitate_{item.name}": item.name for item in fields(DemonstrationOptions)}
+IRL_ALIASES["irl_rate"] = "rate"
+
+
+def check_imitate(config: Config) -> None:
+    """Refuse more demonstrations than episodes. Raises ConfigError."""
+    count, episodes = config.agent.of(ImitateOptions).episodes, config.training.episodes
+    if count > episodes:
+        raise ConfigError(
+            f"agent.imitate.episodes ({count}) exceeds training.episodes ({episodes})"
+        )
+    check_window(config)
+
+
+def check_irl(config: Config) -> None:
+    """Refuse demonstrations and random episodes that fill the training. Raises ConfigError."""
+    count, training = config.agent.of(IRLOptions).episodes, config.training
+    if count + training.random_episodes >= training.episodes:
+        raise ConfigError(
+            f"agent.irl.episodes ({count}) and training.random_episodes "
+            f"({training.random_episodes}) leave none of training.episodes ({training.episodes})"
+        )
+    check_batch_steps(config)
 
 
 ALGORITHMS = (
     Algorithm(
         name="imitate",
         options=ImitateOptions,
-        aliases=IMITATE_ALIASES,
-        make=make_imitation,
-        make_agent=apg.make_agent,
+        aliases={f"imitate_{item.name}": item.name for item in fields(ImitateOptions)},
+        make=lazy("algorithms.imitation.learner:Imitation"),
+        make_agent=apg.ALGORITHMS[0].make_agent,
         needs=frozenset({"adjoint"}),
         title="imitation of optima",
         builds_on=tuple(algorithm.name for algorithm in apg.ALGORITHMS),
@@ -63,8 +83,8 @@ ALGORITHMS = (
         name="irl",
         options=IRLOptions,
         aliases=IRL_ALIASES,
-        make=make_inverse,
-        make_agent=make_reward_learner,
+        make=lazy("algorithms.imitation.learner:InverseReward"),
+        make_agent=lazy_agent("algorithms.imitation.learned_reward:RewardLearner"),
         needs=frozenset({"adjoint"}),
         title="inverse reinforcement learning",
         check=check_irl,

@@ -1,37 +1,82 @@
-"""Learning from open-loop optima: by cloning them, or by the reward that they seem to follow.
+"""Learning from open-loop optima: by cloning them, or by a reward inferred from them.
 
-What is shown is the action that was best in hindsight of the whole episode; an agent that sees its
-surroundings only can not follow it everywhere. Cloning is therefore a start, from which the
+Demonstrations are the best actions in hindsight of the whole episode; an agent that sees its
+surroundings only cannot follow them everywhere. Cloning is therefore a start, from which the
 remaining episodes descend the cost by adjoint policy gradients.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from hypemarl import mpi
+from hypemarl.algorithms import lazy
 from hypemarl.algorithms.apg.learner import AdjointGradient
-from hypemarl.algorithms.imitation.demonstrations import Demonstration, demonstrate
-from hypemarl.algorithms.imitation.options import DemonstrationOptions, ImitateOptions, IRLOptions
+from hypemarl.algorithms.imitation import DemonstrationOptions, ImitateOptions, IRLOptions
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
+from hypemarl.optimal.open_loop import OpenLoop, replay
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
-from hypemarl.training.progress import Losses, Progress, Result, averages
+from hypemarl.training.progress import Losses, Progress, Result, Round, TrainingError, averages
+from hypemarl.training.rollout import Rollout
 
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner
     from hypemarl.envs.array_env import ArrayEnv
 
 
-def _shown(
+class Demonstration(NamedTuple):
+    """An episode under open-loop optimal actions (T, n, m): observations (T, n, k), and its cost.
+
+    ``evaluations``: gradients that its search took.
+    """
+
+    mu: Array
+    observations: Array
+    actions: Array
+    cost: float
+    evaluations: int
+
+    @property
+    def result(self) -> Result:
+        """Entry of the records; the return is minus the mean share of the cost."""
+        steps, agents = self.actions.shape[:2]
+        return Result(self.cost, -self.cost / agents, steps, None, False)
+
+
+def demonstrate(env: ArrayEnv, parameters: Array, evaluations: int) -> Demonstration:
+    """Search for the optimum with at most that many gradients, and run it. Collective.
+
+    The search starts from zero control without regard to other runs, so that a run depends on
+    its seed alone.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        optimum = OpenLoop(env, Path(folder)).solve(parameters, max_evaluations=evaluations)
+    rollout = Rollout(env, replay(optimum.actions), parameters)
+    seen, cost = [np.array(rollout.episode.observations)], 0.0
+    for *_, step in rollout:
+        seen.append(np.array(step.observations))
+        cost += step.info["cost"]
+    if rollout.failure is not None:
+        raise TrainingError(f"the optimum at {parameters.tolist()} failed: {rollout.failure}")
+    return Demonstration(
+        rollout.episode.mu, np.stack(seen[:-1]), optimum.actions, cost, optimum.evaluations
+    )
+
+
+def _demonstrations(
     options: DemonstrationOptions, env: ArrayEnv, groups: Groups, parameters: Sequence[Array]
 ) -> list[Demonstration]:
     """A demonstration of each group, on rank 0; an empty list elsewhere. Collective."""
     limit, active = options.evaluations, groups.index < len(parameters)
-    own = demonstrate(env, parameters[groups.index], limit) if active else None
-    return [shown for shown in groups.gather(own) if shown is not None]
+    result = demonstrate(env, parameters[groups.index], limit) if active else None
+    return [entry for entry in groups.gather(result) if entry is not None]
 
 
 class Imitation(AdjointGradient):
@@ -39,31 +84,29 @@ class Imitation(AdjointGradient):
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
-        self.shown = config.agent.of(ImitateOptions)
+        self.options = config.agent.of(ImitateOptions)
 
     def _rate_share(self) -> float:
-        return self.shown.apg_share  # a full rate loses what was cloned
+        return self.options.apg_share  # a full rate forgets the demonstrations
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations and their cloning, or, after these, a round of ``apg``."""
-        if progress.episode >= self.shown.episodes:
+        if progress.episode >= self.options.episodes:
             return super().collect(parameters, progress)
-        demonstrations = _shown(self.shown, self.env, self.groups, parameters)
+        demonstrations = _demonstrations(self.options, self.env, self.groups, parameters)
         losses: list[Losses] = []
         with mpi.raise_together(self.groups.comm):
-            for shown in demonstrations:
-                losses += self._imitate(shown, progress)
+            for demonstration in demonstrations:
+                losses += self._imitate(demonstration, progress)
         self._share_networks()
-        return [shown.result for shown in demonstrations], averages(losses)
+        return [entry.result for entry in demonstrations], averages(losses)
 
-    def _imitate(self, shown: Demonstration, progress: Progress) -> list[Losses]:
+    def _imitate(self, demonstration: Demonstration, progress: Progress) -> list[Losses]:
         """Clone all demonstrations so far. Local, on rank 0."""
-        self.agent.show(shown.observations, shown.mu, shown.actions)
-        count = self.shown.updates
+        self.agent.show(demonstration.observations, demonstration.mu, demonstration.actions)
+        count = self.options.updates
         progress.updates += count
-        evaluations = {"optimum_evaluations": float(shown.evaluations)}
+        evaluations = {"optimum_evaluations": float(demonstration.evaluations)}
         return [evaluations, *(self.agent.imitate() for _ in range(count))]
 
 
@@ -74,24 +117,22 @@ class InverseReward(OffPolicy):
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
-        self.shown = config.agent.of(IRLOptions)
-        self.first = self.shown.episodes
-        self.policy_from += self.first
+        self.options = config.agent.of(IRLOptions)
+        self.policy_from += self.options.episodes
 
     def _agent_class(self) -> Callable[..., RewardLearner]:
-        from hypemarl.algorithms.imitation.learned_reward import RewardLearner
+        return lazy("algorithms.imitation.learned_reward:RewardLearner")
 
-        return RewardLearner
-
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Demonstrations, or, after these, a round of ``td3``."""
-        if progress.episode >= self.first:
+        if progress.episode >= self.options.episodes:
             return super().collect(parameters, progress)
-        demonstrations = _shown(self.shown, self.env, self.groups, parameters)
+        demonstrations = _demonstrations(self.options, self.env, self.groups, parameters)
         with mpi.raise_together(self.groups.comm):
-            for shown in demonstrations:
-                self.agent.show(shown.observations, shown.mu, shown.actions)
-        losses = [{"optimum_evaluations": float(shown.evaluations)} for shown in demonstrations]
-        return [shown.result for shown in demonstrations], averages(losses)
+            for demonstration in demonstrations:
+                self.agent.show(demonstration.observations, demonstration.mu, demonstration.actions)
+        losses = [
+            {"optimum_evaluations": float(demonstration.evaluations)}
+            for demonstration in demonstrations
+        ]
+        return [entry.result for entry in demonstrations], averages(losses)

@@ -2,61 +2,107 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Literal
 
-from hypemarl.algorithms import td3
-from hypemarl.algorithms.model_based.options import (
-    DynaOptions,
-    MBPGOptions,
-    aliases,
-    check_dyna,
-    check_mbpg,
-)
-from hypemarl.config import Config
-from hypemarl.training.learner import Algorithm, Learner
+from hypemarl.algorithms import lazy, lazy_agent, td3
+from hypemarl.algorithms.td3 import check_off_policy
+from hypemarl.config import Config, ConfigError
+from hypemarl.config.keys import key
+from hypemarl.training.learner import Algorithm
 
-if TYPE_CHECKING:
-    from hypemarl.agents.policy import PolicyAgent
-    from hypemarl.coupling.spec import AgentSpec
-    from hypemarl.envs.array_env import ArrayEnv
-    from hypemarl.training.groups import Groups
+SurrogateForm = Literal["auto", "flux", "local"]
+SurrogateCost = Literal["auto", "formula", "corrected", "learned"]
 
 
-def make_gradient(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
-    """A learner that descends the cost of imagined episodes. Collective; raises TypeError."""
-    from hypemarl.algorithms.model_based.learner import ModelBasedGradient
+@dataclass(frozen=True)
+class SurrogateOptions:
+    """The learned local model of the dynamics, and when it is fitted."""
 
-    return ModelBasedGradient(config, env, groups)
+    form: SurrogateForm = key(
+        "auto",
+        "flux (between neighbours, conserves the density), local (each next state); auto: "
+        "flux where the state is a density",
+    )
+    cost: SurrogateCost = key(
+        "auto",
+        "formula (of predicted states and actions, as in the plant), corrected (and a learned "
+        "rest), learned; auto: formula where there is one",
+    )
+    hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
+    radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
+    memory: int = key(2, "states before the present one that it reads", low=0)
+    ensemble: int = key(1, "networks that learn side by side; each imagines a share", low=1)
+    cutoff: float = key(
+        0.0,
+        "imagined steps end where the ensemble's spread exceeds so many times its error; 0: never",
+        low=0,
+    )
+    rate: float = key(2e-3, "Adam rate of its fit", above=0)
+    batch: int = key(16, "pieces of real episodes in a fit", low=1)
+    rollout: int = key(3, "control steps that a fit predicts in a row", low=1)
+    first_fits: int = key(800, "fits after the random episodes", low=1)
+    fits: int = key(160, "fits whenever new episodes came", low=1)
+    every: int = key(4, "real episodes between fits", low=1)
 
 
-def make_dyna(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
-    """A learner by TD3 on real and imagined episodes. Collective; raises TypeError."""
-    from hypemarl.algorithms.model_based.learner import ModelBasedTD3
+@dataclass(frozen=True)
+class MBPGOptions(SurrogateOptions):
+    """Policy gradients through imagined episodes."""
 
-    return ModelBasedTD3(config, env, groups)
+    imagine: int = key(4, "imagined episodes in an update of the actor", low=1)
+    first_updates: int = key(150, "updates of the actor after the first fits", low=1)
+    updates: int = key(30, "updates of the actor after later fits", low=1)
+    window: int = key(0, "control steps that are imagined, from anywhere; 0: whole episodes", low=0)
+    policy_rate: float = key(4e-3, "Adam rate of the actor", above=0)
+    policy_average_rate: float = key(
+        0.02, "rate of the averaged actor, per update", above=0, high=1
+    )
 
 
-def make_policy(spec: AgentSpec, config: Config) -> PolicyAgent:
-    """The actor without its surrogate, on the CPU. Local."""
-    from hypemarl.agents.policy import PolicyAgent
+@dataclass(frozen=True)
+class DynaOptions(SurrogateOptions):
+    """TD3 on real and imagined episodes."""
 
-    return PolicyAgent(spec, config.agent, config.seed)
+    imagined_per_real: int = key(
+        10, "imagined episodes per real one, and updates in proportion", low=1
+    )
 
 
-def errors(run_dir: str | Path, **options: Any) -> dict[str, float]:
-    """Errors of the surrogate by policy, ``<policy>_<error>``. Collective.
+def _check_ensemble(options: SurrogateOptions, where: str) -> None:
+    if options.cutoff > 0 and options.ensemble < 2:
+        raise ConfigError(
+            f"{where}.cutoff ({options.cutoff:g}) compares the members of an ensemble; set "
+            f"{where}.ensemble to 2 or more, or the cutoff to 0"
+        )
 
-    See :mod:`hypemarl.algorithms.model_based.errors`.
-    """
-    from hypemarl.algorithms.model_based.errors import surrogate_errors
 
-    return {
-        f"{policy}_{name}": value
-        for policy, numbers in surrogate_errors(run_dir, **options).items()
-        for name, value in numbers.items()
-        if name != "by_step"
-    }
+def check_mbpg(config: Config) -> None:
+    """Refuse windows longer than episodes, and cutoffs without an ensemble. Raises ConfigError."""
+    options, steps = config.agent.of(MBPGOptions), config.env.control_steps
+    check_off_policy(config)
+    _check_ensemble(options, "agent.mbpg")
+    if options.window > steps:
+        raise ConfigError(
+            f"agent.mbpg.window ({options.window}) exceeds env.control_steps ({steps}), the "
+            "length of an episode; 0 takes the whole of it"
+        )
+
+
+def check_dyna(config: Config) -> None:
+    """Refuse rewards that do not follow from imagined costs. Raises ConfigError."""
+    check_off_policy(config)
+    _check_ensemble(config.agent.of(DynaOptions), "agent.dyna")
+    if config.env.reward_baseline:
+        raise ConfigError(
+            "training.algorithm=dyna makes rewards of imagined costs, env.reward_baseline of a "
+            "first real state; set env.reward_baseline=false, or take training.algorithm=mbpg"
+        )
+
+
+def aliases(options: type[SurrogateOptions]) -> dict[str, str]:
+    """Keys of version 0.1, in which both algorithms shared ``agent.surrogate``."""
+    return {f"surrogate.{item.name}": item.name for item in fields(options)}
 
 
 ALGORITHMS = (
@@ -64,22 +110,22 @@ ALGORITHMS = (
         name="mbpg",
         options=MBPGOptions,
         aliases=aliases(MBPGOptions),
-        make=make_gradient,
-        make_agent=make_policy,
+        make=lazy("algorithms.model_based.learner:ModelBasedGradient"),
+        make_agent=lazy_agent("agents.policy:PolicyAgent"),  # the actor without its surrogate
         needs=frozenset({"local_model"}),
         title="gradient through the surrogate",
         check=check_mbpg,
-        diagnose=errors,
+        diagnose=lazy("algorithms.model_based.errors:flat_errors"),
     ),
     Algorithm(
         name="dyna",
         options=DynaOptions,
         aliases=aliases(DynaOptions),
-        make=make_dyna,
-        make_agent=td3.make_agent,  # without the surrogate
+        make=lazy("algorithms.model_based.learner:ModelBasedTD3"),
+        make_agent=td3.ALGORITHMS[0].make_agent,  # without the surrogate
         needs=frozenset({"local_model"}),
         title="TD3 on imagined episodes",
         check=check_dyna,
-        diagnose=errors,
+        diagnose=lazy("algorithms.model_based.errors:flat_errors"),
     ),
 )

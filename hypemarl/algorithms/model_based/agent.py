@@ -2,7 +2,7 @@
 
 Two ways to use the surrogate. :class:`ModelPolicyGradient` goes back through imagined episodes and
 descends their cost; :class:`Dyna` is TD3 that also learns from imagined episodes, ten per real one,
-as the paper has it. The surrogate learns from real episodes only; what it imagined is thrown away
+as the paper has it. The surrogate learns from real episodes only; imagined episodes are thrown away
 when it changes.
 """
 
@@ -14,25 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import descend
 from hypemarl.agents.noise import Noise
 from hypemarl.agents.policy import ExploringAgent, track
 from hypemarl.agents.replay import Experience, Replay
+from hypemarl.algorithms.model_based import DynaOptions, MBPGOptions
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece
-from hypemarl.algorithms.model_based.options import DynaOptions, MBPGOptions
-from hypemarl.algorithms.model_based.surrogate import LocalModel
 from hypemarl.algorithms.model_based.world_model import Losses, WorldModel
 from hypemarl.algorithms.td3.agent import TD3
 from hypemarl.config import AgentConfig
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import generator_state, numpy_generator, set_generator_state
-from hypemarl.types import Row
+from hypemarl.seeding import numpy_generator
+from hypemarl.training.progress import averages
 
 IMAGINED_SLOT = 10_000  # of the exploration noise: none that an environment has
 
 
 class ModelPolicyGradient(ExploringAgent):
     """An actor that descends the cost of imagined episodes. ``steps``: of a whole episode."""
+
+    STATE = ("actor", "actor_average", "optimiser", "model", "updates")
 
     def __init__(
         self,
@@ -42,7 +44,6 @@ class ModelPolicyGradient(ExploringAgent):
         config: AgentConfig,
         seed: int,
         device: str = "cpu",
-        *,
         slots: int = 1,
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
@@ -68,10 +69,10 @@ class ModelPolicyGradient(ExploringAgent):
         """One update; returns the mean cost of the imagined episodes."""
         config = self.options
         window = config.window or self.steps
-        _, found = self.model.imagine(
+        _, imagined = self.model.imagine(
             replay, self.actor, config.imagine, window, anywhere=window < self.steps
         )
-        costs = (found.costs * found.weight[:, :, None]).sum(dim=(2, 3))
+        costs = (imagined.costs * imagined.weight[:, :, None]).sum(dim=(2, 3))
         loss = costs.mean()
 
         def fault(norm: float) -> str:
@@ -86,33 +87,16 @@ class ModelPolicyGradient(ExploringAgent):
         track(self.actor_average, self.actor, rate)
         return float(loss.detach())
 
-    def state_dict(self) -> Row:
-        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
-        return {
-            "actor": self.actor.state_dict(),
-            "actor_average": self.actor_average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "model": self.model.state_dict(),
-            "updates": self.updates,
-            **self.noise_state(),
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.model.load_state_dict(state["model"])
-        self.updates = state["updates"]
-        self.load_noise_state(state)
-
 
 class Dyna(TD3):
     """TD3 on real and imagined episodes. ``steps``: of a whole episode.
 
     ``shape`` makes rewards (n,) of minus the shares of the cost (n,), as the environment does. With
-    credit ``adjoint`` the gains of imagined actions are the surrogate's own derivatives; the
+    credit ``adjoint`` the action gradients of imagined actions are the surrogate's derivatives; the
     plant's adjoint has no part in it.
     """
+
+    STATE = (*TD3.STATE, "model", "choice", "imagined_noise")
 
     def __init__(
         self,
@@ -123,7 +107,6 @@ class Dyna(TD3):
         config: AgentConfig,
         seed: int,
         device: str = "cpu",
-        *,
         slots: int = 1,
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
@@ -147,27 +130,25 @@ class Dyna(TD3):
         for _ in range(count):
             usable = len(imagined) > 0 and self.choice.random() < share
             kept.append(self.update(imagined if usable else replay))
-        names = sorted({name for entry in kept for name in entry})
-        means = {n: float(np.mean([e[n] for e in kept if n in e])) for n in names}
-        return losses | means, count
+        return losses | averages(kept), count
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
-        """As TD3's; real episodes have no gains, so that nothing draws actors along theirs."""
-        return super()._target_actions(batch) if batch["gains"].shape[-1] else batch["actions"]
+        """As TD3's; the actions themselves in real episodes, which have no action gradients."""
+        return super()._target_actions(batch) if batch["gradients"].shape[-1] else batch["actions"]
 
     def _imagined(self, replay: Replay, count: int) -> Replay:
         """A replay of ``count`` episodes of the exploring policy, imagined just now."""
         members = self.options.ensemble
         each = -(-count // members)
         with torch.no_grad():
-            start, found = self.model.imagine(
+            start, imagined = self.model.imagine(
                 replay, self.actor, each, self.steps, noise=self._noise(members, each)
             )
-        gains = None
+        gradients = None
         if self.config.credit == "adjoint":
-            gains = self.model.gains(start, found.actions, self.config.gamma)
-            gains = gains / self._half_range
-        return self._stored(start, found, gains)
+            gradients = self.model.action_gradients(start, imagined.actions, self.config.gamma)
+            gradients = gradients / self._half_range
+        return self._stored(start, imagined, gradients)
 
     def _noise(self, members: int, each: int) -> list[Tensor]:
         """Exploration (C, B, n, m) of every step, smooth as in real episodes."""
@@ -178,46 +159,34 @@ class Dyna(TD3):
         noise = self.config.exploration_noise * self._tensor(np.stack(steps, axis=1))
         return list(noise.unflatten(1, (members, each)))
 
-    def _stored(self, start: Piece, found: Imagined, gains: Tensor | None) -> Replay:
+    def _stored(self, start: Piece, imagined: Imagined, gradients: Tensor | None) -> Replay:
         """The imagined episodes as a replay, each as far as imagination counts."""
 
         def array(part: Tensor) -> np.ndarray:  # (C, B, ...) -> (C * B, ...)
             return part.flatten(0, 1).cpu().numpy()
 
-        observations, costs = array(found.observations), array(found.costs)
-        actions = array(self._middle + self._half_range * found.actions)
-        lengths = found.weight.sum(dim=2).flatten().long().tolist()
-        targets = array(start.given.targets)
+        def by_step(part: Tensor) -> np.ndarray:  # (C, B, n, T, ...) -> (C * B, T, n, ...)
+            return np.swapaxes(array(part), 1, 2)
+
+        observations, costs = by_step(imagined.observations), by_step(imagined.costs)
+        actions = by_step(self._middle + self._half_range * imagined.actions)
+        slopes = None if gradients is None else by_step(gradients)
+        lengths = imagined.weight.sum(dim=2).flatten().long().tolist()
+        targets = array(start.fixed.targets)
         replay = Replay(self.spec, len(lengths), self.steps, self.seed)
         # Its batches are drawn by the generator that goes on between replays.
         replay.generator = self.choice
-        slopes = None if gains is None else array(gains)
         for e, length in enumerate(lengths):
-            rewards = [self.shape(-costs[e, :, t].astype(np.float64)) for t in range(length)]
+            rewards = [self.shape(-shares.astype(np.float64)) for shares in costs[e, :length]]
             replay.append(
                 Experience(
                     start.mu[e],
                     targets[e],
-                    np.swapaxes(observations[e], 0, 1)[: length + 1],
-                    np.swapaxes(actions[e], 0, 1)[:length],
+                    observations[e, : length + 1],
+                    actions[e, :length],
                     np.array(rewards),
                     np.zeros(length, dtype=bool),
-                    None if slopes is None else np.swapaxes(slopes[e], 0, 1)[:length],
+                    None if slopes is None else slopes[e, :length],
                 )
             )
         return replay
-
-    def state_dict(self) -> Row:
-        """TD3's, the model's, and the generators of imagination."""
-        return super().state_dict() | {
-            "model": self.model.state_dict(),
-            "choice": generator_state(self.choice),
-            "imagined_noise": self.imagined_noise.state_dict(),
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self.model.load_state_dict(state["model"])
-        set_generator_state(self.choice, state["choice"])
-        self.imagined_noise.load_state_dict(state["imagined_noise"])

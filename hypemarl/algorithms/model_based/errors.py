@@ -1,20 +1,21 @@
-"""How far the surrogate of a finished run is off, where its policy goes and elsewhere.
+"""Errors of the surrogate of a finished run, near its policy's episodes and elsewhere.
 
-On held-out parameters, none of which it was fitted to. The policy's own episodes are what
-imagination stays near to; those of the baselines (nothing, a push made by hand, white random
-actions) are off its distribution, and show what the surrogate knows beyond it.
+On held-out parameters, none of which it was fitted to. Imagination stays near the policy's
+episodes; those of the baselines (nothing, a push made by hand, white random
+actions) are off its distribution, and show how far the surrogate generalises.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypemarl import mpi
-from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.algorithms.model_based import SurrogateOptions
 from hypemarl.config import Config, ConfigError
-from hypemarl.coupling.local_model import require_local_model
+from hypemarl.coupling.local_model import LocalModel, require_local_model
 from hypemarl.envs.array_env import plant_of
 from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation
@@ -28,10 +29,7 @@ from hypemarl.types import Row
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
     from hypemarl.algorithms.model_based.world_model import WorldModel
-    from hypemarl.coupling.local_model import LocalModel
     from hypemarl.envs.array_env import ArrayEnv
-
-OWN = "policy"
 
 
 def surrogate_errors(
@@ -43,11 +41,11 @@ def surrogate_errors(
 ) -> dict[str, Row]:
     """Errors of the surrogate in the best checkpoint, by the policy whose episodes it predicts.
 
-    Policies: ``policy``, the run's own, and the names of :data:`evaluation.BASELINES`. Of each, as
-    in :meth:`~hypemarl.algorithms.model_based.world_model.WorldModel.errors`: surrogate_error (one
-    step), surrogate_rollout_error (a whole episode), surrogate_cost_error, and ``by_step``, a list
-    of errors of the rolled out model after every step. A policy whose every episode failed is not
-    there. Collective; every rank gets them.
+    Policies: ``policy``, that of the run, and the names of :data:`evaluation.BASELINES`. Of each,
+    as in :meth:`~hypemarl.algorithms.model_based.world_model.WorldModel.errors`: surrogate_error
+    (one step), surrogate_rollout_error (a whole episode), surrogate_cost_error, and ``by_step``, a
+    list of errors of the rolled out model after every step. A policy whose every episode failed is
+    not there. Collective; every rank gets them.
 
     Raises:
         ConfigError: the run learned in no surrogate. CheckpointError: it does not load.
@@ -63,26 +61,34 @@ def surrogate_errors(
     env = make_env(config.env, comm=comm)
     try:
         parameters = evaluation.fixed_set(env, episodes, "held-out")
-        own, _ = trained_policy(folder, env, config, comm)
-        policies = {OWN: own} | {name: make(env) for name, make in evaluation.BASELINES.items()}
+        trained, _ = trained_policy(folder, env, config, comm)
+        baselines = {name: make(env) for name, make in evaluation.BASELINES.items()}
         local = require_local_model(plant_of(env))
-        found: dict[str, Row] = {}
-        for name, policy in policies.items():
+        make_model = partial(_world_model, folder, config, env, local)
+        errors: dict[str, Row] = {}
+        for name, policy in ({"policy": trained} | baselines).items():
             replay, _ = collect(env, config, policy, parameters, keep=comm.rank == 0)
-            errors = partial(_errors, folder, config, env, local, replay)
-            found[name] = mpi.on_root(comm, errors)
-        return {name: errors for name, errors in found.items() if errors}
+            errors[name] = mpi.on_root(comm, partial(_errors, make_model, replay))
+        return {name: numbers for name, numbers in errors.items() if numbers}
     finally:
         env.close()
 
 
-def _errors(
-    folder: RunFolder, config: Config, env: ArrayEnv, local: LocalModel, replay: Replay | None
-) -> Row:
+def flat_errors(run_dir: str | Path, **options: Any) -> dict[str, float]:
+    """Numbers of :func:`surrogate_errors` as ``<policy>_<error>``. Collective."""
+    return {
+        f"{policy}_{name}": value
+        for policy, numbers in surrogate_errors(run_dir, **options).items()
+        for name, value in numbers.items()
+        if name != "by_step"
+    }
+
+
+def _errors(make_model: Callable[[], WorldModel], replay: Replay | None) -> Row:
     """Errors on all episodes of the replay; none where it holds none. Local, on rank 0."""
     if not replay:
         return {}
-    model, rows = _world_model(folder, config, env, local), replay.latest_slots(len(replay))
+    model, rows = make_model(), replay.latest_slots(len(replay))
     return model.errors(replay, rows) | {"by_step": model.rolled_out(replay, rows)[0].tolist()}
 
 

@@ -1,4 +1,4 @@
-"""Episodes that a surrogate imagines, and pieces of real ones that it learns from."""
+"""Imagined episodes of a surrogate, and pieces of real ones for its fits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hypemarl.agents.replay import Replay
-from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate, padded, spread
+from hypemarl.algorithms.model_based.surrogate import Fixed, Surrogate, padded, spread
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 
 
@@ -19,7 +20,7 @@ class Piece(NamedTuple):
 
     history: Tensor
     """(C, B, n, H, s) states up to the first step, the first one repeated before it"""
-    given: Given
+    fixed: Fixed
     constants: Tensor
     """(C, B, n, k) the observations at the first step, of which some columns never change"""
     actions: Tensor
@@ -94,7 +95,7 @@ class Views:
             raise RuntimeError("a surrogate needs the cost shares in the replay: see Experience")
         return Piece(
             history=along(replay.observations[at, :, past][..., self.state]),
-            given=Given(
+            fixed=Fixed(
                 self._tensor(self.spec.scale_mu(replay.mu[rows])),
                 self._tensor(replay.targets[rows]),
                 constants[..., list(self.local.carrier)],
@@ -109,10 +110,10 @@ class Views:
     def starts(
         self, replay: Replay, generator: np.random.Generator, count: int, anywhere: bool
     ) -> Piece:
-        """Where imagined episodes begin: first states of real ones, or any.
+        """Starts of imagined episodes: first states of real ones, or any.
 
         Where the local model has free starts, the state is that of one episode and mu, targets and
-        what carries the state those of another.
+        the background flow those of another.
         """
         known = np.flatnonzero(replay.lengths)
         rows = generator.choice(known, (self.members, count))
@@ -145,9 +146,9 @@ def predict(surrogate: Surrogate, piece: Piece) -> tuple[Tensor, Tensor]:
     history, states, costs = piece.history, [], []
     for k in range(piece.actions.shape[3]):
         actions = piece.actions[..., k, :]
-        following = surrogate.dynamics(history, actions, piece.given)
+        following = surrogate.dynamics(history, actions, piece.fixed)
         ends = history[..., -1, :].detach(), following.detach()
-        costs.append(surrogate.cost(*ends, actions, piece.given))
+        costs.append(surrogate.cost(*ends, actions, piece.fixed))
         states.append(following)
         history = push(history, following)
     return torch.stack(states, dim=3), torch.stack(costs, dim=3)
@@ -162,13 +163,13 @@ def imagine(
     *,
     noise: Sequence[Tensor] = (),
     backward_discount: float = 1.0,
-    cutoff: Callable[[Tensor, Tensor, Given], Tensor] | None = None,
+    cutoff: Callable[[Tensor, Tensor, Fixed], Tensor] | None = None,
 ) -> Imagined:
-    """``steps`` control steps of ``policy`` (observations (C, B, n, k) -> unit actions) from there.
+    """``steps`` control steps of ``policy`` (observations (C, B, n, k) -> unit actions).
 
     Differentiable in all that the policy hangs on. ``noise`` (T of (C, B, n, m)) is added to the
     actions. ``backward_discount`` scales gradients that go back through a state, once per step.
-    ``cutoff(history, actions, given)`` (C, B) says where imagination still counts.
+    ``cutoff(history, actions, fixed)`` (C, B) says which imagined steps still count.
     """
     history, weight = start.history, start.history.new_ones(start.history.shape[:2])
     seen, done, costs, weights = [views.observe(history[..., -1, :], start.constants)], [], [], []
@@ -177,8 +178,8 @@ def imagine(
         if len(noise):
             actions = (actions + noise[k]).clamp(-1.0, 1.0)
         if cutoff is not None:
-            weight = weight * cutoff(history, actions, start.given)
-        following, shares = surrogate(history, actions, start.given)
+            weight = weight * cutoff(history, actions, start.fixed)
+        following, shares = surrogate(history, actions, start.fixed)
         history = push(history, following)
         if backward_discount < 1.0:
             rest = (1.0 - backward_discount) * history.detach()

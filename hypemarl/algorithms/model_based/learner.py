@@ -1,4 +1,4 @@
-"""MB-HypeMARL: real episodes now and then, and much learning in a surrogate between them."""
+"""MB-HypeMARL: real episodes, and learning in a surrogate between them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hypemarl import mpi
+from hypemarl.algorithms import lazy
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
 from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs.array_env import plant_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot
-from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+from hypemarl.training.progress import Losses, Progress, Round, TrainingError, averages
 
 if TYPE_CHECKING:
     from hypemarl.agents.policy import ExploringAgent
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class ModelBased(OffPolicy):
     """Base of the algorithms with a surrogate (see :class:`~hypemarl.training.learner.Learner`).
 
-    Real episodes are collected as for ``td3``; what is learned is learned at the ends of rounds:
+    Real episodes are collected as for ``td3``; learning takes place at the ends of rounds:
     after the random episodes, and whenever ``agent.<algorithm>.every`` more are there.
 
     Raises:
@@ -31,7 +32,7 @@ class ModelBased(OffPolicy):
     """
 
     keep_costs = True
-    exact_gains = False  # but the surrogate's
+    exact_gradients = False  # but the surrogate's
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
@@ -41,20 +42,18 @@ class ModelBased(OffPolicy):
         """Nothing within an episode."""
         return []
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """A round of real episodes and, where due, learning in the surrogate."""
         before = progress.episode
         results, losses = super().collect(parameters, progress)
         with mpi.raise_together(self.groups.comm):
             if self.groups.root:
-                found = [losses, *self._learn(before, before + len(parameters), progress)]
-                losses = averages(found)
+                parts = [losses, *self._learn(before, before + len(parameters), progress)]
+                losses = averages(parts)
         return results, losses
 
     def _learn(self, before: int, after: int, progress: Progress) -> list[Losses]:
-        """What is due with ``after`` episodes, where there were ``before``. Local, on rank 0."""
+        """Learning that is due between ``before`` and ``after`` episodes. Local, on rank 0."""
         first, every = self.policy_from, self.agent.options.every
         losses: list[Losses] = []
         if after > first and len(self.replay) > after - before:
@@ -65,32 +64,26 @@ class ModelBased(OffPolicy):
         if after < first or not due or not len(self.replay):
             return losses
         try:
-            found, updates = self.agent.improve(
-                self.replay,
-                first=before < first,
-                episodes=every,
-            )
+            means, updates = self.agent.improve(self.replay, first=before < first, episodes=every)
         except FloatingPointError as error:
             raise TrainingError(f"episode {after}: {error}") from error
         progress.updates += updates
-        if "q_mean" in found:
-            losses.append(self._value_bound([found]))
-        return [*losses, found]
+        if "q_mean" in means:
+            losses.append(self._value_bound([means]))
+        return [*losses, means]
 
 
 class ModelBasedGradient(ModelBased):
     """The algorithm ``mbpg``."""
 
     def _agent_class(self) -> Callable[..., ExploringAgent]:
-        from hypemarl.algorithms.model_based.agent import ModelPolicyGradient
-
-        return partial(ModelPolicyGradient, self.local, self.config.env.control_steps)
+        make = lazy("algorithms.model_based.agent:ModelPolicyGradient")
+        return partial(make, self.local, self.config.env.control_steps)
 
 
 class ModelBasedTD3(ModelBased):
     """The algorithm ``dyna``."""
 
     def _agent_class(self) -> Callable[..., ExploringAgent]:
-        from hypemarl.algorithms.model_based.agent import Dyna
-
-        return partial(Dyna, self.local, self.config.env.control_steps, self.env.shape_rewards)
+        make = lazy("algorithms.model_based.agent:Dyna")
+        return partial(make, self.local, self.config.env.control_steps, self.env.shape_rewards)

@@ -1,7 +1,7 @@
 """A surrogate of the local dynamics, shared by all agents, learned from real episodes.
 
-The next state of an agent follows from its own and near agents' states and actions. Of a density
-the networks give what crosses each face between two patches in a control interval, so that mass is
+The next state of an agent follows from its state, near agents' states and actions. Of a density the
+networks give the flux through each face between two patches in a control interval, so that mass is
 conserved whatever they learn; of anything else they give the change of each agent's state, at its
 place and mu. Costs are the plant's formula applied to the predicted states, with a learned rest, or
 learned as a whole where there is no formula.
@@ -13,7 +13,8 @@ n, H, s) holds the present state last. Actions are in units of half their range.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,78 +22,32 @@ from torch import Tensor, nn
 
 from hypemarl.agents.encoding import position_encoding
 from hypemarl.agents.hypernetwork import fan_in_normal, run_layers
-from hypemarl.algorithms.model_based.options import SurrogateOptions
+from hypemarl.algorithms.model_based import SurrogateOptions
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
 
 PLACE_ENTRIES = 16  # of the encoded place that networks read
 PLACE_FREQUENCY = 1.5  # its highest, in rad per agent spacing
 
 
-class DensityForm(Protocol):
-    """Cost of a density by patch means; see ``hypemarl.coupling.local_model``."""
-
-    @property
-    def interval(self) -> float:
-        """Length of a control interval."""
-
-    @property
-    def measures(self) -> np.ndarray:
-        """(n,) of the patches."""
-
-    @property
-    def boundary(self) -> np.ndarray:
-        """(n,) weights of the boundary."""
-
-    @property
-    def near(self) -> np.ndarray:
-        """(n, K) agents whose actions reach the patch, -1 for none."""
-
-    @property
-    def slopes(self) -> np.ndarray:
-        """(axes, n, K) weights of near differences to the target across a patch."""
-
-    @property
-    def control(self) -> np.ndarray:
-        """(n, K, K) forms of their actions."""
-
-
-class LocalModel(Protocol):
-    """What is known beforehand of local states; see ``hypemarl.coupling.local_model``."""
-
-    @property
-    def state(self) -> tuple[int, ...]:
-        """Columns of an observation that are the agent's own state."""
-
-    @property
-    def shown(self) -> np.ndarray:
-        """(k, 2) seen agent and number of its state that a column shows, -1 for none."""
-
-    @property
-    def seen(self) -> np.ndarray:
-        """(n, K) agents that an observation shows, -1 for none."""
-
-    @property
-    def carrier(self) -> tuple[int, ...]:
-        """Columns of a velocity that carries the state."""
-
-    @property
-    def density(self) -> DensityForm | None:
-        """The cost, where the state is a conserved density."""
-
-    @property
-    def free_start(self) -> bool:
-        """Whether first states go with any mu."""
-
-
-class Given(NamedTuple):
-    """What stays through an episode, for C members and B episodes of each."""
+class Fixed(NamedTuple):
+    """Constants of an episode, for C members and B episodes of each."""
 
     mu: Tensor
     """(C, B, n_mu), scaled to [-1, 1]"""
     targets: Tensor
     """(C, B, n, q)"""
-    carrier: Tensor
-    """(C, B, n, v), v = 0 where nothing carries the state"""
+    flow: Tensor
+    """(C, B, n, v) velocities of the background flow, v = 0 where there is none"""
+
+
+class Design(NamedTuple):
+    """Arguments from which the parts of a surrogate are built."""
+
+    local: LocalModel
+    spec: AgentSpec
+    config: SurrogateOptions
+    generator: torch.Generator
 
 
 class Ensemble(nn.Module):
@@ -100,7 +55,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, sizes: Sequence[int], copies: int, generator: torch.Generator) -> None:
         super().__init__()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(
             fan_in_normal(generator, copies, a, b, fan_in=a) for a, b in pairs
         )
@@ -141,7 +96,7 @@ class Dynamics(nn.Module):
         self.register_buffer("state_scale", torch.ones(states))
         self.register_buffer("change_scale", torch.ones(states))
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """Next states (C, B, n, s) of a history (C, B, n, H, s) under actions (C, B, n, m)."""
         raise NotImplementedError
 
@@ -160,40 +115,35 @@ class FluxDynamics(Dynamics):
     share: Tensor
     gain: Tensor
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design) -> None:
+        local, spec, config, generator = design
         super().__init__(1)
         assert local.density is not None
         assert spec.grid is not None
-        self.axes, carried = len(spec.grid), bool(local.carrier)
+        self.axes, in_flow = len(spec.grid), bool(local.carrier)
         faces = [_faces(spec.grid, axis) for axis in range(self.axes)]
         for axis, (_, stencil) in enumerate(faces):
             self.register_buffer(f"stencil_{axis}", torch.as_tensor(stencil), persistent=False)
         pairs = np.concatenate([pair for pair, _ in faces])
-        # Measures relative to the largest patch; 0 stands for what lies outside.
+        # Measures relative to the largest patch; 0 stands outside the domain.
         share = local.density.measures / local.density.measures.max()
         gain = np.zeros((spec.n_agents, len(pairs)))
         gain[pairs[:, 0], np.arange(len(pairs))] = -1.0 / share[pairs[:, 0]]
         gain[pairs[:, 1], np.arange(len(pairs))] = 1.0 / share[pairs[:, 1]]
         constant(self, "share", share)
         constant(self, "gain", gain)
-        per_patch = config.memory + 1 + self.axes * (2 if carried else 1) + 1
+        per_patch = config.memory + 1 + self.axes * (2 if in_flow else 1) + 1
         inputs = per_patch * faces[0][1].shape[1]
         self.network = Ensemble((inputs, *config.hidden, 1), config.ensemble, generator)
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """See :class:`Dynamics`; s is 1."""
         members, episodes, n = history.shape[:3]
         scaled = self.scaled(history)
         share = self.share[:, None].expand(members, episodes, n, 1)
         inputs = []
         for axis in range(self.axes):
-            vectors = [actions, given.carrier]
+            vectors = [actions, fixed.flow]
             turned = [vector.flip(-1) for vector in vectors] if axis else vectors
             entries = torch.cat([scaled, *turned, share], dim=-1)
             inputs.append(spread(entries, getattr(self, f"stencil_{axis}")))
@@ -204,8 +154,8 @@ class FluxDynamics(Dynamics):
 
 
 def _faces(grid: tuple[int, ...], axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Faces between neighbours along ``axis``: pairs (F, 2), and the stencil (F, 4 or 12), n for
-    what lies outside."""
+    """Faces between neighbours along ``axis``: pairs (F, 2), and the stencil (F, 4 or 12), n
+    outside the domain."""
     index = np.pad(
         np.arange(int(np.prod(grid))).reshape(grid), 2, constant_values=int(np.prod(grid))
     )
@@ -226,18 +176,13 @@ def _faces(grid: tuple[int, ...], axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class LocalDynamics(Dynamics):
-    """States of any meaning: each changes by a function of what is near, of its place and of mu."""
+    """States of any meaning: each changes by a function of its surroundings, place and mu."""
 
     near: Tensor
     place: Tensor
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design) -> None:
+        local, spec, config, generator = design
         states = len(local.state)
         super().__init__(states)
         self.register_buffer("near", padded(spec.stencil(config.radius)), persistent=False)
@@ -246,10 +191,10 @@ class LocalDynamics(Dynamics):
         inputs = per_agent * self.near.shape[1] + self.place.shape[1] + spec.mu_size
         self.network = Ensemble((inputs, *config.hidden, states), config.ensemble, generator)
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """See :class:`Dynamics`."""
-        entries = torch.cat([self.scaled(history), actions, given.carrier], dim=-1)
-        inputs = torch.cat([spread(entries, self.near), context(self.place, given)], dim=-1)
+        entries = torch.cat([self.scaled(history), actions, fixed.flow], dim=-1)
+        inputs = torch.cat([spread(entries, self.near), context(self.place, fixed)], dim=-1)
         change = self.network(inputs.flatten(1, 2)).view(*history.shape[:3], -1)
         return history[..., -1, :] + change * self.change_scale
 
@@ -259,11 +204,11 @@ def place_of(spec: AgentSpec) -> np.ndarray:
     return position_encoding(spec.positions, PLACE_ENTRIES, spec.spacing, PLACE_FREQUENCY)
 
 
-def context(place: Tensor, given: Given) -> Tensor:
+def context(place: Tensor, fixed: Fixed) -> Tensor:
     """(C, B, n, e + n_mu) place and mu of every agent."""
-    members, episodes, size = given.mu.shape
+    members, episodes, size = fixed.mu.shape
     shape = (members, episodes, len(place), -1)
-    mu = given.mu[:, :, None].expand(members, episodes, len(place), size)
+    mu = fixed.mu[:, :, None].expand(members, episodes, len(place), size)
     return torch.cat([place.expand(*shape), mu], dim=-1)
 
 
@@ -274,19 +219,12 @@ class LocalCost(nn.Module):
     near: Tensor
     place: Tensor
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        dynamics: Dynamics,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design, dynamics: Dynamics) -> None:
         super().__init__()
+        local, spec, config, generator = design
         self.dynamics = [dynamics]  # in a list: its parameters are not this module's
-        kind = config.cost
-        if kind == "auto":
-            kind = "formula" if local.density is not None else "learned"
+        usual = "learned" if local.density is None else "formula"
+        kind = usual if config.cost == "auto" else config.cost
         if kind != "learned" and local.density is None:
             raise ValueError(
                 f"cost={kind} of the surrogate needs a formula by local states, which this system "
@@ -303,25 +241,25 @@ class LocalCost(nn.Module):
             inputs = per_agent * self.near.shape[1] + self.place.shape[1] + spec.mu_size
             self.network = Ensemble((inputs, *config.hidden, 1), config.ensemble, generator)
 
-    def forward(self, state: Tensor, following: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, state: Tensor, following: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """Shares (C, B, n) of the step from ``state`` to ``following`` (C, B, n, s)."""
         total = torch.zeros(())
         if self.form is not None:
-            total = self.form(state, following, actions, given)
+            total = self.form(state, following, actions, fixed)
         if self.network is None:
             return total
         dynamics = self.dynamics[0]
         entries = [dynamics.scaled(s[..., None, :]) for s in (state, following)] + [actions]
         if self.form is not None:
-            entries.append(given.targets[..., :1] / dynamics.state_scale)
+            entries.append(fixed.targets[..., :1] / dynamics.state_scale)
         near = spread(torch.cat(entries, dim=-1), self.near)
-        inputs = torch.cat([near, context(self.place, given)], dim=-1)
+        inputs = torch.cat([near, context(self.place, fixed)], dim=-1)
         rest = self.network(inputs.flatten(1, 2)).view(state.shape[:3])
         return total + self.cost_scale * rest
 
 
 class Formula(nn.Module):
-    """:class:`DensityForm` for torch."""
+    """:class:`~hypemarl.coupling.local_model.DensityForm` for torch."""
 
     measures: Tensor
     boundary: Tensor
@@ -337,16 +275,14 @@ class Formula(nn.Module):
         assert form is not None
         self.interval = form.interval
         self.register_buffer("near", padded(form.near), persistent=False)
-        constant(self, "measures", form.measures)
-        constant(self, "boundary", form.boundary)
-        constant(self, "slopes", form.slopes)
-        constant(self, "control", form.control)
+        for name in ("measures", "boundary", "slopes", "control"):
+            constant(self, name, getattr(form, name))
         constant(self, "middle", spec.action_middle)
         constant(self, "half_range", spec.action_half_range)
 
-    def forward(self, state: Tensor, following: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def forward(self, state: Tensor, following: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """Shares (C, B, n) of the step from ``state`` to ``following`` (C, B, n, 1)."""
-        rates = [self._rate(means[..., 0], given.targets[..., 0]) for means in (state, following)]
+        rates = [self._rate(means[..., 0], fixed.targets[..., 0]) for means in (state, following)]
         amplitudes = self.middle + self.half_range * actions
         near = spread(amplitudes, self.near).unflatten(-1, (self.near.shape[1], -1))
         control = torch.einsum("cbnkm,nkl,cbnlm->cbn", near, self.control, near)
@@ -354,10 +290,10 @@ class Formula(nn.Module):
 
     def _rate(self, means: Tensor, target: Tensor) -> Tensor:
         """Cost per time (C, B, n) of a state."""
-        missing = means - target
-        near = spread(missing[..., None], self.near)
+        excess = means - target
+        near = spread(excess[..., None], self.near)
         across = torch.einsum("cbnk,ank->cbna", near, self.slopes).square().sum(dim=-1)
-        tracking = 0.5 * self.measures * (missing.square() + across / 12.0)
+        tracking = 0.5 * self.measures * (excess.square() + across / 12.0)
         return tracking + 0.5 * self.boundary * means.square()
 
 
@@ -368,28 +304,21 @@ class Surrogate(nn.Module):
         ValueError: a form is asked for that the local model does not allow.
     """
 
-    def __init__(
-        self,
-        local: LocalModel,
-        spec: AgentSpec,
-        config: SurrogateOptions,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, design: Design) -> None:
         super().__init__()
-        grid = spec.grid is not None and len(spec.grid) in (1, 2)
-        form = config.form
-        if form == "auto":
-            form = "flux" if local.density is not None and grid else "local"
-        if form == "flux" and (local.density is None or not grid):
+        local, spec, config, _ = design
+        fluxes = local.density is not None and spec.grid is not None and len(spec.grid) in (1, 2)
+        form = ("flux" if fluxes else "local") if config.form == "auto" else config.form
+        if form == "flux" and not fluxes:
             raise ValueError(
                 "form=flux of the surrogate needs a density on a grid of one or two axes of "
                 "agents; take local"
             )
         make = FluxDynamics if form == "flux" else LocalDynamics
-        self.dynamics: Dynamics = make(local, spec, config, generator)
-        self.cost = LocalCost(local, spec, config, self.dynamics, generator)
+        self.dynamics: Dynamics = make(design)
+        self.cost = LocalCost(design, self.dynamics)
 
-    def forward(self, history: Tensor, actions: Tensor, given: Given) -> tuple[Tensor, Tensor]:
+    def forward(self, history: Tensor, actions: Tensor, fixed: Fixed) -> tuple[Tensor, Tensor]:
         """Next states (C, B, n, s) and cost shares (C, B, n) of the step."""
-        following = self.dynamics(history, actions, given)
-        return following, self.cost(history[..., -1, :], following, actions, given)
+        following = self.dynamics(history, actions, fixed)
+        return following, self.cost(history[..., -1, :], following, actions, fixed)

@@ -1,4 +1,4 @@
-"""The surrogate as it learns: fits, errors, imagined episodes."""
+"""Learning of the surrogate: fits, errors, imagined episodes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import Stateful, descend
 from hypemarl.agents.policy import Actor
 from hypemarl.agents.replay import Replay
+from hypemarl.algorithms.model_based import SurrogateOptions
 from hypemarl.algorithms.model_based.imagination import Imagined, Piece, Views, imagine, predict
-from hypemarl.algorithms.model_based.options import SurrogateOptions
-from hypemarl.algorithms.model_based.surrogate import Given, LocalModel, Surrogate
+from hypemarl.algorithms.model_based.surrogate import Design, Fixed, Surrogate
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import (
-    generator_state,
-    numpy_generator,
-    set_generator_state,
-    torch_generator,
-)
-from hypemarl.types import Row
+from hypemarl.seeding import numpy_generator, torch_generator
 
 COST_WEIGHT = 0.1  # of the cost's fit beside that of the states
 Losses = dict[str, float]
 
 
-class WorldModel:
-    """A surrogate with its optimiser, fits and imagination. Draws from generators of its own.
+class WorldModel(Stateful):
+    """A surrogate with its optimiser, fits and imagination. Draws from separate generators.
 
-    ``local``: what is known of the local states beforehand.
+    ``local``: prior knowledge of the local states.
     """
+
+    STATE = ("networks", "optimiser", "generator", "fitted", "error")
 
     def __init__(
         self,
@@ -42,11 +39,9 @@ class WorldModel:
         device: torch.device,
     ) -> None:
         self.spec, self.config = spec, config
-        self.surrogate = Surrogate(local, spec, config, torch_generator(seed, "surrogate")).to(
-            device
-        )
-        members, memory = config.ensemble, config.memory
-        self.views = Views(local, spec, members, memory, device)
+        surrogate = Surrogate(Design(local, spec, config, torch_generator(seed, "surrogate")))
+        self.surrogate = self.networks = surrogate.to(device)
+        self.views = Views(local, spec, config.ensemble, config.memory, device)
         self.optimiser = torch.optim.Adam(self.surrogate.parameters(), config.rate)
         self.generator = numpy_generator(seed, "surrogate-batches")
         self.fitted = 0  # fits so far
@@ -75,7 +70,7 @@ class WorldModel:
         return float(state_loss.detach()), float(cost_loss.detach())
 
     def _cost_loss(self, costs: Tensor, real: Tensor) -> Tensor:
-        """Of the shares (C, B, n, L), and of their sums: small errors of all agents add up."""
+        """Loss of the shares (C, B, n, L) and of their sums: small errors of all agents add up."""
         wrong = (costs - real) / self.surrogate.cost.cost_scale
         sums = wrong.sum(dim=2) / wrong.shape[2] ** 0.5
         huber = nn.functional.huber_loss
@@ -92,15 +87,14 @@ class WorldModel:
         dynamics.state_mean.copy_(state.mean(dim=axes))
         dynamics.state_scale.copy_(state.std(dim=axes).clamp(min=1e-6))
         dynamics.change_scale.copy_(change.square().mean(dim=axes).sqrt().clamp(min=1e-6))
-        formula = cost.form
         known = torch.zeros(())
-        if formula is not None:
-            known = formula(state, state + change, piece.actions[..., 0, :], piece.given)
-        # The mean size, not the deviation: what squeezed mass costs is heavy-tailed.
+        if cost.form is not None:
+            known = cost.form(state, state + change, piece.actions[..., 0, :], piece.fixed)
+        # The mean size, not the deviation: the cost of squeezed mass is heavy-tailed.
         cost.cost_scale.copy_((piece.costs[..., 0] - known).abs().mean().clamp(min=1e-6))
 
     def errors(self, replay: Replay, rows: np.ndarray) -> Losses:
-        """How far the surrogate is off on these episodes, of which it must not have learned.
+        """Errors of the surrogate on these episodes, of which it must not have learned.
 
         ``surrogate_error``: root mean square of one step, in units of the changes;
         ``surrogate_rollout_error``: after a whole episode under the real actions, in units of the
@@ -158,7 +152,7 @@ class WorldModel:
         """``count`` episodes of each member under ``actor``; see :func:`imagination.imagine`."""
         anywhere = options.pop("anywhere", False)
         start = self.views.starts(replay, self.generator, count, anywhere)
-        mu = start.given.mu
+        mu = start.fixed.mu
         policy = actor.at(mu.flatten(0, 1))
 
         def act(observations: Tensor) -> Tensor:
@@ -166,17 +160,17 @@ class WorldModel:
             return policy(flat)[:, :, 0].unflatten(0, mu.shape[:2])
 
         cutoff = self._agreement if self.config.cutoff else None
-        found = imagine(self.surrogate, self.views, start, act, steps, cutoff=cutoff, **options)
-        return start, found
+        imagined = imagine(self.surrogate, self.views, start, act, steps, cutoff=cutoff, **options)
+        return start, imagined
 
-    def gains(self, start: Piece, actions: Tensor, gamma: float) -> Tensor:
+    def action_gradients(self, start: Piece, actions: Tensor, gamma: float) -> Tensor:
         """Minus the derivatives (C, B, n, T, m) of discounted costs by unit actions (same shape).
 
         As those that credit ``adjoint`` has of the plant: later actions stay as they are.
         """
         leaf = actions.detach().requires_grad_()
         fixed = iter(leaf.unbind(dim=3))
-        found = imagine(
+        imagined = imagine(
             self.surrogate,
             self.views,
             start,
@@ -184,36 +178,19 @@ class WorldModel:
             actions.shape[3],
             backward_discount=gamma,
         )
-        return -torch.autograd.grad(found.costs.sum(), leaf)[0]
+        return -torch.autograd.grad(imagined.costs.sum(), leaf)[0]
 
     @torch.no_grad()
-    def _agreement(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
+    def _agreement(self, history: Tensor, actions: Tensor, fixed: Fixed) -> Tensor:
         """(C, B) 1 where the members agree about the next states, to ``cutoff`` errors, else 0."""
         members = len(history)
 
         def every(values: Tensor) -> Tensor:  # each member judges the episodes of all
             return values.flatten(0, 1).expand(members, -1, *values.shape[2:])
 
-        known = Given(*(every(part) for part in given))
+        known = Fixed(*(every(part) for part in fixed))
         judged = self.surrogate.dynamics(every(history), every(actions), known)
         scale = self.surrogate.dynamics.change_scale
         apart = (judged.std(dim=0) / scale).square().mean(dim=(1, 2)).sqrt()
         allowed = self.config.cutoff * self.error**0.5
         return (apart <= allowed).float().view(history.shape[:2])
-
-    def state_dict(self) -> Row:
-        """Networks, optimiser, generator, counters."""
-        return {
-            "networks": self.surrogate.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": generator_state(self.generator),
-            "fitted": self.fitted,
-            "error": self.error,
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`."""
-        self.surrogate.load_state_dict(state["networks"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        set_generator_state(self.generator, state["generator"])
-        self.fitted, self.error = state["fitted"], state["error"]

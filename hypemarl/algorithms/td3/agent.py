@@ -5,40 +5,37 @@ Deviations from the paper are listed in ``docs/agents.md``.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hypemarl.agents.descent import descend
+from hypemarl.agents.learning import descend
 from hypemarl.agents.networks import first_copy
-from hypemarl.agents.policy import ExploringAgent, frozen_copy, track
-from hypemarl.agents.probe import Probe
+from hypemarl.agents.policy import ExploringAgent, Probe, frozen_copy, track
 from hypemarl.agents.replay import Batch, Replay
 from hypemarl.algorithms.td3.credit import make_credit, masked_mean
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.seeding import generator_state, set_generator_state, torch_generator
-from hypemarl.types import Row
-
-NETWORKS = ("actor", "critic", "actor_target", "critic_target", "actor_average")
+from hypemarl.seeding import torch_generator
 
 
 class TD3(ExploringAgent):
-    """Twin-delayed deterministic policy gradient; see the module's text for what is shared and how.
+    """Twin-delayed deterministic policy gradient; docs/agents.md says what is shared.
 
     ``seed`` feeds named generators for the initial values, the exploration and the target
     smoothing; global random states are neither used nor changed. ``slots`` is the number of
-    environments that explore at once, each with noise of its own.
+    environments that explore at once, each with independent noise.
     """
 
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("actor", "critic", "actor_target", "critic_target", "actor_average"),
+        *("actor_optimiser", "critic_optimiser", "smoothing_generator", "updates"),
+    )
+
     def __init__(
-        self,
-        spec: AgentSpec,
-        config: AgentConfig,
-        seed: int,
-        device: str = "cpu",
-        *,
-        slots: int = 1,
+        self, spec: AgentSpec, config: AgentConfig, seed: int, device: str = "cpu", slots: int = 1
     ) -> None:
         super().__init__(spec, config, seed, device, slots=slots)
         self.credit = make_credit(spec, config, self.device)
@@ -46,16 +43,11 @@ class TD3(ExploringAgent):
         self.first_critic = first_copy(self.critic)  # whose values the actor maximises
         self.actor_target, self.critic_target = frozen_copy(self.actor), frozen_copy(self.critic)
         fused = self.device.type in ("cpu", "cuda")
-        self.actor_optimiser = torch.optim.Adam(
-            self.actor.parameters(), config.actor_rate, fused=fused
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critic.parameters(), config.critic_rate, fused=fused
-        )
+        actor, critic = self.actor.parameters(), self.critic.parameters()
+        self.actor_optimiser = torch.optim.Adam(actor, config.actor_rate, fused=fused)
+        self.critic_optimiser = torch.optim.Adam(critic, config.critic_rate, fused=fused)
         self.smoothing_generator = torch_generator(seed, "target-smoothing", device)
         self.updates = 0
-
-    # Learning.
 
     def update(self, replay: Replay) -> dict[str, float]:
         """One update of the critics, and of the actor and all targets every ``policy_delay`` ones.
@@ -90,19 +82,19 @@ class TD3(ExploringAgent):
         if config.reward_clip:
             rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
         batch["rewards"] = self.credit.rewards(rewards)
-        batch["features"] = self._features(batch, batch["observations"], batch["left"])
+        batch["features"] = self._features(batch, batch["observations"], batch["remaining"])
         return batch
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
-        """Unit actions (E, n, T, m) that cloning draws the actors to."""
+        """Target actions (E, n, T, m) of cloning, in units of half ranges."""
         return self.credit.target_actions(batch, self._half_range)
 
-    def _features(self, batch: dict[str, Tensor], observations: Tensor, left: Tensor) -> Tensor:
-        """What the critics see at these observations (E, n, T, k), with this time left (E, T)."""
+    def _features(self, batch: dict[str, Tensor], observations: Tensor, time: Tensor) -> Tensor:
+        """Critics' inputs at observations (E, n, T, k) with ``time`` (E, T) remaining."""
         features = self.critic.observe(observations, batch["targets"])
         if not self.config.time_left:
             return features
-        column = left[:, None, :, None].expand(*features.shape[:3], 1)
+        column = time[:, None, :, None].expand(*features.shape[:3], 1)
         return torch.cat([features, column], dim=-1)
 
     def target_values(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
@@ -118,13 +110,13 @@ class TD3(ExploringAgent):
                 -config.target_noise_clip, config.target_noise_clip
             )
             actions = (self.actor_target(following, mu) + noise).clamp(-1.0, 1.0)
-            features = self._features(batch, following, batch["next_left"])
+            features = self._features(batch, following, batch["next_remaining"])
             values = self.critic_target(features, actions, mu).amin(dim=0)
             # A terminated step has no future. Past the horizon's end there is one, which is only
             # not recorded, unless the critics know where the end is.
             going_on = 1.0 - batch["terminated"][:, None]
             if config.time_left:
-                going_on = going_on * (batch["next_left"] > 0)[:, None]
+                going_on = going_on * (batch["next_remaining"] > 0)[:, None]
             return self._returns(batch, config.gamma * going_on, values)
 
     def _returns(self, batch: dict[str, Tensor], discount: Tensor, values: Tensor) -> Tensor:
@@ -164,19 +156,19 @@ class TD3(ExploringAgent):
         return -gain / size + self.config.cloning * distance
 
     def probe(self, sample: Batch) -> Probe:
-        """What the actor's own objective, the mean value, says of its actions on a sample."""
-        observations, mask = self._tensor(sample.observations), self._tensor(sample.mask)
-        mu = self._tensor(self.spec.scale_mu(sample.mu))
+        """A sample with the gradient of the actor's objective, the mean value, in its actions."""
+        observed = super().probe(sample)
+        observations, mu = observed.observations, observed.mu
         targets = {"targets": self._tensor(sample.targets)}
-        features = self._features(targets, observations, self._tensor(sample.left))
+        features = self._features(targets, observations, self._tensor(sample.remaining))
         with torch.no_grad():
             actions = self.actor(observations, mu)
         values = self.first_critic(features, actions.requires_grad_(), mu)[0]
-        (gradient,) = torch.autograd.grad(masked_mean(values, mask), actions)
-        return Probe(observations, mu, mask, gradient)
+        (gradient,) = torch.autograd.grad(masked_mean(values, observed.mask), actions)
+        return observed._replace(gradient=gradient)
 
     def value_bound(self, reward: float) -> float:
-        """Largest |Q| that is possible where no reward, as given, exceeds ``reward`` in size."""
+        """Largest possible |Q| where no reward of the environment exceeds ``reward`` in size."""
         scaled = self.config.reward_scale * reward
         return self._discounted(min(scaled, self.config.reward_clip or scaled))
 
@@ -209,34 +201,8 @@ class TD3(ExploringAgent):
 
         return descend(optimiser, loss, self.config.gradient_clip, fault)
 
-    # State.
-
     @property
     def parameter_count(self) -> dict[str, int]:
         """Number of trained parameters of the actor and of both critics."""
         modules = {"actor": self.actor, "critic": self.critic}
         return {name: sum(p.numel() for p in m.parameters()) for name, m in modules.items()}
-
-    def state_dict(self) -> Row:
-        """All that decides how learning goes on; loads with ``torch.load(weights_only=True)``."""
-        return {
-            **{name: getattr(self, name).state_dict() for name in NETWORKS},
-            "actor_optimiser": self.actor_optimiser.state_dict(),
-            "critic_optimiser": self.critic_optimiser.state_dict(),
-            **self.noise_state(),
-            "smoothing_generator": generator_state(self.smoothing_generator),
-            "updates": self.updates,
-        }
-
-    def load_state_dict(self, state: Row) -> None:
-        """Put back a :meth:`state_dict`; slots that it lacks start with fresh noise.
-
-        Raises ``RuntimeError`` where networks differ in shape.
-        """
-        for name in NETWORKS:
-            getattr(self, name).load_state_dict(state[name])
-        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
-        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
-        self.load_noise_state(state)
-        set_generator_state(self.smoothing_generator, state["smoothing_generator"])
-        self.updates = state["updates"]

@@ -1,28 +1,29 @@
-"""TD3: explore, keep what was seen, and update from the replay after each control step."""
+"""TD3: explore, store transitions, and update from the replay after each control step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hypemarl import mpi
-from hypemarl.algorithms.td3.gains import PlantGains
+from hypemarl.algorithms import lazy
 from hypemarl.config import Config
+from hypemarl.coupling.adjoint import require_adjoint
+from hypemarl.envs.array_env import plant_of
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups, Slot, start_round, step_round
 from hypemarl.training.learner import Learner
-from hypemarl.training.progress import Losses, Progress, Result, TrainingError, averages
+from hypemarl.training.progress import Losses, Progress, Round, TrainingError, averages
 from hypemarl.training.setup import pick_device
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
-    from hypemarl.agents.policy import ExploringAgent
-    from hypemarl.agents.probe import Probe
+    from hypemarl.agents.policy import ExploringAgent, Probe
     from hypemarl.agents.replay import Replay
     from hypemarl.envs.array_env import ArrayEnv
-
+    from hypemarl.optimal.trajectory import EpisodeAdjoint
 
 PROBE_EPISODES = 4  # the latest, which diagnostics look at
 
@@ -35,43 +36,41 @@ class OffPolicy(Learner):
     """
 
     keep_costs = False  # in the replay: for those who learn them
-    exact_gains = True  # credit adjoint asks the plant
+    exact_gradients = True  # credit adjoint asks the plant
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
         super().__init__(config, env, groups)
         self.settings = config.training
         self.replay: Replay
         self.policy_from = config.training.random_episodes  # episodes before have random actions
-        exact = self.exact_gains and config.agent.credit == "adjoint"
-        self.gains = PlantGains(env, groups, config.agent.gamma) if exact else None
+        self.adjoint: EpisodeAdjoint | None = None
+        if self.exact_gradients and config.agent.credit == "adjoint":
+            # Imported here: PETSc comes along, which all ranks must initialise at the same time.
+            from hypemarl.optimal.trajectory import EpisodeAdjoint
+
+            self.adjoint = EpisodeAdjoint(require_adjoint(plant_of(env)))
         self._error: Exception | None = None  # of an update, until all ranks can raise it
 
     def start(self) -> None:
         """Agents on the first rank of every group, the replay on rank 0."""
         if not self.groups.leads:
             return
-        from hypemarl.agents.replay import Replay
-
         spec, config, root = self.env.agent_spec, self.config, self.groups.root
         device = pick_device(self.settings.device) if root else "cpu"
         slots = self.groups.count
         self.agent = self._agent_class()(spec, config.agent, config.seed, device, slots=slots)
         if root:
             capacity, steps = config.agent.replay_episodes, config.env.control_steps
-            self.replay = Replay(spec, capacity, steps, config.seed)
+            self.replay = lazy("agents.replay:Replay")(spec, capacity, steps, config.seed)
 
     def _agent_class(self) -> Callable[..., ExploringAgent]:
-        from hypemarl.algorithms.td3.agent import TD3
-
-        return TD3
+        return lazy("algorithms.td3.agent:TD3")
 
     def has_policy(self, episode: int) -> bool:
-        """After the random episodes."""
+        """True after the random episodes."""
         return episode >= self.policy_from
 
-    def collect(
-        self, parameters: Sequence[Array], progress: Progress
-    ) -> tuple[list[Result], Losses]:
+    def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Step through a round in lockstep, with updates on the way.
 
         Updates see whole episodes of earlier rounds only, so that nothing hangs on whether they are
@@ -95,29 +94,32 @@ class OffPolicy(Learner):
                 slot.take(plan[slot.index], outcomes[slot.index])
             if not several:
                 losses += self._update([s for s in running if s.failure is None], progress)
-        gains = self._gains(parameters, slots)
+        gradients = self._action_gradients(parameters, slots)
         with mpi.raise_together(self.groups.comm):
             for slot in slots:  # in their order
-                own = gains[slot.index] if gains else None
-                slot.store(self.replay, own, keep_costs=self.keep_costs)
+                gradient = gradients[slot.index] if gradients else None
+                slot.store(self.replay, gradient, keep_costs=self.keep_costs)
         return [slot.result for slot in slots], averages(losses) | self._value_bound(losses)
 
     def _value_bound(self, losses: Sequence[Losses]) -> Losses:
-        """What the rewards so far allow critics to say, beside what they say. On rank 0."""
+        """Largest value that the rewards so far allow, beside those of the critics. On rank 0."""
         if not losses:
             return {}
         largest = float(np.abs(self.replay.rewards[: self.replay.stored]).max())
         return {"value_bound": self.agent.value_bound(largest)}
 
-    def _gains(self, parameters: Sequence[Array], slots: list[Slot]) -> list[Array | None]:
-        """What the adjoint says of the actions of this round, where the credit asks. Collective."""
-        if self.gains is None:
+    def _action_gradients(
+        self, parameters: Sequence[Array], slots: list[Slot]
+    ) -> list[Array | None]:
+        """Action gradients of this round where the credit needs them. Collective."""
+        if self.adjoint is None:
             return []
-        whole = mpi.on_root(
+        actions = mpi.on_root(
             self.groups.comm,
             lambda: {s.index: np.stack([a for a, *_ in s.steps]) for s in slots if s.steps},
         )
-        return self.gains.of(parameters, whole)
+        gamma = self.config.agent.gamma
+        return action_gradients(self.adjoint, self.groups, parameters, actions, gamma)
 
     def _plan(self, slots: list[Slot], before: int) -> dict[int, np.ndarray]:
         """Actions (n, m) of the slots that go on. Local, on rank 0."""
@@ -163,7 +165,7 @@ class OffPolicy(Learner):
         return []
 
     def probe(self) -> Probe | None:
-        """The replay's latest episodes, and what the critics say of the actors' actions there."""
+        """The replay's latest episodes, with the critics' gradients in the actors' actions."""
         sample = self.replay.latest(PROBE_EPISODES)
         return None if sample is None else self.agent.probe(sample)
 
@@ -176,3 +178,23 @@ class OffPolicy(Learner):
         """Agent and replay."""
         super().load_state_dict(stored)
         self.replay.load_state_dict(stored["replay"])
+
+
+def action_gradients(
+    adjoint: EpisodeAdjoint,
+    groups: Groups,
+    parameters: Sequence[Array],
+    actions: Mapping[int, Array],
+    gamma: float,
+) -> list[Array | None]:
+    """Action gradients (steps, n, m) of the episode ``actions[g]`` at ``parameters[g]`` in group g.
+
+    Each is minus the derivative of the costs of the action's interval and of those that follow,
+    each interval discounted once more by ``gamma``, summed over agents, with all later actions as
+    they are. Runs every episode once more and back. On rank 0, an empty list elsewhere. Collective.
+    """
+    gradient = None
+    if groups.index in actions:
+        episode = parameters[groups.index], actions[groups.index]
+        gradient = -adjoint.gradient(*episode, gamma).gradient
+    return groups.gather(gradient)

@@ -1,1 +1,1 @@
-"""Environments of other packages, and of a user's own."""
+"""Environments of other packages, and of users."""

@@ -31,12 +31,12 @@ class ContractError(ConfigError):
 
 
 class CheckedEnv:
-    """A ``ParallelEnv`` whose answers are checked, so that a breach is named where it is made.
+    """A ``ParallelEnv`` whose answers are checked, so that a breach is named where it occurs.
 
     NaN and infinity are no breach: an episode may diverge, which callers find in the values.
 
     Args:
-        source: what messages call the environment. make: makes it.
+        source: name of the environment in messages. make: makes it.
 
     Attributes:
         env: the environment. names: its agents (n). observation_spaces, boxes: theirs, in order.
@@ -67,29 +67,29 @@ class CheckedEnv:
 
     def reset(self, seed: int) -> ByAgent:
         """Start an episode; returns the observations of the live agents, unchecked."""
-        found = self._call("reset()", lambda: self.env.reset(seed=seed))
-        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
+        answer = self._call("reset()", lambda: self.env.reset(seed=seed))
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], Mapping)):
             raise self._breach(
                 "reset(): expected (observations, infos), two dictionaries by agent, got "
-                f"{described(found)}"
+                f"{described(answer)}"
             )
         if not self.live:
             raise self._breach("reset(): expected live agents in `agents`, got none")
-        return found[0]
+        return answer[0]
 
     def step(self, actions: Mapping[Hashable, np.ndarray]) -> tuple[ByAgent, ...]:
         """One step; returns observations (unchecked), rewards (floats), terminations, truncations.
 
         Every agent that acted must get a reward.
         """
-        found = self._call("step()", lambda: self.env.step(actions))
-        whole = isinstance(found, tuple) and len(found) == len(STEP)
-        if not whole or not all(isinstance(part, Mapping) for part in found):
+        answer = self._call("step()", lambda: self.env.step(actions))
+        whole = isinstance(answer, tuple) and len(answer) == len(STEP)
+        if not whole or not all(isinstance(part, Mapping) for part in answer):
             raise self._breach(
                 f"step(): expected ({', '.join(STEP)}), five dictionaries by agent, got "
-                f"{described(found)}"
+                f"{described(answer)}"
             )
-        observations, rewards, terminations, truncations, _ = found
+        observations, rewards, terminations, truncations, _ = answer
         earned = {name: self._reward(name, rewards) for name in actions}
         return observations, earned, terminations, truncations
 
@@ -102,8 +102,11 @@ class CheckedEnv:
                 f"{_listed(observations)}"
             )
         value = observations[name]
-        if isinstance(space, Box):
-            self._require_array(name, value, space)
+        if isinstance(space, Box) and numbers(value, space.shape) is None:
+            raise self._breach(
+                f"observation of agent {name!r}: expected an array of numbers of shape "
+                f"{space.shape}, got {described(value)}"
+            )
         try:
             return np.asarray(flatten(space, value), dtype=np.float64)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -121,22 +124,20 @@ class CheckedEnv:
             raise self._breach(
                 f"agent_positions: expected a dictionary by agent, got {described(places)}"
             )
-        if missing := [name for name in self.names if name not in places]:
-            raise self._breach(f"agent_positions: expected all agents, {_listed(missing)} missing")
+        if absent := [name for name in self.names if name not in places]:
+            raise self._breach(f"agent_positions: expected all agents, {_listed(absent)} missing")
         return np.array([self._place(name, places) for name in self.names])
 
     def close(self) -> None:
         """Close the environment."""
         self._call("close()", self.env.close)
 
-    # --- parts -----------------------------------------------------------------------------------
-
     def _agents(self) -> tuple[Hashable, ...]:
         names = getattr(self.env, "possible_agents", None)
         if not isinstance(names, list | tuple) or not names:
-            found = "none" if names is None or names == [] else described(names)
+            listed = "none" if names is None or names == [] else described(names)
             raise self._breach(
-                f"possible_agents: expected a list of one agent or more, got {found}"
+                f"possible_agents: expected a list of one agent or more, got {listed}"
             )
         if len(set(names)) < len(names):
             raise self._breach(f"possible_agents: expected different names, got {_listed(names)}")
@@ -188,13 +189,6 @@ class CheckedEnv:
                 f"step(): reward of agent {name!r}: expected a number, got {described(value)}"
             )
         return float(value)
-
-    def _require_array(self, name: Hashable, value: object, space: Box) -> None:
-        if numbers(value, space.shape) is None:
-            raise self._breach(
-                f"observation of agent {name!r}: expected an array of numbers of shape "
-                f"{space.shape}, got {described(value)}"
-            )
 
     def _place(self, name: Hashable, places: ByAgent) -> np.ndarray:
         first = np.shape(np.atleast_1d(places[self.names[0]]))

@@ -1,6 +1,6 @@
 """A PettingZoo ``ParallelEnv`` with continuous actions behind the arrays that training uses.
 
-What such an environment lacks beside a PDE is filled in here: agents without places stand on a ring
+It fills in whatever such an environment lacks beside a PDE: agents without places stand on a ring
 of indices, an episode is a seed, the cost is minus the return, and agents that differ in size or
 leave early are padded and marked. ``docs/homes.md`` explains each choice.
 """
@@ -27,32 +27,29 @@ from hypemarl.envs.external.sources import open_source
 from hypemarl.seeding import numpy_generator
 
 PETTINGZOO = {name for name in dir(ParallelEnv) if not name.startswith("_")} | {
-    "agents",
-    "possible_agents",
-    "observation_spaces",
-    "action_spaces",
+    *("agents", "possible_agents", "observation_spaces", "action_spaces")
 }
 """Attributes of a PettingZoo ``ParallelEnv`` that an :class:`ExternalEnv` lacks."""
 FIRST_SEED = {"validation": 1, "held-out": 1000, "scaling": 500_000, "training": 1_000_000}
-"""Episodes of the fixed sets have consecutive seeds from here; training draws from its own on."""
+"""Episodes of the fixed sets have consecutive seeds from here; training draws from there on."""
 LAST_SEED = 2**31 - 1
 SCALED_CLIP = 10.0
-"""Bound of scaled observations: what random actions never showed may lie far out."""
+"""Bound of scaled observations: values beyond the random actions' may lie far out."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What every rank knows of the environment that rank 0 holds; n agents."""
+    """Facts for every rank about the environment that rank 0 holds; n agents."""
 
     names: tuple[Hashable, ...]
     observation_sizes: np.ndarray  # (n,) without the flag
     action_sizes: np.ndarray  # (n,)
-    idle: np.ndarray  # (n, m) unit actions that are zero in the environment's own units
+    idle: np.ndarray  # (n, m) unit actions that are zero in the environment's units
     positions: np.ndarray | None  # (n, gdim), where the environment offers places
 
 
 class Outcome(NamedTuple):
-    """What a step on rank 0 gives."""
+    """Result of a step on rank 0."""
 
     observations: np.ndarray  # (n, k)
     rewards: np.ndarray  # (n,)
@@ -65,8 +62,8 @@ class ExternalEnv(ArrayEnv):
 
     Rank 0 of ``comm`` holds the environment; the others make every call and receive its results.
     Observations (n, k) are the agents' flattened ones, zeros up to the longest, then a flag that
-    is 1 while the agent takes part. Actions (n, m) are in units of half the agents' own ranges,
-    -1 to 1; components beyond an agent's own number are not passed on.
+    is 1 while the agent takes part. Actions (n, m) are in units of half the agents' ranges,
+    -1 to 1; components beyond an agent's number are not passed on.
 
     It is no PettingZoo environment itself; :attr:`parallel_env` is. NaN or infinity in what that
     gives fails an episode, as a diverged solver does.
@@ -114,7 +111,7 @@ class ExternalEnv(ArrayEnv):
         return self._checked.env
 
     def __getattr__(self, name: str) -> Any:
-        """Say where to find what a PettingZoo environment would have here."""
+        """Point to the PettingZoo environment for its attributes."""
         if name in PETTINGZOO:
             raise AttributeError(
                 f"an ExternalEnv has no {name!r}: it has the array calls of training, reset_arrays "
@@ -125,8 +122,6 @@ class ExternalEnv(ArrayEnv):
     def __repr__(self) -> str:
         """Source and number of agents."""
         return f"ExternalEnv({self.external.source}, {self.n_agents} agents)"
-
-    # --- episodes --------------------------------------------------------------------------------
 
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
         """The seed (1,) of a training episode, never one of a fixed set. Local."""
@@ -187,8 +182,6 @@ class ExternalEnv(ArrayEnv):
         observations, rewards = self._observations.copy(), np.zeros(self.n_agents)
         return Step(observations, rewards, True, False, {"failure": reason})
 
-    # --- places ----------------------------------------------------------------------------------
-
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 where there is none; column K // 2 is the agent itself.
 
@@ -220,8 +213,6 @@ class ExternalEnv(ArrayEnv):
             self._closed = True
             self._checked.close()
 
-    # --- on rank 0 -------------------------------------------------------------------------------
-
     def _open(self) -> Facts:
         external = self.external
         self._checked = env = CheckedEnv(external.source, lambda: open_source(external))
@@ -233,7 +224,7 @@ class ExternalEnv(ArrayEnv):
         return Facts(env.names, env.sizes, components, idle, env.positions())
 
     def _try(self) -> None:
-        """A reset and a step, so that a breach of the interface is found before anything is run."""
+        """A reset and a step, so that a breach of the interface shows before anything is run."""
         if np.isfinite(self._reset(FIRST_SEED["scaling"])).all():
             self._step_once(self.idle_actions)
 
@@ -278,23 +269,19 @@ class ExternalEnv(ArrayEnv):
         padded = np.zeros((self.n_agents, self.observation_size))
         for i in np.flatnonzero(taking_part).tolist():
             size = self._observation_sizes[i]
-            own = self._checked.flat(i, observations)
-            if not self._unscaled:  # infinity stays, so that it is seen
-                scaled = (own - self._middle[i, :size]) / self._scale[i, :size]
+            flat = self._checked.flat(i, observations)
+            if self.external.scaling_episodes:  # infinity stays, so that it is seen
+                scaled = (flat - self._middle[i, :size]) / self._scale[i, :size]
                 clipped = np.clip(scaled, -SCALED_CLIP, SCALED_CLIP)
-                own = np.where(np.isfinite(own), clipped, own)
-            padded[i, :size] = own
+                flat = np.where(np.isfinite(flat), clipped, flat)
+            padded[i, :size] = flat
             padded[i, -1] = 1.0
         return padded
-
-    @property
-    def _unscaled(self) -> bool:
-        return self.external.scaling_episodes == 0
 
     def _measure_scale(self) -> None:
         """Mean and deviation of each agent's observations under random actions of fixed seeds.
 
-        Episodes in which something is not finite are left out, with a warning.
+        Episodes in which something is not finite do not count, with a warning.
 
         Raises:
             ContractError: all of them are.
@@ -312,7 +299,7 @@ class ExternalEnv(ArrayEnv):
             text = f"{source}: {len(faults)} of {count} scaling episodes failed: {faults[0]}"
             if not seen:
                 raise ContractError(f"{text}; without a sound one there is no scale")
-            warnings.warn(f"{text}; they are left out", stacklevel=2)
+            warnings.warn(f"{text}; they do not count", stacklevel=2)
         values, weights = np.split(np.array(seen), [-1], axis=2)
         total = np.maximum(weights.sum(axis=0), 1.0)
         self._middle = (weights * values).sum(axis=0) / total
@@ -338,7 +325,7 @@ def _middle_and_half(box: Box) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _in_bounds(box: Box, unit: np.ndarray) -> np.ndarray:
-    """Unit actions (m,) in the agent's own range, shape and type; surplus components drop out."""
+    """Unit actions (m,) in the agent's range, shape and type; surplus components drop out."""
     middle, half = _middle_and_half(box)
     action = (middle + half * unit[: len(middle)]).reshape(box.shape).astype(box.dtype)
     return np.clip(action, box.low, box.high)

@@ -1,4 +1,4 @@
-"""From the text of ``env.external.source`` to a PettingZoo ``ParallelEnv``."""
+"""PettingZoo environments from the text of ``env.external.source``."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Factory = Callable[..., ParallelEnv]
 def open_source(config: ExternalConfig) -> ParallelEnv:
     """The environment that ``config`` names, made anew. Local.
 
-    What is imported is trusted (:func:`hypemarl.config.trusted`) or registered, and its factory is
+    Imported modules are trusted (:func:`hypemarl.config.trusted`) or registered, and the factory is
     known to make environments before it is called.
 
     Raises:
         ConfigError: the source is of no known form or not trusted, its package is not installed,
-            what it names makes no ``ParallelEnv``, or it fails with these options.
+            the name in it makes no ``ParallelEnv``, or it fails with these options.
     """
     text = permitted(config)
     source, arguments = parse(text), config.arguments
@@ -66,19 +66,19 @@ def _pettingzoo(source: Source) -> Factory:
         search_working_folder(source.place)
         module = imported(source.place)
     name = source.detail or "parallel_env"
-    found = getattr(module, name, None)
-    if found is None:
+    value = getattr(module, name, None)
+    if value is None:
         there = [n for n, value in vars(module).items() if _is_factory(value, module)]
         raise ConfigError(
             f"{source.place} has no {quoted(name)} to make an environment with"
             f"{nearest(name, there, '.')} It has: {', '.join(there) or 'no environment at all'}"
         )
-    if not _is_factory(found, module):
+    if not _is_factory(value, module):
         raise ConfigError(
             f"{source.place}:{name}: expected a subclass of pettingzoo.ParallelEnv, or a function "
-            f"that is defined in this package, got {_described(found)}; it was not called"
+            f"that is defined in this package, got {_described(value)}; it was not called"
         )
-    return found
+    return value
 
 
 def _vmas(source: Source) -> Factory:
@@ -119,22 +119,16 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 }
 
 
-# --- imports -------------------------------------------------------------------------------------
-
-
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
     return imported(name, "homes")
 
 
-# --- factories and their options -----------------------------------------------------------------
-
-
 def _is_factory(value: object, module: types.ModuleType) -> bool:
-    """Whether ``value`` is known to make environments, without a call.
+    """True where ``value`` is known to make environments, without a call.
 
-    A class says so by its bases. A function must be of the module's own package, or PettingZoo's
+    A class says so by its bases. A function must be of the module's package, or PettingZoo's
     wrapper around one, and no function of the standard library: ``os.system`` makes none.
     """
     while isinstance(value, functools.partial):
@@ -143,8 +137,8 @@ def _is_factory(value: object, module: types.ModuleType) -> bool:
         return issubclass(value, ParallelEnv)
     if not isinstance(value, types.FunctionType):
         return False
-    home, own = (name.partition(".")[0] for name in (value.__module__ or "", module.__name__))
-    return home not in sys.stdlib_module_names and home in (own, "pettingzoo")
+    source, package = (name.partition(".")[0] for name in (value.__module__ or "", module.__name__))
+    return source not in sys.stdlib_module_names and source in (package, "pettingzoo")
 
 
 def _described(value: object) -> str:
@@ -166,11 +160,11 @@ def _check_options(text: str, factory: Factory, arguments: Row) -> None:
         for name in arguments:
             if name not in [p.name for p in named]:
                 raise ConfigError(_wrong_option(text, name, [p.name for p in named]))
-    missing = [p.name for p in named if p.default is p.empty and p.name not in arguments]
-    if missing:
+    required = [p.name for p in named if p.default is p.empty and p.name not in arguments]
+    if required:
         raise ConfigError(
-            f"{text} needs the option {missing[0]!r}: --set 'env.external.options=["
-            f"{missing[0]}=VALUE]'"
+            f"{text} needs the option {required[0]!r}: --set 'env.external.options=["
+            f"{required[0]}=VALUE]'"
         )
 
 
@@ -188,9 +182,9 @@ def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
     except ConfigError:
         raise
     except Exception as error:
-        found = (_UNUSED if isinstance(error, Warning) else _UNEXPECTED).search(str(error))
-        if found and found[1] in arguments:
-            raise ConfigError(_wrong_option(text, found[1], _options_inside(factory))) from error
+        match = (_UNUSED if isinstance(error, Warning) else _UNEXPECTED).search(str(error))
+        if match and match[1] in arguments:
+            raise ConfigError(_wrong_option(text, match[1], _options_inside(factory))) from error
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{text} cannot be made with the options {quoted(arguments)}{last_line(error)}: "
@@ -199,7 +193,7 @@ def _made(text: str, factory: Factory, arguments: Row) -> ParallelEnv:
 
 
 def _options_inside(factory: Factory) -> list[str]:
-    """Options of what is behind a factory of ``**arguments``, as far as they are known.
+    """Options behind a factory of ``**arguments``, as far as they are known.
 
     They are those of VMAS's scenario, or of the class behind PettingZoo's ``parallel_wrapper_fn``.
     """

@@ -26,20 +26,20 @@ def scenario_names() -> list[str]:
 def option_names(scenario: str) -> list[str]:
     """Options that the scenario's file takes out of its ``kwargs``, in their order."""
     file = next(Path(vmas.__path__[0], "scenarios").rglob(f"{scenario}.py"))
-    found = re.findall(r"kwargs\.(?:pop|get)\(\s*[\"'](\w+)", file.read_text(encoding="utf-8"))
-    return list(dict.fromkeys(found))
+    names = re.findall(r"kwargs\.(?:pop|get)\(\s*[\"'](\w+)", file.read_text(encoding="utf-8"))
+    return list(dict.fromkeys(names))
 
 
 class VmasEnv(ParallelEnv):
     """A VMAS scenario (its file's name in ``vmas.scenarios``) with one environment in its batch.
 
     All agents terminate together, when the scenario is done; the horizon is the caller's, unless
-    ``max_steps`` is given. VMAS keeps its random state apart from torch's, but one for all its
+    ``max_steps`` is set. VMAS keeps its random state apart from torch's, but one for all its
     environments: two in one process must not be stepped in turns where episodes are to repeat.
 
     Args:
         scenario: name of the scenario.
-        arguments: what the scenario's ``make_world`` takes, such as ``n_agents``.
+        arguments: options of the scenario's ``make_world``, such as ``n_agents``.
     """
 
     def __init__(self, scenario: str, **arguments: Any) -> None:
@@ -63,13 +63,13 @@ class VmasEnv(ParallelEnv):
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> gymnasium.spaces.Box:
-        """Box of the agent's force (and what else the scenario lets it set)."""
+        """Box of the agent's force (and whatever else the scenario lets it set)."""
         return self.action_spaces[agent]
 
     def reset(
         self, seed: int | None = None, options: Row | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Row]]:
-        """Start the episode of ``seed``; without one VMAS's own random state goes on."""
+        """Start the episode of ``seed``; without one VMAS's random state goes on."""
         self.agents = list(self.possible_agents)
         observations = self._by_agent(self._env.reset(seed=seed))
         return observations, {agent: {} for agent in self.agents}
@@ -88,9 +88,6 @@ class VmasEnv(ParallelEnv):
             dict.fromkeys(agents, truncated),
             {agent: {} for agent in agents},
         )
-
-    def close(self) -> None:
-        """Nothing to release: no window was opened."""
 
     def _by_agent(self, batch: Iterable) -> dict[str, np.ndarray]:
         return {a: o[0].numpy() for a, o in zip(self.possible_agents, batch, strict=True)}
