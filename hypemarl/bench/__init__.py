@@ -4,8 +4,6 @@
 module is imported when it is called.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 

@@ -1,7 +1,5 @@
 """The gradient of an episode's cost beside the forward run that it belongs to."""
 
-from __future__ import annotations
-
 from statistics import median
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One TD3 update with weights generated once per context, beside once per sample."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`hypemarl bench density-step` and `reset`: the plant beside LinearProblem on the same mesh."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -4,8 +4,6 @@ Every measurement is a launch of this module under ``mpirun``, with one rank per
 group and two run the same code.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

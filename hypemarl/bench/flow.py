@@ -1,7 +1,5 @@
 """One time step of the unsteady flow beside the tutorial's scheme, and resets from memory."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import defaultdict

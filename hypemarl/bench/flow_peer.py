@@ -5,8 +5,6 @@ problem 2: flow past a cylinder"): vector-valued P2/P1, Crank-Nicolson diffusion
 advection, the velocity matrix assembled anew in each step, Krylov solvers for the three stages.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`hypemarl bench homes`: steps per second of the environments that are no PDE."""
 
-from __future__ import annotations
-
 from hypemarl import config as configuration
 from hypemarl.bench.env_steps import collect
 from hypemarl.config.external import external_of

@@ -1,7 +1,5 @@
 """`hypemarl bench morph-step`: a new shape with its steady flow, beside gmsh and a new solver."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`hypemarl bench morph`: a new shape and its mesh, beside a remesh with transfer. No solver."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`hypemarl bench moving-step`: a time step on a moving mesh beside one on a mesh that stays."""
 
-from __future__ import annotations
-
 from statistics import mean, median
 from typing import Any
 

@@ -3,8 +3,6 @@
 Every measurement is a process of its own, so that none inherits the memory of another.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor

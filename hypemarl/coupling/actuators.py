@@ -1,7 +1,5 @@
 """Amplitudes -> control field: u(x) = sum_i psi_i(x) a_i, a constant sparse operator."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

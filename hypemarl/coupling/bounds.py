@@ -1,7 +1,5 @@
 """Which actions a plant heeded: those beyond their bounds were cut off."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from hypemarl.coupling.plant import Plant

@@ -1,7 +1,5 @@
 """Where the agents sit, which cells each of them owns, and who is near whom."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

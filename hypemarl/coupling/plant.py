@@ -1,7 +1,5 @@
 """The plant: a solver, its actuators, sensors and rewards, behind one small interface."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Values of a Taylor-Hood field at points in the fluid: constant sparse operators."""
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import geometry
 from mpi4py import MPI

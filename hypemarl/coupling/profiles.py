@@ -1,7 +1,5 @@
 """Profiles over time and space that plants share."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,7 +1,5 @@
 """A memory of results that are dear to compute again, of bounded size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 
 

@@ -1,7 +1,5 @@
 """Density field -> local observations: the patch means that an agent sees."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import sparse
 

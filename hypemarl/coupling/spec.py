@@ -1,7 +1,5 @@
 """What the agents know of their environment: shapes, bounds, places, and no more."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

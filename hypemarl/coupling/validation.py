@@ -4,8 +4,6 @@ Each system states the roles of its tags once, in its own ``examine``; condition
 follow from them. ``hypemarl mesh SCENARIO`` runs the same checks.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The plant as a differentiable function of torch: its step forward, its adjoint backward."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple

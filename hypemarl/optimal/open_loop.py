@@ -6,8 +6,6 @@ onto the bounds, has fallen to a share of its value at zero control. The problem
 is found is a local minimum, and the lowest of those found so far is what is stored.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ What decides the actions, and what weighs the results, may live on one rank only
 the others follow its steps and transposes, each with its own part of tapes and cotangents.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

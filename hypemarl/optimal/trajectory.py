@@ -1,7 +1,5 @@
 """Gradient of an episode's cost with respect to all its actions, in bounded memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

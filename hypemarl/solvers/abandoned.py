@@ -1,7 +1,5 @@
 """PETSc objects of solvers that nobody uses any more, on several ranks."""
 
-from __future__ import annotations
-
 import weakref
 
 from petsc4py import PETSc

@@ -1,7 +1,5 @@
 """Direct factorisations that are kept, renewed on demand, and checked before they are trusted."""
 
-from __future__ import annotations
-
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc

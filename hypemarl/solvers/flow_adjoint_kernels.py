@@ -4,8 +4,6 @@ Cotangents ("bar") are derivatives of a number by nodal values. Each loop covers
 that the rank owns and adds to ghosts, too: the caller sends what belongs to another rank's nodes.
 """
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 

@@ -4,8 +4,6 @@ Numba compiles them once per machine and keeps them on disk. Each loop covers th
 that the rank owns; what belongs to another rank's rows is sent or summed by the caller.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import basix

@@ -1,7 +1,5 @@
 """What the steady flow solver gives, keeps and counts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -18,8 +18,6 @@ is a local, piecewise smooth function of (y, w), free of dt, so that its transpo
 the same edges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil

@@ -5,8 +5,6 @@ kink, and the derivative taken is that of the piece which the forward run took: 
 almost everywhere. The number of time steps counts as constant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numba

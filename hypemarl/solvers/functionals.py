@@ -3,8 +3,6 @@
 Forces stand in :mod:`hypemarl.solvers.wall_forces`, pressures at points in the callers' probes.
 """
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 from dolfinx import la

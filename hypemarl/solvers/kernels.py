@@ -4,8 +4,6 @@ Numba compiles them once per machine and keeps them on disk; the same code runs 
 rank's rows of a distributed matrix.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba

@@ -6,8 +6,6 @@ the matrix serves both components while it is at hand (van der Vorst, SIAM J. Sc
 nodes, a halo update before each product, sums over ranks after it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba

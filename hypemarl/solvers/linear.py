@@ -1,7 +1,5 @@
 """Constant PETSc matrices from element arrays, and the solver that suits their size."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The steady Navier-Stokes equations on one mixed P2/P1 space: residual, Jacobian, numbering."""
 
-from __future__ import annotations
-
 import basix.ufl
 import numpy as np
 import ufl

@@ -1,7 +1,5 @@
 """The scalar momentum matrix of a Taylor-Hood flow: constant parts kept, convection per step."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 import ufl

@@ -4,8 +4,6 @@ Each loop covers the cells that the rank owns, as in :mod:`hypemarl.solvers.flow
 points, which ghost cells have too.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba

@@ -1,7 +1,5 @@
 """Matrices of the momentum and of the pressure on a mesh that moves: refilled, never made anew."""
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import la
 from petsc4py import PETSc

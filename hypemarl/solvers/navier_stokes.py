@@ -16,8 +16,6 @@ feed energy where it enters (Braack and Mucha, J. Comput. Math. 32 (2014) 507).
 docs/navier_stokes.md says why the element loops are compiled by numba and summed by PETSc.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -20,8 +20,6 @@ convection (not the opposite outflow term). The switch of the outflow term, max(
 the derivative of the side on which it stands. The guess of the velocity solver has no derivative.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

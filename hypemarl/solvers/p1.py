@@ -1,7 +1,5 @@
 """Piecewise linear elements as plain arrays, for kernels and couplings, built once per mesh."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import factorial
 

@@ -4,8 +4,6 @@ On a mesh that does not move all three are constant: the Laplacian is factorised
 divergence act on both velocity components in one product.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import la
 from mpi4py import MPI

@@ -15,8 +15,6 @@ that a direct factorisation serves both (docs/navier_stokes.md has the measureme
 A factorisation is not trusted: its first solution is put into the system it should solve.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal

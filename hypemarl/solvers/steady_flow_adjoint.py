@@ -15,8 +15,6 @@ the discrete flow (D. Ham, L. Mitchell, A. Paganini, F. Wechsung, Automated shap
 the Unified Form Language, Struct. Multidiscip. Optim. 60 (2019) 1813).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import ufl
 from dolfinx import fem, la

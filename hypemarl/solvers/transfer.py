@@ -1,7 +1,5 @@
 """From Taylor-Hood nodes to the nodes of a P1 space on the same mesh."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from hypemarl.solvers.p1 import P1Space

@@ -6,8 +6,6 @@ Miller, Int. J. Numer. Methods Engrg. 20 (1984) 1085; John and Matthies, Int. J.
 Fluids 37 (2001) 885, for the DFG cylinder).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from hypemarl.solvers import flow_adjoint_kernels as adjoint_kernels

@@ -1,7 +1,5 @@
 """Exact gradients: Taylor's remainder on every environment, and one gradient on two ranks."""
 
-from __future__ import annotations
-
 import json
 import sys
 

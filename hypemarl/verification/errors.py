@@ -1,7 +1,5 @@
 """L2 errors of Taylor-Hood fields against exact ones."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

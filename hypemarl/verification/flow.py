@@ -1,7 +1,5 @@
 """Unsteady flows with known answers: Taylor-Green vortices and the DFG cylinder at Re 100."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Fokker-Planck against exact solutions, and its mass and sign."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import log
 

@@ -1,7 +1,5 @@
 """Verification of morphing: feasible shapes, and fields that go over to a remeshed shape."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

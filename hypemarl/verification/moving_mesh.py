@@ -1,7 +1,5 @@
 """Verification of the flow on a moving mesh, and of steady drag on a morphed one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace

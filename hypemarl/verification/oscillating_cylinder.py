@@ -1,7 +1,5 @@
 """A cylinder that oscillates along a line in fluid at rest, on a mesh that follows it."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What a verification case reports: measured beside expected."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Steady Navier-Stokes flow against exact solutions and the DFG benchmark 2D-1."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from math import log, sqrt

@@ -1,7 +1,5 @@
 """Learning curves of one or more runs, from their metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Numbers of several runs per name: every seed a dot, their mean a bar, a panel per number."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

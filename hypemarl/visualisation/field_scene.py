@@ -1,7 +1,5 @@
 """Frames of an episode of any system: its first field over the domain, and the agents' actions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Films and stills of a recorded episode: densities, flows and their jets, shapes in a stream."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

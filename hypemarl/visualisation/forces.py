@@ -1,7 +1,5 @@
 """Drag, lift and dissipation over an episode, controlled beside uncontrolled."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What ``hypemarl mesh`` shows: a mesh, and an obstacle before and after morphing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Meshes as pictures, and an obstacle before and after morphing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Do the generated policies differ by position? Encodings, weights and responses of all agents."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

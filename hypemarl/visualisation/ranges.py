@@ -1,7 +1,5 @@
 """Charts of means over seeds with their range as a band, over numbers of several kinds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Scenes by the ``kind`` of a recorded episode: which arrays they draw, and who draws them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Frames of an obstacle that agents move in a stream: speed, the mesh that follows, drag."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable

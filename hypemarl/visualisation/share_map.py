@@ -1,7 +1,5 @@
 """Maps of the recovered share over two parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

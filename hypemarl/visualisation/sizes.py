@@ -1,7 +1,5 @@
 """Cost over the sizes of a network, a panel for each kind of size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One look for all pictures: colour-blind safe colours, readable sizes, no global state."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

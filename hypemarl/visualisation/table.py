@@ -1,7 +1,5 @@
 """Tables as plain text or Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from hypemarl.types import Record
