@@ -18,13 +18,11 @@ from hypemarl.solvers.fem_petsc import petsc as fem_petsc
 
 
 class TutorialFlow:
-    """Three-stage projection solver for the DFG channel.
+    """Three-stage projection solver for the DFG channel. Collective.
 
     Args:
         tagged: channel mesh; time_step: dt; viscosity: nu; inflow: x -> velocities (2, m) at the
             entrance.
-
-    Collective.
     """
 
     def __init__(self, tagged: TaggedMesh, time_step: float, viscosity: float, inflow: Any) -> None:

@@ -7,13 +7,7 @@ from mpi4py import MPI
 
 from hypemarl.bench.timing import median_ms
 from hypemarl.meshing import distribute
-from hypemarl.meshing.morphing import (
-    DensityTransfer,
-    MeshMotion,
-    elastic_extension,
-    follow,
-    remesh,
-)
+from hypemarl.meshing.morphing import DensityTransfer, MeshMotion, elastic_extension, follow, remesh
 from hypemarl.meshing.morphing.motion import boundary_nodes
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.solvers.velocity_transfer import VelocityTransfer

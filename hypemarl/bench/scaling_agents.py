@@ -80,11 +80,7 @@ def measure(name: str, side: int, repeats: int) -> dict[str, float]:
     ready(2)()  # once for what torch sets up at first use
     before = _forget_peak()
     ms = best_ms(ready(side), repeats)
-    return {
-        "ms": ms,
-        "mib": _status("VmHWM") - before,
-        "parameters": float(sum(counted.values())),
-    }
+    return {"ms": ms, "mib": _status("VmHWM") - before, "parameters": float(sum(counted.values()))}
 
 
 def _forget_peak() -> float:

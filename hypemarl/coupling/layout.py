@@ -110,12 +110,7 @@ def grid_layout(
 
     owners = own_cells(space, [in_box(place) for place in places.tolist()])
     return AgentLayout(
-        centres[places],
-        owners,
-        tuple(int(k) for k in grid),
-        float(widths.mean()),
-        places,
-        centres,
+        centres[places], owners, tuple(int(k) for k in grid), float(widths.mean()), places, centres
     )
 
 

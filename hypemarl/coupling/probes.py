@@ -14,7 +14,7 @@ OUTSIDE = 1e-9
 
 
 class PointProbes:
-    """Velocity (P2) and pressure (P1) at points; one rank evaluates each point.
+    """Velocity (P2) and pressure (P1) at points; one rank evaluates each point. Collective.
 
     Args:
         space: of the flow; points: (m, 2), identical on every rank; names: what a message calls
@@ -22,8 +22,6 @@ class PointProbes:
 
     Raises:
         LayoutError: on every rank, when a point lies outside the fluid; names the point.
-
-    Collective.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class DensityState:
 
 
 class FokkerPlanck:
-    """Explicit, conservative, non-negative solver; built once, then only arrays change.
+    """Explicit, conservative, non-negative solver; built once, then only arrays change. Collective.
 
     Args:
         mesh: simplicial mesh.
@@ -58,8 +58,6 @@ class FokkerPlanck:
 
     Raises:
         ValueError: on every rank, when nu or the time step is not positive and finite.
-
-    Collective.
     """
 
     def __init__(self, mesh: dmesh.Mesh, viscosity: float, max_time_step: float = 0.01) -> None:

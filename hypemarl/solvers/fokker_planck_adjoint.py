@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numba
 import numpy as np
 from dolfinx import la
+from numpy import ndarray as Array
 
 from hypemarl.solvers.fokker_planck import THETA, FokkerPlanck
 from hypemarl.solvers.kernels import Exchange
@@ -30,12 +31,12 @@ class FokkerPlanckAdjoint:
 
     def pull(
         self,
-        density_bar: np.ndarray,
-        levels: Sequence[tuple[np.ndarray, np.ndarray]],
+        density_bar: Array,
+        levels: Sequence[tuple[Array, Array]],
         dt: float,
-        velocity: np.ndarray,
-        observe_bar: Callable[[int, np.ndarray], None],
-    ) -> tuple[np.ndarray, np.ndarray]:
+        velocity: Array,
+        observe_bar: Callable[[int, Array], None],
+    ) -> tuple[Array, Array]:
         """Cotangents of density (n_local,) and velocity (n_local, gdim) before an ``advance``.
 
         Args:
@@ -78,13 +79,13 @@ class FokkerPlanckAdjoint:
 
 @numba.njit(cache=True)
 def euler_stage_bar(
-    out_bar: np.ndarray,
+    out_bar: Array,
     share: float,
     dt: float,
-    y: np.ndarray,
+    y: Array,
     exchange: Exchange,
-    y_bar: np.ndarray,
-    rates_bar: np.ndarray,
+    y_bar: Array,
+    rates_bar: Array,
 ) -> None:
     """Adds the transpose of out = share (y + dt F(y)) to ``y_bar`` and ``rates_bar``.
 
@@ -121,12 +122,12 @@ def euler_stage_bar(
 
 @numba.njit(cache=True)
 def edge_rates_bar(
-    rates_bar: np.ndarray,
-    gradient: np.ndarray,
-    gradient_t: np.ndarray,
+    rates_bar: Array,
+    gradient: Array,
+    gradient_t: Array,
     theta: float,
     exchange: Exchange,
-    velocity_bar: np.ndarray,
+    velocity_bar: Array,
 ) -> None:
     """Adds the transpose of ``kernels.edge_rates`` to ``velocity_bar`` (n_local, gdim)."""
     indptr, indices, rates, _ = exchange

@@ -10,7 +10,7 @@ from hypemarl.solvers.taylor_hood import TaylorHood
 
 
 class MixedFlow:
-    """Forms, sparsity and numbering, built once; then only values change.
+    """Forms, sparsity and numbering, built once; then only values change. Collective.
 
     Args:
         space: numbering of the velocity and pressure arrays that callers use.
@@ -25,8 +25,6 @@ class MixedFlow:
         residual_form: the equations at ``state``, linear in the test function. Like all forms here
             it reads the mesh's coordinates when it is assembled.
         matrix: the Jacobian, see :meth:`linearise`.
-
-    Collective.
     """
 
     def __init__(self, space: TaylorHood) -> None:

@@ -52,7 +52,7 @@ class MovingState(FlowState):
 
 
 class MovingFlow(UnsteadyFlow):
-    """:class:`UnsteadyFlow` on a mesh whose nodes move: ``move`` before ``step``.
+    """:class:`UnsteadyFlow` on a mesh whose nodes move: ``move`` before ``step``. Collective.
 
     Args:
         moving: tags whose given velocities are those of their nodes, written in each step.
@@ -63,8 +63,6 @@ class MovingFlow(UnsteadyFlow):
 
     Raises:
         ValueError: on every rank, see :class:`UnsteadyFlow`.
-
-    Collective.
     """
 
     momentum: MovingMomentum

@@ -64,7 +64,7 @@ class FlowState:
 
 
 class UnsteadyFlow:
-    """Second-order pressure-correction solver; built once, then only values change.
+    """Second-order pressure-correction solver; built once, then only values change. Collective.
 
     Args:
         tagged: triangle mesh with named boundary parts.
@@ -87,8 +87,6 @@ class UnsteadyFlow:
 
     Raises:
         ValueError: on every rank, when a number or a tag makes no sense.
-
-    Collective.
     """
 
     def __init__(

@@ -124,15 +124,13 @@ class FlowCotangent:
 
 
 class UnsteadyFlowAdjoint:
-    """Transposed steps of one solver, last step first.
+    """Transposed steps of one solver, last step first. Collective.
 
     It shares the solver's matrix, whose values it overwrites (each forward step sets its own).
     Adjoint velocities are guessed from those of the steps before, as in the solver.
 
     Args:
         solver: of the flow; rtol: relative residual of the adjoint velocity solve.
-
-    Collective.
     """
 
     def __init__(self, solver: UnsteadyFlow, rtol: float = 5e-8) -> None:

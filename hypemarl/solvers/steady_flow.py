@@ -42,7 +42,7 @@ BALANCE = 1e-3  # largest net flux through a closed boundary, in units of the fl
 
 
 class SteadyFlow:
-    """Newton and chord solver; forms, sparsity and numbering are built once.
+    """Newton and chord solver; forms, sparsity and numbering are built once. Collective.
 
     Args:
         tagged: triangle mesh with its tags.
@@ -60,8 +60,6 @@ class SteadyFlow:
     Raises:
         MeshError: a tag is missing; ValueError: components or linear solver are unknown. On every
             rank.
-
-    Collective.
     """
 
     def __init__(

@@ -24,12 +24,10 @@ from hypemarl.solvers.steady_flow import SteadyFlow
 
 
 class SteadyShapeGradient:
-    """dL/dx of weighted nodal forces and dissipation; forms are compiled once.
+    """dL/dx of weighted nodal forces and dissipation; forms are compiled once. Collective.
 
     Args:
         flow: the solver; the mesh's coordinates may move afterwards.
-
-    Collective.
     """
 
     def __init__(self, flow: SteadyFlow) -> None:

@@ -56,15 +56,13 @@ class BoundaryFacets:
 
 
 class TaylorHood:
-    """P2/P1 spaces on a triangle mesh, their numbering, geometry and halo.
+    """P2/P1 spaces on a triangle mesh, their numbering, geometry and halo. Collective.
 
     Args:
         tagged: triangle mesh with its tags.
 
     Raises:
         ValueError: on every rank, when the mesh is not one of triangles in the plane.
-
-    Collective.
     """
 
     def __init__(self, tagged: TaggedMesh) -> None:
@@ -103,11 +101,7 @@ class TaylorHood:
         """
         geometry = self.mesh.geometry
         out = CellGeometry(
-            self.velocity_points,
-            self.pressure_points,
-            self.volumes,
-            self.gradients,
-            self.midpoints,
+            self.velocity_points, self.pressure_points, self.volumes, self.gradients, self.midpoints
         )
         nodes = (geometry.dofmaps[0], self.V.dofmap.list, self.Q.dofmap.list)
         return float(renew_cells(geometry.x, *nodes, self._orientation, out))

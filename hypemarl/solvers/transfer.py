@@ -7,12 +7,10 @@ from hypemarl.solvers.taylor_hood import TaylorHood
 
 
 class VertexValues:
-    """Values of a P2 field at the nodes of a P1 space, ghosts included.
+    """Values of a P2 field at the nodes of a P1 space, ghosts included. Collective.
 
     Args:
         flow: numbering of the P2 field; target: nodes where it is wanted; both on one mesh.
-
-    Collective.
     """
 
     def __init__(self, flow: TaylorHood, target: P1Space) -> None:

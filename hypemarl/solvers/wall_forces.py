@@ -14,13 +14,11 @@ from hypemarl.solvers.taylor_hood import TaylorHood
 
 
 class WallForces:
-    """Nodal forces on the nodes of walls.
+    """Nodal forces on the nodes of walls. Collective.
 
     Args:
         space: Taylor-Hood spaces; walls: (n_velocity_local,) bool, nodes where forces are wanted
             and the velocity is given.
-
-    Collective.
     """
 
     def __init__(self, space: TaylorHood, walls: np.ndarray) -> None:

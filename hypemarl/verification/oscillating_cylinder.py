@@ -37,13 +37,11 @@ class Morison(NamedTuple):
 
 
 def morison_coefficients(facet: float, steps: int, periods: int = 4) -> Morison:
-    """The coefficients of the last period.
+    """The coefficients of the last period. Collective.
 
     Args:
         facet: length of the cylinder's facets, in diameters.
         steps: per period. periods: from the start, at rest.
-
-    Collective.
     """
     raw, extension = on_root(world(), lambda: _mesh(facet))
     forces = _forces(raw, extension, steps, periods)[-steps:]

@@ -51,8 +51,7 @@ def dfg_2d_1(mesh: MeshConfig = DFG_MESH) -> Report:
     """
     mean, diameter, viscosity = 0.2, 0.1, 1e-3
     flow = SteadyFlow(
-        build(mesh, world()),
-        dirichlet=dict.fromkeys(("inflow", "bottom", "top", "disc"), (0, 1)),
+        build(mesh, world()), dirichlet=dict.fromkeys(("inflow", "bottom", "top", "disc"), (0, 1))
     )
     boundary = np.zeros((2, flow.space.n_velocity_local))
     inflow = InflowProfile(flow.space, "parabolic", mean)
