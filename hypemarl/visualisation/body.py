@@ -1,18 +1,13 @@
-"""The body in a flow, found from the mesh: its outline, and arrows of the jets on it."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""The body in a flow by the mesh: its outline, and arrows of the jets on it."""
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
 from hypemarl.meshing.morphing.motion import boundary_edges
 from hypemarl.meshing.morphing.outlines import closed_loops
 from hypemarl.meshing.polygons import signed_area
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
+from hypemarl.visualisation import style
 
 Box = tuple[np.ndarray, np.ndarray]  # lower and upper corner, (2,) each
 
@@ -65,18 +60,7 @@ class Jets:
     def draw(self, axes: Axes, frame: int) -> Artist:
         """Add the arrows of a frame to matplotlib axes; returns the artist."""
         tails, vectors = self.arrows(frame)
-        return axes.quiver(
-            *(*tails.T, *vectors.T),
-            angles="xy",
-            scale_units="xy",
-            scale=1.0,
-            units="inches",
-            width=0.02,
-            headwidth=4.5,
-            headlength=5.0,
-            minlength=0.5,
-            facecolor="black",
-            edgecolor="white",
-            linewidth=0.4,
-            zorder=4,
-        )
+        look = {"width": 0.02, "headwidth": 4.5, "headlength": 5.0, "minlength": 0.5, "zorder": 4}
+        colours = {"facecolor": "black", "edgecolor": "white", "linewidth": 0.4}
+        arrows = (*tails.T, *vectors.T)
+        return style.plane_arrows(axes, arrows, 1.0, units="inches", **look, **colours)

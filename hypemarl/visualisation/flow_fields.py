@@ -1,24 +1,17 @@
 """Frames of a flow around a body: vorticity with and without control, jets, drag and lift."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.image import AxesImage
 from matplotlib.patches import Polygon
 
 from hypemarl.types import Record
 from hypemarl.visualisation import forces, style
 from hypemarl.visualisation.body import Box, Jets, find_body
 from hypemarl.visualisation.offscreen import FieldPicture, round_up
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
-
 
 WIDTH = 10.0  # inches
 PANEL_WIDTH, ROW_HEIGHT = 8.4, 2.3  # inches: a channel, and what stands below the channels
@@ -29,7 +22,7 @@ at the walls, far stronger and thin, are clipped."""
 BODY_COLOUR = "0.55"
 
 
-class FlowScene:
+class FlowScene(style.Scene):
     """The controlled flow, below it the uncontrolled one, the jets close up, drag and lift."""
 
     def __init__(self, data: Record, reference: Record | None = None) -> None:
@@ -54,6 +47,10 @@ class FlowScene:
             self.close()
             raise
         self._arrows: Artist | None = None
+        extent = self._box[1] - self._box[0]
+        self._panel = PANEL_WIDTH * float(extent[1] / extent[0]) + 0.45
+        height = len(self._flows) * self._panel + ROW_HEIGHT + 1.0
+        super().__init__(WIDTH, np.ceil(8.0 * height) / 8.0)
         self._build(close)
 
     def _picture(self, box: Box, pixels: int) -> FieldPicture:
@@ -61,15 +58,11 @@ class FlowScene:
         return FieldPicture(data["points"], data["cells"], style.VORTICITY_MAP, limits, box, pixels)
 
     def _build(self, close: Box) -> None:
-        count, extent = len(self._flows), self._box[1] - self._box[0]
-        panel = PANEL_WIDTH * float(extent[1] / extent[0])
-        height = count * (panel + 0.45) + ROW_HEIGHT + 1.0
-        figure, self._canvas = style.frame_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
-        self._title = figure.suptitle(" ")
-        ratios = [panel + 0.45] * count + [ROW_HEIGHT]
+        count, figure = len(self._flows), self.figure
+        ratios = [self._panel] * count + [ROW_HEIGHT]
         rows = figure.add_gridspec(count + 1, 1, height_ratios=ratios)
         channels = [figure.add_subplot(rows[k]) for k in range(count)]
-        self._images = [self._show(axes, 0, self._box) for axes in channels]
+        self._images = [self._place(axes, 0, self._box) for axes in channels]
         self._panels = channels
         colours = ScalarMappable(Normalize(-self._bound, self._bound), style.VORTICITY_MAP)
         figure.colorbar(
@@ -80,7 +73,7 @@ class FlowScene:
             1, 1 + len(series), width_ratios=[1.0] + [1.45] * len(series)
         )
         self._near = figure.add_subplot(below[0])
-        self._close = self._show(self._near, 1, close)
+        self._close = self._place(self._near, 1, close)
         self._near.set_title(f"jets (longest {self._jets.largest:.2g})", fontsize="medium")
         self._cursors = []
         for k, name in enumerate(series, 1):
@@ -92,7 +85,7 @@ class FlowScene:
             figure.legend(handles=lines, loc="outside lower center", ncols=count, frameon=False)
         style.freeze_layout(figure)
 
-    def _show(self, axes: Axes, which: int, box: Box) -> AxesImage:
+    def _place(self, axes: Axes, which: int, box: Box) -> AxesImage:
         """The picture of a box with the body in it."""
         (left, bottom), (right, upper) = box
         picture = self._pictures[which].shot()
@@ -101,20 +94,18 @@ class FlowScene:
         axes.tick_params(labelsize="small")
         return image
 
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame as an image: (height, width, 3) uint8."""
+    def show(self, frame: int) -> None:
+        """Vorticity of all flows, the jets, and the time in the series."""
         for flow, image, axes in zip(self._flows, self._images, self._panels, strict=True):
-            shown = min(frame, len(flow["times"]) - 1)
-            image.set_data(self._pictures[0].draw(flow["vorticity"][shown]))
-            axes.set_title(forces.describe(flow, shown), fontsize="medium")
+            last = min(frame, len(flow["times"]) - 1)
+            image.set_data(self._pictures[0].draw(flow["vorticity"][last]))
+            axes.set_title(forces.describe(flow, last), fontsize="medium")
         self._close.set_data(self._pictures[1].draw(self._flows[0]["vorticity"][frame]))
         if self._arrows is not None:
             self._arrows.remove()
         self._arrows = self._jets.draw(self._near, frame)
         for cursor in self._cursors:
             cursor.set_xdata([self._flows[0]["times"][frame]] * 2)
-        self._title.set_text(text)
-        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Release the off-screen windows."""
@@ -123,7 +114,7 @@ class FlowScene:
 
 
 def vorticity_bound(flows: list[Record]) -> float:
-    """End of the symmetric colours: what ``CLIP`` of the area stays below, in all frames.
+    """End of the symmetric colours: ``CLIP`` of the area stays below it in all frames.
 
     Areas count, not nodes, of which most stand close to the body where the mesh is fine.
     """

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -13,16 +12,7 @@ from hypemarl.visualisation.flow_fields import FlowScene
 from hypemarl.visualisation.forces import LABELS
 from hypemarl.visualisation.plane_fields import PlaneScene
 from hypemarl.visualisation.shape_fields import ShapeScene
-
-
-class Scene(Protocol):
-    """Frames of one episode."""
-
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame under the title ``text``: (height, width, 3) uint8."""
-
-    def close(self) -> None:
-        """Release windows."""
+from hypemarl.visualisation.style import Scene
 
 
 @dataclass(frozen=True)
