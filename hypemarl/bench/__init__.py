@@ -27,7 +27,8 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "agent-update": _bench("agent_update.run"),
     "scaling-agents": _bench("scaling_agents.run"),
     "env-steps": _bench("env_steps.run"),
-    "homes": _bench("homes.run"),
+    "external": _bench("env_steps.external"),
+    "homes": _bench("env_steps.external"),  # its name in version 0.1
     "adjoint": _bench("adjoint.adjoint"),
     "morph": _bench("morphing.morph"),
     "morph-step": _bench("morph_step.morph_step"),

@@ -75,7 +75,7 @@ def _random_actions(n_agents: int) -> Iterator[np.ndarray]:
 
 
 class _Implicit:
-    """An implicit Euler step of the same equation in the form language, as a user writes it."""
+    """An implicit Euler step of the same equation in UFL, as a user writes it."""
 
     def __init__(self, plant: DensityPlant) -> None:
         mesh = plant.space.mesh

@@ -1,4 +1,4 @@
-"""The peer of `bench flow-step`: the usual way to solve unsteady flow in dolfinx, in our words.
+"""The peer of `bench flow-step`: the usual solver of unsteady flow in dolfinx.
 
 Incremental pressure correction as the dolfinx tutorial teaches it (Dokken, FEniCSx tutorial, "Test
 problem 2: flow past a cylinder"): vector-valued P2/P1, Crank-Nicolson diffusion, Adams-Bashforth

@@ -6,14 +6,13 @@ import numpy as np
 from mpi4py import MPI
 
 from hypemarl import config
+from hypemarl.bench.morphing import velocity_ms
 from hypemarl.bench.timing import median_ms
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.meshing import distribute
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, follow, remesh
 from hypemarl.solvers.flow_solution import FlowSolution
-from hypemarl.solvers.taylor_hood import TaylorHood
-from hypemarl.solvers.velocity_transfer import VelocityTransfer
 from hypemarl.systems.shape.flow import FAR, ShapeFlow
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.systems.shape.plant import ShapePlant
@@ -49,11 +48,11 @@ def morph_step() -> dict[str, float]:
 
 
 def _steps(plant: ShapePlant) -> dict[str, float]:
-    """A step to each of SHAPES random shapes, and what it took. The plant keeps the last one."""
+    """A step to each of SHAPES random shapes, and its times. The plant keeps the last one."""
     viscosity, flow = plant.viscosity(REYNOLDS), plant.snapshot().flow
     amplitudes = [np.zeros((plant.n_agents, 1))]
-    for wanted in np.random.default_rng(0).uniform(-1.0, 1.0, (SHAPES, plant.n_agents, 1)):
-        amplitudes.append(amplitudes[-1] + plant.options.lag * (wanted - amplitudes[-1]))
+    for target in np.random.default_rng(0).uniform(-1.0, 1.0, (SHAPES, plant.n_agents, 1)):
+        amplitudes.append(amplitudes[-1] + plant.options.lag * (target - amplitudes[-1]))
     bound = plant.moving.feasible.bounds.amplitude
     turns = itertools.cycle([bound * a for a in amplitudes[1:]])
     steps: list[FlowSolution] = [flow]
@@ -79,9 +78,8 @@ def _rebuilt(
     extension = median_ms(lambda: follow(new.raw, motion.space, motion.tag, origin=q), 5)
 
     def build() -> ShapeFlow:
-        return ShapeFlow(
-            distribute(new.raw, MPI.COMM_SELF), new, options_of(env, ShapeOptions), boundary
-        )
+        tagged = distribute(new.raw, MPI.COMM_SELF)
+        return ShapeFlow(tagged, new, options_of(env, ShapeOptions), boundary)
 
     solver = median_ms(build, 5)
     both = median_ms(lambda: build().solve(q, viscosity, ANGLE, None), 5)
@@ -94,17 +92,9 @@ def _rebuilt(
 
 
 def _transfer(motion: MeshMotion, q: np.ndarray) -> dict[str, float]:
-    """A velocity carried to the new mesh of the same shape, and what a remesh makes anew."""
+    """A velocity's transfer to the new mesh of the same shape, and the memory of a remesh."""
     new = remesh(motion, q)
-    source, target = (
-        TaylorHood(distribute(raw, MPI.COMM_SELF)) for raw in (motion.moved(q), new.raw)
-    )
-    given = target.given(dict.fromkeys((*FAR, motion.tag), (0, 1)))
-    velocity = np.stack([source.velocity_points[:, 1], source.velocity_points[:, 0] ** 2])
-    raw = new.raw
-    held = [raw.points, raw.cells, raw.facets, new.modes]
-    fields = 8 * (2 * target.n_velocity + target.n_pressure)
-    return {
-        "ms_velocity": median_ms(lambda: VelocityTransfer(source, target, given)(velocity), 3),
-        "MB_remesh_transfer": (sum(array.nbytes for array in held) + fields) / 1e6,
-    }
+    ms, target = velocity_ms(motion.moved(q), new.raw, (*FAR, motion.tag))
+    held = [new.raw.points, new.raw.cells, new.raw.facets, new.modes]
+    size = sum(array.nbytes for array in held) + 8 * (2 * target.n_velocity + target.n_pressure)
+    return {"ms_velocity": ms, "MB_remesh_transfer": size / 1e6}

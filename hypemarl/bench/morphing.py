@@ -1,12 +1,13 @@
 """`hypemarl bench morph`: a new shape and its mesh, beside a remesh with transfer. No solver."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from mpi4py import MPI
 
 from hypemarl.bench.timing import median_ms
-from hypemarl.meshing import distribute
+from hypemarl.meshing import RawMesh, distribute
 from hypemarl.meshing.morphing import DensityTransfer, MeshMotion, elastic_extension, follow, remesh
 from hypemarl.meshing.morphing.motion import boundary_nodes
 from hypemarl.solvers.taylor_hood import TaylorHood
@@ -32,10 +33,10 @@ def morph() -> dict[str, float]:
     outer = np.setdiff1d(boundary_nodes(raw.cells), motion.loop)
     operator = elastic_extension(raw.points, raw.cells, motion.loop, outer)
     limited = shapes(corners[0])
-    given = space.displacement(next(qs), motion.places).ravel()
+    moved = space.displacement(next(qs), motion.places).ravel()
     times = {
         "ms_build": median_ms(lambda: follow(raw, space), 5),
-        "ms_whole_operator": median_ms(lambda: operator @ given, 50),
+        "ms_whole_operator": median_ms(lambda: operator @ moved, 50),
         "ms_move": median_ms(lambda: motion.points(next(qs)), 200),
         "ms_quality": median_ms(lambda: motion.worst_cell(next(qs)), 200),
         "ms_map_within": median_ms(lambda: shapes(0.1 * next(turns)), 32),
@@ -53,13 +54,18 @@ def morph() -> dict[str, float]:
 def _remesh(motion: MeshMotion, q: np.ndarray) -> dict[str, float]:
     """The parts of a remesh with transfer of a density and a velocity."""
     old, new = motion.moved(q), remesh(motion, q).raw
-    source, target = (TaylorHood(distribute(raw, MPI.COMM_SELF)) for raw in (old, new))
-    given = target.given(dict.fromkeys(WALLS, (0, 1)))
-    velocity = np.stack([source.velocity_points[:, 1], source.velocity_points[:, 0] ** 2])
     density = old.points[:, 0]
     return {
         "ms_new_mesh": median_ms(lambda: remesh(motion, q), 5),
         "ms_new_spaces": median_ms(lambda: TaylorHood(distribute(new, MPI.COMM_SELF)), 3),
         "ms_new_density": median_ms(lambda: DensityTransfer(old, new)(density), 5),
-        "ms_new_velocity": median_ms(lambda: VelocityTransfer(source, target, given)(velocity), 3),
+        "ms_new_velocity": velocity_ms(old, new, WALLS)[0],
     }
+
+
+def velocity_ms(old: RawMesh, new: RawMesh, walls: Sequence[str]) -> tuple[float, TaylorHood]:
+    """Time of a velocity's transfer to a new mesh with ``walls``, and its new space. Local."""
+    source, target = (TaylorHood(distribute(raw, MPI.COMM_SELF)) for raw in (old, new))
+    fixed = target.prescribed(dict.fromkeys(walls, (0, 1)))
+    velocity = np.stack([source.velocity_points[:, 1], source.velocity_points[:, 0] ** 2])
+    return median_ms(lambda: VelocityTransfer(source, target, fixed)(velocity), 3), target

@@ -1,4 +1,4 @@
-"""Where the agents sit, which cells each of them owns, and who is near whom."""
+"""Places of the agents, the cells that each of them owns, and their neighbours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -139,17 +139,15 @@ def own_cells(space: P1Space, indicators: Sequence[Indicator]) -> np.ndarray:
 
 def _refuse(space: P1Space, bad: np.ndarray, marks: np.ndarray, message: str) -> None:
     """Raise the same LayoutError on every rank when any rank has bad cells. Collective."""
-    place = int(np.argmax(bad)) if bad.any() else -1
     example = None
-    if place >= 0:
-        example = (
-            space.midpoints[place].round(4).tolist(),
-            np.flatnonzero(marks[:, place]).tolist(),
-        )
-    found = [e for e in space.comm.allgather((int(bad.sum()), example)) if e[1] is not None]
-    if found:
-        where, agents = found[0][1]
+    if bad.any():
+        place = int(np.argmax(bad))
+        claims = np.flatnonzero(marks[:, place]).tolist()
+        example = int(bad.sum()), space.midpoints[place].round(4).tolist(), claims
+    examples = [e for e in space.comm.allgather(example) if e is not None]
+    if examples:
+        _, where, agents = examples[0]
         raise LayoutError(
-            f"{message}, got {sum(f[0] for f in found)} cells that break this, "
+            f"{message}, got {sum(count for count, *_ in examples)} cells that break this, "
             f"one at {where} claimed by agents {agents}; make the subdomains a partition"
         )

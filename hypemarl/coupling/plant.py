@@ -23,10 +23,10 @@ class ActionError(ValueError):
 class Plant(ABC):
     """A controlled system: a solver with its actuators, sensors and rewards.
 
-    A system of one's own is a subclass. Its ``__init__`` sets the attributes without a default
-    below; ``reset``, ``step``, ``snapshot``, ``restore`` and ``time`` are its own, all else has a
-    default. Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every
-    rank enters every call, and the actions of rank 0 win.
+    A new system is a subclass. Its ``__init__`` sets the attributes without a default below, and it
+    defines ``reset``, ``step``, ``snapshot``, ``restore`` and ``time``; all else has a default.
+    Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every rank
+    enters every call, and the actions of rank 0 win.
     """
 
     comm: MPI.Intracomm
@@ -34,7 +34,7 @@ class Plant(ABC):
     observation_size: int
     action_low: np.ndarray  # (action_size,)
     action_high: np.ndarray  # (action_size,)
-    #: of an episode's parameters; ``env.context`` picks mu by what stands before the last ``_``
+    #: of an episode's parameters; ``env.context`` picks mu by the part before the last ``_``
     parameter_names: tuple[str, ...]
     parameter_low: np.ndarray  # (n_parameters,)
     parameter_high: np.ndarray  # (n_parameters,)
@@ -89,7 +89,7 @@ class Plant(ABC):
 
     @property
     def baseline(self) -> np.ndarray:
-        """Shares of the cost (n,) of a control interval, were the first state to stay; or zeros."""
+        """Shares of the cost (n,) of an interval in which the first state stays; or zeros."""
         return np.zeros(self.n_agents)
 
     @property
@@ -157,6 +157,11 @@ class Plant(ABC):
         return agree_on_actions(
             self.comm, actions, self.action_low, self.action_high, self.n_agents
         )
+
+    def inside(self, actions: np.ndarray) -> np.ndarray:
+        """One (n, m) where rank 0's actions lie within their bounds, else zero. Collective."""
+        actions = self.comm.bcast(np.asarray(actions, dtype=np.float64), root=0)
+        return ((actions >= self.action_low) & (actions <= self.action_high)).astype(float)
 
     def checked(self, parameters: np.ndarray, *, positive: bool = False) -> np.ndarray:
         """Parameters of an episode as an array (n_parameters,). Local.
@@ -236,14 +241,14 @@ def non_finite(
     """Where the first NaN or infinity of all agents' values (n, ...) stands; empty if none. Local.
 
     Args:
-        part: what the entries of an agent are called; names: of the agents, their numbers if None.
+        part: name of the entries of an agent; names: of the agents, their numbers if None.
     """
     finite = np.isfinite(values)
     if finite.all():
         return ""
     bad = np.argwhere(~finite)
     agent, *entry = bad[0].tolist()
-    who = f"agent {agent}" if names is None else f"agent {names[agent]!r}"
+    who = f"agent {agent if names is None else repr(names[agent])}"
     where = "".join(f", {part} {k}" for k in entry)
     return (
         f"expected finite numbers, got {values[tuple(bad[0])]} from {who}{where} "

@@ -1,4 +1,4 @@
-"""Density field -> local observations: the patch means that an agent sees."""
+"""Local observations of a density field: the patch means that an agent sees."""
 
 import numpy as np
 from scipy import sparse
@@ -10,12 +10,11 @@ from hypemarl.solvers.p1 import P1Space
 
 
 class PatchMeans:
-    """Means of a P1 field over the agents' subdomains, and each agent's stencil of them.
+    """Means of a P1 field over the agents' subdomains, and each agent's stencil ``seen`` of them.
 
     Args:
-        space: nodal space; layout: who owns which cells; radius: patches seen to each side.
-
-    Collective.
+        space: nodal space; layout: who owns which cells; radius: patches seen to each
+            side. Collective.
     """
 
     def __init__(self, space: P1Space, layout: AgentLayout, radius: int) -> None:
@@ -31,15 +30,6 @@ class PatchMeans:
         total = sparse.coo_array((weights, (rows, space.cells.ravel())), shape=shape).tocsr()
         self.matrix = sparse.csr_array(sparse.diags_array(1.0 / self.measures) @ total)
 
-    @property
-    def size(self) -> int:
-        """Number of patches in an agent's stencil."""
-        return self.seen.size
-
     def means(self, field: np.ndarray) -> np.ndarray:
         """Patch means (n,) of nodal values (n_local,). Collective."""
         return sum_over_ranks(self.comm, self.matrix @ field)
-
-    def gather(self, means: np.ndarray) -> np.ndarray:
-        """What each agent sees of the patch means (n,): shape (n, size), zero outside. Local."""
-        return self.seen.gather(means)

@@ -1,4 +1,4 @@
-"""What every solver raises when its solution is not to be trusted."""
+"""Errors of solvers whose solution is not to be trusted."""
 
 
 class SolverDiverged(RuntimeError):

@@ -83,7 +83,7 @@ def pull_outflow(w: Array, y: Array, v: Array, facets: Facets, w_bar: Array) -> 
 
 
 @numba.njit(cache=True)
-def given_rows(matrix: Rows, rows: Array, x: Array, right: Array, out: Array) -> None:
+def residual_rows(matrix: Rows, rows: Array, x: Array, right: Array, out: Array) -> None:
     """out = right - A x, two columns, on some ``rows`` (k,); ``out`` (k, 2)."""
     indptr, indices, data = matrix
     for place in range(len(rows)):

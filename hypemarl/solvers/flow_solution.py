@@ -1,4 +1,4 @@
-"""What the steady flow solver gives, keeps and counts."""
+"""Results, anchors and counters of the steady flow solver."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class FlowSolution:
         viscosity: nu.
         velocity: (2, n_velocity_local) at the P2 nodes.
         pressure: (n_pressure_local,) at the vertices; of mean zero in an enclosed flow.
-        forces: (2, n_velocity_local) nodal forces of the fluid on what fixes its velocity, from the
-            residual; zero at free nodes and ghosts. Over no-slip walls they sum to drag and lift.
+        forces: (2, n_velocity_local) nodal forces of the fluid where its velocity is fixed, from
+            the residual; zero at free nodes and ghosts. Over no-slip walls they sum to drag and lift.
         residual: norm of the residual in units of the norm of ``forces``, or of viscosity times
             velocity where a flow bears next to none.
         newton_steps, chord_steps: with a new and with a kept factorisation.

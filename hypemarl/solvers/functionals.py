@@ -26,13 +26,12 @@ class FlowFunctionals:
     def __init__(self, space: TaylorHood) -> None:
         self.space, self.comm = space, space.comm
         self._mass, _, _ = reference_products()
-        self._stiffness = cell_stiffness(space.volumes, space.gradients)
         self._slopes = corner_slopes()
-        self._nodal_volume = self._sum_at_nodes(np.repeat(space.volumes[:, None] / 3.0, 3, axis=1))
+        self.renew()
 
     def renew(self) -> None:
         """Take over the geometry of a space whose nodes have moved. Collective."""
-        self._stiffness[:] = cell_stiffness(self.space.volumes, self.space.gradients)
+        self._stiffness = cell_stiffness(self.space.volumes, self.space.gradients)
         thirds = np.repeat(self.space.volumes[:, None] / 3.0, 3, axis=1)
         self._nodal_volume = self._sum_at_nodes(thirds)
 
@@ -120,8 +119,8 @@ def _quadratic_forms(
         total = 0.0
         for d in range(2):
             for i in range(6):
-                own = values[d, cells[c, i]]
-                total += matrices[c, i, i] * own * own
+                value = values[d, cells[c, i]]
+                total += matrices[c, i, i] * value * value
                 for j in range(i + 1, 6):
-                    total += 2.0 * matrices[c, i, j] * own * values[d, cells[c, j]]
+                    total += 2.0 * matrices[c, i, j] * value * values[d, cells[c, j]]
         out[c] = total

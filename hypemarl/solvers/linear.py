@@ -68,7 +68,9 @@ def symmetric_solver(matrix: Any, choice: LinearSolver, prefix: str) -> Any:
         ValueError: PETSc's own LU is asked for on several ranks.
     """
     several = matrix.comm.size > 1
-    choice = _automatic(matrix.size[0], several) if choice == "auto" else choice
+    if choice == "auto":
+        shared: LinearSolver = "redundant" if matrix.size[0] <= REDUNDANT_UP_TO else "mumps"
+        choice = "iterative" if matrix.size[0] > ITERATIVE_ABOVE else shared if several else "lu"
     if choice == "lu" and several:
         raise ValueError(
             f"lu is PETSc's own factorisation and runs on one rank, here are {matrix.comm.size}; "
@@ -112,11 +114,3 @@ _REDUNDANT = {
     "redundant_pc_type": "lu",
     "redundant_pc_factor_mat_ordering_type": "nd",
 }
-
-
-def _automatic(unknowns: int, several: bool) -> LinearSolver:
-    if unknowns > ITERATIVE_ABOVE:
-        return "iterative"
-    if not several:
-        return "lu"
-    return "redundant" if unknowns <= REDUNDANT_UP_TO else "mumps"

@@ -96,8 +96,6 @@ class PressureCorrection:
         self._divergence.mult(self._velocity, self._right)
         return self._right.array_w
 
-    # --- transpose, for the adjoint --------------------------------------------------------------
-
     def increment_transposed(self, f: np.ndarray, coefficient: float) -> np.ndarray:
         """Cotangent of v (n_velocity, 2) in :meth:`increment`, where that of its result is ``f``.
 

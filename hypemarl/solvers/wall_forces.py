@@ -35,7 +35,7 @@ class WallForces:
             kernels.reference_convection(),
             divergence,
         )
-        self._closed = facets = space.closed_facets(walls)
+        self._closed = facets = space.exterior(walls, closed=True)
         self._facets = facets.for_kernels()
         self._rigid = np.zeros(len(cells))
         touched = np.unique(space.velocity_cells[cells])

@@ -19,8 +19,6 @@ from hypemarl.mpi import on_root, world
 from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.moving_flow import MovingFlow
-from hypemarl.solvers.steady_flow import SteadyFlow
-from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.flow import (
     AREA,
     VISCOSITY,
@@ -34,6 +32,7 @@ from hypemarl.verification.morphing import AGENTS, channel, motion_of
 from hypemarl.verification.morphing import WALLS as NO_SLIP
 from hypemarl.verification.oscillating_cylinder import morison_coefficients
 from hypemarl.verification.report import Report
+from hypemarl.verification.steady_flow import channel_flow
 
 PUBLISHED_DRAG, PUBLISHED_MASS = 2.09, 1.45
 SHARE = 0.6
@@ -55,9 +54,6 @@ def ale() -> Report:
     oscillating_cylinder(report)
     morphed_drag(report)
     return report
-
-
-# --- uniform flow --------------------------------------------------------------------------------
 
 
 def uniform_flow(report: Report, element_size: float = 0.06, steps: int = 100) -> None:
@@ -104,9 +100,6 @@ def _random_shape(shapes: FeasibleMap, rng: np.random.Generator) -> np.ndarray:
     """q of a feasible shape."""
     amplitudes = shapes.space.to_modes.shape[1]
     return shapes(SHARE * shapes.bounds.amplitude * rng.uniform(-1.0, 1.0, amplitudes)).q
-
-
-# --- Taylor-Green vortices -----------------------------------------------------------------------
 
 
 def moving_vortices(
@@ -156,27 +149,21 @@ def _energy_error(flow: MovingFlow, end: float) -> float:
     return abs(FlowFunctionals(flow.space).kinetic_energy(flow.velocity) / exact - 1.0)
 
 
-# --- published case ------------------------------------------------------------------------------
-
-
 def oscillating_cylinder(
     report: Report,
     resolutions: Sequence[tuple[float, int]] = ((0.16, 100), (0.08, 200), (0.04, 400)),
 ) -> None:
-    """Morison coefficients at several lengths of facets and time steps; the last is judged."""
+    """Morison coefficients at several lengths of facets and time steps; the last ones count."""
     for facet, steps in resolutions:
-        found = morison_coefficients(facet, steps)
-        name = f"cylinder, {found.triangles} triangles, dt = T/{steps}"
-        report.note(f"{name}: C_D", found.drag)
-        report.note(f"{name}: C_D by least squares", found.fitted_drag)
-        report.note(f"{name}: C_M", found.mass)
-    drag, mass = abs(found.drag / PUBLISHED_DRAG - 1.0), abs(found.mass / PUBLISHED_MASS - 1.0)
+        result = morison_coefficients(facet, steps)
+        name = f"cylinder, {result.triangles} triangles, dt = T/{steps}"
+        report.note(f"{name}: C_D", result.drag)
+        report.note(f"{name}: C_D by least squares", result.fitted_drag)
+        report.note(f"{name}: C_M", result.mass)
+    drag, mass = abs(result.drag / PUBLISHED_DRAG - 1.0), abs(result.mass / PUBLISHED_MASS - 1.0)
     report.at_most("cylinder: C_D, relative to 2.09", drag, 0.01)
     report.at_most("cylinder: C_M, relative to 1.45", mass, 0.01)
-    report.at_most("cylinder: largest lift coefficient (symmetric wake)", found.lift, 0.01)
-
-
-# --- steady drag ---------------------------------------------------------------------------------
+    report.at_most("cylinder: largest lift coefficient (symmetric wake)", result.lift, 0.01)
 
 
 def morphed_drag(report: Report, element_size: float = 0.04, count: int = 4) -> None:
@@ -200,21 +187,13 @@ def _fresh(element_size: float, outline: np.ndarray) -> RawMesh:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "outline.dat"
         np.savetxt(path, np.vstack([outline, outline[:1]]), fmt="%.17g")
-        config = replace(
-            channel(element_size),
-            obstacle="points",
-            obstacle_file=str(path),
-            obstacle_length=float(np.ptp(outline[:, 0])),
-            disc_centre=tuple(centroid(outline).tolist()),
-        )
-        return generate(config)
+        config = replace(channel(element_size), obstacle="points", obstacle_file=str(path))
+        length, centre = float(np.ptp(outline[:, 0])), tuple(centroid(outline).tolist())
+        return generate(replace(config, obstacle_length=length, disc_centre=centre))
 
 
 def _drag(raw: RawMesh, speed: float = 0.2, diameter: float = 0.1) -> float:
     """Drag coefficient at the viscosity 1e-3, that is, Re 20. Collective."""
-    flow = SteadyFlow(distribute(raw, world()), dirichlet=dict.fromkeys(NO_SLIP, (0, 1)))
-    boundary = np.zeros((2, flow.space.n_velocity_local))
-    inflow = InflowProfile(flow.space, "parabolic", speed)
-    boundary[:, inflow.nodes] = inflow.values()
-    drag, _ = flow.force(flow.solve(1e-3, boundary), "obstacle")
+    flow, solution = channel_flow(distribute(raw, world()), NO_SLIP, speed)
+    drag, _ = flow.force(solution, "obstacle")
     return float(2.0 * drag / (speed**2 * diameter))

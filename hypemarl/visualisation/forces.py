@@ -21,11 +21,7 @@ def draw_forces(trajectories: Sequence[Record], path: str | Path) -> Path:
 
     Args:
         trajectories: as ``hypemarl.training.records.read_trajectory`` returns them, the
-            controlled one first.
-        path: picture to write.
-
-    Returns:
-        The path written.
+            controlled one first. path: picture to write, which is returned.
 
     Raises:
         ValueError: there is no series that all of them have.

@@ -17,7 +17,7 @@ from hypemarl.visualisation.style import Scene
 
 @dataclass(frozen=True)
 class SceneKind:
-    """How episodes of a kind are drawn.
+    """Drawing of the episodes of a kind.
 
     Attributes:
         make: the scene of an episode and, where there is one, of the same without control.

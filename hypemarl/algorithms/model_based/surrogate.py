@@ -72,7 +72,7 @@ class LocalModel(Protocol):
         """(n, K) agents that an observation shows, -1 for none."""
 
     @property
-    def carrier(self) -> tuple[int, ...]:
+    def background_flow(self) -> tuple[int, ...]:
         """Columns of a velocity that carries the state."""
 
     @property
@@ -91,7 +91,7 @@ class Given(NamedTuple):
     """(C, B, n_mu), scaled to [-1, 1]"""
     targets: Tensor
     """(C, B, n, q)"""
-    carrier: Tensor
+    background_flow: Tensor
     """(C, B, n, v), v = 0 where nothing carries the state"""
 
 
@@ -170,7 +170,7 @@ class FluxDynamics(Dynamics):
         super().__init__(1)
         assert local.density is not None
         assert spec.grid is not None
-        self.axes, carried = len(spec.grid), bool(local.carrier)
+        self.axes, carried = len(spec.grid), bool(local.background_flow)
         faces = [_faces(spec.grid, axis) for axis in range(self.axes)]
         for axis, (_, stencil) in enumerate(faces):
             self.register_buffer(f"stencil_{axis}", torch.as_tensor(stencil), persistent=False)
@@ -193,7 +193,7 @@ class FluxDynamics(Dynamics):
         share = self.share[:, None].expand(members, episodes, n, 1)
         inputs = []
         for axis in range(self.axes):
-            vectors = [actions, given.carrier]
+            vectors = [actions, given.background_flow]
             turned = [vector.flip(-1) for vector in vectors] if axis else vectors
             entries = torch.cat([scaled, *turned, share], dim=-1)
             inputs.append(spread(entries, getattr(self, f"stencil_{axis}")))
@@ -242,13 +242,13 @@ class LocalDynamics(Dynamics):
         super().__init__(states)
         self.register_buffer("near", padded(spec.stencil(config.radius)), persistent=False)
         constant(self, "place", place_of(spec))
-        per_agent = states * (config.memory + 1) + spec.action_size + len(local.carrier)
+        per_agent = states * (config.memory + 1) + spec.action_size + len(local.background_flow)
         inputs = per_agent * self.near.shape[1] + self.place.shape[1] + spec.mu_size
         self.network = Ensemble((inputs, *config.hidden, states), config.ensemble, generator)
 
     def forward(self, history: Tensor, actions: Tensor, given: Given) -> Tensor:
         """See :class:`Dynamics`."""
-        entries = torch.cat([self.scaled(history), actions, given.carrier], dim=-1)
+        entries = torch.cat([self.scaled(history), actions, given.background_flow], dim=-1)
         inputs = torch.cat([spread(entries, self.near), context(self.place, given)], dim=-1)
         change = self.network(inputs.flatten(1, 2)).view(*history.shape[:3], -1)
         return history[..., -1, :] + change * self.change_scale

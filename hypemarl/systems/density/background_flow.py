@@ -15,7 +15,7 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import Anchor
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import SteadyFlow
-from hypemarl.solvers.transfer import VertexValues
+from hypemarl.solvers.taylor_hood import VertexValues
 from hypemarl.systems.density.options import InFluidOptions
 
 ONSET_OF_SHEDDING = 45.0

@@ -19,7 +19,7 @@ from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.morphing import FeasibleShape, MovingMesh, chosen_bounds
-from hypemarl.solvers.abandoned import Abandoned
+from hypemarl.solvers.direct import Abandoned
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
