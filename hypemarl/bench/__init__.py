@@ -31,6 +31,6 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "homes": _bench("env_steps.external"),  # its name in version 0.1
     "adjoint": _bench("adjoint.adjoint"),
     "morph": _bench("morphing.morph"),
-    "morph-step": _bench("morph_step.morph_step"),
+    "morph-step": _bench("morphing.morph_step"),
     "moving-step": _bench("moving_flow.moving_step"),
 }

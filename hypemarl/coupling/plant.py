@@ -139,7 +139,7 @@ class Plant(ABC):
 
     @property
     def adjoint_fault(self) -> str:
-        """Why there is no adjoint, empty where :meth:`adjoint` gives one. Local."""
+        """Reason why there is no adjoint, empty where :meth:`adjoint` gives one. Local."""
         if type(self).adjoint is not Plant.adjoint:
             return ""
         return "expected a plant whose adjoint() gives a hypemarl.coupling.adjoint.PlantAdjoint"
@@ -149,7 +149,7 @@ class Plant(ABC):
         return None
 
     def local_model(self) -> LocalModel | None:
-        """How local states make up observations, None where it is not known. Collective."""
+        """Composition of observations from local states, None if unknown. Collective."""
         return None
 
     def agreed(self, actions: np.ndarray) -> np.ndarray:
@@ -220,7 +220,10 @@ def agree_on_actions(
     message, checked = "", None
     if comm.rank == 0:
         checked = np.asarray(actions, dtype=np.float64)
-        message = _action_fault(checked, (n_agents, len(low)))
+        shape, fault = (n_agents, len(low)), non_finite(checked, part="component")
+        message = f"actions: {fault}" if fault else ""
+        if checked.shape != shape:
+            message = f"actions: expected shape {shape} (agents, components), got {checked.shape}"
     if comm.size > 1:
         message, checked = comm.bcast((message, checked), root=0)
     if message or checked is None:
@@ -228,17 +231,10 @@ def agree_on_actions(
     return np.clip(checked, low, high)
 
 
-def _action_fault(actions: np.ndarray, shape: tuple[int, int]) -> str:
-    if actions.shape != shape:
-        return f"actions: expected shape {shape} (agents, components), got {actions.shape}"
-    fault = non_finite(actions, part="component")
-    return f"actions: {fault}" if fault else ""
-
-
 def non_finite(
     values: np.ndarray, *, part: str = "entry", names: Sequence[object] | None = None
 ) -> str:
-    """Where the first NaN or infinity of all agents' values (n, ...) stands; empty if none. Local.
+    """Place of the first NaN or infinity of all agents' values (n, ...); empty if none. Local.
 
     Args:
         part: name of the entries of an agent; names: of the agents, their numbers if None.

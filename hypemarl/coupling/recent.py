@@ -34,5 +34,5 @@ class Recent[K: Hashable, V]:
         self._values.clear()
 
     def __contains__(self, key: K) -> bool:
-        """Whether the value is in memory; no use of it. Local."""
+        """True where the value is in memory; does not count as a use. Local."""
         return key in self._values

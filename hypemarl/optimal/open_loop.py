@@ -63,7 +63,7 @@ class Optimum:
     history: Array
 
     def converged(self, tolerance: float) -> bool:
-        """Whether the projected gradient fell to ``tolerance`` of its value at zero control."""
+        """True where the projected gradient fell to ``tolerance`` of its value at zero control."""
         return self.reduction <= tolerance
 
 
@@ -85,7 +85,7 @@ class OpenLoop:
 
     @staticmethod
     def serves(env: ArrayEnv) -> bool:
-        """Whether ``env`` is an environment whose optima can be found."""
+        """True where optima of ``env`` can be computed: its plant has an adjoint."""
         return env.plant is not None and not env.plant.adjoint_fault
 
     @cached_property

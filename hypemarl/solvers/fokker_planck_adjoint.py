@@ -1,4 +1,4 @@
-"""Transpose of the Fokker-Planck scheme: what :class:`FokkerPlanck` does, backwards.
+"""Transpose of the Fokker-Planck scheme: :class:`FokkerPlanck` backwards.
 
 The limited flux is piecewise bilinear in density and rates. Where two of its pieces meet it has a
 kink, and the derivative taken is that of the piece which the forward run took: the exact derivative
@@ -44,7 +44,7 @@ class FokkerPlanckAdjoint:
             levels: density and first stage (n_local,) of every time step, as recorded.
             dt: length of a time step; velocity: (n_local, gdim), of the interval.
             observe_bar: adds to its second argument (n_local,) the cotangent of the density at
-                time level n, as that which is called ``observe`` in ``advance`` depends on it.
+                time level n, for what ``observe`` of ``advance`` computes from it.
 
         The velocity's cotangent is this rank's part, ghosts included. The solver is left with
         ``velocity``. Collective.
@@ -97,7 +97,7 @@ def euler_stage_bar(
         y_bar[i] += scaled
         pull = scaled * dt / mass[i]
         y_i = y[i]
-        own = 0.0
+        at_i = 0.0
         for e in range(indptr[i], indptr[i + 1]):
             j = indices[e]
             y_j = y[j]
@@ -105,7 +105,7 @@ def euler_stage_bar(
             most, least = rates[e, 2] * y_j, -rates[e, 3] * y_i
             limited = most if flux > most else flux
             if limited < least:
-                own -= rates[e, 3]
+                at_i -= rates[e, 3]
                 rates_bar[e, 1] -= pull * y_i
                 rates_bar[e, 2] -= pull * y_i
             elif flux > most:
@@ -114,10 +114,10 @@ def euler_stage_bar(
                 rates_bar[e, 2] += pull * y_j
             else:
                 y_bar[j] += pull * rates[e, 0]
-                own -= rates[e, 1]
+                at_i -= rates[e, 1]
                 rates_bar[e, 0] += pull * y_j
                 rates_bar[e, 1] -= pull * y_i
-        y_bar[i] += pull * own
+        y_bar[i] += pull * at_i
 
 
 @numba.njit(cache=True)

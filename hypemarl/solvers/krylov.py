@@ -30,7 +30,7 @@ class Rows(NamedTuple):
 def multiply(rows: Rows, scale: Array, x: Array, left: Array, out: Array, sums: Array) -> None:
     """out = scale * (A x), two columns; sums[0] = (left, out), sums[1] = (out, out) per column."""
     indptr, indices, data = rows
-    left_0, left_1, own_0, own_1 = 0.0, 0.0, 0.0, 0.0
+    left_0, left_1, out_0, out_1 = 0.0, 0.0, 0.0, 0.0
     for i in range(len(indptr) - 1):
         first, second, more, again = 0.0, 0.0, 0.0, 0.0
         stop = indptr[i + 1]
@@ -54,9 +54,9 @@ def multiply(rows: Rows, scale: Array, x: Array, left: Array, out: Array, sums: 
         out[i, 1] = second
         left_0 += left[i, 0] * first
         left_1 += left[i, 1] * second
-        own_0 += first * first
-        own_1 += second * second
-    sums[0, 0], sums[0, 1], sums[1, 0], sums[1, 1] = left_0, left_1, own_0, own_1
+        out_0 += first * first
+        out_1 += second * second
+    sums[0, 0], sums[0, 1], sums[1, 0], sums[1, 1] = left_0, left_1, out_0, out_1
 
 
 @numba.njit(cache=True)
@@ -111,7 +111,7 @@ def start(
 ) -> None:
     """r = scale * (force - M rate - A x), both matrices in one pass over their common rows.
 
-    sums[0] = (r, r), sums[1] = |scale (force - M rate)|^2 + |scale A x|^2, the yardstick: given
+    sums[0] = (r, r), sums[1] = |scale (force - M rate)|^2 + |scale A x|^2, the scale: prescribed
     boundary values in x may be all that drives the flow.
     """
     indptr, indices, data = rows
@@ -135,7 +135,7 @@ def start(
 
 @numba.njit(cache=True)
 def row_scales(data: Array, diagonal: Array, free: Array, scale: Array) -> None:
-    """scale = free / A_ii: Jacobi's scaling, zero where a value is given (free is 0 or 1)."""
+    """scale = free / A_ii: Jacobi's scaling, zero where a value is prescribed (free is 0 or 1)."""
     for i in range(len(diagonal)):
         inverse = 1.0 / data[diagonal[i]]
         scale[i, 0] = free[i, 0] * inverse
@@ -145,7 +145,7 @@ def row_scales(data: Array, diagonal: Array, free: Array, scale: Array) -> None:
 class TwoColumnBiCGStab:
     """Solver of A x_c = force_c - M rate_c, c = 0, 1, rows scaled by ``scale`` (n_owned, 2).
 
-    Where ``scale`` is zero the solution keeps the value of the initial guess: given boundary
+    Where ``scale`` is zero the solution keeps the value of the initial guess: boundary
     values, which may differ between the columns.
 
     Args:

@@ -57,7 +57,7 @@ class MixedFlow:
         return self._assembled(self._form).array[: self.n_owned].copy()
 
     def linearise(self, conditions: list[fem.DirichletBC]) -> None:
-        """Assemble ``matrix`` at the present state, unit rows where given. Collective."""
+        """Assemble ``matrix`` at the present state, unit rows of fixed entries. Collective."""
         self.matrix.zeroEntries()
         fem_petsc.assemble_matrix(self.matrix, self._jacobian, bcs=conditions)
         self.matrix.assemble()
@@ -70,10 +70,10 @@ class MixedFlow:
         return vector
 
     def _number(self, space: TaylorHood) -> None:
-        """By cells, whose nodes every space lists alike."""
+        """Number the nodes by cells, whose nodes every space lists alike."""
         self.velocity_dofs = np.empty((2, space.n_velocity_local), dtype=np.int32)
         for component in range(2):
-            own = self.mixed.sub(0).sub(component).dofmap.list
-            self.velocity_dofs[component, space.V.dofmap.list.ravel()] = own.ravel()
+            dofs = self.mixed.sub(0).sub(component).dofmap.list
+            self.velocity_dofs[component, space.V.dofmap.list.ravel()] = dofs.ravel()
         self.pressure_dofs = np.empty(space.n_pressure_local, dtype=np.int32)
         self.pressure_dofs[space.Q.dofmap.list.ravel()] = self.mixed.sub(1).dofmap.list.ravel()

@@ -262,8 +262,8 @@ class UnsteadyFlow:
     def _quadratic(self, values: np.ndarray) -> float:
         """v . A v, A with ``values`` (nnz,) in the rows of the momentum matrix. Collective."""
         rows = self.momentum.rows._replace(data=values)
-        v, own = self._v, self._v[: self.momentum.n_owned]
-        multiply(rows, self._ones, v, own, self._right, self._sums)
+        v, owned = self._v, self._v[: self.momentum.n_owned]
+        multiply(rows, self._ones, v, owned, self._right, self._sums)
         return float(sum_over_ranks(self.comm, self._sums[0]).sum())
 
     def _diverged(self, cause: str, error: type[SolverDiverged] = SolverDiverged) -> None:

@@ -17,6 +17,7 @@ A factorisation is not trusted: its first solution is put into the system it sho
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,6 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.direct import Factorisation, direct_package
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.solvers.flow_solution import Anchor, Counters, FlowSolution
 from hypemarl.solvers.mixed_flow import MixedFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -39,6 +39,52 @@ BACKTRACKS = 5  # halvings of a Newton step that does not reduce the residual
 SMALLEST_SHARE = 1 / 64  # smallest step of the continuation in the share of convection
 ROUNDING = 1e-12
 BALANCE = 1e-3  # largest net flux through a closed boundary, in units of the flux through it
+
+
+@dataclass(frozen=True)
+class FlowSolution:
+    """A steady flow. Arrays are local, owned nodes first, then ghosts (numbering of TaylorHood).
+
+    Attributes:
+        viscosity: nu.
+        velocity: (2, n_velocity_local) at the P2 nodes.
+        pressure: (n_pressure_local,) at the vertices; of mean zero in an enclosed flow.
+        forces: (2, n_velocity_local) nodal forces of the fluid where its velocity is fixed, from
+            the residual; zero at free nodes and ghosts. On no-slip walls they sum to drag and lift.
+        residual: norm of the residual in units of the norm of ``forces``, or of viscosity times
+            velocity where a flow bears next to none.
+        newton_steps, chord_steps: with a new and with a kept factorisation.
+        factorisations: how many were made.
+        seconds: wall time of the solve.
+    """
+
+    viscosity: float
+    velocity: np.ndarray
+    pressure: np.ndarray
+    forces: np.ndarray
+    residual: float
+    newton_steps: int
+    chord_steps: int
+    factorisations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A flow kept with its factorisation: where solves of nearby problems start from."""
+
+    state: np.ndarray
+    factorisation: Factorisation
+
+
+@dataclass
+class Counters:
+    """Totals over all solves of a solver."""
+
+    newton_steps: int = 0
+    chord_steps: int = 0
+    factorisations: int = 0
+    solves: int = 0
 
 
 class SteadyFlow:
@@ -74,7 +120,7 @@ class SteadyFlow:
         self.fixed = self.space.prescribed(dirichlet)
         if not self.comm.allreduce(int(self.fixed.any()), MPI.MAX):
             raise ValueError(
-                "dirichlet: the velocity must be given somewhere, got no boundary values"
+                "dirichlet: the velocity must be prescribed somewhere, got no boundary values"
             )
         self.mixed = MixedFlow(self.space)
         self._state = self.mixed.state.x
@@ -192,7 +238,7 @@ class SteadyFlow:
             return  # all the boundary moves along itself
         if abs(out - into) > BALANCE * max(out, into):
             raise ValueError(
-                f"boundary: the velocity is given on the whole boundary, {into:g} flows in and "
+                f"boundary: the velocity is fixed on the whole boundary, {into:g} flows in and "
                 f"{out:g} flows out per unit of time; correct the values or leave an outflow free"
             )
         values[flux > 0] *= into / out

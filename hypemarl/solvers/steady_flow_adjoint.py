@@ -7,7 +7,7 @@ A number of the flow is here
 F_i the residual's force on node i of a body and k_c a weight of cell c. F_i = -R(u, x; phi_i), R
 the weak form and phi_i the nodal function, so that L = -R(u, x; w) + D(u, x) is one form, and with
 
-    R_u^T z = L_u,  z = 0 where the velocity is given,
+    R_u^T z = L_u,  z = 0 where the velocity is prescribed,
 
 dL/dx = -R_x(u, x; w + z) + D_x(u, x): the partial derivative of the same form, w + z in place of w.
 The derivative by coordinates is that of the assembled numbers, nodal values held, and so exact for
@@ -19,8 +19,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, la
 
-from hypemarl.solvers.flow_solution import FlowSolution
-from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 
 
 class SteadyShapeGradient:
@@ -50,13 +49,12 @@ class SteadyShapeGradient:
     ) -> np.ndarray:
         """This rank's part of dL/dx at the nodes of ``mesh.geometry``, (k, 2). Collective.
 
-        Summed over ranks, parts of the same node make up its derivative. Nodes that carry given
+        Summed over ranks, parts of the same node make up its derivative. Nodes with prescribed
         velocities move with them. The mesh must have the coordinates of ``solution``.
 
         Args:
             solution: the flow; forces: (2, n_velocity_local) w, the same on every rank that holds a
-                node, zero where the velocity is not given; dissipation: (n_cells,) k of this rank's
-                cells.
+                node, zero where the velocity is free; dissipation: (n_cells,) k of own cells.
 
         Raises:
             SolverDiverged: on every rank, when the adjoint has no solution.

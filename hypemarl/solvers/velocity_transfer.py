@@ -9,23 +9,15 @@ The pressure of that problem solves D M^-1 D^T p = D v_0 by conjugate gradients,
 which D M^-1 D^T resembles, as preconditioner.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg
+from scipy.sparse.linalg import LinearOperator, SuperLU, cg
 
 from hypemarl.meshing.morphing import CellGrid, factorised
 from hypemarl.meshing.morphing.extension import assembled, local_masses
 from hypemarl.solvers.flow_kernels import reference_products
 from hypemarl.solvers.p1 import barycentric_gradients
 from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood, quadratics
-
-if TYPE_CHECKING:
-    from scipy.sparse.linalg import SuperLU
-
 
 RESIDUAL = 1e-12
 """Of the conjugate gradients, in units of the divergence before."""

@@ -17,8 +17,8 @@ class WallForces:
     """Nodal forces on the nodes of walls. Collective.
 
     Args:
-        space: Taylor-Hood spaces; walls: (n_velocity_local,) bool, nodes where forces are wanted
-            and the velocity is given.
+        space: Taylor-Hood spaces; walls: (n_velocity_local,) bool, nodes with forces, where
+            the velocity is prescribed.
     """
 
     def __init__(self, space: TaylorHood, walls: np.ndarray) -> None:

@@ -13,8 +13,7 @@ from hypemarl.config import MeshConfig
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import world
-from hypemarl.solvers.flow_solution import FlowSolution
-from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.flow import DFG, ENDS, l2_errors
 from hypemarl.verification.report import Report

@@ -24,9 +24,8 @@ def draw_budgets(rows: Sequence[Row], path_png: str | Path, reference: str) -> P
     Args:
         rows: with the keys method, episodes, cost_mean, cost_min, cost_max, uncontrolled, and
             where it is known optimum.
-        path_png: picture to write; reference: the algorithm whose rows are levels.
-
-    Returns the path written.
+        path_png: picture to write, whose path is returned; reference: the algorithm whose rows
+            are levels.
     """
     figure, axes = style.chart()
     compared = [row for row in rows if row["method"] != reference]
@@ -64,9 +63,7 @@ def draw_speeds(rows: Sequence[Record], path_png: str | Path) -> Path:
     Args:
         rows: with the keys name, seeds, and by_speed, (S, 4): speed, mean, min and max of the
             cost; the slowest two speeds decide where the axis goes over from linear to logarithmic.
-        path_png: picture to write.
-
-    Returns the path written.
+        path_png: picture to write, whose path is returned.
     """
     figure, axes = style.chart()
     _draw_rows(axes, rows, "by_speed")
@@ -95,9 +92,7 @@ def draw_distances(rows: Sequence[Record], path_png: str | Path) -> Path:
     Args:
         rows: with the keys name, seeds, by_distance, (B, 4): distance of places, mean, min and
             max of that of policies, and observation_spread, the distance that observations make.
-        path_png: picture to write.
-
-    Returns the path written.
+        path_png: picture to write, whose path is returned.
     """
     figure, axes = style.chart()
     _draw_rows(axes, rows, "by_distance")
@@ -122,9 +117,7 @@ def draw_errors(rows: Sequence[Record], path_png: str | Path) -> Path:
     Args:
         rows: with the keys name, ``<run>: <policy>``, seeds, and by_step, (T, 3): mean, min and
             max of the error after each step, over the distance that the states went by then.
-        path_png: picture to write.
-
-    Returns the path written.
+        path_png: picture to write, whose path is returned.
     """
     figure, axes = style.chart()
     names = [row["name"].partition(": ") for row in rows]
@@ -225,7 +218,7 @@ def draw_sizes(
         rows: with the keys name, costs (one per seed), cost_mean, and where it is known optimum.
         kinds: kind of size -> size -> name of its row; sizes without a row are left out.
         reference: name of the row that is drawn as a level, where there is one.
-        path: picture to write, which is returned.
+        path: picture to write, whose path is returned.
     """
     known = {row["name"]: row for row in rows}
     figure = style.new_figure(9.0, 3.6)

@@ -21,7 +21,7 @@ def draw_forces(trajectories: Sequence[Record], path: str | Path) -> Path:
 
     Args:
         trajectories: as ``hypemarl.training.records.read_trajectory`` returns them, the
-            controlled one first. path: picture to write, which is returned.
+            controlled one first. path: picture to write, whose path is returned.
 
     Raises:
         ValueError: there is no series that all of them have.

@@ -110,7 +110,7 @@ def _pyvista() -> ModuleType:
     """
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         if not any(_loads(library) for library in HEADLESS_LIBRARIES):
-            raise RenderError(f"{HELP} (none of {', '.join(HEADLESS_LIBRARIES)} was found)")
+            raise RenderError(f"{HELP} (there is none of {', '.join(HEADLESS_LIBRARIES)})")
     import pyvista
     from vtkmodules.vtkCommonCore import vtkLogger
 

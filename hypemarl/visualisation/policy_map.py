@@ -41,11 +41,9 @@ def draw_policy_map(
         weights: (n, p) generated policy weights of every agent.
         actions: (n, g) actions of each agent's policy for the same g observations (or g pairs
             of observation and action component); action_label: their name.
-        path: picture to write.
+        path: picture to write, whose path is returned.
         angles: (n,) angles of agents on a body in rad, in ascending order: the responses are
             drawn over them.
-
-    Returns the path written.
 
     Raises:
         ValueError: the arrays have not all two axes, or not the same number of agents (angles too).

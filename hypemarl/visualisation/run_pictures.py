@@ -1,10 +1,7 @@
 """Pictures of finished runs: curves, film and stills, policies over positions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +9,8 @@ from hypemarl import mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
-from hypemarl.envs.array_env import plant_of
+from hypemarl.coupling.plant import Plant
+from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
@@ -21,10 +19,6 @@ from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
-
-if TYPE_CHECKING:
-    from hypemarl.coupling.plant import Plant
-    from hypemarl.envs.array_env import ArrayEnv
 
 SHARED_OBSERVATIONS = 24
 

@@ -45,21 +45,21 @@ def scheme_name(scheme: str) -> str:
 
 
 def places(labels: Iterable[str]) -> list[int]:
-    """A colour and marker index per label: a scheme keeps its own in every picture.
+    """A colour and marker index per label, the same for a scheme in every picture.
 
     Where several labels have the same scheme, the later ones take what no scheme has.
     """
     order, taken = [entry.name for entry in schemes()], set[int]()
     order.insert(UNCONTROLLED_PLACE, "uncontrolled")
-    found = []
+    result = []
     for label in labels:
         scheme = label.partition(" ")[0]
         place = order.index(scheme) if scheme in order else len(order)
         while place in taken:
             place = max(place + 1, len(order))
         taken.add(place)
-        found.append(place)
-    return found
+        result.append(place)
+    return result
 
 
 def new_figure(width: float, height: float) -> Figure:

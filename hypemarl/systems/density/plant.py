@@ -13,10 +13,9 @@ from mpi4py import MPI
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import BlendActuators
 from hypemarl.coupling.adjoint import PlantAdjoint
-from hypemarl.coupling.layout import grid_layout
+from hypemarl.coupling.layout import PatchMeans, grid_layout
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.plant import Plant, StepCosts
-from hypemarl.coupling.sensors import PatchMeans
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import Comm

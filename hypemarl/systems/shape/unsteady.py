@@ -13,8 +13,8 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
 from hypemarl.mpi import Comm, on_root, sum_over_ranks
-from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.moving_flow import MovingFlow, MovingState
+from hypemarl.solvers.steady_flow import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
 from hypemarl.systems.shape.options import ShapeOptions
