@@ -42,12 +42,13 @@ class MomentumMatrix:
         stiffness.scatter_reverse()
         self.stiffness = stiffness.data[: self._nnz].copy()
         self._constant, self._combined = np.zeros_like(self._matrix.data), (0.0, 0.0)
-        #: places of the diagonal entries in the values of the owned rows, (n_owned,)
-        self.diagonal = self._positions_of_diagonal()
         #: see :func:`hypemarl.solvers.flow_kernels.reference_convection`
         self.convection = kernels.reference_convection()
         self._negative_volumes = -space.volumes
         indptr, indices = self._matrix.indptr, self._matrix.indices
+        nodes = np.arange(self.n_owned, dtype=np.int32)[:, None]
+        #: places of the diagonal entries in the values of the owned rows, (n_owned,)
+        self.diagonal = places(nodes, indptr, indices).ravel()
         full = places(space.velocity_cells, indptr, indices)
         i, j = kernels.PAIRS.T
         self._cell_places = np.stack([full[:, i, j], full[:, j, i]], axis=2).astype(np.uint32)
@@ -94,10 +95,6 @@ class MomentumMatrix:
     def vector(self) -> la.Vector:
         """Two velocity components per node, interleaved, with the halo of the columns."""
         return la.vector(self.columns, 2)
-
-    def _positions_of_diagonal(self) -> np.ndarray:
-        nodes = np.arange(self.n_owned, dtype=np.int32)[:, None]
-        return places(nodes, self._matrix.indptr, self._matrix.indices).ravel()
 
 
 @numba.njit(cache=True)

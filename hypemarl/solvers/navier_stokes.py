@@ -27,11 +27,11 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
+from hypemarl.solvers.functionals import WallForces
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
 from hypemarl.solvers.pressure import PressureCorrection
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
-from hypemarl.solvers.wall_forces import WallForces
 
 CHECK_EVERY = 10  # steps between checks of the energy balance
 CHECKS = 3  # that must fail in a row
@@ -330,7 +330,7 @@ class UnsteadyFlow:
     def traction(self) -> np.ndarray:
         """Forces of the fluid on the walls' nodes by this rank's cells, (2, n_velocity_local).
 
-        See :mod:`hypemarl.solvers.wall_forces`. A sum over nodes and then over ranks is the force
+        See :mod:`hypemarl.solvers.functionals`. A sum over nodes and then over ranks is the force
         on a body. A view. Local.
         """
         return self.walls.evaluate(self._rate, self._v, self.pressure, self.viscosity).T

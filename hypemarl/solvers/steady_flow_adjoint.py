@@ -42,7 +42,9 @@ class SteadyShapeGradient:
         self._motion = fem.form(ufl.derivative(value, ufl.SpatialCoordinate(mesh), directions))
         self._slope_vector = fem.create_vector(mixed.mixed)
         self._motion_vector = fem.create_vector(self._vertices)
-        self._nodes = self._geometry_nodes()
+        # node of the geometry of each vertex of the space of directions
+        self._nodes = np.empty(len(self._vertices.tabulate_dof_coordinates()), dtype=np.int64)
+        self._nodes[self._vertices.dofmap.list] = mesh.geometry.dofmaps[0]
 
     def evaluate(
         self, solution: FlowSolution, forces: np.ndarray, dissipation: np.ndarray
@@ -74,12 +76,6 @@ class SteadyShapeGradient:
         result = np.zeros((len(self.flow.space.mesh.geometry.x), 2))
         result[self._nodes] = parts
         return result
-
-    def _geometry_nodes(self) -> np.ndarray:
-        """Node of the geometry (n_vertices_local,) of each vertex of the space of directions."""
-        nodes = np.empty(len(self._vertices.tabulate_dof_coordinates()), dtype=np.int64)
-        nodes[self._vertices.dofmap.list] = self.flow.space.mesh.geometry.dofmaps[0]
-        return nodes
 
 
 def _assemble(form: fem.Form, vector: la.Vector) -> la.Vector:
