@@ -219,16 +219,10 @@ class _Search:
     def _describe(self, actions: Array, began: float) -> Optimum:
         cost, slope = self.evaluate(actions)
         residual = np.linalg.norm(self.owner._projected(actions, slope))
-        return Optimum(
-            np.array(self.parameters, dtype=np.float64),
-            actions,
-            cost,
-            self.uncontrolled,
-            float(residual / self.scale),
-            len(self.history),
-            time.monotonic() - began,
-            np.array(self.history).reshape(-1, 2),
-        )
+        parameters, seconds = np.array(self.parameters, np.float64), time.monotonic() - began
+        costs = (cost, self.uncontrolled, float(residual / self.scale))
+        history = np.array(self.history).reshape(-1, 2)
+        return Optimum(parameters, actions, *costs, len(self.history), seconds, history)
 
 
 def problem_digest(

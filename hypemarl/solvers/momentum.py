@@ -71,16 +71,10 @@ class MomentumMatrix:
         """
         data, space = self._matrix.data, self.space
         self._set_constant_part(inertia, viscosity)
-        fastest = kernels.add_convection(
-            w,
-            space.velocity_cells,
-            # the one part that is not symmetric is skew
-            self._negative_volumes if transposed else space.volumes,
-            space.gradients,
-            self.convection,
-            self._cell_places,
-            data,
-        )
+        # the one part that is not symmetric is skew
+        volumes = self._negative_volumes if transposed else space.volumes
+        cells = (space.velocity_cells, volumes, space.gradients)
+        fastest = kernels.add_convection(w, *cells, self.convection, self._cell_places, data)
         kernels.add_outflow(w, self.outflow, self._facet_places, data)
         if space.comm.size > 1:
             self._matrix.scatter_reverse()

@@ -1,6 +1,7 @@
 """Fokker-Planck against exact solutions, and its mass and sign."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -121,10 +122,10 @@ def _wall_layer(report: Report, size: float, nu: float) -> None:
 def _convergence(
     report: Report, sizes: Sequence[float], errors: Sequence[float], ceiling: float
 ) -> None:
-    for size, error in zip(sizes, errors, strict=True):
+    pairs = list(zip(sizes, errors, strict=True))
+    for size, error in pairs:
         report.note(f"L1 error at h = {size:.4g}", error)
-    pairs = zip(sizes, sizes[1:], errors, errors[1:], strict=False)
-    for coarse, fine, before, after in pairs:
+    for (coarse, before), (fine, after) in pairwise(pairs):
         order = log(before / after) / log(coarse / fine)
         report.at_least(f"order from h = {coarse:.4g} to {fine:.4g}", order, 1.8)
     report.at_most("finest L1 error", errors[-1], ceiling)

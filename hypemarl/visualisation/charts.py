@@ -229,7 +229,7 @@ def draw_sizes(
     for index, (axes, (kind, names)) in enumerate(zip(panels, kinds.items(), strict=True)):
         sizes = {size: known[name] for size, name in names.items() if name in known}
         _draw_costs(axes, style.COLOURS[index], sizes)
-        style.draw_levels(axes.axhline, levels, labelled=index == 0)
+        style.draw_levels(axes.axhline, levels, named=index == 0)
         style.plain_axes(axes, xlabel=kind, ylabel="" if index else HELD_OUT)
     panels[0].set_ylim(bottom=0.0)  # of all, once all costs are drawn
     style.legend_below(figure, 2)

@@ -114,13 +114,10 @@ def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None
 def _finish(axes: Axes, costs: list[float]) -> None:
     low, high = min(costs), max(costs)
     logarithmic = low > 0.0 and high / low > style.LOG_RATIO
-    style.plain_axes(
-        axes,
-        xlabel="training episodes",
-        ylabel="validation cost J (dimensionless)",
-        title="Mean cost of the validation set: median and range of the seeds",
-        yscale="log" if logarithmic else "linear",
-    )
+    labels = {"xlabel": "training episodes", "ylabel": "validation cost J (dimensionless)"}
+    title = "Mean cost of the validation set: median and range of the seeds"
+    scale = "log" if logarithmic else "linear"
+    style.plain_axes(axes, **labels, title=title, yscale=scale)
     if not logarithmic and 0.0 <= low < FROM_ZERO * high:
         axes.set_ylim(bottom=0.0)
     axes.set_xlim(left=0.0)

@@ -118,12 +118,9 @@ def _draw_policies(
     shared = _spread(observations, SHARED_OBSERVATIONS)
     answers = [agent.act(np.tile(row, (env.n_agents, 1)), mu)[:, 0] for row in shared]
     name, size = plant.action_label, plant.action_size
+    rows = (np.asarray(env.positions), agent.encodings(), agent.policy_weights(mu))
     path = draw_policy_map(
-        np.asarray(env.positions),
-        agent.encodings(),
-        agent.policy_weights(mu),
-        np.stack(answers, axis=1),
-        folder.path / "policy_map.png",
+        *(*rows, np.stack(answers, axis=1), folder.path / "policy_map.png"),
         action_label=name if size == 1 else f"{name} (first of {size} components)",
         angles=plant.angles,
     )

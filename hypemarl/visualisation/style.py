@@ -21,7 +21,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DENSITY_COLOUR, CONTROL_COLOUR, TARGET_COLOUR = COLOURS[0], COLOURS[1], COLOURS[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":")
-LEVELS = ("--", ":", "-.")  # line styles of known costs
+LEVELS = "-- : -."  # line styles of known costs
+type Levels = Mapping[str, float]
+type Line = Callable[..., object]
 LOG_RATIO = 30.0
 """Costs that spread over more than this factor are drawn on a logarithmic axis."""
 UNCONTROLLED_PLACE = 4  # among the colours
@@ -132,15 +134,10 @@ def plot_range(
     axes.plot(x, mean, label=label, **options)
 
 
-def draw_levels(
-    line: Callable[..., object],
-    levels: Mapping[str, float],
-    styles: Sequence[str] = LEVELS,
-    labelled: bool = True,
-) -> None:
+def draw_levels(line: Line, levels: Levels, looks: str = LEVELS, *, named: bool = True) -> None:
     """Known values by name, drawn by ``line``: ``axhline`` or ``axvline`` of axes."""
-    for (name, level), look in zip(levels.items(), styles, strict=False):
-        label = f"{name} ({level:.3g})" if labelled else None
+    for (name, level), look in zip(levels.items(), looks.split(), strict=False):
+        label = f"{name} ({level:.3g})" if named else None
         line(level, color="0.35", linestyle=look, label=label)
 
 
