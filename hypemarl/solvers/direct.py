@@ -8,7 +8,7 @@ from petsc4py import PETSc
 
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.linear import use_factors
+from hypemarl.solvers.pressure import use_factors
 
 MUMPS_SETTINGS = {
     6: 0,  # the analysis looks at the pattern only: factors do not depend on earlier values

@@ -80,7 +80,7 @@ class UnsteadyFlow:
             open (or, for a component, free to slip).
         time_step: dt.
         viscosity: nu.
-        linear_solver: for the pressure, see :func:`hypemarl.solvers.linear.symmetric_solver`.
+        linear_solver: for the pressure, see :func:`hypemarl.solvers.pressure.symmetric_solver`.
         bodies: tags on whose nodes :meth:`traction` is taken; all prescribed nodes by default.
         cfl_limit: a step with a larger Courant number raises.
         imbalance_limit: so does a larger share of dissipation that the splitting takes or gives.

@@ -32,7 +32,6 @@ VERSION = 2
 SOLVER = (
     "flow_kernels",
     "krylov",
-    "linear",
     "momentum",
     "navier_stokes",
     "p1",
