@@ -260,6 +260,18 @@ def all_arrive(comm: MPI.Intracomm) -> bool:
     return True
 
 
+def oversubscribed(comm: MPI.Intracomm) -> bool:
+    """Whether on some machine more ranks run than it has processors. Collective.
+
+    Ranks that share a mesh wait for each other many times in a time step; a rank that has no
+    processor at that moment then costs all of them a time slice.
+    """
+    neighbours = cast(MPI.Intracomm, comm.Split_type(MPI.COMM_TYPE_SHARED))
+    crowded = neighbours.size > (os.cpu_count() or 1)
+    neighbours.Free()
+    return bool(comm.allreduce(int(crowded), op=MPI.MAX))
+
+
 def install_excepthook() -> None:
     """Let an uncaught error on one rank end every rank with one message. Local.
 

@@ -91,6 +91,7 @@ class P1Space:
     def _exterior_facets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nodes (n, tdim), measures (n,) and cells (n,) of the boundary facets of owned cells."""
         topology, fdim = self.mesh.topology, self.tdim - 1
+        topology.create_connectivity(fdim, self.tdim)
         cells, places = facet_places(topology, dmesh.exterior_facet_indices(topology))
         closure = self.space.dofmap.dof_layout.entity_closure_dofs
         corners = np.array([closure(fdim, place) for place in range(self.tdim + 1)])

@@ -203,5 +203,5 @@ def test_what_does_not_fit_is_named(build_spec: Callable[..., AgentSpec]) -> Non
     local = local_case.pairs(spec)
     with pytest.raises(ValueError, match="form=flux of the surrogate needs a density"):
         surrogate(spec, local, form="flux")
-    with pytest.raises(ValueError, match="cost=formula needs a formula"):
+    with pytest.raises(ValueError, match="cost=formula of the surrogate needs a formula"):
         surrogate(spec, local, cost="formula")

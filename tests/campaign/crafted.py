@@ -83,12 +83,19 @@ def _named(source: str, options: list[str], folder: Path, text: str) -> None:
     """A run whose config.yaml names what is to be called."""
     path = folder / "run" / "config.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config["env"]["system"], config["agent"]["credit"] = "external", "local"
     filled = [option.replace("COMMAND", text) for option in options]
-    config["env"]["external"] |= {"source": source, "options": filled}
+    _make_external(config, {"source": source, "options": filled})
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     _text("evil.py", 'import os\nos.system("COMMAND")\ndef parallel_env(): ...\n', folder, text)
     shutil.copy(folder / "evil.py", folder / "run" / "evil.py")
+
+
+def _make_external(settings: dict[str, Any], external: dict[str, Any]) -> None:
+    """Change settings of a run into those of an external environment."""
+    env = settings["env"]
+    env.pop(env["system"], None)
+    env |= {"system": "external", "external": external}
+    settings["agent"]["credit"] = "local"
 
 
 EVIL = 'import os\nos.system("COMMAND")\n'
@@ -102,8 +109,7 @@ def _shadow(path: str, source: str, folder: Path, text: str) -> None:
     config = folder / "run" / "config.yaml"
     if source and config.is_file():
         stored = yaml.safe_load(config.read_text(encoding="utf-8"))
-        stored["env"]["system"], stored["agent"]["credit"] = "external", "local"
-        stored["env"]["external"]["source"] = source
+        _make_external(stored, {"source": source})
         config.write_text(yaml.safe_dump(stored), encoding="utf-8")
 
 

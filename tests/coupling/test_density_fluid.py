@@ -108,7 +108,8 @@ def test_agents_see_the_flow_over_their_patch(plant: DensityFluidPlant) -> None:
 
 
 def test_agents_need_not_see_the_flow(tagged: TaggedMesh, plant: DensityFluidPlant) -> None:
-    blind = DensityFluidPlant(replace(CONFIG, observe_flow=False), tagged)
+    options = replace(CONFIG.options, observe_flow=False)
+    blind = DensityFluidPlant(replace(CONFIG, options=options), tagged)
     seen = blind.reset(PARAMETERS)
     assert seen.shape == (12, blind.observation_size) == (12, 9)
     assert max(blind.own_features) < 9
@@ -131,7 +132,7 @@ def test_density_is_carried_by_flow_and_control(
 def test_without_a_carrier_it_is_the_density_plant(
     plant: DensityFluidPlant, tagged: TaggedMesh, actions: np.ndarray
 ) -> None:
-    still = DensityPlant(replace(CONFIG, system="density"), tagged)
+    still = DensityPlant(CONFIG, tagged)
     outcomes = []
     for each, parameters in ((still, PARAMETERS[:4]), (plant, PARAMETERS)):
         each.reset(parameters)
@@ -196,8 +197,8 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
     wide = build(replace(CONFIG.mesh, disc_radius=0.6, element_size=0.2), world())
     with pytest.raises(MeshError, match=r"lie outside the mesh.*drop_agents_outside"):
         DensityFluidPlant(replace(CONFIG, agents=(8, 8)), wide)
-    thin, plant = replace(CONFIG.flow, viscosity=0.005), DensityPlant(CONFIG, tagged)
-    with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise env\.flow\.viscosity"):
+    thin, plant = replace(CONFIG.options, flow_viscosity=0.005), DensityPlant(CONFIG, tagged)
+    with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise flow_viscosity"):
         CarrierFlow(tagged, plant.space, thin, plant.boundary)
 
 
@@ -207,7 +208,7 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
         ("env.mesh.shape=square", "no disc in a square; .* needs square-with-disc"),
         ("env.density-fluid.speed_high=0.05", "speed_low .0.1. exceeds speed_high"),
         ("env.density-fluid.angle_low=1.2", "angle_low .1.2. exceeds angle_high"),
-        ("env.density-fluid.linear_solver=iterative", "needs a factorisation"),
+        ("env.density-fluid.linear_solver=iterative", "expected one of auto, lu"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(override: str, message: str) -> None:

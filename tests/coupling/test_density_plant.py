@@ -58,7 +58,7 @@ def _forms(plant: DensityPlant, actions: np.ndarray) -> dict[str, float]:
     y.x.array[:] = bump(plant.space.points, PARAMETERS[:2])
     target.x.array[:] = bump(plant.space.points, PARAMETERS[2:])
     u.x.array[:] = plant.actuators.field(actions).ravel()
-    c = plant.config
+    c = plant.options
     parts = {
         "tracking": 0.5 * (y - target) ** 2 * ufl.dx,
         "boundary": 0.5 * c.boundary_weight * y**2 * ufl.ds,

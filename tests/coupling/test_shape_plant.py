@@ -272,7 +272,7 @@ def test_a_mesh_that_is_made_anew(plant: ShapePlant, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("kind", ["radial-fourier", "free-form"])
 def test_the_constant_policy_makes_the_body_longer(kind: str) -> None:
     env = make(shape_config(9 if kind == "free-form" else 8, displacement=kind))
-    policy = evaluation.constant(env, 0.8)
+    policy = evaluation.hand_made(env, 0.8)
     seen = env.reset_arrays(np.array([30.0, 0.0])).observations
     drags = [env.step_arrays(policy(seen, np.zeros(2))).info["drag"][0] for _ in range(3)]
     length, width = np.ptp(env.plant.moving.feasible.space.points(env.plant.shape.q), axis=0)

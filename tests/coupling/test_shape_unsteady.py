@@ -150,7 +150,7 @@ def test_a_flow_that_diverges_leaves_the_state(
     with monkeypatch.context() as patch:
         patch.setattr(MovingFlow, "step", fail)
         with pytest.raises(
-            SolverDiverged, match=r"shape at Re 30, angle 0\.3: no step .env\.flow\.time_step"
+            SolverDiverged, match=r"shape at Re 30, angle 0\.3: no step .env\.shape\.time_step"
         ):
             plant.step(ACTIONS[1])
     assert plant.snapshot() is before

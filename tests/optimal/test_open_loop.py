@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,13 +110,14 @@ def test_an_optimum_belongs_to_the_content_of_a_mesh_file(env: Any, tmp_path: Pa
 
 
 def test_what_agents_see_makes_no_other_problem_but_weights_do(env: Any, tmp_path: Path) -> None:
-    def path(**changes: Any) -> Path:
-        changed = envs.make(replace(env.config, **changes))
+    def path(options: Mapping[str, Any], **changes: Any) -> Path:
+        options = replace(env.config.options, **options)
+        changed = envs.make(replace(env.config, options=options, **changes))
         return OpenLoop(changed, tmp_path).path(PARAMETERS)
 
     own = OpenLoop(env, tmp_path).path(PARAMETERS)
-    assert path(observation_radius=0, observe_target=True, reward="global") == own
-    assert path(beta=0.03) != own
+    assert path({"observe_target": True}, observation_radius=0, reward="global") == own
+    assert path({"beta": 0.03}) != own
     assert OpenLoop(env, tmp_path).path(PARAMETERS + 0.1) != own
 
 

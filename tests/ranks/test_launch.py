@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-ROOMS = ("mpi", "meshing", "solvers", "systems", "optimal", "training")
-SLOW = ("solvers", "systems", "optimal", "validation")
+ROOMS = ("mpi", "meshing", "solvers", "systems", "optimal", "training", "validation")
+SLOW = ("systems", "optimal", "training", "validation")
 
 
 @pytest.mark.mpi

@@ -75,3 +75,13 @@ def test_sums_broadcasts_and_groups_over_ranks(comm: MPI.Intracomm) -> None:
     group.comm.Free()
     texts = raised(comm, ZeroDivisionError, lambda: mpi.on_root(comm, lambda: 1 / 0))
     assert all("division by zero" in text for text in texts)
+
+
+@BOTH
+def test_more_ranks_than_processors_are_noticed(
+    comm: MPI.Intracomm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: comm.size)
+    assert not mpi.oversubscribed(comm)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert mpi.oversubscribed(comm)

@@ -21,6 +21,7 @@ from hypemarl.coupling.local_model import require_local_model
 from hypemarl.envs import make
 from hypemarl.studies import pipeline, sample_efficiency, surrogate
 from hypemarl.training import checkpoint, evaluation
+from hypemarl.training.learner import algorithm_of
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
 
@@ -43,10 +44,11 @@ def one_step_error(run: Path, episodes: int) -> float:
     env = make(config.env)
     policy, _ = trained_policy(folder, env, config, mpi.world())
     local, spec = require_local_model(env.plant), env.agent_spec
-    model = WorldModel(local, spec, config.agent, config.seed, torch.device("cpu"))
+    options: Any = config.agent.of(algorithm_of(config).options)
+    model = WorldModel(local, spec, options, config.seed, torch.device("cpu"))
     model.load_state_dict(checkpoint.load(folder.best)["agent"]["model"])
     nothing = Given(*(torch.zeros(1, 1, 4, 0) for _ in Given._fields))  # that the fluxes read
-    (column,), length = local.state, config.agent.surrogate.memory + 1
+    (column,), length = local.state, options.memory + 1
     wrong = changed = 0.0
     for row in evaluation.fixed_set(env, episodes, "held-out"):
         episode = env.reset_arrays(row)

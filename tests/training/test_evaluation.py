@@ -68,7 +68,7 @@ def test_costs_and_returns_of_a_known_policy() -> None:
 def test_a_failed_episode_costs_infinity() -> None:
     env = toy()
     env.fail_at = lambda episode, step: episode == 2 and step == 3
-    result = evaluation.evaluate_policy(env, evaluation.constant(env), np.zeros((3, 1)))
+    result = evaluation.evaluate_policy(env, evaluation.hand_made(env), np.zeros((3, 1)))
     assert np.isinf(result.costs).tolist() == [False, True, False]
     assert result.failures == 1
     assert np.isinf(result.terms["control"]).tolist() == [False, True, False]
@@ -115,14 +115,14 @@ def test_simple_policies_stay_in_bounds_and_repeat() -> None:
     assert np.abs(actions).max() <= 1.0
     np.testing.assert_array_equal(actions, second(*arguments))
     assert np.any(first(*arguments) != actions)
-    np.testing.assert_array_equal(evaluation.constant(env, -1.0)(*arguments), -1.0)
+    np.testing.assert_array_equal(evaluation.hand_made(env, -1.0)(*arguments), -1.0)
 
 
 def test_a_failing_trajectory_ends_where_it_fails(tmp_path: Path) -> None:
     env = toy()
     env.fail_at = lambda episode, step: step == 3
     file = tmp_path / "trajectory.npz"
-    evaluation.record_trajectory(env, evaluation.constant(env), np.zeros(1), file, "x")
+    evaluation.record_trajectory(env, evaluation.hand_made(env), np.zeros(1), file, "x")
     assert len(read_trajectory(file)["times"]) == 3
 
 

@@ -89,7 +89,7 @@ def test_what_cannot_work_is_refused() -> None:
     for overrides, message in (
         (["training.episodes=3"], r"random_episodes \(3\) must be smaller"),
         (["agent.surrogate.window=5"], r"window \(5\) exceeds env.control_steps \(4\)"),
-        (["agent.surrogate.cutoff=2"], "set agent.surrogate.ensemble to 2 or more"),
+        (["agent.surrogate.cutoff=2"], "set agent.mbpg.ensemble to 2 or more"),
     ):
         with pytest.raises(ConfigError, match=message):
             configuration.check_training(tiny("mbpg", *overrides))
