@@ -4,8 +4,6 @@
 module is imported when it is called.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 
@@ -29,9 +27,10 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "agent-update": _bench("agent_update.run"),
     "scaling-agents": _bench("scaling_agents.run"),
     "env-steps": _bench("env_steps.run"),
-    "homes": _bench("homes.run"),
+    "external": _bench("env_steps.external"),
+    "homes": _bench("env_steps.external"),  # its name in version 0.1
     "adjoint": _bench("adjoint.adjoint"),
     "morph": _bench("morphing.morph"),
-    "morph-step": _bench("morph_step.morph_step"),
+    "morph-step": _bench("morphing.morph_step"),
     "moving-step": _bench("moving_flow.moving_step"),
 }

@@ -1,7 +1,5 @@
 """The gradient of an episode's cost beside the forward run that it belongs to."""
 
-from __future__ import annotations
-
 from statistics import median
 
 import numpy as np
@@ -12,9 +10,9 @@ from hypemarl.bench.timing import times_ms
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint
+from hypemarl.verification.adjoint import SCENARIOS
 
 REPEATS = {"density-1d": 9, "density-vacuum": 7, "density-fluid": 7}
-SCENARIOS = (*REPEATS, "flow-cylinder", "flow-dissipation", "shape-morphing")
 
 
 def adjoint(scenarios: tuple[str, ...] = SCENARIOS) -> dict[str, float]:

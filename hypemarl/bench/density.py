@@ -1,7 +1,5 @@
 """`hypemarl bench density-step` and `reset`: the plant beside LinearProblem on the same mesh."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,12 +17,8 @@ from hypemarl.systems.density.plant import DensityPlant
 TIME_STEP = 0.01
 LU = {"ksp_type": "preonly", "pc_type": "lu"}
 # density-vacuum with one time step per control interval, on about 6,500 nodes
-CONFIG = EnvConfig(
-    mesh=MeshConfig(element_size=0.0269),
-    horizon=20 * TIME_STEP,
-    control_steps=20,
-    options=DensityOptions(max_time_step=TIME_STEP),
-)
+MESH, OPTIONS = MeshConfig(element_size=0.0269), DensityOptions(max_time_step=TIME_STEP)
+CONFIG = EnvConfig(mesh=MESH, horizon=20 * TIME_STEP, control_steps=20, options=OPTIONS)
 
 
 def density_step() -> dict[str, float]:
@@ -47,18 +41,10 @@ def density_step() -> dict[str, float]:
     transport = median_ms(lambda: plant.solver.advance(TIME_STEP), 50)
     reused = median_ms(_implicit(plant, actions, rebuilt=False), 5)
     rebuilt = median_ms(_implicit(plant, actions, rebuilt=True), 3, warmup=1)
-    return {
-        "nodes": plant.space.total(plant.space.n_owned),
-        "agents": plant.n_agents,
-        "ranks": world().size,
-        "time_steps": float(np.mean(counts)),
-        "ms": ms,
-        "ms_transport": transport,
-        "ms_reused": reused,
-        "ms_rebuilt": rebuilt,
-        "ratio_reused": reused / ms,
-        "ratio_rebuilt": rebuilt / ms,
-    }
+    nodes, steps = plant.space.total(plant.space.n_owned), float(np.mean(counts))
+    size = {"nodes": nodes, "agents": plant.n_agents, "ranks": world().size, "time_steps": steps}
+    times = {"ms": ms, "ms_transport": transport, "ms_reused": reused, "ms_rebuilt": rebuilt}
+    return size | times | {"ratio_reused": reused / ms, "ratio_rebuilt": rebuilt / ms}
 
 
 def reset() -> dict[str, float]:
@@ -77,7 +63,7 @@ def _random_actions(n_agents: int) -> Iterator[np.ndarray]:
 
 
 class _Implicit:
-    """An implicit Euler step of the same equation in the form language, as a user writes it."""
+    """An implicit Euler step of the same equation in UFL, as a user writes it."""
 
     def __init__(self, plant: DensityPlant) -> None:
         mesh = plant.space.mesh

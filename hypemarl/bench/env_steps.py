@@ -4,14 +4,14 @@ Every measurement is a launch of this module under ``mpirun``, with one rank per
 group and two run the same code.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile
 import time
 
 from hypemarl import config as configuration
+from hypemarl.config import scenarios
+from hypemarl.config.external import external_of
 from hypemarl.training.ranks import launch
 from hypemarl.training.records import read_metrics
 from hypemarl.types import Row
@@ -19,7 +19,7 @@ from hypemarl.types import Row
 SECONDS = 3.0
 """Length of a measurement without learning."""
 TRAINED = ("flow-cylinder", "density-vacuum")
-"""The first of these that there is stands for training with updates."""
+"""Scenarios for training with updates: the first that exists."""
 RANDOM, WARM, EPISODES = 2, 4, 8  # episodes: random, before the clock starts, in all
 ACTION_SHARE = 0.3
 """Random actions are uniform in this share of their bounds, as training's first ones are."""
@@ -34,19 +34,30 @@ def run() -> dict[str, float]:
     Raises:
         RuntimeError: there is no mpirun, or a launch fails.
     """
-    names = [name for name in configuration.scenarios() if not name.endswith("-paper")]
+    names = [name for name in scenarios() if not name.endswith("-paper")]
     names = [n for n in names if configuration.load(n).env.system != "external"]
     trained = next(name for name in TRAINED if name in names)
     cases = [("collect", name) for name in names] + [("train", trained)]
     result: dict[str, float] = {}
-    for what, name in cases:
-        key = ("train_" if what == "train" else "") + name.replace("-", "_")
-        one, two = (
-            float(launch(groups, __spec__.name, what, name)["steps_per_second"])
-            for groups in (1, 2)
-        )
+    for kind, name in cases:
+        key = ("train_" if kind == "train" else "") + name.replace("-", "_")
+        answers = [launch(groups, __spec__.name, kind, name) for groups in (1, 2)]
+        one, two = (float(answer["steps_per_second"]) for answer in answers)
         result |= {f"{key}_1": one, f"{key}_2": two, f"{key}_ratio": two / one}
     return result
+
+
+def external() -> dict[str, float]:
+    """Steps per second under random actions, resets included, of every external environment.
+
+    Flat keys: ``vmas_dispersion``, ``vmas_navigation``, ``humanoid``. Collective, on one rank.
+
+    Raises:
+        ConfigError: their packages are not installed.
+    """
+    settings = {name: external_of(configuration.load(name).env) for name in scenarios()}
+    names = [name for name, options in settings.items() if options and options.source]
+    return {name.replace("-", "_"): collect(name) for name in names}
 
 
 def collect(scenario: str, seconds: float = SECONDS) -> float:
@@ -101,13 +112,13 @@ def _rate(path: str) -> float:
     return float((last["step"] - first["step"]) / (last["seconds"] - first["seconds"]))
 
 
-def main(what: str, scenario: str) -> None:
-    """What a launched rank does: measure, and print the rate on rank 0."""
+def main(kind: str, scenario: str) -> None:
+    """Measure on a launched rank, and print the rate on rank 0."""
     from hypemarl import mpi
 
     comm = mpi.world()
     mpi.install_excepthook()
-    if what == "collect":
+    if kind == "collect":
         rate = collect(scenario)
     else:
         with tempfile.TemporaryDirectory() as folder:

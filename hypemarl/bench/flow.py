@@ -1,7 +1,5 @@
 """One time step of the unsteady flow beside the tutorial's scheme, and resets from memory."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import defaultdict
@@ -64,7 +62,7 @@ def flow_step() -> dict[str, float]:
 
 
 def bytes_per_step(flow: UnsteadyFlow) -> float:
-    """What a step must at least move between memory and core, were the caches empty: bytes.
+    """Least number of bytes between memory and core in a step that starts with empty caches.
 
     The momentum matrix is written once and read in each product (8 bytes of value, 4 of column),
     the mass matrix likewise once, the scatter map and geometry once, the pressure's factors twice,
@@ -75,12 +73,8 @@ def bytes_per_step(flow: UnsteadyFlow) -> float:
     nnz, n = len(momentum.mass), momentum.n_owned
     cells = len(flow.space.velocity_cells)
     factors = flow.pressure_correction.solver.getPC().getFactorMatrix().getInfo()["nz_used"]
-    return (
-        nnz * (8 * 4 + 12 * (products + 1))
-        + cells * (30 * 4 + 6 * 4 + 7 * 8)
-        + 2 * 12 * factors
-        + 40 * 16 * n
-    )
+    matrices = nnz * (8 * 4 + 12 * (products + 1)) + 2 * 12 * factors
+    return matrices + cells * (30 * 4 + 6 * 4 + 7 * 8) + 40 * 16 * n
 
 
 def flow_reset() -> dict[str, float]:
@@ -110,15 +104,15 @@ def _reset_time(config: EnvConfig, name: str) -> dict[str, float]:
 
 
 def _started(mesh: MeshConfig, dt: float, steps: int) -> UnsteadyFlow:
-    """A flow some steps after the entrance was opened."""
-    tagged = build(mesh, world())
+    tagged, walls = build(mesh, world()), dict.fromkeys(WALLS, (0, 1))
     flow = UnsteadyFlow(
-        tagged,
-        dirichlet=dict.fromkeys(WALLS, (0, 1)),
-        time_step=dt,
-        viscosity=VISCOSITY,
-        bodies=("disc",),
+        tagged, dirichlet=walls, time_step=dt, viscosity=VISCOSITY, bodies=("disc",)
     )
+    return opened(flow, steps)
+
+
+def opened[F: UnsteadyFlow](flow: F, steps: int) -> F:
+    """The flow some steps after the entrance was opened. Collective."""
     inflow = InflowProfile(flow.space, "parabolic", 1.0)
     profile = inflow.values()
     for n in range(steps):

@@ -1,11 +1,9 @@
-"""The peer of `bench flow-step`: the usual way to solve unsteady flow in dolfinx, in our words.
+"""The peer of `bench flow-step`: the usual solver of unsteady flow in dolfinx.
 
 Incremental pressure correction as the dolfinx tutorial teaches it (Dokken, FEniCSx tutorial, "Test
 problem 2: flow past a cylinder"): vector-valued P2/P1, Crank-Nicolson diffusion, Adams-Bashforth
 advection, the velocity matrix assembled anew in each step, Krylov solvers for the three stages.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -20,13 +18,11 @@ from hypemarl.solvers.fem_petsc import petsc as fem_petsc
 
 
 class TutorialFlow:
-    """Three-stage projection solver for the DFG channel.
+    """Three-stage projection solver for the DFG channel. Collective.
 
     Args:
         tagged: channel mesh; time_step: dt; viscosity: nu; inflow: x -> velocities (2, m) at the
             entrance.
-
-    Collective.
     """
 
     def __init__(self, tagged: TaggedMesh, time_step: float, viscosity: float, inflow: Any) -> None:

@@ -1,20 +1,18 @@
 """`hypemarl bench moving-step`: a time step on a moving mesh beside one on a mesh that stays."""
 
-from __future__ import annotations
-
 from statistics import mean, median
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from hypemarl.bench.flow import opened
 from hypemarl.bench.timing import best_ms, times_ms
 from hypemarl.config import MeshConfig
 from hypemarl.meshing.morphing import MovingMesh
 from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
-from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.morphing import AGENTS, WALLS
 
 MESH = MeshConfig(shape="channel-with-obstacle", element_size=0.02, disc_element_size=0.006)
@@ -67,14 +65,8 @@ def moving_step() -> dict[str, float]:
 
 def _started(kind: Any, mesh: MovingMesh) -> Any:
     """A flow some steps after the entrance was opened; each has its own copy of the geometry."""
-    flow = kind(
-        mesh.tagged, dirichlet=dict.fromkeys(WALLS, (0, 1)), time_step=DT, viscosity=VISCOSITY
-    )
-    inflow = InflowProfile(flow.space, "parabolic", 1.0)
-    for n in range(STARTED):
-        flow.boundary[:, inflow.nodes] = min(1.0, (n + 1) / 50.0) * inflow.values()
-        flow.step()
-    return flow
+    walls, settings = dict.fromkeys(WALLS, (0, 1)), {"time_step": DT, "viscosity": VISCOSITY}
+    return opened(kind(mesh.tagged, dirichlet=walls, **settings), STARTED)
 
 
 def _path(mesh: MovingMesh) -> Any:

@@ -1,9 +1,7 @@
-"""`hypemarl bench scaling-agents`: what an update costs as agents grow in number, by scheme.
+"""`hypemarl bench scaling-agents`: cost of an update over the number of agents, by scheme.
 
 Every measurement is a process of its own, so that none inherits the memory of another.
 """
-
-from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +17,7 @@ SIDES = (2, 4, 8, 16)
 """Agents per axis of the square: 4, 16, 64, 256 agents."""
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PRELOADED = ["hypemarl.algorithms.td3.agent", "hypemarl.bench.agent_update", "torch._dynamo"]
-"""What every case imports; the last on the making of a first optimiser."""
+"""Imports of every case; the last comes with the first optimiser."""
 CASES: Mapping[str, Record] = {
     "nops": {"scheme": "nops"},
     "fups": {"scheme": "marl"},
@@ -30,7 +28,7 @@ CASES: Mapping[str, Record] = {
     "chunked": {"hypernetwork": "chunked"},
     "low_rank": {"hypernetwork": "low-rank"},
 }
-"""What each row changes in the agents of density-vacuum."""
+"""Changes of each row to the agents of density-vacuum."""
 
 
 def run(
@@ -51,11 +49,11 @@ def run(
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
         for side in sides:
             agents = side * side
-            found = {name: pool.submit(measure, name, side, repeats).result() for name in names}
-            for name, values in found.items():
+            cases = {name: pool.submit(measure, name, side, repeats).result() for name in names}
+            for name, values in cases.items():
                 result |= {f"{name}_{agents}_{key}": value for key, value in values.items()}
-                if "mlp" in found and name in ("chunked", "low_rank", "linear", "nops"):
-                    saving = found["mlp"]["parameters"] / values["parameters"]
+                if "mlp" in cases and name in ("chunked", "low_rank", "linear", "nops"):
+                    saving = cases["mlp"]["parameters"] / values["parameters"]
                     result[f"{name}_{agents}_saving"] = saving
     return result
 
@@ -82,11 +80,7 @@ def measure(name: str, side: int, repeats: int) -> dict[str, float]:
     ready(2)()  # once for what torch sets up at first use
     before = _forget_peak()
     ms = best_ms(ready(side), repeats)
-    return {
-        "ms": ms,
-        "mib": _status("VmHWM") - before,
-        "parameters": float(sum(counted.values())),
-    }
+    return {"ms": ms, "mib": _status("VmHWM") - before, "parameters": float(sum(counted.values()))}
 
 
 def _forget_peak() -> float:

@@ -1,7 +1,5 @@
 """Timing that can be compared: warm up, repeat, take the median or the best."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from statistics import median

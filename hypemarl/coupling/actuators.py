@@ -1,17 +1,14 @@
 """Amplitudes -> control field: u(x) = sum_i psi_i(x) a_i, a constant sparse operator."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
 
 from hypemarl.coupling.layout import LayoutError
-from hypemarl.coupling.profiles import smoothstep
 
 REACH = 1e-6
-"""Smallest sum of the blends of the agents that are left, where some were left out."""
+"""Smallest sum of the blends of the agents at a point, where some boxes have no agent."""
 
 
 class BlendActuators:
@@ -22,11 +19,11 @@ class BlendActuators:
     component, and neighbours that agree leave grad u = 0 between them.
 
     Args:
-        points: (n_points, gdim) where the field is wanted.
+        points: (n_points, gdim) of the field.
         grid: agents per axis, C order.
         positions: (n, gdim) agent positions on that grid.
-        places: the agents that there are, by default all. The blends of the others are spread over
-            these in proportion, so that they still sum to one.
+        places: boxes with an agent, by default all. The blends of the others are spread over these
+            in proportion and still sum to one.
 
     Raises:
         LayoutError: a point is beyond the reach of all agents.
@@ -40,7 +37,6 @@ class BlendActuators:
         places: np.ndarray | None = None,
     ) -> None:
         self.n_agents = len(positions) if places is None else len(places)
-        self.n_components = points.shape[1]
         table = positions.reshape(*grid, -1)
         psi = np.ones((len(points), 1))
         for axis in range(len(grid)):
@@ -67,9 +63,15 @@ def _spread(psi: np.ndarray, points: np.ndarray) -> np.ndarray:
     if len(far):
         raise LayoutError(
             f"{len(far)} nodes, the first one at {points[far[0]].round(4).tolist()}, are beyond "
-            "the reach of the agents that are left; take more agents per axis or smaller cells"
+            "the reach of all agents; take more agents per axis or smaller cells"
         )
     return psi / sums
+
+
+def smoothstep(t: np.ndarray | float) -> np.ndarray:
+    """t^2 (3 - 2 t) on [0, 1], constant outside: C1, and s(t) + s(1 - t) = 1."""
+    clipped = np.clip(t, 0.0, 1.0)
+    return clipped * clipped * (3.0 - 2.0 * clipped)
 
 
 def axis_blend(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

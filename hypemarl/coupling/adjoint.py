@@ -1,13 +1,11 @@
-"""Vector-Jacobian products of a plant's control interval: what exact gradients are made of."""
+"""Vector-Jacobian products of a plant's control interval, for exact gradients."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from hypemarl.config.errors import UnsupportedError
-from hypemarl.types import Row
+from hypemarl.types import Array, Row
 
 if TYPE_CHECKING:
     from hypemarl.coupling.plant import Plant
@@ -37,7 +35,7 @@ class PlantAdjoint(Protocol):
     def state_size(self) -> int:
         """Length of this rank's state cotangents."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, Tape]:
+    def step(self, actions: Array) -> tuple[Array, Array, Row, Tape]:
         """``plant.step(actions)``, the same to the last bit, and the interval's tape. Collective.
 
         Raises:
@@ -45,12 +43,8 @@ class PlantAdjoint(Protocol):
         """
 
     def pull(
-        self,
-        tape: Any,
-        state_bar: np.ndarray,
-        observations_bar: np.ndarray | None,
-        shares_bar: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, tape: Any, state_bar: Array, observations_bar: Array | None, shares_bar: Array
+    ) -> tuple[Array, Array]:
         """Cotangents of the state before the interval and of its actions (n, m). Collective.
 
         Args:

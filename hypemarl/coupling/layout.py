@@ -1,13 +1,12 @@
-"""Where the agents sit, which cells each of them owns, and who is near whom."""
-
-from __future__ import annotations
+"""Places of the agents, their cells, neighbours, and observed means over patches of cells."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
-from hypemarl.coupling.neighbourhood import grid_stencil
+from hypemarl.coupling.neighbourhood import Neighbourhood, grid_stencil
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.p1 import P1Space
 
@@ -61,7 +60,7 @@ class AgentLayout:
 
 
 def axes_fault(grid: Sequence[int], gdim: int) -> str:
-    """Why a grid of agents does not fit a mesh of ``gdim`` dimensions, or nothing."""
+    """Reason why a grid of agents does not fit a mesh of ``gdim`` dimensions, empty if it does."""
     if len(grid) == gdim:
         return ""
     return f"agents: expected one number per axis of the {gdim}D mesh, got {tuple(grid)}"
@@ -112,12 +111,7 @@ def grid_layout(
 
     owners = own_cells(space, [in_box(place) for place in places.tolist()])
     return AgentLayout(
-        centres[places],
-        owners,
-        tuple(int(k) for k in grid),
-        float(widths.mean()),
-        places,
-        centres,
+        centres[places], owners, tuple(int(k) for k in grid), float(widths.mean()), places, centres
     )
 
 
@@ -146,17 +140,41 @@ def own_cells(space: P1Space, indicators: Sequence[Indicator]) -> np.ndarray:
 
 def _refuse(space: P1Space, bad: np.ndarray, marks: np.ndarray, message: str) -> None:
     """Raise the same LayoutError on every rank when any rank has bad cells. Collective."""
-    place = int(np.argmax(bad)) if bad.any() else -1
     example = None
-    if place >= 0:
-        example = (
-            space.midpoints[place].round(4).tolist(),
-            np.flatnonzero(marks[:, place]).tolist(),
-        )
-    found = [e for e in space.comm.allgather((int(bad.sum()), example)) if e[1] is not None]
-    if found:
-        where, agents = found[0][1]
+    if bad.any():
+        place = int(np.argmax(bad))
+        claims = np.flatnonzero(marks[:, place]).tolist()
+        example = int(bad.sum()), space.midpoints[place].round(4).tolist(), claims
+    examples = [e for e in space.comm.allgather(example) if e is not None]
+    if examples:
+        _, where, agents = examples[0]
         raise LayoutError(
-            f"{message}, got {sum(f[0] for f in found)} cells that break this, "
+            f"{message}, got {sum(count for count, *_ in examples)} cells that break this, "
             f"one at {where} claimed by agents {agents}; make the subdomains a partition"
         )
+
+
+class PatchMeans:
+    """Means of a P1 field over the agents' subdomains, and each agent's stencil ``seen`` of them.
+
+    Args:
+        space: nodal space; layout: who owns which cells; radius: patches seen to each
+            side. Collective.
+    """
+
+    def __init__(self, space: P1Space, layout: AgentLayout, radius: int) -> None:
+        self.comm = space.comm
+        self.seen = Neighbourhood(layout.stencil(radius))
+        self.measures = sum_over_ranks(
+            space.comm, np.bincount(layout.owners, space.volumes, minlength=layout.n_agents)
+        )
+        corners = space.cells.shape[1]
+        weights = np.repeat(space.volumes / corners, corners)
+        rows = np.repeat(layout.owners, corners)
+        shape = (layout.n_agents, space.n_local)
+        total = sparse.coo_array((weights, (rows, space.cells.ravel())), shape=shape).tocsr()
+        self.matrix = sparse.csr_array(sparse.diags_array(1.0 / self.measures) @ total)
+
+    def means(self, field: np.ndarray) -> np.ndarray:
+        """Patch means (n,) of nodal values (n_local,). Collective."""
+        return sum_over_ranks(self.comm, self.matrix @ field)

@@ -1,4 +1,4 @@
-"""Local models: what a surrogate of the local dynamics may know of a plant."""
+"""Local models: the structure of a plant that a surrogate of the local dynamics may use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DensityForm:
 
 @dataclass(frozen=True, eq=False)
 class LocalModel:
-    """How local states make up the agents' observations."""
+    """Composition of the agents' observations from local states."""
 
     state: tuple[int, ...]
     """columns of an observation that are the agent's own state: s numbers that the plant changes"""
@@ -49,10 +49,10 @@ class LocalModel:
     (-1, -1) where it stays as it is through an episode"""
     seen: np.ndarray
     """(n, K) agents whose states an observation shows, -1 for zeros"""
-    carrier: tuple[int, ...] = ()
+    background_flow: tuple[int, ...] = ()
     """columns with the velocity of a flow that carries the state, none where there is none"""
     density: DensityForm | None = None
-    """there where the state is a mean density that a patch can only lose to its neighbours"""
+    """set where the state is a mean density, which a patch exchanges with its neighbours only"""
     free_start: bool = False
     """whether an episode may start in the first state of one with other mu and targets"""
 

@@ -1,7 +1,5 @@
 """Near agents: stencils on grids, on rings and by distance, and sums over them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """The plant: a solver, its actuators, sensors and rewards, behind one small interface."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +23,10 @@ class ActionError(ValueError):
 class Plant(ABC):
     """A controlled system: a solver with its actuators, sensors and rewards.
 
-    A system of one's own is a subclass. Its ``__init__`` sets the attributes without a default
-    below; ``reset``, ``step``, ``snapshot``, ``restore`` and ``time`` are its own, all else has a
-    default. Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every
-    rank enters every call, and the actions of rank 0 win.
+    A new system is a subclass. Its ``__init__`` sets the attributes without a default below, and it
+    defines ``reset``, ``step``, ``snapshot``, ``restore`` and ``time``; all else has a default.
+    Arrays are float64, ``(n_agents, ...)``, and identical on every rank of ``comm``; every rank
+    enters every call, and the actions of rank 0 win.
     """
 
     comm: MPI.Intracomm
@@ -36,7 +34,7 @@ class Plant(ABC):
     observation_size: int
     action_low: np.ndarray  # (action_size,)
     action_high: np.ndarray  # (action_size,)
-    #: of an episode's parameters; ``env.context`` picks mu by what stands before the last ``_``
+    #: of an episode's parameters; ``env.context`` picks mu by the part before the last ``_``
     parameter_names: tuple[str, ...]
     parameter_low: np.ndarray  # (n_parameters,)
     parameter_high: np.ndarray  # (n_parameters,)
@@ -91,7 +89,7 @@ class Plant(ABC):
 
     @property
     def baseline(self) -> np.ndarray:
-        """Shares of the cost (n,) of a control interval, were the first state to stay; or zeros."""
+        """Shares of the cost (n,) of an interval in which the first state stays; or zeros."""
         return np.zeros(self.n_agents)
 
     @property
@@ -141,7 +139,7 @@ class Plant(ABC):
 
     @property
     def adjoint_fault(self) -> str:
-        """Why there is no adjoint, empty where :meth:`adjoint` gives one. Local."""
+        """Reason why there is no adjoint, empty where :meth:`adjoint` gives one. Local."""
         if type(self).adjoint is not Plant.adjoint:
             return ""
         return "expected a plant whose adjoint() gives a hypemarl.coupling.adjoint.PlantAdjoint"
@@ -151,7 +149,7 @@ class Plant(ABC):
         return None
 
     def local_model(self) -> LocalModel | None:
-        """How local states make up observations, None where it is not known. Collective."""
+        """Composition of observations from local states, None if unknown. Collective."""
         return None
 
     def agreed(self, actions: np.ndarray) -> np.ndarray:
@@ -159,6 +157,11 @@ class Plant(ABC):
         return agree_on_actions(
             self.comm, actions, self.action_low, self.action_high, self.n_agents
         )
+
+    def inside(self, actions: np.ndarray) -> np.ndarray:
+        """One (n, m) where rank 0's actions lie within their bounds, else zero. Collective."""
+        actions = self.comm.bcast(np.asarray(actions, dtype=np.float64), root=0)
+        return ((actions >= self.action_low) & (actions <= self.action_high)).astype(float)
 
     def checked(self, parameters: np.ndarray, *, positive: bool = False) -> np.ndarray:
         """Parameters of an episode as an array (n_parameters,). Local.
@@ -217,7 +220,10 @@ def agree_on_actions(
     message, checked = "", None
     if comm.rank == 0:
         checked = np.asarray(actions, dtype=np.float64)
-        message = _action_fault(checked, (n_agents, len(low)))
+        shape, fault = (n_agents, len(low)), non_finite(checked, part="component")
+        message = f"actions: {fault}" if fault else ""
+        if checked.shape != shape:
+            message = f"actions: expected shape {shape} (agents, components), got {checked.shape}"
     if comm.size > 1:
         message, checked = comm.bcast((message, checked), root=0)
     if message or checked is None:
@@ -225,27 +231,20 @@ def agree_on_actions(
     return np.clip(checked, low, high)
 
 
-def _action_fault(actions: np.ndarray, shape: tuple[int, int]) -> str:
-    if actions.shape != shape:
-        return f"actions: expected shape {shape} (agents, components), got {actions.shape}"
-    fault = non_finite(actions, part="component")
-    return f"actions: {fault}" if fault else ""
-
-
 def non_finite(
     values: np.ndarray, *, part: str = "entry", names: Sequence[object] | None = None
 ) -> str:
-    """Where the first NaN or infinity of all agents' values (n, ...) stands; empty if none. Local.
+    """Place of the first NaN or infinity of all agents' values (n, ...); empty if none. Local.
 
     Args:
-        part: what the entries of an agent are called; names: of the agents, their numbers if None.
+        part: name of the entries of an agent; names: of the agents, their numbers if None.
     """
     finite = np.isfinite(values)
     if finite.all():
         return ""
     bad = np.argwhere(~finite)
     agent, *entry = bad[0].tolist()
-    who = f"agent {agent}" if names is None else f"agent {names[agent]!r}"
+    who = f"agent {agent if names is None else repr(names[agent])}"
     where = "".join(f", {part} {k}" for k in entry)
     return (
         f"expected finite numbers, got {values[tuple(bad[0])]} from {who}{where} "

@@ -1,7 +1,5 @@
 """Values of a Taylor-Hood field at points in the fluid: constant sparse operators."""
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import geometry
 from mpi4py import MPI
@@ -16,16 +14,14 @@ OUTSIDE = 1e-9
 
 
 class PointProbes:
-    """Velocity (P2) and pressure (P1) at points; one rank evaluates each point.
+    """Velocity (P2) and pressure (P1) at points; one rank evaluates each point. Collective.
 
     Args:
-        space: of the flow; points: (m, 2), identical on every rank; names: what a message calls
-            each point (default: its number).
+        space: of the flow; points: (m, 2), identical on every rank; names: of the points in
+            messages (default: their numbers).
 
     Raises:
         LayoutError: on every rank, when a point lies outside the fluid; names the point.
-
-    Collective.
     """
 
     def __init__(
@@ -34,14 +30,10 @@ class PointProbes:
         self.comm = space.comm
         self.points = np.asarray(points, dtype=np.float64)
         rows, cells, coordinates = _own_points(space, self.points, names)
-        shape = len(self.points)
-        values = quadratics(coordinates)
-        self.velocity_matrix = _rows(
-            rows, space.velocity_cells[cells], values, (shape, space.n_velocity_local)
-        )
-        self.pressure_matrix = _rows(
-            rows, space.pressure_cells[cells], coordinates, (shape, space.n_pressure_local)
-        )
+        count, values = len(self.points), quadratics(coordinates)
+        v_shape, p_shape = (count, space.n_velocity_local), (count, space.n_pressure_local)
+        self.velocity_matrix = _rows(rows, space.velocity_cells[cells], values, v_shape)
+        self.pressure_matrix = _rows(rows, space.pressure_cells[cells], coordinates, p_shape)
 
     def evaluate(self, velocity: np.ndarray, pressure: np.ndarray) -> np.ndarray:
         """(m, 3): both velocity components and the pressure at every point. Collective.
@@ -49,9 +41,9 @@ class PointProbes:
         Args:
             velocity: (2, n_velocity_local); pressure: (n_pressure_local,), ghosts up to date.
         """
-        own = [self.velocity_matrix @ component for component in velocity]
-        own.append(self.pressure_matrix @ pressure)
-        return sum_over_ranks(self.comm, np.stack(own, axis=1))
+        parts = [self.velocity_matrix @ component for component in velocity]
+        parts.append(self.pressure_matrix @ pressure)
+        return sum_over_ranks(self.comm, np.stack(parts, axis=1))
 
 
 def _own_points(

@@ -1,12 +1,10 @@
-"""A memory of results that are dear to compute again, of bounded size."""
-
-from __future__ import annotations
+"""A memory of expensive results, of bounded size."""
 
 from collections.abc import Callable, Hashable
 
 
 class Recent[K: Hashable, V]:
-    """The values asked for last; where there are too many, the one longest unused goes.
+    """The values used last; where there are too many, the one longest unused goes.
 
     Every rank must ask in the same order: all then keep and drop the same values.
 
@@ -36,9 +34,5 @@ class Recent[K: Hashable, V]:
         self._values.clear()
 
     def __contains__(self, key: K) -> bool:
-        """Whether the value is in memory; no use of it. Local."""
+        """True where the value is in memory; does not count as a use. Local."""
         return key in self._values
-
-    def __len__(self) -> int:
-        """Number of values in memory. Local."""
-        return len(self._values)

@@ -1,6 +1,4 @@
-"""What the agents know of their environment: shapes, bounds, places, and no more."""
-
-from __future__ import annotations
+"""Knowledge of the agents about their environment: shapes, bounds, places, and no more."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ class AgentSpec:
     own_features: tuple[int, ...]
     """Columns of the observation that belong to the agent's own patch."""
     stencil: Callable[[int], np.ndarray]
-    """radius -> (n, K) int64 near agents, -1 where there is none, column K // 2 the own one."""
+    """radius -> (n, K) int64 near agents, -1 for none, column K // 2 the agent itself."""
     grid: tuple[int, ...] | None = None
     """Shape of the agents' grid (C order) where they form one."""
     indexed: bool = False

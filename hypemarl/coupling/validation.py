@@ -1,14 +1,13 @@
-"""Mesh against problem: what every plant checks before it builds anything, serial or on ranks.
+"""Mesh against problem: checks of every plant before it builds anything, serial or on ranks.
 
 Each system states the roles of its tags once, in its own ``examine``; conditions of the solvers
 follow from them. ``hypemarl mesh SCENARIO`` runs the same checks.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class Findings:
     Attributes:
         boundary: conditions and direction of the stream.
         kept: boxes of a density's agents that hold cells, None where all do.
-        faults: why the problem cannot be solved on it. notes: what is worth a warning.
+        faults: reasons why the problem cannot be solved on it. notes: of which rank 0 warns.
     """
 
     boundary: Boundary
@@ -52,30 +51,25 @@ Examine = Callable[[EnvConfig, RawMesh], Findings]
 def find(config: EnvConfig, tagged: TaggedMesh, examine: Examine) -> Findings:
     """A system's checks of a distributed mesh, equal on every rank. Collective."""
     raw = gather(tagged)
-    return on_root(tagged.mesh.comm, lambda: examine(config, _whole(raw)))
+    return on_root(tagged.mesh.comm, lambda: examine(config, cast(RawMesh, raw)))
 
 
 def validate(config: EnvConfig, tagged: TaggedMesh, examine: Examine) -> Findings:
-    """Refuse a mesh on which the problem of ``config`` is another one than it says. Collective.
+    """Refuse a mesh that does not fit the problem of ``config``. Collective.
 
-    Rank 0 warns of what is sound but surprising.
+    Rank 0 warns of settings that are sound but surprising.
 
     Raises:
         MeshError: on every rank, with all faults: how many facets, where the first one is, and
             what to do.
     """
-    found = find(config, tagged, examine)
-    if found.faults:
-        raise MeshError(found.message)
+    findings = find(config, tagged, examine)
+    if findings.faults:
+        raise MeshError(findings.message)
     if tagged.mesh.comm.rank == 0:
-        for note in found.notes:
+        for note in findings.notes:
             warnings.warn(note, stacklevel=3)
-    return found
-
-
-def _whole(raw: RawMesh | None) -> RawMesh:
-    assert raw is not None  # rank 0 has it
-    return raw
+    return findings
 
 
 def interior_notes(raw: RawMesh) -> list[str]:

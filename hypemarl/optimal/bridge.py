@@ -1,7 +1,5 @@
 """The plant as a differentiable function of torch: its step forward, its adjoint backward."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -16,7 +14,7 @@ from hypemarl.solvers.errors import SolverDiverged
 
 
 class Differentiable(NamedTuple):
-    """What a step gives: a state to hand to the next one, observations (n, k), cost shares (n,)."""
+    """Result of a step: a state for the next one, observations (n, k), cost shares (n,)."""
 
     state: Tensor
     observations: Tensor
@@ -24,7 +22,7 @@ class Differentiable(NamedTuple):
 
 
 def begin(taped: TapedPlant) -> Tensor:
-    """The state to hand to the first step of a graph: nothing is differentiated beyond it.
+    """The state for the first step of a graph: nothing is differentiated beyond it.
 
     On the leading rank inside ``taped.lead``, as are steps and the backward pass.
     """
@@ -35,8 +33,8 @@ def begin(taped: TapedPlant) -> Tensor:
 def step(taped: TapedPlant, state: Tensor, actions: Tensor) -> Differentiable:
     """One control interval under ``actions`` (n, m), float64. The plant itself moves on.
 
-    ``state`` stands for the plant's, which is the one that the step before left: its values mean
-    nothing, its gradient is this rank's part of the one of the plant's state. A graph is
+    ``state`` stands for the plant's after the step before: its values mean nothing, its gradient is
+    this rank's part of the one of the plant's state. A graph is
     differentiated once, at its end.
 
     Raises:
@@ -81,11 +79,8 @@ class PlantStep(torch.autograd.Function):
         """State (a stand-in of zeros), observations (n, k) and shares of the cost (n,)."""
         observations, shares, ctx.index = taped.step(actions.numpy())
         ctx.taped = taped
-        return (
-            torch.zeros_like(state),
-            torch.tensor(observations, dtype=torch.float64),
-            torch.tensor(shares, dtype=torch.float64),
-        )
+        seen, costs = (torch.tensor(x, dtype=torch.float64) for x in (observations, shares))
+        return torch.zeros_like(state), seen, costs
 
     @staticmethod
     @once_differentiable

@@ -2,11 +2,9 @@
 
 Bounded quasi-Newton steps (L-BFGS-B: Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16 (1995)
 1190, in SciPy's implementation) until the projected gradient |P(a - dJ/da) - a|, P the projection
-onto the bounds, has fallen to a share of its value at zero control. The problem is not convex: what
-is found is a local minimum, and the lowest of those found so far is what is stored.
+onto the bounds, has fallen to a share of its value at zero control. The problem is not convex: each
+search ends in a local minimum, and the lowest one so far is stored.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import time
@@ -25,7 +23,7 @@ from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.types import Json, Record, Row
+from hypemarl.types import Array, Json, Record, Row
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
@@ -40,7 +38,7 @@ NOT_PHYSICS = (
 )
 """Settings of an environment, with all that begin with ``reward``, that J does not depend on."""
 
-type Costs = float | Sequence[float] | np.ndarray
+type Costs = float | Sequence[float] | Array
 Progress = Callable[[int, float, float], None]
 
 
@@ -55,28 +53,28 @@ class Optimum:
         history: (evaluations, 2) J and that ratio in every evaluation of this search.
     """
 
-    parameters: np.ndarray
-    actions: np.ndarray
+    parameters: Array
+    actions: Array
     cost: float
     uncontrolled: float
     reduction: float
     evaluations: int
     seconds: float
-    history: np.ndarray
+    history: Array
 
     def converged(self, tolerance: float) -> bool:
-        """Whether the projected gradient fell to ``tolerance`` of its value at zero control."""
+        """True where the projected gradient fell to ``tolerance`` of its value at zero control."""
         return self.reduction <= tolerance
 
 
 class OpenLoop:
-    """Finds optima of an environment and remembers them on disk.
+    """Search for optima of an environment, which are stored on disk.
 
     Args:
         env: whose plant has an adjoint; folder: of stored optima, by default ``optima`` in the
             cache folder (:func:`hypemarl.files.cache_folder`).
 
-    What killed writers left in the folder is removed. Collective, every method too.
+    Temporary files of killed writers are removed. Collective, as is every method.
     """
 
     def __init__(self, env: ArrayEnv, folder: Path | None = None) -> None:
@@ -87,12 +85,12 @@ class OpenLoop:
 
     @staticmethod
     def serves(env: ArrayEnv) -> bool:
-        """Whether ``env`` is an environment whose optima can be found."""
+        """True where optima of ``env`` can be computed: its plant has an adjoint."""
         return env.plant is not None and not env.plant.adjoint_fault
 
     @cached_property
     def episode(self) -> EpisodeAdjoint:
-        """Gradients of whole episodes; the adjoint is built when first wanted."""
+        """Gradients of whole episodes; the adjoint is built at first use."""
         return EpisodeAdjoint(require_adjoint(self.plant))
 
     @cached_property
@@ -101,11 +99,11 @@ class OpenLoop:
 
     def solve(
         self,
-        parameters: np.ndarray,
+        parameters: Array,
         *,
         tolerance: float = TOLERANCE,
         max_evaluations: int = MAX_EVALUATIONS,
-        starts: Sequence[np.ndarray] = (),
+        starts: Sequence[Array] = (),
         progress: Progress | None = None,
     ) -> Optimum:
         """The optimum at ``parameters``, from disk where it is known well enough.
@@ -130,14 +128,14 @@ class OpenLoop:
         best = known
         for start in list(starts) or [zero if known is None else known.actions]:
             search = _Search(self, parameters, scale, progress, uncontrolled)
-            found = search.run(np.clip(start, *self._bounds), tolerance, max_evaluations)
-            if best is None or found.cost <= best.cost:
-                best = found
+            result = search.run(np.clip(start, *self._bounds), tolerance, max_evaluations)
+            if best is None or result.cost <= best.cost:
+                best = result
         assert best is not None
         self._save(best)
         return best
 
-    def load(self, parameters: np.ndarray) -> Optimum | None:
+    def load(self, parameters: Array) -> Optimum | None:
         """The stored optimum, None where there is none or the discretisation has changed since."""
         stored = on_root(self.comm, lambda: _read(self.path(parameters)))
         if stored is None:
@@ -149,7 +147,7 @@ class OpenLoop:
         same = abs(cost - stored.cost) <= REPEATABLE * abs(stored.cost)
         return stored if self.comm.bcast(same, root=0) else None
 
-    def path(self, parameters: np.ndarray) -> Path:
+    def path(self, parameters: Array) -> Path:
         """The file of the optimum at ``parameters``. Local."""
         facts: Row = {"parameters": [float(value) for value in parameters]}
         digest = problem_digest(self.env.config, self._mesh_content, NOT_PHYSICS, **facts)
@@ -162,10 +160,10 @@ class OpenLoop:
                 files.write_arrays(path, vars(optimum), compress=True)
 
     @property
-    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def _bounds(self) -> tuple[Array, Array]:
         return self.plant.action_low, self.plant.action_high
 
-    def _projected(self, actions: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    def _projected(self, actions: Array, slope: Array) -> Array:
         """P(a - dJ/da) - a."""
         return np.asarray(np.clip(actions - slope, *self._bounds) - actions)
 
@@ -175,25 +173,23 @@ class _Search:
     """One descent: evaluates, keeps the history, stops where the projected gradient is small."""
 
     owner: OpenLoop
-    parameters: np.ndarray
+    parameters: Array
     scale: float
     progress: Progress | None
     uncontrolled: float = float("nan")
     history: list[tuple[float, float]] = field(default_factory=list)
 
-    def evaluate(self, actions: np.ndarray) -> tuple[float, np.ndarray]:
+    def evaluate(self, actions: Array) -> tuple[float, Array]:
         """J and dJ/da, the same on every rank."""
-        comm = self.owner.comm
-        found = self.owner.episode.gradient(self.parameters, actions)
-        if comm.size > 1:
-            return comm.bcast((found.cost, found.gradient), root=0)
-        return found.cost, found.gradient
+        comm, result = self.owner.comm, self.owner.episode.gradient(self.parameters, actions)
+        pair = result.cost, result.gradient
+        return comm.bcast(pair, root=0) if comm.size > 1 else pair
 
-    def run(self, start: np.ndarray, tolerance: float, max_evaluations: int) -> Optimum:
+    def run(self, start: Array, tolerance: float, max_evaluations: int) -> Optimum:
         began, shape = time.monotonic(), start.shape
         bounds = [np.broadcast_to(bound, shape).ravel() for bound in self.owner._bounds]
 
-        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        def objective(flat: Array) -> tuple[float, Array]:
             actions = flat.reshape(shape)
             try:
                 cost, slope = self.evaluate(actions)
@@ -220,19 +216,13 @@ class _Search:
         )
         return self._describe(result.x.reshape(shape), began)
 
-    def _describe(self, actions: np.ndarray, began: float) -> Optimum:
+    def _describe(self, actions: Array, began: float) -> Optimum:
         cost, slope = self.evaluate(actions)
         residual = np.linalg.norm(self.owner._projected(actions, slope))
-        return Optimum(
-            np.array(self.parameters, dtype=np.float64),
-            actions,
-            cost,
-            self.uncontrolled,
-            float(residual / self.scale),
-            len(self.history),
-            time.monotonic() - began,
-            np.array(self.history).reshape(-1, 2),
-        )
+        parameters, seconds = np.array(self.parameters, np.float64), time.monotonic() - began
+        costs = (cost, self.uncontrolled, float(residual / self.scale))
+        history = np.array(self.history).reshape(-1, 2)
+        return Optimum(parameters, actions, *costs, len(self.history), seconds, history)
 
 
 def problem_digest(
@@ -241,8 +231,8 @@ def problem_digest(
     """32 hex digits that name files of a problem, which rewards do not change. Local.
 
     Args:
-        config: of the environment. mesh: digest of its mesh files' content, where it has such.
-        ignored: settings that do not matter. facts: more that does.
+        config: of the environment. mesh: digest of its mesh files' content, where it has some.
+        ignored: settings without influence. facts: further ones that have influence.
     """
     usual = to_dict(EnvConfig(system=config.system))
     env = {
@@ -250,8 +240,8 @@ def problem_digest(
         for name, value in differing(to_dict(config), usual).items()
         if name not in ignored and not name.startswith("reward")
     }
-    own = {k: v for k, v in env.pop(config.system, {}).items() if k not in ignored}
-    env |= {"system": config.system, "options": own}
+    options = {k: v for k, v in env.pop(config.system, {}).items() if k not in ignored}
+    env |= {"system": config.system, "options": options}
     if mesh is not None:  # whatever the files are called
         kept = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
         env["mesh"] = kept | {"files_sha256": mesh}
@@ -261,16 +251,16 @@ def problem_digest(
 def differing(settings: Record, defaults: Record) -> Row:
     """The settings that are not the defaults, nested as they are.
 
-    What names files by them still finds them when a version brings new settings.
+    Files named by them keep their names when a version adds settings.
     """
-    found = {}
+    result = {}
     for name, value in settings.items():
         default = defaults.get(name)
         if isinstance(value, Mapping) and isinstance(default, Mapping):
             value, default = differing(value, default), {}
         if value != default:
-            found[name] = value
-    return found
+            result[name] = value
+    return result
 
 
 def _read(path: Path) -> Optimum | None:
@@ -290,14 +280,14 @@ def _read(path: Path) -> Optimum | None:
     return Optimum(**values)
 
 
-def replay(actions: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A policy that ignores what it sees and plays ``actions`` (steps, n, m), one per call."""
+def replay(actions: Array) -> Callable[[Array, Array], Array]:
+    """A policy that ignores observations and plays ``actions`` (steps, n, m), one per call."""
     following = iter(actions)
     return lambda observations, mu: next(following)
 
 
 def recovered_share(cost: Costs, uncontrolled: Costs, best: Costs) -> float:
-    """(J0 - J) / (J0 - J*) of mean costs: 0 for doing nothing, 1 for the optimum.
+    """(J0 - J) / (J0 - J*) of mean costs: 0 without control, 1 for the optimum.
 
     Raises:
         ValueError: the optimum is not below J0, so that there is nothing to recover.

@@ -1,10 +1,8 @@
 """A plant with the tapes of its last intervals, driven by the first rank of its communicator.
 
-What decides the actions, and what weighs the results, may live on one rank only: that rank leads,
-the others follow its steps and transposes, each with its own part of tapes and cotangents.
+The policy, and the weights of its results, may live on one rank only: that rank leads, the others
+follow its steps and transposes, each with its own part of tapes and cotangents.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 
@@ -13,6 +11,7 @@ import numpy as np
 from hypemarl import mpi
 from hypemarl.coupling.adjoint import PlantAdjoint, Tape
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.types import Array
 
 
 class TapedPlant:
@@ -29,7 +28,7 @@ class TapedPlant:
         self.comm = adjoint.plant.comm
         self.leads = self.comm.rank == 0
         self._tapes: list[Tape | None] = []
-        self._bars: dict[int, np.ndarray] = {}  # of followers: cotangent after interval k
+        self._bars: dict[int, Array] = {}  # of followers: cotangent after interval k
 
     def lead[T](self, work: Callable[[], T]) -> T | None:
         """Run ``work`` on the first rank while the others follow its steps. Collective.
@@ -60,7 +59,7 @@ class TapedPlant:
         self._tell("begin")
         self._forget()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def step(self, actions: Array) -> tuple[Array, Array, int]:
         """One interval: observations (n, k), cost shares (n,), and its number for :meth:`pull`.
 
         Raises:
@@ -70,12 +69,8 @@ class TapedPlant:
         return self._step(actions)
 
     def pull(
-        self,
-        index: int,
-        state_bar: np.ndarray,
-        observations_bar: np.ndarray,
-        shares_bar: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, index: int, state_bar: Array, observations_bar: Array, shares_bar: Array
+    ) -> tuple[Array, Array]:
         """Cotangents of the state before interval ``index`` and of its actions (n, m).
 
         Intervals are pulled once each, the last one first; see :meth:`PlantAdjoint.pull`.
@@ -89,22 +84,18 @@ class TapedPlant:
         self._tapes.clear()
         self._bars.clear()
 
-    def _step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def _step(self, actions: Array) -> tuple[Array, Array, int]:
         observations, _, info, tape = self.adjoint.step(actions)
         self._tapes.append(tape)
         return observations, info["costs"].shares, len(self._tapes) - 1
 
     def _pull(
-        self,
-        index: int,
-        state_bar: np.ndarray,
-        observations_bar: np.ndarray,
-        shares_bar: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, index: int, state_bar: Array, observations_bar: Array, shares_bar: Array
+    ) -> tuple[Array, Array]:
         tape, self._tapes[index] = self._tapes[index], None  # frees its memory
         return self.adjoint.pull(tape, self._clipped(state_bar), observations_bar, shares_bar)
 
-    def _clipped(self, state_bar: np.ndarray) -> np.ndarray:
+    def _clipped(self, state_bar: Array) -> Array:
         if not self.state_clip:
             return state_bar
         square = mpi.sum_over_ranks(self.comm, np.array([state_bar @ state_bar]))[0]

@@ -1,13 +1,12 @@
 """Gradient of an episode's cost with respect to all its actions, in bounded memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hypemarl.coupling.adjoint import PlantAdjoint, Tape
+from hypemarl.types import Array
 
 type Kept = tuple[Tape | None, Any]
 """The tape of an interval, or in its place the state of the plant before it."""
@@ -21,7 +20,7 @@ class EpisodeGradient:
 
     cost: float
     terms: dict[str, float]
-    gradient: np.ndarray
+    gradient: Array
 
 
 class EpisodeAdjoint:
@@ -38,7 +37,7 @@ class EpisodeAdjoint:
     def __init__(self, adjoint: PlantAdjoint, memory: int = MEMORY) -> None:
         self.adjoint, self.plant, self.memory = adjoint, adjoint.plant, memory
 
-    def cost(self, parameters: np.ndarray, actions: np.ndarray) -> float:
+    def cost(self, parameters: Array, actions: Array) -> float:
         """J of the episode at ``parameters`` under ``actions`` (steps, n, m). Collective.
 
         Raises:
@@ -50,9 +49,7 @@ class EpisodeAdjoint:
             total += self.plant.step(row)[2]["costs"].total
         return total
 
-    def gradient(
-        self, parameters: np.ndarray, actions: np.ndarray, discount: float = 1.0
-    ) -> EpisodeGradient:
+    def gradient(self, parameters: Array, actions: Array, discount: float = 1.0) -> EpisodeGradient:
         """J and dJ/da of that episode. Collective. Raises as :meth:`cost` does.
 
         Below 1 the ``discount`` applies once more to every later interval in the derivatives: row k
@@ -68,21 +65,19 @@ class EpisodeAdjoint:
             state_bar, gradient[k] = self.adjoint.pull(tape, discount * state_bar, None, shares_bar)
         return EpisodeGradient(cost, terms, gradient)
 
-    def _forward(self, actions: np.ndarray) -> tuple[float, dict[str, float], list[Kept]]:
+    def _forward(self, actions: Array) -> tuple[float, dict[str, float], list[Kept]]:
         """Cost, terms and (tape, None) or (None, state before it) of every interval."""
         cost, held = 0.0, 0
         terms: dict[str, float] = {}
         kept: list[Kept] = []
         for row in actions:
-            fits = held < self.memory
-            before = None if fits else self.plant.snapshot()
-            tape = None
-            if fits:
+            if held < self.memory:
                 *_, info, tape = self.adjoint.step(row)
                 held = self._agree(held + tape.nbytes)
+                kept.append((tape, None))
             else:
+                kept.append((None, self.plant.snapshot()))
                 info = self.plant.step(row)[2]
-            kept.append((tape, before))
             cost += info["costs"].total
             for name, value in info["costs"].terms.items():
                 terms[name] = terms.get(name, 0.0) + value
@@ -92,7 +87,7 @@ class EpisodeAdjoint:
         """The most that any rank holds: all decide alike. Collective."""
         return max(self.plant.comm.allgather(held)) if self.plant.comm.size > 1 else held
 
-    def _tape(self, kept: Kept, actions: np.ndarray) -> Tape:
+    def _tape(self, kept: Kept, actions: Array) -> Tape:
         tape, before = kept
         if before is not None:
             self.plant.restore(before)

@@ -1,13 +1,14 @@
 """Direct factorisations that are kept, renewed on demand, and checked before they are trusted."""
 
-from __future__ import annotations
+import weakref
 
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.linear import use_factors
+from hypemarl.solvers.pressure import use_factors
 
 MUMPS_SETTINGS = {
     6: 0,  # the analysis looks at the pattern only: factors do not depend on earlier values
@@ -99,3 +100,31 @@ class Factorisation:
         error, size = np.sqrt(sum_over_ranks(self._comm, np.array([wrong @ wrong, right @ right])))
         product.destroy()
         return bool(error <= ACCURACY * size)
+
+
+class Abandoned:
+    """Frees PETSc objects of solvers that nobody uses any more, each on a mesh of its own.
+
+    Destroying a matrix or a solver is collective, and Python drops it on each rank at another time:
+    on several ranks petsc4py therefore keeps it, on the communicator of its mesh, until all ranks
+    ask PETSc to clean up there. On one rank it is destroyed at once, and nothing happens here.
+    """
+
+    def __init__(self) -> None:
+        self._watched: list[tuple[TaggedMesh, weakref.ref]] = []
+
+    def watch(self, tagged: TaggedMesh, solver: object) -> None:
+        """Clean up after ``solver``, the only one on that mesh, once it is gone. Local."""
+        if tagged.mesh.comm.size > 1:
+            self._watched.append((tagged, weakref.ref(solver)))
+
+    def free(self) -> None:
+        """Clean up after the solvers that are gone on every rank. Collective."""
+        kept = []
+        for tagged, solver in self._watched:
+            comm = tagged.mesh.comm
+            if comm.allreduce(int(solver() is None)) == comm.size:
+                PETSc.garbage_cleanup(comm)
+            else:
+                kept.append((tagged, solver))
+        self._watched = kept

@@ -1,6 +1,4 @@
-"""What every solver raises when its solution is not to be trusted."""
-
-from __future__ import annotations
+"""Errors of solvers whose solution is not to be trusted."""
 
 
 class SolverDiverged(RuntimeError):

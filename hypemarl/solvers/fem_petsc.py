@@ -7,8 +7,6 @@ OpenBLAS, where it takes other arguments, and the first batched product is a seg
 Nothing here needs those helpers, so llvmlite is out of sight while the module is loaded.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

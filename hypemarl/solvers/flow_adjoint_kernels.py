@@ -4,10 +4,9 @@ Cotangents ("bar") are derivatives of a number by nodal values. Each loop covers
 that the rank owns and adds to ghosts, too: the caller sends what belongs to another rank's nodes.
 """
 
-from __future__ import annotations
-
 import numba
 import numpy as np
+from numpy import ndarray as Array
 
 from hypemarl.solvers.flow_kernels import Facets, WallElements, set_convection
 from hypemarl.solvers.krylov import Rows
@@ -15,13 +14,13 @@ from hypemarl.solvers.krylov import Rows
 
 @numba.njit(cache=True, fastmath=True)
 def pull_convection(
-    y: np.ndarray,
-    v: np.ndarray,
-    cells: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    convection: np.ndarray,
-    w_bar: np.ndarray,
+    y: Array,
+    v: Array,
+    cells: Array,
+    volumes: Array,
+    gradients: Array,
+    convection: Array,
+    w_bar: Array,
 ) -> None:
     """Subtracts d/dw of the sum of y . C(w) v from ``w_bar`` (n, 2); ``y``, ``v`` (n, 2).
 
@@ -57,13 +56,7 @@ def pull_convection(
 
 
 @numba.njit(cache=True)
-def pull_outflow(
-    w: np.ndarray,
-    y: np.ndarray,
-    v: np.ndarray,
-    facets: Facets,
-    w_bar: np.ndarray,
-) -> None:
+def pull_outflow(w: Array, y: Array, v: Array, facets: Facets, w_bar: Array) -> None:
     """Subtracts d/dw of 1/2 int max(w . n, 0) v . y over facets from ``w_bar`` (n, 2).
 
     The derivative of max(s, 0) is taken as 1 for s > 0 and 0 elsewhere: the kink at s = 0 gets the
@@ -90,9 +83,7 @@ def pull_outflow(
 
 
 @numba.njit(cache=True)
-def given_rows(
-    matrix: Rows, rows: np.ndarray, x: np.ndarray, right: np.ndarray, out: np.ndarray
-) -> None:
+def residual_rows(matrix: Rows, rows: Array, x: Array, right: Array, out: Array) -> None:
     """out = right - A x, two columns, on some ``rows`` (k,); ``out`` (k, 2)."""
     indptr, indices, data = matrix
     for place in range(len(rows)):
@@ -106,12 +97,7 @@ def given_rows(
 
 @numba.njit(cache=True)
 def pull_extrapolation(
-    dt: float,
-    w_bar: np.ndarray,
-    rate_bar: np.ndarray,
-    weighted: np.ndarray,
-    v_bar: np.ndarray,
-    old_bar: np.ndarray,
+    dt: float, w_bar: Array, rate_bar: Array, weighted: Array, v_bar: Array, old_bar: Array
 ) -> None:
     """Transposes w = 2 v - old and rate = (old / 2 - 2 v) / dt, in one pass.
 
@@ -129,13 +115,13 @@ def pull_extrapolation(
 
 @numba.njit(cache=True)
 def pull_wall_forces(
-    y: np.ndarray,
-    u: np.ndarray,
+    y: Array,
+    u: Array,
     elements: WallElements,
     viscosity: float,
-    rate_bar: np.ndarray,
-    u_bar: np.ndarray,
-    p_bar: np.ndarray,
+    rate_bar: Array,
+    u_bar: Array,
+    p_bar: Array,
 ) -> None:
     """Adds the cotangents of rate, u, p where nodal forces have the cotangent ``y`` (n_nodes, 2).
 
@@ -170,7 +156,7 @@ def pull_wall_forces(
 
 
 @numba.njit(cache=True)
-def pull_wall_convection(y: np.ndarray, u: np.ndarray, facets: Facets, u_bar: np.ndarray) -> None:
+def pull_wall_convection(y: Array, u: Array, facets: Facets, u_bar: Array) -> None:
     """Subtracts d/du of 1/2 int (u . n) u . y over wall facets from ``u_bar`` (n_nodes, 2)."""
     nodes, lengths, normals, shapes, weights = facets
     for f in range(len(nodes)):
@@ -194,11 +180,7 @@ def pull_wall_convection(y: np.ndarray, u: np.ndarray, facets: Facets, u_bar: np
 
 @numba.njit(cache=True)
 def pull_quadratic_forms(
-    factors: np.ndarray,
-    values: np.ndarray,
-    cells: np.ndarray,
-    matrices: np.ndarray,
-    out: np.ndarray,
+    factors: Array, values: Array, cells: Array, matrices: Array, out: Array
 ) -> None:
     """Adds d/dv of sum_c factors_c v^T A_c v, A_c (6, 6) symmetric, to ``out``; v, out (n, 2)."""
     for c in range(len(cells)):

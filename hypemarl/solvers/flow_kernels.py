@@ -4,13 +4,12 @@ Numba compiles them once per machine and keeps them on disk. Each loop covers th
 that the rank owns; what belongs to another rank's rows is sent or summed by the caller.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import basix
 import numba
 import numpy as np
+from numpy import ndarray as Array
 
 PAIRS = np.array([(i, j) for i in range(6) for j in range(i + 1, 6)], dtype=np.int64)
 GAUSS_POINTS = 4  # per edge: exact for the product of three P2 functions
@@ -23,11 +22,11 @@ class Facets(NamedTuple):
     ``shapes`` (n_q, 3) P2 functions (end, end, middle) at Gauss points; ``weights`` (n_q,).
     """
 
-    nodes: np.ndarray
-    lengths: np.ndarray
-    normals: np.ndarray
-    shapes: np.ndarray
-    weights: np.ndarray
+    nodes: Array
+    lengths: Array
+    normals: Array
+    shapes: Array
+    weights: Array
 
 
 class WallElements(NamedTuple):
@@ -37,17 +36,17 @@ class WallElements(NamedTuple):
     theirs; the rest as in :func:`reference_products` and :func:`reference_convection`.
     """
 
-    nodes: np.ndarray
-    corners: np.ndarray
-    volumes: np.ndarray
-    gradients: np.ndarray
-    mass: np.ndarray
-    stiffness: np.ndarray
-    convection: np.ndarray
-    divergence: np.ndarray
+    nodes: Array
+    corners: Array
+    volumes: Array
+    gradients: Array
+    mass: Array
+    stiffness: Array
+    convection: Array
+    divergence: Array
 
 
-def _tabulate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _tabulate(points: Array) -> tuple[Array, Array]:
     """P2 functions (n_q, 6) and their slopes (2, n_q, 6) at points of the reference triangle."""
     element = basix.create_element(
         basix.ElementFamily.P, basix.CellType.triangle, 2, basix.LagrangeVariant.gll_warped
@@ -56,13 +55,13 @@ def _tabulate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return table[0], table[1:]
 
 
-def _quadrature(degree: int) -> tuple[np.ndarray, ...]:
+def _quadrature(degree: int) -> tuple[Array, ...]:
     """Points, weights (unit area), and what :func:`_tabulate` gives there."""
     points, weights = basix.make_quadrature(basix.CellType.triangle, degree)
     return points, 2.0 * weights, *_tabulate(points)
 
 
-def facet_quadrature() -> tuple[np.ndarray, np.ndarray]:
+def facet_quadrature() -> tuple[Array, Array]:
     """P2 functions (n_q, 3) of an edge (end, end, middle) at Gauss points, weights (n_q,)."""
     points, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
     s = 0.5 * (points + 1.0)
@@ -70,7 +69,7 @@ def facet_quadrature() -> tuple[np.ndarray, np.ndarray]:
     return shapes, 0.5 * weights
 
 
-def corner_slopes() -> np.ndarray:
+def corner_slopes() -> Array:
     """Slopes of the P2 functions at a triangle's corners, (3, 2, 6): corner, direction, function.
 
     Directions are the barycentric coordinates of vertices 1 and 2.
@@ -79,14 +78,14 @@ def corner_slopes() -> np.ndarray:
     return np.swapaxes(slopes, 0, 1)
 
 
-def cell_stiffness(volumes: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+def cell_stiffness(volumes: Array, gradients: Array) -> Array:
     """P2 stiffness matrices (n, 6, 6) of cells with volumes (n,), gradients (n, 3, 2). Local."""
     _, stiffness, _ = reference_products()
     g = gradients[:, 1:]
     return np.einsum("cab,abij->cij", np.einsum("c,cad,cbd->cab", volumes, g, g), stiffness)
 
 
-def reference_convection() -> np.ndarray:
+def reference_convection() -> Array:
     """Skew-symmetric convection over a triangle of unit area, (12, 16).
 
     Row 2 k + a: velocity of node k in direction a, one of the barycentric coordinates of vertices
@@ -101,7 +100,7 @@ def reference_convection() -> np.ndarray:
     return result
 
 
-def reference_products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reference_products() -> tuple[Array, Array, Array]:
     """Mass (6, 6), stiffness (2, 2, 6, 6) and divergence (3, 2, 6) over a triangle of unit area.
 
     Stiffness: int d_a phi_i d_b phi_j; divergence: int psi_k d_a phi_i, psi the P1 functions.
@@ -117,13 +116,7 @@ def reference_products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @numba.njit(cache=True)
 def extrapolate(
-    v: np.ndarray,
-    old: np.ndarray,
-    older: np.ndarray,
-    dt: float,
-    quadratic: bool,
-    w: np.ndarray,
-    rate: np.ndarray,
+    v: Array, old: Array, older: Array, dt: float, quadratic: bool, w: Array, rate: Array
 ) -> None:
     """BDF2's explicit parts from three velocities (n, 2), in one pass.
 
@@ -140,9 +133,7 @@ def extrapolate(
 
 
 @numba.njit(cache=True)
-def combine(
-    mass: np.ndarray, inertia: float, stiffness: np.ndarray, viscosity: float, out: np.ndarray
-) -> None:
+def combine(mass: Array, inertia: float, stiffness: Array, viscosity: float, out: Array) -> None:
     """out = inertia mass + viscosity stiffness on owned rows, zero on the rows of others."""
     for e in range(len(mass)):
         out[e] = inertia * mass[e] + viscosity * stiffness[e]
@@ -152,13 +143,13 @@ def combine(
 
 @numba.njit(cache=True, fastmath=True)
 def add_convection(
-    w: np.ndarray,
-    cells: np.ndarray,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    convection: np.ndarray,
-    places: np.ndarray,
-    out: np.ndarray,
+    w: Array,
+    cells: Array,
+    volumes: Array,
+    gradients: Array,
+    convection: Array,
+    places: Array,
+    out: Array,
 ) -> float:
     """Adds the skew-symmetric convection by ``w`` (n, 2) to ``out``.
 
@@ -192,7 +183,7 @@ def add_convection(
 
 
 @numba.njit(cache=True)
-def add_outflow(w: np.ndarray, facets: Facets, places: np.ndarray, out: np.ndarray) -> None:
+def add_outflow(w: Array, facets: Facets, places: Array, out: Array) -> None:
     """Adds 1/2 int max(w . n, 0) phi_i phi_j over facets to ``out`` at ``places`` (m, 3, 3)."""
     nodes, lengths, normals, shapes, weights = facets
     for f in range(len(nodes)):
@@ -209,12 +200,7 @@ def add_outflow(w: np.ndarray, facets: Facets, places: np.ndarray, out: np.ndarr
 
 @numba.njit(cache=True)
 def set_convection(
-    w: np.ndarray,
-    nodes: np.ndarray,
-    volume: float,
-    gradients: np.ndarray,
-    convection: np.ndarray,
-    pairs: np.ndarray,
+    w: Array, nodes: Array, volume: float, gradients: Array, convection: Array, pairs: Array
 ) -> None:
     """pairs (15,) = skew-symmetric convection by ``w`` (n_nodes, 2) over one cell, see PAIRS."""
     pairs[:] = 0.0
@@ -228,14 +214,14 @@ def set_convection(
 
 @numba.njit(cache=True)
 def add_wall_forces(
-    rate: np.ndarray,
-    u: np.ndarray,
-    w: np.ndarray,
-    p: np.ndarray,
-    dilation: np.ndarray,
+    rate: Array,
+    u: Array,
+    w: Array,
+    p: Array,
+    dilation: Array,
     elements: WallElements,
     viscosity: float,
-    out: np.ndarray,
+    out: Array,
 ) -> None:
     """Adds minus the momentum residual of the elements to ``out`` (n_nodes, 2).
 
@@ -270,7 +256,7 @@ def add_wall_forces(
 
 
 @numba.njit(cache=True)
-def add_wall_convection(u: np.ndarray, w: np.ndarray, facets: Facets, out: np.ndarray) -> None:
+def add_wall_convection(u: Array, w: Array, facets: Facets, out: Array) -> None:
     """Subtracts 1/2 int (w . n) u phi over wall facets from ``out`` (n_nodes, 2).
 
     The skew-symmetric form lacks it beside the convective one wherever fluid crosses a wall.

@@ -18,8 +18,6 @@ is a local, piecewise smooth function of (y, w), free of dt, so that its transpo
 the same edges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -42,7 +40,7 @@ MAX_TIME_STEPS = 200_000  # of one `advance`: more means that the velocity has r
 
 @dataclass(frozen=True)
 class DensityState:
-    """What a reset needs: densities (n_local,), velocity (n_local, gdim), time, steps."""
+    """State for a restart: densities (n_local,), velocity (n_local, gdim), time, steps."""
 
     density: np.ndarray
     velocity: np.ndarray
@@ -51,7 +49,7 @@ class DensityState:
 
 
 class FokkerPlanck:
-    """Explicit, conservative, non-negative solver; built once, then only arrays change.
+    """Explicit, conservative, non-negative solver; built once, then only arrays change. Collective.
 
     Args:
         mesh: simplicial mesh.
@@ -60,8 +58,6 @@ class FokkerPlanck:
 
     Raises:
         ValueError: on every rank, when nu or the time step is not positive and finite.
-
-    Collective.
     """
 
     def __init__(self, mesh: dmesh.Mesh, viscosity: float, max_time_step: float = 0.01) -> None:
@@ -75,18 +71,11 @@ class FokkerPlanck:
         self._assemble_constants()
         self._y = self.space.vector()
         self._stage = self.space.vector()
-        self._velocity = np.zeros_like(self.space.points)
-        self.set_velocity(self._velocity)
-
-    @property
-    def density(self) -> np.ndarray:
-        """Nodal densities (n_local,) with up-to-date ghosts; a view."""
-        return self._y.array
-
-    @property
-    def velocity(self) -> np.ndarray:
-        """Nodal velocities (n_local, gdim); a view."""
-        return self._velocity
+        #: nodal densities (n_local,) with up-to-date ghosts; a view
+        self.density = self._y.array
+        #: nodal velocities (n_local, gdim)
+        self.velocity = np.zeros_like(self.space.points)
+        self.set_velocity(self.velocity)
 
     @property
     def stable_time_step(self) -> float:
@@ -95,7 +84,7 @@ class FokkerPlanck:
 
     def reset(self, density: np.ndarray) -> None:
         """Start at time zero from nodal densities (n_local,), ghosts included. Local."""
-        self._y.array[:] = density
+        self.density[:] = density
         self.time, self.steps = 0.0, 0
 
     def set_velocity(self, velocity: np.ndarray) -> None:
@@ -104,8 +93,8 @@ class FokkerPlanck:
         Raises:
             SolverDiverged: on every rank, when a velocity is not finite.
         """
-        self._velocity[:] = velocity
-        self._fastest = self._rates_under(self._velocity, self.exchange)
+        self.velocity[:] = velocity
+        self._fastest = self._rates_under(self.velocity, self.exchange)
         if not np.isfinite(self._fastest):
             raise SolverDiverged("velocity: expected finite nodal values, got NaN or infinity")
 
@@ -147,10 +136,10 @@ class FokkerPlanck:
         dt = duration / count
         for n in range(count):
             if observe is not None:
-                observe(self._y.array, 0.5 * dt if n == 0 else dt)
+                observe(self.density, 0.5 * dt if n == 0 else dt)
             self._heun(dt, record)
         if observe is not None:
-            observe(self._y.array, 0.5 * dt)
+            observe(self.density, 0.5 * dt)
         self.time += duration
         self.steps += count
         self._check_finite()
@@ -159,9 +148,9 @@ class FokkerPlanck:
     def _most_demanding(self, duration: float, count: int) -> str:
         """Cause of most of the ``count`` time steps, and the remedy. Collective."""
         unused = self.exchange._replace(rates=np.empty_like(self.exchange.rates))
-        still = self._rates_under(np.zeros_like(self._velocity), unused)
-        diffusion, own = duration * still / SAFETY, duration * self._fastest / SAFETY
-        speed = np.abs(self._velocity).max(initial=0.0)
+        still = self._rates_under(np.zeros_like(self.velocity), unused)
+        diffusion, present = duration * still / SAFETY, duration * self._fastest / SAFETY
+        speed = np.abs(self.velocity).max(initial=0.0)
         speed = self.space.comm.allreduce(speed, MPI.MAX)
         if 2.0 * duration / self.max_time_step >= count:
             return f"the time step may not exceed {self.max_time_step:g}; allow a larger one"
@@ -170,7 +159,7 @@ class FokkerPlanck:
                 f"diffusion alone needs {diffusion:.0f}, the viscosity is {self.viscosity:g}; "
                 "lower it or coarsen the mesh"
             )
-        if 2.0 * own >= count:
+        if 2.0 * present >= count:
             return f"the velocity reaches {speed:g}; bound it or coarsen the mesh"
         return (
             "the largest velocity that controls may reach needs them; bound it or coarsen the mesh"
@@ -188,11 +177,11 @@ class FokkerPlanck:
 
     def snapshot(self) -> DensityState:
         """A copy of the state. Local."""
-        return DensityState(self.density.copy(), self._velocity.copy(), self.time, self.steps)
+        return DensityState(self.density.copy(), self.velocity.copy(), self.time, self.steps)
 
     def restore(self, state: DensityState) -> None:
         """Return to a snapshot of this solver. Collective."""
-        self._y.array[:] = state.density
+        self.density[:] = state.density
         self.time, self.steps = state.time, state.steps
         self.set_velocity(state.velocity)
 

@@ -1,17 +1,16 @@
-"""Transpose of the Fokker-Planck scheme: what :class:`FokkerPlanck` does, backwards.
+"""Transpose of the Fokker-Planck scheme: :class:`FokkerPlanck` backwards.
 
 The limited flux is piecewise bilinear in density and rates. Where two of its pieces meet it has a
 kink, and the derivative taken is that of the piece which the forward run took: the exact derivative
 almost everywhere. The number of time steps counts as constant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numba
 import numpy as np
 from dolfinx import la
+from numpy import ndarray as Array
 
 from hypemarl.solvers.fokker_planck import THETA, FokkerPlanck
 from hypemarl.solvers.kernels import Exchange
@@ -32,12 +31,12 @@ class FokkerPlanckAdjoint:
 
     def pull(
         self,
-        density_bar: np.ndarray,
-        levels: Sequence[tuple[np.ndarray, np.ndarray]],
+        density_bar: Array,
+        levels: Sequence[tuple[Array, Array]],
         dt: float,
-        velocity: np.ndarray,
-        observe_bar: Callable[[int, np.ndarray], None],
-    ) -> tuple[np.ndarray, np.ndarray]:
+        velocity: Array,
+        observe_bar: Callable[[int, Array], None],
+    ) -> tuple[Array, Array]:
         """Cotangents of density (n_local,) and velocity (n_local, gdim) before an ``advance``.
 
         Args:
@@ -45,7 +44,7 @@ class FokkerPlanckAdjoint:
             levels: density and first stage (n_local,) of every time step, as recorded.
             dt: length of a time step; velocity: (n_local, gdim), of the interval.
             observe_bar: adds to its second argument (n_local,) the cotangent of the density at
-                time level n, as that which is called ``observe`` in ``advance`` depends on it.
+                time level n, for what ``observe`` of ``advance`` computes from it.
 
         The velocity's cotangent is this rank's part, ghosts included. The solver is left with
         ``velocity``. Collective.
@@ -80,13 +79,13 @@ class FokkerPlanckAdjoint:
 
 @numba.njit(cache=True)
 def euler_stage_bar(
-    out_bar: np.ndarray,
+    out_bar: Array,
     share: float,
     dt: float,
-    y: np.ndarray,
+    y: Array,
     exchange: Exchange,
-    y_bar: np.ndarray,
-    rates_bar: np.ndarray,
+    y_bar: Array,
+    rates_bar: Array,
 ) -> None:
     """Adds the transpose of out = share (y + dt F(y)) to ``y_bar`` and ``rates_bar``.
 
@@ -98,7 +97,7 @@ def euler_stage_bar(
         y_bar[i] += scaled
         pull = scaled * dt / mass[i]
         y_i = y[i]
-        own = 0.0
+        at_i = 0.0
         for e in range(indptr[i], indptr[i + 1]):
             j = indices[e]
             y_j = y[j]
@@ -106,7 +105,7 @@ def euler_stage_bar(
             most, least = rates[e, 2] * y_j, -rates[e, 3] * y_i
             limited = most if flux > most else flux
             if limited < least:
-                own -= rates[e, 3]
+                at_i -= rates[e, 3]
                 rates_bar[e, 1] -= pull * y_i
                 rates_bar[e, 2] -= pull * y_i
             elif flux > most:
@@ -115,20 +114,20 @@ def euler_stage_bar(
                 rates_bar[e, 2] += pull * y_j
             else:
                 y_bar[j] += pull * rates[e, 0]
-                own -= rates[e, 1]
+                at_i -= rates[e, 1]
                 rates_bar[e, 0] += pull * y_j
                 rates_bar[e, 1] -= pull * y_i
-        y_bar[i] += pull * own
+        y_bar[i] += pull * at_i
 
 
 @numba.njit(cache=True)
 def edge_rates_bar(
-    rates_bar: np.ndarray,
-    gradient: np.ndarray,
-    gradient_t: np.ndarray,
+    rates_bar: Array,
+    gradient: Array,
+    gradient_t: Array,
     theta: float,
     exchange: Exchange,
-    velocity_bar: np.ndarray,
+    velocity_bar: Array,
 ) -> None:
     """Adds the transpose of ``kernels.edge_rates`` to ``velocity_bar`` (n_local, gdim)."""
     indptr, indices, rates, _ = exchange

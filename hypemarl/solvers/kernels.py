@@ -4,12 +4,10 @@ Numba compiles them once per machine and keeps them on disk; the same code runs 
 rank's rows of a distributed matrix.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba
-import numpy as np
+from numpy import ndarray as Array
 
 
 class Exchange(NamedTuple):
@@ -19,10 +17,10 @@ class Exchange(NamedTuple):
     a_ij, a_ji (see FokkerPlanck), lumped mass (n_owned,).
     """
 
-    indptr: np.ndarray
-    indices: np.ndarray
-    rates: np.ndarray
-    mass: np.ndarray
+    indptr: Array
+    indices: Array
+    rates: Array
+    mass: Array
 
 
 class Pieces(NamedTuple):
@@ -31,17 +29,17 @@ class Pieces(NamedTuple):
     ``nodes`` (n, d + 1) of their corners, ``measures`` (n,), ``owners`` (n,): the pieces.
     """
 
-    nodes: np.ndarray
-    measures: np.ndarray
-    owners: np.ndarray
+    nodes: Array
+    measures: Array
+    owners: Array
 
 
 @numba.njit(cache=True)
 def edge_rates(
-    velocity: np.ndarray,
-    gradient: np.ndarray,
-    gradient_t: np.ndarray,
-    diffusion: np.ndarray,
+    velocity: Array,
+    gradient: Array,
+    gradient_t: Array,
+    diffusion: Array,
     theta: float,
     exchange: Exchange,
 ) -> float:
@@ -72,12 +70,7 @@ def edge_rates(
 
 @numba.njit(cache=True)
 def euler_stage(
-    y: np.ndarray,
-    y_old: np.ndarray,
-    share: float,
-    dt: float,
-    exchange: Exchange,
-    out: np.ndarray,
+    y: Array, y_old: Array, share: float, dt: float, exchange: Exchange, out: Array
 ) -> None:
     """out = share y_old + (1 - share) (y + dt F(y)) on owned rows, F the limited flux."""
     indptr, indices, rates, mass = exchange
@@ -95,9 +88,7 @@ def euler_stage(
 
 
 @numba.njit(cache=True)
-def add_squares(
-    y: np.ndarray, z: np.ndarray, pieces: Pieces, weight: float, out: np.ndarray
-) -> None:
+def add_squares(y: Array, z: Array, pieces: Pieces, weight: float, out: Array) -> None:
     """Adds weight times the integral of (y - z)^2 over each simplex to its owner's entry.
 
     Exact for P1: |K| / ((d + 1)(d + 2)) [(sum e)^2 + sum e^2], e the corner values.
@@ -117,7 +108,7 @@ def add_squares(
 
 @numba.njit(cache=True)
 def add_gradient_squares(
-    u: np.ndarray, gradients: np.ndarray, pieces: Pieces, weight: float, out: np.ndarray
+    u: Array, gradients: Array, pieces: Pieces, weight: float, out: Array
 ) -> None:
     """Adds weight times the integral of |grad u|^2, u (n_points, m), to each cell's owner."""
     nodes, measures, owners = pieces
@@ -134,12 +125,7 @@ def add_gradient_squares(
 
 @numba.njit(cache=True)
 def add_squares_bar(
-    y: np.ndarray,
-    z: np.ndarray,
-    pieces: Pieces,
-    weight: float,
-    out_bar: np.ndarray,
-    y_bar: np.ndarray,
+    y: Array, z: Array, pieces: Pieces, weight: float, out_bar: Array, y_bar: Array
 ) -> None:
     """Adds the transpose of :func:`add_squares` to ``y_bar``; ``out_bar`` (n_pieces,)."""
     nodes, measures, owners = pieces
@@ -157,12 +143,7 @@ def add_squares_bar(
 
 @numba.njit(cache=True)
 def add_gradient_squares_bar(
-    u: np.ndarray,
-    gradients: np.ndarray,
-    pieces: Pieces,
-    weight: float,
-    out_bar: np.ndarray,
-    u_bar: np.ndarray,
+    u: Array, gradients: Array, pieces: Pieces, weight: float, out_bar: Array, u_bar: Array
 ) -> None:
     """Adds the transpose of :func:`add_gradient_squares` to ``u_bar`` (n_points, m)."""
     nodes, measures, owners = pieces

@@ -6,13 +6,12 @@ the matrix serves both components while it is at hand (van der Vorst, SIAM J. Sc
 nodes, a halo update before each product, sums over ranks after it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba
 import numpy as np
 from dolfinx import la
+from numpy import ndarray as Array
 
 from hypemarl.mpi import sum_over_ranks
 
@@ -22,23 +21,16 @@ TINY = 1e-300
 class Rows(NamedTuple):
     """Compressed rows: pointers (n_owned + 1,), columns (nnz,) and values (nnz,)."""
 
-    indptr: np.ndarray
-    indices: np.ndarray
-    data: np.ndarray
+    indptr: Array
+    indices: Array
+    data: Array
 
 
 @numba.njit(cache=True, fastmath={"contract"})
-def multiply(
-    rows: Rows,
-    scale: np.ndarray,
-    x: np.ndarray,
-    left: np.ndarray,
-    out: np.ndarray,
-    sums: np.ndarray,
-) -> None:
+def multiply(rows: Rows, scale: Array, x: Array, left: Array, out: Array, sums: Array) -> None:
     """out = scale * (A x), two columns; sums[0] = (left, out), sums[1] = (out, out) per column."""
     indptr, indices, data = rows
-    left_0, left_1, own_0, own_1 = 0.0, 0.0, 0.0, 0.0
+    left_0, left_1, out_0, out_1 = 0.0, 0.0, 0.0, 0.0
     for i in range(len(indptr) - 1):
         first, second, more, again = 0.0, 0.0, 0.0, 0.0
         stop = indptr[i + 1]
@@ -62,13 +54,13 @@ def multiply(
         out[i, 1] = second
         left_0 += left[i, 0] * first
         left_1 += left[i, 1] * second
-        own_0 += first * first
-        own_1 += second * second
-    sums[0, 0], sums[0, 1], sums[1, 0], sums[1, 1] = left_0, left_1, own_0, own_1
+        out_0 += first * first
+        out_1 += second * second
+    sums[0, 0], sums[0, 1], sums[1, 0], sums[1, 1] = left_0, left_1, out_0, out_1
 
 
 @numba.njit(cache=True)
-def subtract(r: np.ndarray, v: np.ndarray, alpha: np.ndarray, s: np.ndarray) -> None:
+def subtract(r: Array, v: Array, alpha: Array, s: Array) -> None:
     """s = r - alpha v, a factor per column."""
     for i in range(len(r)):
         s[i, 0] = r[i, 0] - alpha[0] * v[i, 0]
@@ -77,15 +69,15 @@ def subtract(r: np.ndarray, v: np.ndarray, alpha: np.ndarray, s: np.ndarray) -> 
 
 @numba.njit(cache=True)
 def advance(
-    x: np.ndarray,
-    r: np.ndarray,
-    p: np.ndarray,
-    s: np.ndarray,
-    t: np.ndarray,
-    shadow: np.ndarray,
-    alpha: np.ndarray,
-    omega: np.ndarray,
-    sums: np.ndarray,
+    x: Array,
+    r: Array,
+    p: Array,
+    s: Array,
+    t: Array,
+    shadow: Array,
+    alpha: Array,
+    omega: Array,
+    sums: Array,
 ) -> None:
     """x += alpha p + omega s; r = s - omega t; sums[0] = (shadow, r), sums[1] = (r, r)."""
     sums[:] = 0.0
@@ -99,7 +91,7 @@ def advance(
 
 
 @numba.njit(cache=True)
-def turn(p: np.ndarray, r: np.ndarray, v: np.ndarray, beta: np.ndarray, omega: np.ndarray) -> None:
+def turn(p: Array, r: Array, v: Array, beta: Array, omega: Array) -> None:
     """p = r + beta (p - omega v)."""
     for i in range(len(r)):
         p[i, 0] = r[i, 0] + beta[0] * (p[i, 0] - omega[0] * v[i, 0])
@@ -109,17 +101,17 @@ def turn(p: np.ndarray, r: np.ndarray, v: np.ndarray, beta: np.ndarray, omega: n
 @numba.njit(cache=True, fastmath={"contract"})
 def start(
     rows: Rows,
-    mass: np.ndarray,
-    scale: np.ndarray,
-    x: np.ndarray,
-    rate: np.ndarray,
-    force: np.ndarray,
-    r: np.ndarray,
-    sums: np.ndarray,
+    mass: Array,
+    scale: Array,
+    x: Array,
+    rate: Array,
+    force: Array,
+    r: Array,
+    sums: Array,
 ) -> None:
     """r = scale * (force - M rate - A x), both matrices in one pass over their common rows.
 
-    sums[0] = (r, r), sums[1] = |scale (force - M rate)|^2 + |scale A x|^2, the yardstick: given
+    sums[0] = (r, r), sums[1] = |scale (force - M rate)|^2 + |scale A x|^2, the scale: prescribed
     boundary values in x may be all that drives the flow.
     """
     indptr, indices, data = rows
@@ -142,8 +134,8 @@ def start(
 
 
 @numba.njit(cache=True)
-def row_scales(data: np.ndarray, diagonal: np.ndarray, free: np.ndarray, scale: np.ndarray) -> None:
-    """scale = free / A_ii: Jacobi's scaling, zero where a value is given (free is 0 or 1)."""
+def row_scales(data: Array, diagonal: Array, free: Array, scale: Array) -> None:
+    """scale = free / A_ii: Jacobi's scaling, zero where a value is prescribed (free is 0 or 1)."""
     for i in range(len(diagonal)):
         inverse = 1.0 / data[diagonal[i]]
         scale[i, 0] = free[i, 0] * inverse
@@ -153,7 +145,7 @@ def row_scales(data: np.ndarray, diagonal: np.ndarray, free: np.ndarray, scale: 
 class TwoColumnBiCGStab:
     """Solver of A x_c = force_c - M rate_c, c = 0, 1, rows scaled by ``scale`` (n_owned, 2).
 
-    Where ``scale`` is zero the solution keeps the value of the initial guess: given boundary
+    Where ``scale`` is zero the solution keeps the value of the initial guess: boundary
     values, which may differ between the columns.
 
     Args:
@@ -174,13 +166,7 @@ class TwoColumnBiCGStab:
         self.iterations = 0
 
     def solve(
-        self,
-        rows: Rows,
-        mass: np.ndarray,
-        scale: np.ndarray,
-        rate: np.ndarray,
-        force: np.ndarray,
-        x: la.Vector,
+        self, rows: Rows, mass: Array, scale: Array, rate: Array, force: Array, x: la.Vector
     ) -> bool:
         """Improve ``x`` (block size 2) until both columns meet ``rtol``; whether they do.
 
@@ -213,14 +199,12 @@ class TwoColumnBiCGStab:
         self._update(x)
         return True
 
-    def _multiply(
-        self, rows: Rows, scale: np.ndarray, x: la.Vector, left: np.ndarray, out: np.ndarray
-    ) -> None:
+    def _multiply(self, rows: Rows, scale: Array, x: la.Vector, left: Array, out: Array) -> None:
         """out = scale * (A x) with the halo of ``x`` brought up to date. Collective."""
         self._update(x)
         multiply(rows, scale, x.array.reshape(-1, 2), left, out, self._sums)
 
-    def _total(self) -> np.ndarray:
+    def _total(self) -> Array:
         return sum_over_ranks(self.comm, self._sums)
 
     def _update(self, vector: la.Vector) -> None:
@@ -228,6 +212,6 @@ class TwoColumnBiCGStab:
             vector.scatter_forward()
 
 
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _ratio(a: Array, b: Array) -> Array:
     """a / b where b is not zero, else 0: a column that has converged stays where it is."""
     return np.divide(a, b, out=np.zeros_like(a), where=np.abs(b) > TINY)

@@ -1,7 +1,5 @@
 """The steady Navier-Stokes equations on one mixed P2/P1 space: residual, Jacobian, numbering."""
 
-from __future__ import annotations
-
 import basix.ufl
 import numpy as np
 import ufl
@@ -12,7 +10,7 @@ from hypemarl.solvers.taylor_hood import TaylorHood
 
 
 class MixedFlow:
-    """Forms, sparsity and numbering, built once; then only values change.
+    """Forms, sparsity and numbering, built once; then only values change. Collective.
 
     Args:
         space: numbering of the velocity and pressure arrays that callers use.
@@ -27,8 +25,6 @@ class MixedFlow:
         residual_form: the equations at ``state``, linear in the test function. Like all forms here
             it reads the mesh's coordinates when it is assembled.
         matrix: the Jacobian, see :meth:`linearise`.
-
-    Collective.
     """
 
     def __init__(self, space: TaylorHood) -> None:
@@ -61,7 +57,7 @@ class MixedFlow:
         return self._assembled(self._form).array[: self.n_owned].copy()
 
     def linearise(self, conditions: list[fem.DirichletBC]) -> None:
-        """Assemble ``matrix`` at the present state, unit rows where given. Collective."""
+        """Assemble ``matrix`` at the present state, unit rows of fixed entries. Collective."""
         self.matrix.zeroEntries()
         fem_petsc.assemble_matrix(self.matrix, self._jacobian, bcs=conditions)
         self.matrix.assemble()
@@ -74,10 +70,10 @@ class MixedFlow:
         return vector
 
     def _number(self, space: TaylorHood) -> None:
-        """By cells, whose nodes every space lists alike."""
+        """Number the nodes by cells, whose nodes every space lists alike."""
         self.velocity_dofs = np.empty((2, space.n_velocity_local), dtype=np.int32)
         for component in range(2):
-            own = self.mixed.sub(0).sub(component).dofmap.list
-            self.velocity_dofs[component, space.V.dofmap.list.ravel()] = own.ravel()
+            dofs = self.mixed.sub(0).sub(component).dofmap.list
+            self.velocity_dofs[component, space.V.dofmap.list.ravel()] = dofs.ravel()
         self.pressure_dofs = np.empty(space.n_pressure_local, dtype=np.int32)
         self.pressure_dofs[space.Q.dofmap.list.ravel()] = self.mixed.sub(1).dofmap.list.ravel()

@@ -1,7 +1,5 @@
 """The scalar momentum matrix of a Taylor-Hood flow: constant parts kept, convection per step."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 import ufl
@@ -44,12 +42,13 @@ class MomentumMatrix:
         stiffness.scatter_reverse()
         self.stiffness = stiffness.data[: self._nnz].copy()
         self._constant, self._combined = np.zeros_like(self._matrix.data), (0.0, 0.0)
-        #: places of the diagonal entries in the values of the owned rows, (n_owned,)
-        self.diagonal = self._positions_of_diagonal()
         #: see :func:`hypemarl.solvers.flow_kernels.reference_convection`
         self.convection = kernels.reference_convection()
         self._negative_volumes = -space.volumes
         indptr, indices = self._matrix.indptr, self._matrix.indices
+        nodes = np.arange(self.n_owned, dtype=np.int32)[:, None]
+        #: places of the diagonal entries in the values of the owned rows, (n_owned,)
+        self.diagonal = places(nodes, indptr, indices).ravel()
         full = places(space.velocity_cells, indptr, indices)
         i, j = kernels.PAIRS.T
         self._cell_places = np.stack([full[:, i, j], full[:, j, i]], axis=2).astype(np.uint32)
@@ -72,16 +71,10 @@ class MomentumMatrix:
         """
         data, space = self._matrix.data, self.space
         self._set_constant_part(inertia, viscosity)
-        fastest = kernels.add_convection(
-            w,
-            space.velocity_cells,
-            # the one part that is not symmetric is skew
-            self._negative_volumes if transposed else space.volumes,
-            space.gradients,
-            self.convection,
-            self._cell_places,
-            data,
-        )
+        # the one part that is not symmetric is skew
+        volumes = self._negative_volumes if transposed else space.volumes
+        cells = (space.velocity_cells, volumes, space.gradients)
+        fastest = kernels.add_convection(w, *cells, self.convection, self._cell_places, data)
         kernels.add_outflow(w, self.outflow, self._facet_places, data)
         if space.comm.size > 1:
             self._matrix.scatter_reverse()
@@ -96,10 +89,6 @@ class MomentumMatrix:
     def vector(self) -> la.Vector:
         """Two velocity components per node, interleaved, with the halo of the columns."""
         return la.vector(self.columns, 2)
-
-    def _positions_of_diagonal(self) -> np.ndarray:
-        nodes = np.arange(self.n_owned, dtype=np.int32)[:, None]
-        return places(nodes, self._matrix.indptr, self._matrix.indices).ravel()
 
 
 @numba.njit(cache=True)

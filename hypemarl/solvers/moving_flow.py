@@ -9,14 +9,14 @@ w_m is the difference of the coordinates that the scheme takes of velocities,
 
     w_m = (3 x^{n+1} - 4 x^n + x^{n-1}) / (2 dt),
 
-and what stands in :mod:`hypemarl.solvers.navier_stokes` for w . grad v + 1/2 (div w) v becomes
+and the term w . grad v + 1/2 (div w) v of :mod:`hypemarl.solvers.navier_stokes` becomes
 
     (w - w_m) . grad v + 1/2 (div w) v,
 
 skew-symmetric but for 1/2 (div w_m) v, one number per cell beside its mass. As the form is not
 conservative, the (discrete) geometric conservation law says no more than that this vanishes for a
 constant v, which it does exactly and with any w_m: no test function sees where the mesh moves.
-What it costs: momentum and energy are those of the moving domain up to the error in time, of second
+The price: momentum and energy are those of the moving domain up to the error in time, of second
 order (L. Formaggia, F. Nobile, Comput. Methods Appl. Mech. Engrg. 193 (2004) 4097; D. Boffi,
 L. Gastaldi, ibid. 4717).
 """
@@ -24,7 +24,7 @@ L. Gastaldi, ibid. 4717).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,10 @@ class MovingState(FlowState):
 
 
 class MovingFlow(UnsteadyFlow):
-    """:class:`UnsteadyFlow` on a mesh whose nodes move: ``move`` before ``step``.
+    """:class:`UnsteadyFlow` on a mesh whose nodes move: ``move`` before ``step``. Collective.
 
     Args:
-        moving: tags whose given velocities are those of their nodes, written in each step.
+        moving: tags whose prescribed velocities are those of their nodes, written in each step.
         settings: of :class:`UnsteadyFlow`.
 
     Attributes:
@@ -63,8 +63,6 @@ class MovingFlow(UnsteadyFlow):
 
     Raises:
         ValueError: on every rank, see :class:`UnsteadyFlow`.
-
-    Collective.
     """
 
     momentum: MovingMomentum
@@ -92,9 +90,7 @@ class MovingFlow(UnsteadyFlow):
         self.pressure_correction = MovingPressure(self.space, open_facets, linear_solver)
 
     def move(self, points: np.ndarray) -> None:
-        """Where the vertices of the undistributed mesh (N, 2) are at the end of the next step.
-
-        Collective.
+        """Set vertices of the undistributed mesh (N, 2) at the end of the next step. Collective.
 
         Raises:
             MeshError: on every rank, when a cell is turned over; ``restore`` leads back.
@@ -123,9 +119,8 @@ class MovingFlow(UnsteadyFlow):
         self._old_x[:] = self._x
 
     def _extrapolate(self) -> float:
-        first = self._history == 0
         inertia = super()._extrapolate()
-        if first:
+        if self._history == 0:  # a step of first order
             self._mesh_v[:] = (self._x - self._old_x) / self.dt
         else:
             change = 3.0 * self._x - 4.0 * self._old_x + self._older_x
@@ -159,8 +154,6 @@ class MovingFlow(UnsteadyFlow):
         new.time, new.steps = self.time, self.steps
         return new
 
-    # --- states ----------------------------------------------------------------------------------
-
     def reset(self, velocity: np.ndarray, pressure: np.ndarray | None = None) -> None:
         """As in :class:`UnsteadyFlow`; the mesh rests where it is. Collective."""
         super().reset(velocity, pressure)
@@ -169,15 +162,12 @@ class MovingFlow(UnsteadyFlow):
 
     def snapshot(self) -> MovingState:
         """A copy of the state, coordinates included. Local."""
-        state = super().snapshot()
-        flow = {field.name: getattr(state, field.name) for field in fields(state)}
+        flow = vars(super().snapshot())
         arrays = (self._x, self._old_x, self._older_x, self._mesh_v)
         return MovingState(**flow, geometry=tuple(array.copy() for array in arrays))
 
     def restore(self, state: FlowState) -> None:
-        """Return to a snapshot of this solver; what follows depends on the snapshot alone.
-
-        Collective.
+        """Return to a snapshot of this solver, on which alone the flow then depends. Collective.
 
         Raises:
             TypeError: on every rank, when it is one of a mesh that does not move.
@@ -195,11 +185,5 @@ class MovingFlow(UnsteadyFlow):
         """As in :class:`UnsteadyFlow`, with the motion of the mesh. Local."""
         n = len(self._mesh_v)
         np.subtract(self._v[:n], self._mesh_v, out=self._relative)
-        return self.walls.evaluate(
-            self._rate,
-            self._v,
-            self.pressure,
-            self.viscosity,
-            self._relative,
-            self.momentum.dilation,
-        ).T
+        flow = (self._rate, self._v, self.pressure, self.viscosity)
+        return self.walls.evaluate(*flow, self._relative, self.momentum.dilation).T

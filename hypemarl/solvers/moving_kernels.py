@@ -4,12 +4,11 @@ Each loop covers the cells that the rank owns, as in :mod:`hypemarl.solvers.flow
 points, which ghost cells have too.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba
 import numpy as np
+from numpy import ndarray as Array
 
 from hypemarl.solvers.flow_kernels import PAIRS, reference_products
 
@@ -19,23 +18,23 @@ class CellGeometry(NamedTuple):
     barycentric gradients (n_cells, 3, 2) and midpoints (n_cells, 2).
     """
 
-    velocity_points: np.ndarray
-    pressure_points: np.ndarray
-    volumes: np.ndarray
-    gradients: np.ndarray
-    midpoints: np.ndarray
+    velocity_points: Array
+    pressure_points: Array
+    volumes: Array
+    gradients: Array
+    midpoints: Array
 
 
 class Cells(NamedTuple):
     """P1 nodes (n, 3), P2 nodes (n, 6), volumes (n,) and gradients (n, 3, 2) of own cells."""
 
-    pressure: np.ndarray
-    velocity: np.ndarray
-    volumes: np.ndarray
-    gradients: np.ndarray
+    pressure: Array
+    velocity: Array
+    volumes: Array
+    gradients: Array
 
 
-def packed_references() -> np.ndarray:
+def packed_references() -> Array:
     """Mass and stiffness over a triangle of unit area, upper triangles (4, 21).
 
     Rows: mass, and what (grad l_1)^2, grad l_1 . grad l_2, (grad l_2)^2 multiply in the stiffness.
@@ -51,11 +50,11 @@ def packed_references() -> np.ndarray:
 
 @numba.njit(cache=True, error_model="numpy")
 def renew_cells(
-    x: np.ndarray,
-    corners: np.ndarray,
-    velocity_cells: np.ndarray,
-    pressure_cells: np.ndarray,
-    orientation: np.ndarray,
+    x: Array,
+    corners: Array,
+    velocity_cells: Array,
+    pressure_cells: Array,
+    orientation: Array,
     out: CellGeometry,
 ) -> float:
     """Set ``out`` from the vertices ``x`` (n, 3); returns the smallest signed volume.
@@ -91,7 +90,7 @@ def renew_cells(
 
 
 @numba.njit(cache=True)
-def dilate(w: np.ndarray, cells: np.ndarray, gradients: np.ndarray, out: np.ndarray) -> None:
+def dilate(w: Array, cells: Array, gradients: Array, out: Array) -> None:
     """out (n,) = div w of a velocity ``w`` (n_nodes, 2) that is linear in each cell."""
     for c in range(len(cells)):
         out[c] = 0.0
@@ -103,14 +102,14 @@ def dilate(w: np.ndarray, cells: np.ndarray, gradients: np.ndarray, out: np.ndar
 @numba.njit(cache=True, fastmath=True)
 def add_mass_and_stiffness(
     inertia: float,
-    dilation: np.ndarray,
+    dilation: Array,
     viscosity: float,
-    volumes: np.ndarray,
-    gradients: np.ndarray,
-    packed: np.ndarray,
-    pairs: np.ndarray,
-    diagonals: np.ndarray,
-    out: np.ndarray,
+    volumes: Array,
+    gradients: Array,
+    packed: Array,
+    pairs: Array,
+    diagonals: Array,
+    out: Array,
 ) -> None:
     """Adds (inertia + dilation / 2) M + viscosity S to ``out``, ``dilation`` (n,) one per cell.
 
@@ -137,7 +136,7 @@ def add_mass_and_stiffness(
 
 
 @numba.njit(cache=True)
-def set_laplacians(volumes: np.ndarray, gradients: np.ndarray, out: np.ndarray) -> None:
+def set_laplacians(volumes: Array, gradients: Array, out: Array) -> None:
     """P1 stiffness matrices (n, 3, 3) of the cells."""
     for c in range(len(volumes)):
         for i in range(3):
@@ -148,7 +147,7 @@ def set_laplacians(volumes: np.ndarray, gradients: np.ndarray, out: np.ndarray) 
 
 
 @numba.njit(cache=True)
-def add_weak_gradient(p: np.ndarray, cells: Cells, tensor: np.ndarray, out: np.ndarray) -> None:
+def add_weak_gradient(p: Array, cells: Cells, tensor: Array, out: Array) -> None:
     """Adds (p, div phi) to ``out`` (n_nodes, 2); ``tensor`` (3, 2, 6) as in reference_products."""
     pressure_cells, velocity_cells, volumes, gradients = cells
     for c in range(len(volumes)):
@@ -164,7 +163,7 @@ def add_weak_gradient(p: np.ndarray, cells: Cells, tensor: np.ndarray, out: np.n
 
 
 @numba.njit(cache=True)
-def add_weak_divergence(v: np.ndarray, cells: Cells, tensor: np.ndarray, out: np.ndarray) -> None:
+def add_weak_divergence(v: Array, cells: Cells, tensor: Array, out: Array) -> None:
     """Adds (psi, div v) to ``out`` (n_pressure,), the transpose of :func:`add_weak_gradient`."""
     pressure_cells, velocity_cells, volumes, gradients = cells
     for c in range(len(volumes)):

@@ -1,7 +1,5 @@
 """Matrices of the momentum and of the pressure on a mesh that moves: refilled, never made anew."""
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import la
 from petsc4py import PETSc
@@ -21,12 +19,10 @@ MOST_ITERATIONS = 200
 
 
 class MovingMomentum(MomentumMatrix):
-    """K = inertia M + viscosity S + C(w) + 1/2 M_div, M_div weighted by ``dilation``.
+    """K = inertia M + viscosity S + C(w) + 1/2 M_div, M_div weighted by ``dilation``. Collective.
 
     Attributes:
         dilation: (n_cells,) divergence of the mesh's velocity, for the caller to write.
-
-    Collective.
     """
 
     def __init__(self, space: TaylorHood, open_facets: BoundaryFacets) -> None:

@@ -16,8 +16,6 @@ feed energy where it enters (Braack and Mucha, J. Comput. Math. 32 (2014) 507).
 docs/navier_stokes.md says why the element loops are compiled by numba and summed by PETSc.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,11 +27,11 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
+from hypemarl.solvers.functionals import WallForces
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
 from hypemarl.solvers.pressure import PressureCorrection
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
-from hypemarl.solvers.wall_forces import WallForces
 
 CHECK_EVERY = 10  # steps between checks of the energy balance
 CHECKS = 3  # that must fail in a row
@@ -65,32 +63,38 @@ class FlowState:
     history: int
 
 
+# Attributes of the solver by fields of its state.
+_ARRAYS = ("rate", "boundary", "increment", "old_increment")
+ARRAYS = {"velocity": "_v", "old_velocity": "_old_v", "older_velocity": "_older_v"}
+ARRAYS |= {"pressure": "pressure"} | {name: f"_{name}" for name in _ARRAYS}
+NUMBERS = {name: name for name in ("viscosity", "time", "steps")}
+NUMBERS |= {name: f"_{name}" for name in ("splitting", "suspect", "history")}
+
+
 class UnsteadyFlow:
-    """Second-order pressure-correction solver; built once, then only values change.
+    """Second-order pressure-correction solver; built once, then only values change. Collective.
 
     Args:
         tagged: triangle mesh with named boundary parts.
-        dirichlet: tag -> velocity components (0, 1) that are given there; what is not named is
+        dirichlet: tag -> velocity components (0, 1) prescribed there; other boundaries are
             open (or, for a component, free to slip).
         time_step: dt.
         viscosity: nu.
-        linear_solver: for the pressure, see :func:`hypemarl.solvers.linear.symmetric_solver`.
-        bodies: tags on whose nodes :meth:`traction` is wanted; all given nodes by default.
+        linear_solver: for the pressure, see :func:`hypemarl.solvers.pressure.symmetric_solver`.
+        bodies: tags on whose nodes :meth:`traction` is taken; all prescribed nodes by default.
         cfl_limit: a step with a larger Courant number raises.
         imbalance_limit: so does a larger share of dissipation that the splitting takes or gives.
         rtol: relative residual of the velocity solve.
 
     Attributes:
-        space: TaylorHood.
-        boundary: (2, n_velocity_local), values of the given components at the END of the next
+        space: TaylorHood. viscosity: may change between steps; nothing is factorised again.
+        boundary: (2, n_velocity_local), prescribed values at the END of the next
             step, for the caller to write on every rank that holds the node.
         fixed: (2, n_velocity_local) bool, where they count.
         courant: Courant number of the last step. imbalance: see imbalance_limit, of the last check.
 
     Raises:
         ValueError: on every rank, when a number or a tag makes no sense.
-
-    Collective.
     """
 
     def __init__(
@@ -113,8 +117,8 @@ class UnsteadyFlow:
         self.comm = space.comm
         self.dt, self.viscosity = time_step, viscosity
         self.cfl_limit, self.imbalance_limit = cfl_limit, imbalance_limit
-        self.fixed = space.given(dirichlet)
-        open_facets = space.open_facets(self.fixed.any(axis=0))
+        self.fixed = space.prescribed(dirichlet)
+        open_facets = space.exterior(self.fixed.any(axis=0), closed=False)
         self._build_operators(open_facets, linear_solver)
         self.krylov = TwoColumnBiCGStab(self.momentum.columns, rtol)
         self.walls = WallForces(space, self._wall_nodes(bodies))
@@ -141,7 +145,7 @@ class UnsteadyFlow:
         self._older_v = self._older_vector.array.reshape(-1, 2)
         self._w, self._rate, self._boundary = (np.zeros((n, 2)) for _ in range(3))
         self.boundary = self._boundary[: space.n_velocity_local].T
-        self._given = np.flatnonzero(self.fixed.T)
+        self._prescribed = np.flatnonzero(self.fixed.T)
         self._free = (~self.fixed[:, :owned].T).astype(float)
         self._ones, self._right, self._scale = (np.ones((owned, 2)) for _ in range(3))
         self._sums = np.zeros((2, 2))
@@ -155,13 +159,6 @@ class UnsteadyFlow:
     def velocity(self) -> np.ndarray:
         """Nodal velocities (2, n_velocity_local), ghosts up to date; a view."""
         return self._v[: self.space.n_velocity_local].T
-
-    @property
-    def enclosed(self) -> bool:
-        """Whether no boundary is open, so that the pressure is known up to a constant."""
-        return self.pressure_correction.enclosed
-
-    # --- one step --------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Advance by ``dt`` to the values in ``boundary``. Collective.
@@ -205,17 +202,15 @@ class UnsteadyFlow:
         scale = self._scale
         row_scales(momentum.rows[2], momentum.diagonal, self._free, scale)
         self._rotate()
-        given = self._given  # places in the flattened arrays
-        self._v.ravel()[given] = self._boundary.ravel()[given]
+        places = self._prescribed  # in the flattened arrays
+        self._v.ravel()[places] = self._boundary.ravel()[places]
         if self.comm.size > 1:  # the halo of the matrix reaches beyond that of the boundary values
             self._vector.scatter_forward()
         force = self.pressure_correction.weak_gradient(self._p_star)
         rows, mass = momentum.rows, momentum.mass
         if not self.krylov.solve(rows, mass, scale, self._rate, force, self._vector):
-            self._diverged(
-                f"the linear solver of the velocity stopped after {self.krylov.iterations} "
-                "iterations"
-            )
+            count = self.krylov.iterations
+            self._diverged(f"the linear solver of the velocity stopped after {count} iterations")
         self._rate += inertia * self._v
 
     def _rotate(self) -> None:
@@ -223,8 +218,6 @@ class UnsteadyFlow:
         new, old, older = self._older_vector, self._vector, self._old_vector
         self._vector, self._old_vector, self._older_vector = new, old, older
         self._v, self._old_v, self._older_v = self._older_v, self._v, self._old_v
-
-    # --- the trusted range -----------------------------------------------------------------------
 
     def _check_courant(self, fastest: float) -> None:
         """Courant number 2 dt max |w . grad(l)|: P2 nodes lie half an edge apart. Collective."""
@@ -269,21 +262,15 @@ class UnsteadyFlow:
     def _quadratic(self, values: np.ndarray) -> float:
         """v . A v, A with ``values`` (nnz,) in the rows of the momentum matrix. Collective."""
         rows = self.momentum.rows._replace(data=values)
-        v, own = self._v, self._v[: self.momentum.n_owned]
-        multiply(rows, self._ones, v, own, self._right, self._sums)
+        v, owned = self._v, self._v[: self.momentum.n_owned]
+        multiply(rows, self._ones, v, owned, self._right, self._sums)
         return float(sum_over_ranks(self.comm, self._sums[0]).sum())
 
-    def _diverged(self, what: str, error: type[SolverDiverged] = SolverDiverged) -> None:
+    def _diverged(self, cause: str, error: type[SolverDiverged] = SolverDiverged) -> None:
         raise error(
-            f"{what}, at time {self.time:g} (step {self.steps}); take a smaller time step than "
+            f"{cause}, at time {self.time:g} (step {self.steps}); take a smaller time step than "
             f"{self.dt:g}, or slower boundary values"
         )
-
-    # --- states ----------------------------------------------------------------------------------
-
-    def set_viscosity(self, viscosity: float) -> None:
-        """Change nu; nothing is factorised again. Local."""
-        self.viscosity = viscosity
 
     def set_time_step(self, time_step: float) -> None:
         """Change dt; nothing is factorised again, the next step is of first order. Local."""
@@ -330,38 +317,20 @@ class UnsteadyFlow:
 
     def snapshot(self) -> FlowState:
         """A copy of the state. Local."""
-        return FlowState(
-            self._v.copy(),
-            self._old_v.copy(),
-            self._older_v.copy(),
-            self._rate.copy(),
-            self._boundary.copy(),
-            self.pressure.copy(),
-            self._increment.copy(),
-            self._old_increment.copy(),
-            self.viscosity,
-            self._splitting,
-            self._suspect,
-            self.time,
-            self.steps,
-            self._history,
-        )
+        arrays = {name: getattr(self, attribute).copy() for name, attribute in ARRAYS.items()}
+        return FlowState(**arrays, **{name: getattr(self, a) for name, a in NUMBERS.items()})
 
     def restore(self, state: FlowState) -> None:
         """Return to a snapshot of this solver. Local."""
-        self._v[:], self._old_v[:] = state.velocity, state.old_velocity
-        self._older_v[:] = state.older_velocity
-        self._rate[:], self._boundary[:] = state.rate, state.boundary
-        self.pressure[:] = state.pressure
-        self._increment[:], self._old_increment[:] = state.increment, state.old_increment
-        self.viscosity, self.time = state.viscosity, state.time
-        self._splitting, self._suspect = state.splitting, state.suspect
-        self.steps, self._history = state.steps, state.history
+        for name, attribute in ARRAYS.items():
+            getattr(self, attribute)[:] = getattr(state, name)
+        for name, attribute in NUMBERS.items():
+            setattr(self, attribute, getattr(state, name))
 
     def traction(self) -> np.ndarray:
         """Forces of the fluid on the walls' nodes by this rank's cells, (2, n_velocity_local).
 
-        See :mod:`hypemarl.solvers.wall_forces`. A sum over nodes and then over ranks is the force
+        See :mod:`hypemarl.solvers.functionals`. A sum over nodes and then over ranks is the force
         on a body. A view. Local.
         """
         return self.walls.evaluate(self._rate, self._v, self.pressure, self.viscosity).T

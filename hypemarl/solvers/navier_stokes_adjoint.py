@@ -6,21 +6,19 @@ chapter 15, for equations that a step solves). With the notation of the scheme, 
 inertia a, one step is
 
     w = 2 v - v_old,  r = (v_old / 2 - 2 v) / dt,  p* = p + 4/3 f - 1/3 f_old,
-    K v_new = G p* - M r in free rows, v_new = b in given ones,  rate = r + a v_new,
+    K v_new = G p* - M r in free rows, v_new = b in fixed ones,  rate = r + a v_new,
     f_new = -a L^{-1} D v_new,  p_new = p + f_new.
 
-Backwards, y the adjoint velocity (zero where values are given), G^T = D and L symmetric:
+Backwards, y the adjoint velocity (zero where values are prescribed), G^T = D and L symmetric:
 
     K^T y = v_new' + a rate' - a G L^{-1} (f_new' + p_new') in free rows,
-    b' = the rest of that equation in given rows,  p*' = D y,  r' = rate' - M y,
+    b' = the rest of that equation in fixed rows,  p*' = D y,  r' = rate' - M y,
     w' = -d/dw (y . K(w) v_new).
 
 M and the viscous part are symmetric, convection is skew, so that K^T is K with the opposite
 convection (not the opposite outflow term). The switch of the outflow term, max(w . n, 0), takes
 the derivative of the side on which it stands. The guess of the velocity solver has no derivative.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +34,7 @@ from hypemarl.solvers.navier_stokes import UnsteadyFlow
 
 @dataclass(frozen=True)
 class FlowStep:
-    """What the transpose of one step needs of it.
+    """Data of one step for its transpose.
 
     Velocities (n_velocity_local, 2) with ghosts: two before the step and the one after; dt;
     viscosity; whether it was a step of first order.
@@ -74,7 +72,7 @@ class FlowCotangent:
         self.size = 6 * self._n + 3 * self._m
 
     def collect(self) -> None:
-        """Add what stands on ghosts of velocity, rate and pressure to the owners' values."""
+        """Add values on ghosts of velocity, rate and pressure to those of the owners."""
         if self._comm.size > 1:
             for vector in (self._vectors[0], self._vectors[2], self._pressure):
                 collect(vector)
@@ -89,7 +87,7 @@ class FlowCotangent:
     def pull_coarsened(self) -> tuple[np.ndarray, np.ndarray]:
         """From after :meth:`UnsteadyFlow.coarsen` to before.
 
-        Returns what the earlier state's velocity (n_velocity, 2) and pressure (n_pressure,) get,
+        Returns the part of the earlier state's velocity (n_velocity, 2) and pressure (n_pressure,),
         for :meth:`add_earlier` when the steps since then are pulled. Local.
         """
         change = (self.increment + self.old_increment)[: self._m]
@@ -126,15 +124,13 @@ class FlowCotangent:
 
 
 class UnsteadyFlowAdjoint:
-    """Transposed steps of one solver, last step first.
+    """Transposed steps of one solver, last step first. Collective.
 
     It shares the solver's matrix, whose values it overwrites (each forward step sets its own).
     Adjoint velocities are guessed from those of the steps before, as in the solver.
 
     Args:
         solver: of the flow; rtol: relative residual of the adjoint velocity solve.
-
-    Collective.
     """
 
     def __init__(self, solver: UnsteadyFlow, rtol: float = 5e-8) -> None:
@@ -149,7 +145,7 @@ class UnsteadyFlowAdjoint:
         self._none, self._sums = np.zeros((n, 2)), np.zeros((2, 2))
         self._w_bar = momentum.vector()
         self._boundary = np.zeros((owned, 2))
-        self._given_rest = np.zeros((len(self._fixed_rows), 2))
+        self._rest = np.zeros((len(self._fixed_rows), 2))
         self._solutions = [momentum.vector() for _ in range(3)]
         self._known = 0
 
@@ -160,8 +156,8 @@ class UnsteadyFlowAdjoint:
     def pull(self, step: FlowStep, bar: FlowCotangent) -> np.ndarray:
         """Turn ``bar`` at the end of ``step`` into that at its beginning. Collective.
 
-        Returns the cotangent of the given boundary values (n_velocity, 2), owners' values, zero
-        where nothing is given; a view that the next call overwrites.
+        Returns the cotangent of the boundary values (n_velocity, 2), owners' values, zero where the
+        velocity is free; a view that the next call overwrites.
 
         Raises:
             SolverDiverged: on every rank, when a linear solve fails.
@@ -169,13 +165,20 @@ class UnsteadyFlowAdjoint:
         dt = step.time_step
         inertia = (1.0 if step.first else 1.5) / dt
         bar.collect()
-        self._gather_velocity(inertia, bar)
+        n, pressure, momentum = (
+            len(self._free),
+            self.solver.pressure_correction,
+            self.solver.momentum,
+        )
+        by_pressure = pressure.increment_transposed(bar.increment + bar.pressure, inertia)
+        bar.velocity[:n] += by_pressure + inertia * bar.rate[:n]
         self._set_matrix(step, inertia)
-        adjoint = self._solve(bar.velocity[: len(self._free)])
+        adjoint = self._solve(bar.velocity[:n])
         self._pull_boundary(bar.velocity, adjoint)
-        self._multiply_mass(adjoint)
+        mass = momentum.rows._replace(data=momentum.mass)
+        multiply(mass, self._ones, adjoint, adjoint[:n], self._weighted, self._sums)
         w_bar = self._pull_advection(step, adjoint)
-        p_star = self.solver.pressure_correction.weak_divergence(adjoint)
+        p_star = pressure.weak_divergence(adjoint)
         self._turn_pressures(p_star, bar, first=step.first)
         if step.first:
             self._turn_first(w_bar, bar, dt)
@@ -184,13 +187,6 @@ class UnsteadyFlowAdjoint:
                 dt, w_bar, bar.rate, self._weighted, bar.velocity, bar.old_velocity
             )
         return self._boundary
-
-    def _gather_velocity(self, inertia: float, bar: FlowCotangent) -> None:
-        """All that the new velocity is asked for: by the state, the rate, and the increment."""
-        n = len(self._free)
-        total = bar.increment + bar.pressure
-        by_pressure = self.solver.pressure_correction.increment_transposed(total, inertia)
-        bar.velocity[:n] += by_pressure + inertia * bar.rate[:n]
 
     def _set_matrix(self, step: FlowStep, inertia: float) -> None:
         momentum = self.solver.momentum
@@ -202,15 +198,13 @@ class UnsteadyFlowAdjoint:
         row_scales(momentum.rows[2], momentum.diagonal, self._free, self._scale)
 
     def _solve(self, right: np.ndarray) -> np.ndarray:
-        """The adjoint velocity (n_local, 2), ghosts up to date, zero where values are given."""
+        """The adjoint velocity (n_local, 2), ghosts up to date, zero in fixed rows."""
         momentum, vector = self.solver.momentum, self._guess()
-        solved = self.krylov.solve(
-            momentum.rows, momentum.mass, self._scale, self._none, right, vector
-        )
-        if not solved:
+        rows, mass = momentum.rows, momentum.mass
+        if not self.krylov.solve(rows, mass, self._scale, self._none, right, vector):
+            count = self.krylov.iterations
             raise SolverDiverged(
-                f"adjoint: the linear solver of the velocity stopped after "
-                f"{self.krylov.iterations} iterations"
+                f"adjoint: the linear solver of the velocity stopped after {count} iterations"
             )
         return np.asarray(vector.array).reshape(-1, 2)
 
@@ -219,12 +213,8 @@ class UnsteadyFlowAdjoint:
         oldest = self._solutions.pop()
         first, second = (vector.array for vector in self._solutions)
         guess = oldest.array
-        if self._known == 0:
-            guess[:] = 0.0
-        elif self._known == 1:
-            guess[:] = first
-        elif self._known == 2:
-            guess[:] = 2.0 * first - second
+        if self._known < 3:
+            guess[:] = (0.0, first, 2.0 * first - second)[self._known]
         else:
             guess += 3.0 * (first - second)
         self._solutions.insert(0, oldest)
@@ -232,14 +222,9 @@ class UnsteadyFlowAdjoint:
         return oldest
 
     def _pull_boundary(self, right: np.ndarray, adjoint: np.ndarray) -> None:
-        rows, rest = self._fixed_rows, self._given_rest
-        kernels.given_rows(self.solver.momentum.rows, rows, adjoint, right, rest)
+        rows, rest = self._fixed_rows, self._rest
+        kernels.residual_rows(self.solver.momentum.rows, rows, adjoint, right, rest)
         self._boundary[rows] = rest * (1.0 - self._free[rows])
-
-    def _multiply_mass(self, adjoint: np.ndarray) -> None:
-        momentum, n = self.solver.momentum, len(self._free)
-        rows = momentum.rows._replace(data=momentum.mass)
-        multiply(rows, self._ones, adjoint, adjoint[:n], self._weighted, self._sums)
 
     def _pull_advection(self, step: FlowStep, adjoint: np.ndarray) -> np.ndarray:
         momentum, space = self.solver.momentum, self.solver.space

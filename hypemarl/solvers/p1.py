@@ -1,7 +1,5 @@
 """Piecewise linear elements as plain arrays, for kernels and couplings, built once per mesh."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import factorial
 
@@ -68,8 +66,8 @@ class P1Space:
         """
         start = self.columns.local_range[0]
         names = np.concatenate([np.arange(self.n_owned) + start, self.columns.ghosts])
-        own = (self.points[: self.n_owned], names[self.cells], values[: self.n_owned])
-        pieces = self.comm.gather(own, root=0)
+        part = (self.points[: self.n_owned], names[self.cells], values[: self.n_owned])
+        pieces = self.comm.gather(part, root=0)
         if pieces is None:
             return None
         points, cells, fields = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
@@ -77,23 +75,18 @@ class P1Space:
 
     def _halo_points(self) -> np.ndarray:
         """Coordinates of all local nodes: those of far ghosts come from their owners."""
-        known = self.space.tabulate_dof_coordinates()[:, : self.gdim]
-        points = np.zeros((self.n_local, self.gdim))
-        for axis in range(self.gdim):
-            vector = self.vector()
-            vector.array[: self.n_owned] = known[: self.n_owned, axis]
-            vector.scatter_forward()
-            points[:, axis] = vector.array
-        return points
+        vector = la.vector(self.columns, self.gdim)
+        points = vector.array.reshape(-1, self.gdim)
+        points[: self.n_owned] = self.space.tabulate_dof_coordinates()[: self.n_owned, : self.gdim]
+        vector.scatter_forward()
+        return points.copy()
 
     def _cells(self) -> tuple[np.ndarray, np.ndarray]:
         """Nodes (n_cells, tdim + 1) and volumes (n_cells,) of the cells owned by this rank."""
         count = self.mesh.topology.index_map(self.tdim).size_local
         cells = np.array(self.space.dofmap.list[:count], dtype=np.int32)
-        corners = self.points[cells]
-        edges = corners[:, 1:] - corners[:, :1]
-        volumes = np.abs(np.linalg.det(edges)) / factorial(self.tdim)
-        return cells, volumes
+        edges = self.points[cells[:, 1:]] - self.points[cells[:, :1]]
+        return cells, np.abs(np.linalg.det(edges)) / factorial(self.tdim)
 
     def _exterior_facets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nodes (n, tdim), measures (n,) and cells (n,) of the boundary facets of owned cells."""

@@ -2,7 +2,7 @@
 
     (v . grad) v - nu laplace v + grad p = 0,   div v = 0
 
-with given velocity components on tagged facets; where a component is free, its traction
+with velocity components prescribed on tagged facets; where a component is free, its traction
 nu dv/dn - p n vanishes (free outflow, free slip). Velocity and pressure stand in one system, so
 that a direct factorisation serves both (docs/navier_stokes.md has the measurements).
 
@@ -15,10 +15,9 @@ that a direct factorisation serves both (docs/navier_stokes.md has the measureme
 A factorisation is not trusted: its first solution is put into the system it should solve.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -29,7 +28,6 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.direct import Factorisation, direct_package
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.solvers.flow_solution import Anchor, Counters, FlowSolution
 from hypemarl.solvers.mixed_flow import MixedFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -43,27 +41,70 @@ ROUNDING = 1e-12
 BALANCE = 1e-3  # largest net flux through a closed boundary, in units of the flux through it
 
 
+@dataclass(frozen=True)
+class FlowSolution:
+    """A steady flow. Arrays are local, owned nodes first, then ghosts (numbering of TaylorHood).
+
+    Attributes:
+        viscosity: nu.
+        velocity: (2, n_velocity_local) at the P2 nodes.
+        pressure: (n_pressure_local,) at the vertices; of mean zero in an enclosed flow.
+        forces: (2, n_velocity_local) nodal forces of the fluid where its velocity is fixed, from
+            the residual; zero at free nodes and ghosts. On no-slip walls they sum to drag and lift.
+        residual: norm of the residual in units of the norm of ``forces``, or of viscosity times
+            velocity where a flow bears next to none.
+        newton_steps, chord_steps: with a new and with a kept factorisation.
+        factorisations: how many were made.
+        seconds: wall time of the solve.
+    """
+
+    viscosity: float
+    velocity: np.ndarray
+    pressure: np.ndarray
+    forces: np.ndarray
+    residual: float
+    newton_steps: int
+    chord_steps: int
+    factorisations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A flow kept with its factorisation: where solves of nearby problems start from."""
+
+    state: np.ndarray
+    factorisation: Factorisation
+
+
+@dataclass
+class Counters:
+    """Totals over all solves of a solver."""
+
+    newton_steps: int = 0
+    chord_steps: int = 0
+    factorisations: int = 0
+    solves: int = 0
+
+
 class SteadyFlow:
-    """Newton and chord solver; forms, sparsity and numbering are built once.
+    """Newton and chord solver; forms, sparsity and numbering are built once. Collective.
 
     Args:
         tagged: triangle mesh with its tags.
-        dirichlet: tag -> components of the velocity (0, 1) that are given on its facets.
+        dirichlet: tag -> components of the velocity (0, 1) prescribed on its facets.
         linear_solver: "auto" and "mumps": MUMPS on any number of ranks, "lu": PETSc's own on one
             rank (it does not pivot and may refuse a saddle point).
 
     Attributes:
         space: the :class:`TaylorHood` numbering of all arrays.
-        fixed: (2, n_velocity_local) bool, components that are given.
+        fixed: (2, n_velocity_local) bool, prescribed components.
         enclosed: no facet lets fluid pass freely; the pressure is then fixed to mean zero.
         mixed: forms and numbering of the system.
         counters: :class:`Counters`.
 
     Raises:
-        MeshError: a tag is missing; ValueError: components or linear solver are unknown. On every
-            rank.
-
-    Collective.
+        MeshError: no such tag; ValueError: unknown components or linear solver. On every rank.
     """
 
     def __init__(
@@ -76,16 +117,16 @@ class SteadyFlow:
         self.space = TaylorHood(tagged)
         self.comm = self.space.comm
         self._package = direct_package(linear_solver, self.comm.size)
-        self.fixed = self.space.given(dirichlet)
+        self.fixed = self.space.prescribed(dirichlet)
         if not self.comm.allreduce(int(self.fixed.any()), MPI.MAX):
             raise ValueError(
-                "dirichlet: the velocity must be given somewhere, got no boundary values"
+                "dirichlet: the velocity must be prescribed somewhere, got no boundary values"
             )
         self.mixed = MixedFlow(self.space)
         self._state = self.mixed.state.x
         self._constrain()
         self.counters = Counters()
-        self._factors: Factorisation | None = None  # what chord steps use
+        self._factors: Factorisation | None = None  # of chord steps
         self._spare: Factorisation | None = None  # no anchor's: may be renewed
         self._started = False
         self._scale, self._least_scale, self._obstacle = 0.0, 0.0, ""
@@ -108,7 +149,7 @@ class SteadyFlow:
 
         Raises:
             ValueError: on every rank: viscosity, values or their mass balance make no sense.
-            SolverDiverged: on every rank, with what was tried.
+            SolverDiverged: on every rank, with the attempts.
         """
         began, before = time.perf_counter(), Counters(**vars(self.counters))
         self._set_problem(viscosity, boundary)
@@ -134,7 +175,7 @@ class SteadyFlow:
         self.mixed.viscosity.value, self.mixed.convection.value = solution.viscosity, 1.0
 
     def transposed(self, solution: FlowSolution, right: np.ndarray) -> np.ndarray:
-        """w with R_u^T w = right at free entries and zero at given ones, R_u the Jacobian there.
+        """w with R_u^T w = right at free entries and zero at fixed ones, R_u the Jacobian there.
 
         ``right`` and w: (n_owned,) of the mixed vector. Takes one factorisation; the mesh must have
         the coordinates that ``solution`` was computed on. Collective.
@@ -143,25 +184,23 @@ class SteadyFlow:
             SolverDiverged: on every rank, when the factorisation gave no solution.
         """
         self.assume(solution)
-        wanted = np.where(self._fixed_mask, 0.0, right)
-        found = self._factorise().solve(wanted, transposed=True)
-        if found is None:
+        free = np.where(self._fixed_mask, 0.0, right)
+        solution_bar = self._factorise().solve(free, transposed=True)
+        if solution_bar is None:
             raise SolverDiverged(
                 f"adjoint of a steady flow: {self._package} gave no usable factors"
             )
-        return found
+        return solution_bar
 
     def force(self, solution: FlowSolution, tag: str) -> np.ndarray:
-        """Force (2,) of the fluid on the facets of ``tag``, on which both components are given.
+        """Force (2,) of the fluid on the facets of ``tag``, where both components are prescribed.
 
         Drag and lift where ``tag`` is an obstacle in a flow along x; it must not share nodes with
-        other tags of given velocity. The residual's force converges twice as fast as integrals of
-        surface gradients (John and Matthies, Int. J. Numer. Methods Fluids 37 (2001) 885). On
+        other tags of prescribed velocity. The residual's force converges twice as fast as integrals
+        of surface gradients (John and Matthies, Int. J. Numer. Methods Fluids 37 (2001) 885). On
         no-slip walls nu dv/dn - p n and the full stress have the same force. Collective.
         """
         return sum_over_ranks(self.comm, solution.forces[:, self.space.nodes(tag)].sum(axis=1))
-
-    # --- one problem -----------------------------------------------------------------------------
 
     def _set_problem(self, viscosity: float, boundary: np.ndarray) -> None:
         if not (np.isfinite(viscosity) and viscosity > 0):
@@ -184,7 +223,7 @@ class SteadyFlow:
         self._values = values[self.fixed]
 
     def _balance(self, values: np.ndarray, largest: float) -> None:
-        """What flows into an enclosed domain must flow out of it: scales what flows out, in place.
+        """Scale the outflow of an enclosed domain to its inflow, in place.
 
         The interpolation of exact boundary values leaves a small difference.
         """
@@ -199,7 +238,7 @@ class SteadyFlow:
             return  # all the boundary moves along itself
         if abs(out - into) > BALANCE * max(out, into):
             raise ValueError(
-                f"boundary: the velocity is given on the whole boundary, {into:g} flows in and "
+                f"boundary: the velocity is fixed on the whole boundary, {into:g} flows in and "
                 f"{out:g} flows out per unit of time; correct the values or leave an outflow free"
             )
         values[flux > 0] *= into / out
@@ -228,12 +267,9 @@ class SteadyFlow:
         self._factors = None
         self.mixed.convection.value = 0.0
         if not self._iterate(COARSE_TOLERANCE, tried, "Stokes flow"):
-            self._give_up(
-                viscosity,
-                tried,
-                "the Stokes flow is linear, so that no other viscosity helps: look for flat cells "
-                "and for parts of the mesh that no boundary condition holds",
-            )
+            advice = "the Stokes flow is linear and no other viscosity helps: look for flat cells "
+            advice += "and for parts of the mesh that no boundary condition holds"
+            self._give_up(viscosity, tried, advice)
         share, step = 0.0, 1.0
         while share < 1.0:
             state, goal = self._state.array.copy(), min(1.0, share + step)
@@ -246,36 +282,32 @@ class SteadyFlow:
             self._factors = None
             step /= 2
             if step < SMALLEST_SHARE:
-                self._give_up(
-                    viscosity,
-                    tried,
-                    f"the solver got as far as {share:.3g} of the Reynolds number: lower it, "
-                    "refine the mesh, or use the unsteady solver",
-                )
+                advice = f"the solver got as far as {share:.3g} of the Reynolds number: lower it, "
+                advice += "refine the mesh, or use the unsteady solver"
+                self._give_up(viscosity, tried, advice)
 
     def _give_up(self, viscosity: float, tried: list[str], advice: str) -> None:
         self._started = False
         raise SolverDiverged(
-            f"steady flow at viscosity {viscosity:g}: no solution found ({'; '.join(tried)}); "
-            f"{advice}"
+            f"steady flow at viscosity {viscosity:g}: no solution ({'; '.join(tried)}); {advice}"
         )
 
-    def _iterate(self, tolerance: float, tried: list[str], what: str) -> bool:
+    def _iterate(self, tolerance: float, tried: list[str], stage: str) -> bool:
         """Chord steps, and Newton steps where these do not reduce the residual well. Collective.
 
-        Returns whether the residual fell below ``tolerance``; if not, ``tried`` says how it went.
+        Returns whether the residual fell below ``tolerance``; if not, ``tried`` gets the reason.
         """
         self._state.array[self._fixed_dofs] = self._values
         norm, budget = self._residual(), MAX_FACTORISATIONS
         while not norm <= tolerance * self._scale:
             fresh = self._factors is None
             if fresh and budget == 0:
-                tried.append(f"{what}: residual {norm / self._scale:.1e} after the last step")
+                tried.append(f"{stage}: residual {norm / self._scale:.1e} after the last step")
                 return False
             budget -= fresh
             new = self._step(self._factors or self._factorise(), norm, fresh)
             if new is None and fresh:
-                tried.append(f"{what}: {self._obstacle} at residual {norm / self._scale:.1e}")
+                tried.append(f"{stage}: {self._obstacle} at residual {norm / self._scale:.1e}")
                 return False
             if new is None or new > CHORD_RATE * norm:
                 self._factors = None
@@ -304,8 +336,6 @@ class SteadyFlow:
         self._residual()
         return None
 
-    # --- linear algebra --------------------------------------------------------------------------
-
     def _residual(self) -> float:
         """Assemble the residual at the present state; norm of its free entries. Collective."""
         owned = self._every_residual = self.mixed.residual()
@@ -326,7 +356,7 @@ class SteadyFlow:
         return self._spare
 
     def _constrain(self) -> None:
-        """Rows of given components, and of one pressure where only its gradient is determined."""
+        """Rows of fixed components, and of one pressure where only its gradient is determined."""
         free = np.where(self.fixed, 0.0, np.abs(self.mixed.divergence)).max(initial=0.0)
         largest = np.abs(self.mixed.divergence).max(initial=0.0)
         free, largest = (self.comm.allreduce(float(x), MPI.MAX) for x in (free, largest))
@@ -345,8 +375,6 @@ class SteadyFlow:
         marks.scatter_forward()
         return np.flatnonzero(marks.array)
 
-    # --- results ---------------------------------------------------------------------------------
-
     def _solution(self, viscosity: float, before: Counters, began: float) -> FlowSolution:
         state, owned = self._state.array, self.space.n_velocity
         if self.enclosed:
@@ -356,17 +384,11 @@ class SteadyFlow:
         forces[:, :owned] = -self._every_residual[self.mixed.velocity_dofs[:, :owned]]
         forces[~self.fixed] = 0.0
         now = self.counters
-        return FlowSolution(
-            viscosity,
-            state[self.mixed.velocity_dofs],
-            state[self.mixed.pressure_dofs],
-            forces,
-            norm / self._scale,
-            now.newton_steps - before.newton_steps,
-            now.chord_steps - before.chord_steps,
-            now.factorisations - before.factorisations,
-            time.perf_counter() - began,
-        )
+        counts = {n: getattr(now, n) - x for n, x in vars(before).items() if n != "solves"}
+        velocity, pressure = state[self.mixed.velocity_dofs], state[self.mixed.pressure_dofs]
+        fields = {"velocity": velocity, "pressure": pressure, "forces": forces}
+        seconds, residual = time.perf_counter() - began, norm / self._scale
+        return FlowSolution(viscosity, **fields, residual=residual, **counts, seconds=seconds)
 
     def _mean(self, pressure: np.ndarray) -> float:
         space = self.space

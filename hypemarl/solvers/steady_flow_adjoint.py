@@ -7,7 +7,7 @@ A number of the flow is here
 F_i the residual's force on node i of a body and k_c a weight of cell c. F_i = -R(u, x; phi_i), R
 the weak form and phi_i the nodal function, so that L = -R(u, x; w) + D(u, x) is one form, and with
 
-    R_u^T z = L_u,  z = 0 where the velocity is given,
+    R_u^T z = L_u,  z = 0 where the velocity is prescribed,
 
 dL/dx = -R_x(u, x; w + z) + D_x(u, x): the partial derivative of the same form, w + z in place of w.
 The derivative by coordinates is that of the assembled numbers, nodal values held, and so exact for
@@ -15,23 +15,18 @@ the discrete flow (D. Ham, L. Mitchell, A. Paganini, F. Wechsung, Automated shap
 the Unified Form Language, Struct. Multidiscip. Optim. 60 (2019) 1813).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import ufl
 from dolfinx import fem, la
 
-from hypemarl.solvers.flow_solution import FlowSolution
-from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 
 
 class SteadyShapeGradient:
-    """dL/dx of weighted nodal forces and dissipation; forms are compiled once.
+    """dL/dx of weighted nodal forces and dissipation; forms are compiled once. Collective.
 
     Args:
         flow: the solver; the mesh's coordinates may move afterwards.
-
-    Collective.
     """
 
     def __init__(self, flow: SteadyFlow) -> None:
@@ -47,20 +42,21 @@ class SteadyShapeGradient:
         self._motion = fem.form(ufl.derivative(value, ufl.SpatialCoordinate(mesh), directions))
         self._slope_vector = fem.create_vector(mixed.mixed)
         self._motion_vector = fem.create_vector(self._vertices)
-        self._nodes = self._geometry_nodes()
+        # node of the geometry of each vertex of the space of directions
+        self._nodes = np.empty(len(self._vertices.tabulate_dof_coordinates()), dtype=np.int64)
+        self._nodes[self._vertices.dofmap.list] = mesh.geometry.dofmaps[0]
 
     def evaluate(
         self, solution: FlowSolution, forces: np.ndarray, dissipation: np.ndarray
     ) -> np.ndarray:
         """This rank's part of dL/dx at the nodes of ``mesh.geometry``, (k, 2). Collective.
 
-        Summed over ranks, parts of the same node make up its derivative. Nodes that carry given
+        Summed over ranks, parts of the same node make up its derivative. Nodes with prescribed
         velocities move with them. The mesh must have the coordinates of ``solution``.
 
         Args:
             solution: the flow; forces: (2, n_velocity_local) w, the same on every rank that holds a
-                node, zero where the velocity is not given; dissipation: (n_cells,) k of this rank's
-                cells.
+                node, zero where the velocity is free; dissipation: (n_cells,) k of own cells.
 
         Raises:
             SolverDiverged: on every rank, when the adjoint has no solution.
@@ -80,12 +76,6 @@ class SteadyShapeGradient:
         result = np.zeros((len(self.flow.space.mesh.geometry.x), 2))
         result[self._nodes] = parts
         return result
-
-    def _geometry_nodes(self) -> np.ndarray:
-        """Node of the geometry (n_vertices_local,) of each vertex of the space of directions."""
-        nodes = np.empty(len(self._vertices.tabulate_dof_coordinates()), dtype=np.int64)
-        nodes[self._vertices.dofmap.list] = self.flow.space.mesh.geometry.dofmaps[0]
-        return nodes
 
 
 def _assemble(form: fem.Form, vector: la.Vector) -> la.Vector:

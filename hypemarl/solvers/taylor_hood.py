@@ -16,7 +16,7 @@ from dolfinx import mesh as dmesh
 from hypemarl.meshing import TaggedMesh, require_tags
 from hypemarl.solvers.flow_kernels import Facets, facet_quadrature
 from hypemarl.solvers.moving_kernels import CellGeometry, renew_cells
-from hypemarl.solvers.p1 import barycentric_gradients, facet_places
+from hypemarl.solvers.p1 import P1Space, barycentric_gradients, facet_places
 
 #: local edge e lies opposite to local vertex e: the ends of the edges of a triangle
 EDGE_ENDS = np.array([[1, 2], [0, 2], [0, 1]])
@@ -56,15 +56,13 @@ class BoundaryFacets:
 
 
 class TaylorHood:
-    """P2/P1 spaces on a triangle mesh, their numbering, geometry and halo.
+    """P2/P1 spaces on a triangle mesh, their numbering, geometry and halo. Collective.
 
     Args:
         tagged: triangle mesh with its tags.
 
     Raises:
         ValueError: on every rank, when the mesh is not one of triangles in the plane.
-
-    Collective.
     """
 
     def __init__(self, tagged: TaggedMesh) -> None:
@@ -103,11 +101,7 @@ class TaylorHood:
         """
         geometry = self.mesh.geometry
         out = CellGeometry(
-            self.velocity_points,
-            self.pressure_points,
-            self.volumes,
-            self.gradients,
-            self.midpoints,
+            self.velocity_points, self.pressure_points, self.volumes, self.gradients, self.midpoints
         )
         nodes = (geometry.dofmaps[0], self.V.dofmap.list, self.Q.dofmap.list)
         return float(renew_cells(geometry.x, *nodes, self._orientation, out))
@@ -126,14 +120,6 @@ class TaylorHood:
         require_tags(self.tagged, {name: 1})
         return self._describe_facets(self.tagged.entities(name))
 
-    def open_facets(self, closed: np.ndarray) -> BoundaryFacets:
-        """Exterior facets with a node that is not ``closed`` (n_velocity_local,) bool. Local."""
-        return self._exterior(closed, closed=False)
-
-    def closed_facets(self, closed: np.ndarray) -> BoundaryFacets:
-        """Exterior facets all of whose nodes are ``closed`` (n_velocity_local,) bool. Local."""
-        return self._exterior(closed, closed=True)
-
     def nodes(self, name: str) -> np.ndarray:
         """Sorted local P2 nodes of a tag (k,), ghosts included. Collective.
 
@@ -141,13 +127,11 @@ class TaylorHood:
             MeshError: there is no such tag of dimension 1.
         """
         require_tags(self.tagged, {name: 1})
-        found = fem.locate_dofs_topological(self.V, 1, self.tagged.entities(name), remote=True)
-        return np.unique(found)
+        entities = self.tagged.entities(name)
+        return np.unique(fem.locate_dofs_topological(self.V, 1, entities, remote=True))
 
-    def given(self, dirichlet: Mapping[str, Sequence[int]]) -> np.ndarray:
-        """Which velocity components (2, n_velocity_local) are given: tag -> components 0, 1.
-
-        Collective.
+    def prescribed(self, dirichlet: Mapping[str, Sequence[int]]) -> np.ndarray:
+        """Mask (2, n_velocity_local) of prescribed components; tag -> 0, 1. Collective.
 
         Raises:
             ValueError, MeshError: on every rank: there is no such component, or no such tag.
@@ -171,22 +155,20 @@ class TaylorHood:
             halo.scatter_forward()
             values[owned:] = halo.array[owned:]
 
-    def _exterior(self, marked: np.ndarray, *, closed: bool) -> BoundaryFacets:
+    def exterior(self, marked: np.ndarray, *, closed: bool) -> BoundaryFacets:
+        """Exterior facets all of whose nodes are ``marked``, or all others. Local.
+
+        ``marked``: (n_velocity_local,) bool; ``closed``: which of both.
+        """
         every = self._describe_facets(dmesh.exterior_facet_indices(self.mesh.topology))
         kept = marked[every.nodes].all(axis=1) == closed
-        return BoundaryFacets(
-            every.nodes[kept],
-            every.cells[kept],
-            every.places[kept],
-            every.lengths[kept],
-            every.normals[kept],
-        )
+        return BoundaryFacets(**{name: values[kept] for name, values in vars(every).items()})
 
     def _describe_facets(self, entities: np.ndarray) -> BoundaryFacets:
         """Nodes, cells, lengths and outward normals of facets (local indices)."""
         index, place = facet_places(self.mesh.topology, entities)
-        own = index < len(self.velocity_cells)
-        index, place = index[own], place[own]
+        owned = index < len(self.velocity_cells)
+        index, place = index[owned], place[owned]
         dofs, ends = self.velocity_cells[index], EDGE_ENDS[place]
         rows = np.arange(len(index))
         nodes = np.stack([dofs[rows, ends[:, 0]], dofs[rows, ends[:, 1]], dofs[rows, 3 + place]], 1)
@@ -202,3 +184,31 @@ def _measure(
     tangents = space.velocity_points[nodes[:, 1]] - space.velocity_points[nodes[:, 0]]
     normals = -inward / np.linalg.norm(inward, axis=1, keepdims=True)
     return np.linalg.norm(tangents, axis=1), normals
+
+
+class VertexValues:
+    """Values of a P2 field at the nodes of a P1 space, ghosts included. Collective.
+
+    Args:
+        flow: numbering of the P2 field; target: space of the P1 nodes; both on one mesh.
+    """
+
+    def __init__(self, flow: TaylorHood, target: P1Space) -> None:
+        if flow.mesh is not target.mesh:
+            raise ValueError("VertexValues: expected both spaces on the same mesh object")
+        self._target = target
+        self._source = np.zeros(target.n_local, dtype=np.int64)
+        # cells list their vertices alike in every space; own nodes are vertices of own cells
+        self._source[target.cells.ravel()] = flow.velocity_cells[:, :3].ravel()
+        self._halo = target.vector()
+
+    def __call__(self, field: np.ndarray) -> np.ndarray:
+        """Components (c, n_velocity_local) -> nodal values (n_local, c). Collective."""
+        target = self._target
+        values = np.empty((target.n_local, len(field)))
+        for component, nodal in enumerate(field):
+            self._halo.array[: target.n_owned] = nodal[self._source[: target.n_owned]]
+            if target.comm.size > 1:
+                self._halo.scatter_forward()
+            values[:, component] = self._halo.array
+        return values

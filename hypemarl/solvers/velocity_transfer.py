@@ -3,47 +3,25 @@
 The old velocity is evaluated at the new nodes (third order) and then moved by the least change, in
 L2, to one whose divergence no pressure of the new mesh sees:
 
-    min |v - v_0|^2  subject to  (q, div v) = 0 for all q,  v = v_0 where given.
+    min |v - v_0|^2  subject to  (q, div v) = 0 for all q,  v = v_0 on the boundary.
 
 The pressure of that problem solves D M^-1 D^T p = D v_0 by conjugate gradients, with the Laplacian,
 which D M^-1 D^T resembles, as preconditioner.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg
+from scipy.sparse.linalg import LinearOperator, SuperLU, cg
 
 from hypemarl.meshing.morphing import CellGrid, factorised
 from hypemarl.meshing.morphing.extension import assembled, local_masses
+from hypemarl.solvers.flow_kernels import reference_products
 from hypemarl.solvers.p1 import barycentric_gradients
 from hypemarl.solvers.taylor_hood import EDGE_ENDS, TaylorHood, quadratics
-
-if TYPE_CHECKING:
-    from scipy.sparse.linalg import SuperLU
-
 
 RESIDUAL = 1e-12
 """Of the conjugate gradients, in units of the divergence before."""
 ITERATIONS = 500
-
-REFERENCE_MASS = (
-    np.array(
-        [
-            [6, -1, -1, -4, 0, 0],
-            [-1, 6, -1, 0, -4, 0],
-            [-1, -1, 6, 0, 0, -4],
-            [-4, 0, 0, 32, 16, 16],
-            [0, -4, 0, 16, 32, 16],
-            [0, 0, -4, 16, 16, 32],
-        ]
-    )
-    / 180.0
-)
-"""Integrals of products of P2 functions, vertices then opposite edges, in units of the area."""
 
 
 class VelocityTransfer:
@@ -53,14 +31,14 @@ class VelocityTransfer:
 
     Args:
         old, new: spaces on meshes of the same polygon, with the same nodes on its boundary.
-        given: (2, n_velocity) of ``new``, which components are boundary values.
+        fixed: (2, n_velocity) of ``new``, mask of the components that are boundary values.
 
     Raises:
         NotImplementedError: on every rank, with more ranks than one.
         ValueError: the meshes are not of the same polygon.
     """
 
-    def __init__(self, old: TaylorHood, new: TaylorHood, given: np.ndarray) -> None:
+    def __init__(self, old: TaylorHood, new: TaylorHood, fixed: np.ndarray) -> None:
         for space in (old, new):
             if space.comm.size > 1:
                 raise NotImplementedError(
@@ -81,7 +59,7 @@ class VelocityTransfer:
         vertices = np.empty(new.n_pressure, dtype=np.int64)  # among the P2 nodes
         vertices[new.pressure_cells] = new.velocity_cells[:, :3]
         self._corners, self._shares = old.pressure_cells[cells[vertices]], places[vertices]
-        self._free = ~given
+        self._free = ~fixed
         self.divergence_matrix, self._mass = _matrices(new, corners)
         self._parts = [self._part(component) for component in range(2)]
         self._preconditioner = self._laplacian(new, corners)
@@ -92,8 +70,8 @@ class VelocityTransfer:
         Raises:
             RuntimeError: the conjugate gradients do not converge.
         """
-        found = self.interpolate(velocity)
-        divergence = self.divergence(found)
+        result = self.interpolate(velocity)
+        divergence = self.divergence(result)
         shape = (len(divergence), len(divergence))
         pressure, failed = cg(
             LinearOperator(shape, matvec=self._schur),
@@ -106,11 +84,11 @@ class VelocityTransfer:
         if failed:
             raise RuntimeError(
                 f"VelocityTransfer: no solution within {ITERATIONS} iterations; where the velocity "
-                f"is given on the whole boundary, its flux through it must be zero"
+                f"is prescribed on the whole boundary, its flux through it must be zero"
             )
         for component, (rows, transposed, factors) in enumerate(self._parts):
-            found[component, rows] -= factors.solve(transposed @ pressure)
-        return found
+            result[component, rows] -= factors.solve(transposed @ pressure)
+        return result
 
     def interpolate(self, velocity: np.ndarray) -> np.ndarray:
         """The old velocity at the new nodes (2, n_velocity_new)."""
@@ -174,7 +152,7 @@ def _matrices(
         local = np.concatenate([vertices * slopes, 4.0 * edges], axis=2)
         size = (space.n_pressure, space.n_velocity)
         parts.append(assembled(local, space.pressure_cells, space.velocity_cells, size))
-    mass = areas[:, None, None] * REFERENCE_MASS
+    mass = areas[:, None, None] * reference_products()[0]
     square = (space.n_velocity, space.n_velocity)
     return (
         sparse.hstack(parts).tocsr(),

@@ -18,7 +18,7 @@ from hypemarl.training.diagnosis import probe_run
 from hypemarl.training.evaluation import Array
 from hypemarl.training.watch import ALIKE
 from hypemarl.types import Row
-from hypemarl.visualisation.ranges import draw_distances
+from hypemarl.visualisation.charts import draw_distances
 
 EPISODES = 4  # of the held-out set, whose observations all agents are shown
 BINS = 10  # of the distance between places, where agents have many

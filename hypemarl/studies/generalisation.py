@@ -17,7 +17,7 @@ from hypemarl.training import evaluation
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.summary import trained_policy
 from hypemarl.types import Row
-from hypemarl.visualisation.share_map import Axis, draw_share_maps
+from hypemarl.visualisation.charts import Axis, draw_share_maps
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv

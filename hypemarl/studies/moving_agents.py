@@ -36,7 +36,7 @@ from hypemarl.training.evaluation import Array
 from hypemarl.training.records import RunFolder
 from hypemarl.training.summary import trained_policy
 from hypemarl.types import Row
-from hypemarl.visualisation.ranges import draw_speeds
+from hypemarl.visualisation.charts import draw_speeds
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv

@@ -11,7 +11,7 @@ from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.studies.results import few_real_episodes
 from hypemarl.training.records import RunFolder
 from hypemarl.types import Row
-from hypemarl.visualisation.ranges import draw_budgets
+from hypemarl.visualisation.charts import draw_budgets
 
 BUDGETS = (10, 24, 50, 73, 100, 200)
 REFERENCE = Entry("td3", ("training.episodes=500",))

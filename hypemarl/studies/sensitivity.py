@@ -14,7 +14,7 @@ from hypemarl.studies import pipeline
 from hypemarl.studies.encoding import TRAINED, distances_of
 from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.types import Row
-from hypemarl.visualisation.sizes import draw_sizes
+from hypemarl.visualisation.charts import draw_sizes
 
 MARGIN = 0.05
 """A smaller network does as well where its mean cost is within this share of the largest one's."""

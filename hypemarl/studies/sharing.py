@@ -16,7 +16,7 @@ from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.training.diagnosis import NothingToDiagnose, diagnose_run
 from hypemarl.training.records import read_metrics
 from hypemarl.types import Row
-from hypemarl.visualisation.dots import Panel, draw_dots
+from hypemarl.visualisation.charts import Panel, draw_dots
 
 DIAGNOSE_EVERY = 20
 EPISODES = 4  # of the held-out set, for the diagnosis of a finished run

@@ -12,7 +12,7 @@ from hypemarl.algorithms.model_based.errors import surrogate_errors
 from hypemarl.studies import pipeline, sample_efficiency
 from hypemarl.studies.pipeline import Entry, Group, Study
 from hypemarl.types import Row
-from hypemarl.visualisation.ranges import draw_errors
+from hypemarl.visualisation.charts import draw_errors
 
 EPISODES = 8  # of the held-out set
 COLUMNS = {

@@ -3,8 +3,6 @@
 ``CASES`` maps a case's name to a function that runs it and returns a :class:`Report`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from hypemarl.verification.adjoint import adjoint

@@ -1,8 +1,7 @@
 """Fokker-Planck against exact solutions, and its mass and sign."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -26,10 +25,8 @@ def square_solver(size: float, viscosity: float) -> FokkerPlanck:
 
 def gaussian(x: np.ndarray, mean: np.ndarray, variance: float) -> np.ndarray:
     """Density (m,) of an isotropic normal distribution at points (m, d)."""
-    d = x.shape[1]
-    return np.exp(-((x - mean) ** 2).sum(axis=1) / (2 * variance)) / (2 * np.pi * variance) ** (
-        d / 2
-    )
+    scale = (2 * np.pi * variance) ** (x.shape[1] / 2)
+    return np.exp(-((x - mean) ** 2).sum(axis=1) / (2 * variance)) / scale
 
 
 def l1_norm(solver: FokkerPlanck, values: np.ndarray) -> float:
@@ -116,9 +113,8 @@ def _wall_layer(report: Report, size: float, nu: float) -> None:
     for _ in range(200):
         solver.advance(0.01)
         lowest = min(lowest, solver.minimum())
-    report.at_least(
-        "cell Peclet number of the wall layer", float(np.linalg.norm(wind)) * size / nu, 30
-    )
+    peclet = float(np.linalg.norm(wind)) * size / nu
+    report.at_least("cell Peclet number of the wall layer", peclet, 30)
     report.at_least("lowest density in the wall layer", lowest, -1e-12)
     report.at_most("mass drift in the wall layer", abs(solver.mass() - start) / start, 1e-12)
 
@@ -126,10 +122,10 @@ def _wall_layer(report: Report, size: float, nu: float) -> None:
 def _convergence(
     report: Report, sizes: Sequence[float], errors: Sequence[float], ceiling: float
 ) -> None:
-    for size, error in zip(sizes, errors, strict=True):
+    pairs = list(zip(sizes, errors, strict=True))
+    for size, error in pairs:
         report.note(f"L1 error at h = {size:.4g}", error)
-    pairs = zip(sizes, sizes[1:], errors, errors[1:], strict=False)
-    for coarse, fine, before, after in pairs:
+    for (coarse, before), (fine, after) in pairwise(pairs):
         order = log(before / after) / log(coarse / fine)
         report.at_least(f"order from h = {coarse:.4g} to {fine:.4g}", order, 1.8)
     report.at_most("finest L1 error", errors[-1], ceiling)

@@ -1,7 +1,5 @@
 """Verification of morphing: feasible shapes, and fields that go over to a remeshed shape."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -29,7 +27,7 @@ from hypemarl.meshing.shapes import generate
 from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.solvers.velocity_transfer import VelocityTransfer
-from hypemarl.verification.errors import as_functions
+from hypemarl.verification.flow import as_functions
 from hypemarl.verification.report import Report
 
 OBSTACLES = ("circle", "ellipse", "rounded-square")
@@ -70,17 +68,16 @@ def feasible(count: int = 40, element_size: float = 0.052) -> Report:
         for kind in KINDS:
             motion, shapes = motion_of(channel(element_size, obstacle), kind)
             whole = measures(motion.raw.points, motion.raw.cells).sum()
-            shares = numpy_generator(0, f"{obstacle} {kind}").uniform(
-                -1.0, 1.0, (count, shapes.space.to_modes.shape[1])
-            )
+            size = (count, shapes.space.to_modes.shape[1])
+            shares = numpy_generator(0, f"{obstacle} {kind}").uniform(-1.0, 1.0, size)
             shares[::2] = np.sign(shares[::2])
             for share in shares:
-                found = shapes(shapes.bounds.amplitude * share)
-                covered = measures(motion.points(found.q), motion.raw.cells).sum()
+                shape = shapes(shapes.bounds.amplitude * share)
+                covered = measures(motion.points(shape.q), motion.raw.cells).sum()
                 area = max(area, abs(covered - whole) / shapes.area)
-                worst = min(worst, motion.worst_cell(found.q)[0])
-                least = min(least, *found.margins.values())
-                tried, met = tried + 1, met + (found.limit is not None)
+                worst = min(worst, motion.worst_cell(shape.q)[0])
+                least = min(least, *shape.margins.values())
+                tried, met = tried + 1, met + (shape.limit is not None)
     report.at_most("change of the obstacle's area in the mesh, relative", area, 1e-10)
     report.at_least("worst cell's radius ratio", worst, 0.2)
     report.at_least("least margin of all bounds", least, 0.0)
@@ -112,13 +109,13 @@ def _density(report: Report, name: str, old: RawMesh, new: RawMesh) -> float:
         return 1.0 + np.sin(6.0 * points[:, 0]) * np.cos(9.0 * points[:, 1])
 
     field = exact(old.points)
-    found = DensityTransfer(old, new)(field)
-    before, after = _mass(old, field), _mass(new, found)
+    result = DensityTransfer(old, new)(field)
+    before, after = _mass(old, field), _mass(new, result)
     report.at_most(f"{name}, mass error", abs(after - before) / before, 1e-13)
-    errors = [_nodal_error(raw, values, exact) for raw, values in ((old, field), (new, found))]
+    errors = [_nodal_error(raw, values, exact) for raw, values in ((old, field), (new, result))]
     report.note(f"{name}, L2 error before", errors[0])
     report.at_most(f"{name}, L2 error after, in units of that before", errors[1] / errors[0], 1.2)
-    excess = max(found.max() - field.max(), field.min() - found.min(), 0.0)
+    excess = max(result.max() - field.max(), field.min() - result.min(), 0.0)
     report.at_most(f"{name}, excess over the old extremes", excess, 1e-13)
     return errors[1]
 
@@ -139,16 +136,16 @@ def _nodal_error(raw: RawMesh, field: np.ndarray, exact: Field) -> float:
 
 def _velocity(report: Report, name: str, old: RawMesh, new: RawMesh) -> float:
     source, target = (TaylorHood(distribute(raw, MPI.COMM_SELF)) for raw in (old, new))
-    given = target.given(dict.fromkeys(WALLS, (0, 1)))
-    move = VelocityTransfer(source, target, given)
+    move = VelocityTransfer(source, target, target.prescribed(dict.fromkeys(WALLS, (0, 1))))
     x, y = source.velocity_points.T
     field = np.stack([9 * np.sin(6 * x) * np.cos(9 * y), -6 * np.cos(6 * x) * np.sin(9 * y)])
-    plain, found = move.interpolate(field), move(field)
-    errors = [_errors(space, v) for space, v in ((source, field), (target, plain), (target, found))]
+    plain, new_field = move.interpolate(field), move(field)
+    pairs = ((source, field), (target, plain), (target, new_field))
+    errors = [_errors(space, v) for space, v in pairs]
     report.note(f"{name}, L2 error before", errors[0][0])
     ratio = errors[2][0] / errors[0][0]
     report.at_most(f"{name}, L2 error after, in units of that before", ratio, 1.5)
-    sizes = [float(np.linalg.norm(move.divergence(v))) for v in (plain, found)]
+    sizes = [float(np.linalg.norm(move.divergence(v))) for v in (plain, new_field)]
     report.note(f"{name}, divergence tested by pressures, interpolated", sizes[0])
     report.at_most(f"{name}, divergence tested by pressures, corrected", sizes[1], 1e-12)
     report.note(f"{name}, L2 norm of the divergence before", errors[0][1])

@@ -1,28 +1,34 @@
-"""Verification of the flow on a moving mesh, and of steady drag on a morphed one."""
-
-from __future__ import annotations
+"""Flow on a moving mesh, an oscillating cylinder, and steady drag on a morphed mesh."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing import RawMesh, distribute
-from hypemarl.meshing.morphing import FeasibleMap, MovingMesh
+from hypemarl.meshing.morphing import (
+    FeasibleMap,
+    MovingMesh,
+    anticlockwise,
+    elastic_extension,
+    place,
+)
+from hypemarl.meshing.morphing.motion import boundary_nodes
+from hypemarl.meshing.morphing.outlines import loop_of
 from hypemarl.meshing.polygons import centroid
 from hypemarl.meshing.shapes import generate
-from hypemarl.mpi import on_root, world
+from hypemarl.mpi import on_root, sum_over_ranks, world
 from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.moving_flow import MovingFlow
-from hypemarl.solvers.steady_flow import SteadyFlow
-from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.verification.flow import (
     AREA,
     VISCOSITY,
@@ -34,8 +40,8 @@ from hypemarl.verification.flow import (
 )
 from hypemarl.verification.morphing import AGENTS, channel, motion_of
 from hypemarl.verification.morphing import WALLS as NO_SLIP
-from hypemarl.verification.oscillating_cylinder import morison_coefficients
 from hypemarl.verification.report import Report
+from hypemarl.verification.steady_flow import channel_flow
 
 PUBLISHED_DRAG, PUBLISHED_MASS = 2.09, 1.45
 SHARE = 0.6
@@ -57,9 +63,6 @@ def ale() -> Report:
     oscillating_cylinder(report)
     morphed_drag(report)
     return report
-
-
-# --- uniform flow --------------------------------------------------------------------------------
 
 
 def uniform_flow(report: Report, element_size: float = 0.06, steps: int = 100) -> None:
@@ -106,9 +109,6 @@ def _random_shape(shapes: FeasibleMap, rng: np.random.Generator) -> np.ndarray:
     """q of a feasible shape."""
     amplitudes = shapes.space.to_modes.shape[1]
     return shapes(SHARE * shapes.bounds.amplitude * rng.uniform(-1.0, 1.0, amplitudes)).q
-
-
-# --- Taylor-Green vortices -----------------------------------------------------------------------
 
 
 def moving_vortices(
@@ -158,27 +158,21 @@ def _energy_error(flow: MovingFlow, end: float) -> float:
     return abs(FlowFunctionals(flow.space).kinetic_energy(flow.velocity) / exact - 1.0)
 
 
-# --- published case ------------------------------------------------------------------------------
-
-
 def oscillating_cylinder(
     report: Report,
     resolutions: Sequence[tuple[float, int]] = ((0.16, 100), (0.08, 200), (0.04, 400)),
 ) -> None:
-    """Morison coefficients at several lengths of facets and time steps; the last is judged."""
+    """Morison coefficients at several lengths of facets and time steps; the last ones count."""
     for facet, steps in resolutions:
-        found = morison_coefficients(facet, steps)
-        name = f"cylinder, {found.triangles} triangles, dt = T/{steps}"
-        report.note(f"{name}: C_D", found.drag)
-        report.note(f"{name}: C_D by least squares", found.fitted_drag)
-        report.note(f"{name}: C_M", found.mass)
-    drag, mass = abs(found.drag / PUBLISHED_DRAG - 1.0), abs(found.mass / PUBLISHED_MASS - 1.0)
+        result = morison_coefficients(facet, steps)
+        name = f"cylinder, {result.triangles} triangles, dt = T/{steps}"
+        report.note(f"{name}: C_D", result.drag)
+        report.note(f"{name}: C_D by least squares", result.fitted_drag)
+        report.note(f"{name}: C_M", result.mass)
+    drag, mass = abs(result.drag / PUBLISHED_DRAG - 1.0), abs(result.mass / PUBLISHED_MASS - 1.0)
     report.at_most("cylinder: C_D, relative to 2.09", drag, 0.01)
     report.at_most("cylinder: C_M, relative to 1.45", mass, 0.01)
-    report.at_most("cylinder: largest lift coefficient (symmetric wake)", found.lift, 0.01)
-
-
-# --- steady drag ---------------------------------------------------------------------------------
+    report.at_most("cylinder: largest lift coefficient (symmetric wake)", result.lift, 0.01)
 
 
 def morphed_drag(report: Report, element_size: float = 0.04, count: int = 4) -> None:
@@ -202,21 +196,100 @@ def _fresh(element_size: float, outline: np.ndarray) -> RawMesh:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "outline.dat"
         np.savetxt(path, np.vstack([outline, outline[:1]]), fmt="%.17g")
-        config = replace(
-            channel(element_size),
-            obstacle="points",
-            obstacle_file=str(path),
-            obstacle_length=float(np.ptp(outline[:, 0])),
-            disc_centre=tuple(centroid(outline).tolist()),
-        )
-        return generate(config)
+        config = replace(channel(element_size), obstacle="points", obstacle_file=str(path))
+        length, centre = float(np.ptp(outline[:, 0])), tuple(centroid(outline).tolist())
+        return generate(replace(config, obstacle_length=length, disc_centre=centre))
 
 
 def _drag(raw: RawMesh, speed: float = 0.2, diameter: float = 0.1) -> float:
     """Drag coefficient at the viscosity 1e-3, that is, Re 20. Collective."""
-    flow = SteadyFlow(distribute(raw, world()), dirichlet=dict.fromkeys(NO_SLIP, (0, 1)))
-    boundary = np.zeros((2, flow.space.n_velocity_local))
-    inflow = InflowProfile(flow.space, "parabolic", speed)
-    boundary[:, inflow.nodes] = inflow.values()
-    drag, _ = flow.force(flow.solve(1e-3, boundary), "obstacle")
+    flow, solution = channel_flow(distribute(raw, world()), NO_SLIP, speed)
+    drag, _ = flow.force(solution, "obstacle")
     return float(2.0 * drag / (speed**2 * diameter))
+
+
+KEULEGAN_CARPENTER, REYNOLDS = 5.0, 100.0
+"""U T / D and U D / nu, U the largest speed of the cylinder; here U = D = 1."""
+AMPLITUDE = KEULEGAN_CARPENTER / (2.0 * math.pi)
+LENGTH, HEIGHT = 55.0, 35.0
+"""Of the tank, in diameters; the fluid is at rest on its walls."""
+COARSE = 1.6
+
+
+class Morison(NamedTuple):
+    """Coefficients of F = -1/2 C_D D |U| U - pi/4 C_M D^2 dU/dt over a period.
+
+    drag, mass: C_D and C_M by the averages of F U and F dU/dt; fitted_drag: C_D by least squares;
+    lift: largest coefficient of the force across; triangles of the mesh.
+    """
+
+    drag: float
+    mass: float
+    fitted_drag: float
+    lift: float
+    triangles: int
+
+
+def morison_coefficients(facet: float, steps: int, periods: int = 4) -> Morison:
+    """The coefficients of the last period. Collective.
+
+    Args:
+        facet: length of the cylinder's facets, in diameters.
+        steps: per period. periods: from the start, at rest.
+    """
+    raw, extension = on_root(world(), lambda: _mesh(facet))
+    forces = _forces(raw, extension, steps, periods)[-steps:]
+    phase = 2.0 * np.pi * np.arange(1, steps + 1) / steps
+    speed, rate = np.sin(phase), 2.0 * np.pi / KEULEGAN_CARPENTER * np.cos(phase)
+    along, across = forces.T
+    terms = np.stack([-0.5 * np.abs(speed) * speed, -0.25 * np.pi * rate], axis=1)
+    return Morison(
+        drag=float(-2.0 * np.mean(along * speed) / np.mean(np.abs(speed) ** 3)),
+        mass=float(-4.0 / np.pi * np.mean(along * rate) / np.mean(rate**2)),
+        fitted_drag=float(np.linalg.lstsq(terms, along)[0][0]),
+        lift=float(2.0 * np.abs(across).max()),
+        triangles=len(raw.cells),
+    )
+
+
+def _mesh(facet: float) -> tuple[RawMesh, np.ndarray]:
+    """The mesh for the cylinder in the middle, and how nodes follow its displacement (N, 2)."""
+    config = MeshConfig(
+        shape="channel-with-obstacle",
+        length=LENGTH,
+        height=HEIGHT,
+        disc_centre=(0.5 * LENGTH, 0.5 * HEIGHT),
+        obstacle_length=1.0,
+        element_size=COARSE,
+        disc_element_size=facet,
+    )
+    raw = anticlockwise(generate(config))
+    loop = loop_of(raw, "obstacle")
+    outer = np.setdiff1d(boundary_nodes(raw.cells), loop)
+    unit = np.tile([1.0, 0.0], len(loop))[:, None]
+    return raw, elastic_extension(raw.points, raw.cells, loop, outer, unit).reshape(-1, 2)
+
+
+def _forces(raw: RawMesh, extension: np.ndarray, steps: int, periods: int) -> np.ndarray:
+    """Forces (steps * periods, 2) of the fluid on the cylinder at -AMPLITUDE cos(2 pi t / T)."""
+    time_step = KEULEGAN_CARPENTER / steps
+
+    def points(step: int) -> np.ndarray:
+        return raw.points - AMPLITUDE * math.cos(2.0 * math.pi * step / steps) * extension
+
+    tagged = distribute(raw, world())
+    place(tagged, points(0))
+    walls = ("inflow", "outflow", "bottom", "top", "obstacle")
+    flow = MovingFlow(
+        tagged,
+        dirichlet=dict.fromkeys(walls, (0, 1)),
+        time_step=time_step,
+        viscosity=1.0 / REYNOLDS,
+        bodies=("obstacle",),
+    )
+    body, samples = flow.space.nodes("obstacle"), []
+    for step in range(1, steps * periods + 1):
+        flow.move(points(step))
+        flow.step()
+        samples.append(flow.traction()[:, body].sum(axis=1))
+    return sum_over_ranks(flow.comm, np.array(samples))

@@ -1,13 +1,11 @@
-"""What a verification case reports: measured beside expected."""
-
-from __future__ import annotations
+"""Reports of verification cases: measured beside expected values."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One quantity: its measured value, what was expected (in words), and whether that holds."""
+    """One quantity: its measured value, the expectation in words, and whether that holds."""
 
     name: str
     measured: float

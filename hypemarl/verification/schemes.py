@@ -5,8 +5,6 @@ Heun steps, so that their errors and relative times compare. Serial; the mesh is
 small.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

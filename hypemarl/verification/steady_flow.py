@@ -1,7 +1,5 @@
 """Steady Navier-Stokes flow against exact solutions and the DFG benchmark 2D-1."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from math import log, sqrt
@@ -13,12 +11,11 @@ from mpi4py import MPI
 
 from hypemarl.config import MeshConfig
 from hypemarl.coupling.probes import PointProbes
-from hypemarl.meshing import build
+from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import world
-from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 from hypemarl.systems.flow.inflow import InflowProfile
-from hypemarl.verification.errors import l2_errors
-from hypemarl.verification.flow import DFG, ENDS
+from hypemarl.verification.flow import DFG, ENDS, l2_errors
 from hypemarl.verification.report import Report
 
 WALLS = ("left", "right", "bottom", "top")
@@ -51,15 +48,8 @@ def dfg_2d_1(mesh: MeshConfig = DFG_MESH) -> Report:
     Coefficients are 2 F / (U^2 D) with the mean inflow U = 0.2 and D = 0.1; the pressure difference
     is that between the front (0.15, 0.2) and the back (0.25, 0.2) of the cylinder.
     """
-    mean, diameter, viscosity = 0.2, 0.1, 1e-3
-    flow = SteadyFlow(
-        build(mesh, world()),
-        dirichlet=dict.fromkeys(("inflow", "bottom", "top", "disc"), (0, 1)),
-    )
-    boundary = np.zeros((2, flow.space.n_velocity_local))
-    inflow = InflowProfile(flow.space, "parabolic", mean)
-    boundary[:, inflow.nodes] = inflow.values()
-    solution = flow.solve(viscosity, boundary)
+    mean, diameter, walls = 0.2, 0.1, ("inflow", "bottom", "top", "disc")
+    flow, solution = channel_flow(build(mesh, world()), walls, mean)
     drag, lift = (2.0 * flow.force(solution, "disc") / (mean**2 * diameter)).tolist()
     ends = PointProbes(flow.space, ENDS)
     pressures = ends.evaluate(solution.velocity, solution.pressure)[:, 2]
@@ -75,6 +65,17 @@ def dfg_2d_1(mesh: MeshConfig = DFG_MESH) -> Report:
     report.note("pressure difference", difference)
     report.at_most("its relative error", abs(difference / PRESSURE_DIFFERENCE - 1.0), 1e-3)
     return report
+
+
+def channel_flow(
+    tagged: TaggedMesh, walls: Sequence[str], speed: float, viscosity: float = 1e-3
+) -> tuple[SteadyFlow, FlowSolution]:
+    """Flow through a channel with a parabolic inflow of the mean ``speed``. Collective."""
+    flow = SteadyFlow(tagged, dirichlet=dict.fromkeys(walls, (0, 1)))
+    boundary = np.zeros((2, flow.space.n_velocity_local))
+    inflow = InflowProfile(flow.space, "parabolic", speed)
+    boundary[:, inflow.nodes] = inflow.values()
+    return flow, flow.solve(viscosity, boundary)
 
 
 def _plane_poiseuille(report: Report, size: float = 0.2, viscosity: float = 0.05) -> None:
@@ -94,9 +95,9 @@ def _plane_poiseuille(report: Report, size: float = 0.2, viscosity: float = 0.05
 
 
 def _kovasznay_errors(size: float) -> tuple[float, tuple[float, float]]:
-    """sqrt(area / triangles), and L2 errors of velocity and pressure, velocity given all around.
+    """sqrt(area / triangles), and L2 errors of velocity and pressure on (-0.5, 1.5)^2.
 
-    On (-0.5, 1.5)^2.
+    The velocity is prescribed on the whole boundary.
 
     Kovasznay, Proc. Cambridge Philos. Soc. 44 (1948) 58: the wake of a grid at Re = 40.
     """
@@ -112,7 +113,7 @@ def _kovasznay_errors(size: float) -> tuple[float, tuple[float, float]]:
 
 
 def _kovasznay(x: Sequence, functions: Any) -> tuple[list, Any]:
-    """Velocity and pressure at x; ``functions`` offers exp, sin, cos of such (numpy or ufl)."""
+    """Velocity and pressure at x; ``functions`` is a module with exp, sin, cos (numpy or ufl)."""
     half = KOVASZNAY_REYNOLDS / 2.0
     rate, wave = half - np.sqrt(half**2 + 4.0 * np.pi**2), 2.0 * np.pi
     decay = functions.exp(rate * x[0])

@@ -1,19 +1,13 @@
 """Frames of a 1D episode, drawn by matplotlib."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
 
 from hypemarl.types import Record
 from hypemarl.visualisation import style
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-class AxisScene:
+class AxisScene(style.Scene):
     """Density and target above, control velocity with the agents' arrows below."""
 
     def __init__(self, data: Record) -> None:
@@ -21,14 +15,13 @@ class AxisScene:
         self._data, self._control = data, agent_arrows(data)
         self._order = np.argsort(data["points"][:, 0])
         self._x = data["points"][self._order, 0]
-        figure, self._canvas = style.frame_figure(8.0, 5.5)
-        self._title = figure.suptitle(" ")
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1.0))
+        super().__init__(8.0, 5.5)
+        above, below = self.figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1.0))
         self._draw_density(above)
         self._draw_control(below)
-        figure.align_ylabels()
-        figure.legend(loc="outside lower center", ncols=4, frameon=False)
-        style.freeze_layout(figure)
+        self.figure.align_ylabels()
+        self.figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        style.freeze_layout(self.figure)
 
     def _draw_density(self, axes: Axes) -> None:
         data, x = self._data, self._x
@@ -50,44 +43,24 @@ class AxisScene:
         nothing = np.zeros_like(places)
         # One unit of control is an arrow over 0.9 of the agents' spacing at the largest amplitude.
         spacing = float(np.ptp(places)) / max(len(places) - 1, 1) or float(np.ptp(x)) / 4
-        self._arrows = axes.quiver(
-            *(places, nothing, nothing, nothing),
-            angles="xy",
-            scale_units="xy",
-            scale=self._bound / (0.9 * spacing),
-            units="inches",
-            width=0.035,
-            pivot="mid",
-            color="0.15",
-            zorder=3,
-            minlength=0.3,
-        )
-        axes.plot(
-            *(places, nothing),
-            linestyle="none",
-            marker="|",
-            color="0.15",
-            markersize=7,
-            label="agents and their control",
-        )
+        scale, arrows = self._bound / (0.9 * spacing), (places, nothing, nothing, nothing)
+        look = {"units": "inches", "width": 0.035, "pivot": "mid", "minlength": 0.3, "zorder": 3}
+        self._arrows = style.plane_arrows(axes, arrows, scale, color="0.15", **look)
+        label = "agents and their control"
+        axes.plot(places, nothing, "|", color="0.15", markersize=7, label=label)
         style.plain_axes(
             axes, ylabel="velocity $u$", xlabel="position $x$", ylim=(-self._bound, self._bound)
         )
         axes.axhline(0.0, color="0.6", linewidth=0.8)
 
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame as an image: (height, width, 3) uint8."""
+    def show(self, frame: int) -> None:
+        """Density, velocity and the agents' arrows."""
         density = self._data["density"][frame][self._order]
         self._line.set_ydata(density)
         self._fill.set_data(self._x, 0 * density, density)
         self._field.set_ydata(self._data["velocity"][frame][self._order, 0])
         arrows = self._control[frame][:, 0]
         self._arrows.set_UVC(arrows, np.zeros_like(arrows))
-        self._title.set_text(text)
-        return style.drawn(self._canvas)
-
-    def close(self) -> None:
-        """Nothing to release: the figure is not registered anywhere."""
 
 
 def agent_arrows(data: Record) -> np.ndarray:

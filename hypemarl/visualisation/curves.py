@@ -1,7 +1,5 @@
 """Learning curves of one or more runs, from their metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +9,6 @@ from matplotlib.axes import Axes
 from hypemarl import mpi
 from hypemarl.training.records import read_metrics
 from hypemarl.visualisation import style
-
-LOG_RATIO = 30.0
-"""Costs that spread over more than this factor are drawn on a logarithmic axis."""
 
 FROM_ZERO = 0.5
 """Above this share of the highest cost all costs are near: an axis from zero would hide them."""
@@ -29,12 +24,9 @@ def draw_curves(
     See :func:`draw_groups`. The uncontrolled cost is the mean over the runs.
 
     Args:
-        run_dirs: run folders.
-        labels: one per run.
-        path_png: picture to write.
+        run_dirs: run folders; labels: one per run; path_png: picture to write.
 
-    Returns:
-        The path written, None where no run has a finite validation cost.
+    Returns the path written, None where no run has a finite validation cost.
 
     Raises:
         ValueError: another number of labels than runs, no run, or runs without validations.
@@ -59,8 +51,7 @@ def draw_groups(
     Several seeds give their median as a line and their range as a band, over the episodes that
     all of them have reached. Curves without a finite cost are left out with a note.
 
-    Returns:
-        The path written, None where no curve is left.
+    Returns the path written, None where no curve has a cost.
 
     Raises:
         ValueError: seeds of one label share no episode.
@@ -71,8 +62,7 @@ def draw_groups(
     figure, axes = style.chart()
     for (label, curves), index in zip(groups.items(), style.places(groups), strict=True):
         _draw_group(axes, index, label, curves)
-    for (name, level), line in zip(levels.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(level, color="0.35", linestyle=line, label=f"{name} ({level:.3g})")
+    style.draw_levels(axes.axhline, levels)
     _finish(axes, [v for curves in groups.values() for c in curves for v in c.values()])
     return style.save(figure, path_png)
 
@@ -91,8 +81,8 @@ def read_validation(folder: str | Path) -> tuple[Curve, list[float]]:
             f"{folder}: no validation costs to draw; train with training.validation_every > 0"
         )
     curve = {int(e["episode"]): float(e["cost"]) for e in lines if e.get("cost") is not None}
-    found = [float(e["uncontrolled"]) for e in lines if e.get("uncontrolled") is not None]
-    return curve, found[-1:]
+    levels = [float(e["uncontrolled"]) for e in lines if e.get("uncontrolled") is not None]
+    return curve, levels[-1:]
 
 
 def _with_costs(groups: Mapping[str, list[Curve]], path_png: str | Path) -> dict[str, list[Curve]]:
@@ -114,36 +104,20 @@ def _draw_group(axes: Axes, index: int, label: str, curves: list[Curve]) -> None
         raise ValueError(f"the runs of {label!r} share no episode at which both were validated")
     costs = np.array([[curve[episode] for episode in episodes] for curve in curves])
     turn, place = divmod(index, len(style.COLOURS))  # colours end before labels may
-    colour, marker = style.COLOURS[place], style.MARKERS[place]
-    line = style.LINES[turn % len(style.LINES)]
-    name = style.scheme_name(label)
-    if len(curves) > 1:
-        name += f", {len(curves)} seeds"
-        axes.fill_between(
-            episodes, costs.min(axis=0), costs.max(axis=0), color=colour, alpha=0.2, linewidth=0
-        )
-    axes.plot(
-        episodes,
-        np.median(costs, axis=0),
-        color=colour,
-        linestyle=line,
-        marker=marker,
-        markersize=4,
-        markerfacecolor="white" if turn else colour,
-        label=name,
-    )
+    look = {"linestyle": style.LINES[turn % len(style.LINES)], "markersize": 4}
+    look["markerfacecolor"] = "white" if turn else style.COLOURS[place]
+    name = style.scheme_name(label) + (f", {len(curves)} seeds" if len(curves) > 1 else "")
+    lines = np.median(costs, axis=0), costs.min(axis=0), costs.max(axis=0)
+    style.plot_range(axes, episodes, lines, place, name, **look)
 
 
 def _finish(axes: Axes, costs: list[float]) -> None:
     low, high = min(costs), max(costs)
-    logarithmic = low > 0.0 and high / low > LOG_RATIO
-    style.plain_axes(
-        axes,
-        xlabel="training episodes",
-        ylabel="validation cost J (dimensionless)",
-        title="Mean cost of the validation set: median and range of the seeds",
-        yscale="log" if logarithmic else "linear",
-    )
+    logarithmic = low > 0.0 and high / low > style.LOG_RATIO
+    labels = {"xlabel": "training episodes", "ylabel": "validation cost J (dimensionless)"}
+    title = "Mean cost of the validation set: median and range of the seeds"
+    scale = "log" if logarithmic else "linear"
+    style.plain_axes(axes, **labels, title=title, yscale=scale)
     if not logarithmic and 0.0 <= low < FROM_ZERO * high:
         axes.set_ylim(bottom=0.0)
     axes.set_xlim(left=0.0)

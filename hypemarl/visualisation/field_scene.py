@@ -1,12 +1,9 @@
 """Frames of an episode of any system: its first field over the domain, and the agents' actions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.tri import Triangulation
 
 from hypemarl.types import Record
@@ -16,7 +13,7 @@ FIXED = ("points", "cells", "times", "positions", "actions", "costs", "mu")
 """Arrays of every trajectory, which are no fields."""
 
 
-class FieldScene:
+class FieldScene(style.Scene):
     """The first recorded field in 1D as a line, in 2D as colours; below it the first actions."""
 
     def __init__(self, data: Record) -> None:
@@ -30,20 +27,17 @@ class FieldScene:
         limits = float(self._values.min()), float(self._values.max())
         room = 0.05 * max(limits[1] - limits[0], 1e-12)
         self._limits = (limits[0] - room, limits[1] + room)
-        figure = style.new_figure(8.0, 5.5)
-        figure.set_dpi(style.FRAME_DPI)
-        self._canvas = FigureCanvasAgg(figure)
-        self._title = figure.suptitle(" ")
-        above, below = figure.subplots(2, 1, height_ratios=(2.6, 1.0))
+        super().__init__(8.0, 5.5)
+        above, below = self.figure.subplots(2, 1, height_ratios=(2.6, 1.0))
         self._line(above) if data["points"].shape[1] == 1 else self._plane(above)
         self._actions(below)
-        style.freeze_layout(figure)
+        style.freeze_layout(self.figure)
 
     def _line(self, axes: Axes) -> None:
         self._order = np.argsort(self._data["points"][:, 0])
         x = self._data["points"][self._order, 0]
         (line,) = axes.plot(x, 0 * x, color=style.DENSITY_COLOUR)
-        self._show: Callable[[np.ndarray], None] = line.set_ydata
+        self._set: Callable[[np.ndarray], None] = line.set_ydata
         style.plain_axes(axes, ylabel=self._name, xlabel="position $x$", ylim=self._limits)
 
     def _plane(self, axes: Axes) -> None:
@@ -56,7 +50,7 @@ class FieldScene:
         axes.plot(*self._data["positions"].T, "o", color="black", markersize=3.0)
         axes.set_aspect("equal")
         axes.figure.colorbar(colours, ax=axes, label=self._name)
-        self._show = colours.set_array
+        self._set = colours.set_array
 
     def _actions(self, axes: Axes) -> None:
         actions = self._data["actions"][:, :, 0]
@@ -64,17 +58,11 @@ class FieldScene:
         self._bars = axes.bar(np.arange(actions.shape[1]), actions[0], color=style.CONTROL_COLOUR)
         style.plain_axes(axes, ylabel="action", xlabel="agent", ylim=(-bound, bound))
 
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame as an image: (height, width, 3) uint8."""
-        self._show(self._values[frame][self._order])
+    def show(self, frame: int) -> None:
+        """Values of the field, and the actions."""
+        self._set(self._values[frame][self._order])
         for bar, action in zip(self._bars, self._data["actions"][frame, :, 0], strict=True):
             bar.set_height(action)
-        self._title.set_text(text)
-        self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
-
-    def close(self) -> None:
-        """Nothing to release: the figure is not registered anywhere."""
 
 
 def first_field(data: Record) -> tuple[str, np.ndarray]:

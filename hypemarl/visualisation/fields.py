@@ -1,7 +1,5 @@
 """Films and stills of a recorded episode: densities, flows and their jets, shapes in a stream."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +35,12 @@ def render(
 
     Colours (2D) and axes (1D) are the same in every frame. The arrows of a frame are the control
     of the interval that ends there, so the first frame has none. A flow is drawn as vorticity,
-    above the uncontrolled one where ``reference`` is given, with drag and lift below; a shape with
+    above the uncontrolled ``reference`` if there is one, with drag and lift below; a shape with
     the speed around it, its mesh and its drag.
 
     Args:
-        trajectory: what ``hypemarl.training.records.read_trajectory`` returns.
-        out_dir: folder, made where it is missing.
+        trajectory: as ``hypemarl.training.records.read_trajectory`` returns it.
+        out_dir: folder, created where there is none.
         film: write ``film.mp4``, about six seconds.
         stills: fractions of the episode, 0 to 1, each a ``still-<percent>.png``.
         reference: the same flow without control, a trajectory on the same mesh.
@@ -50,7 +48,7 @@ def render(
     Returns the paths written: film, stills, and for flows with force series ``forces.png``.
 
     Raises:
-        ValueError: an array is missing or its shape does not fit, or a fraction is outside [0, 1].
+        ValueError: an array is absent or its shape does not fit, or a fraction is outside [0, 1].
         RenderError: no off-screen rendering on this machine; the message says what to install.
     """
     data = check_trajectory(trajectory)
@@ -95,9 +93,9 @@ def caption(data: Record, frame: int) -> str:
 
 
 @contextmanager
-def _film(path: Path, wanted: bool, frames: int) -> Iterator[Callable[[np.ndarray], None]]:
+def _film(path: Path, enabled: bool, frames: int) -> Iterator[Callable[[np.ndarray], None]]:
     """Appends pictures to an H.264 film; each is held so that the film lasts a few seconds."""
-    if not wanted:
+    if not enabled:
         yield lambda picture: None
         return
     rate = max(MIN_RATE, round(frames / FILM_SECONDS))
@@ -120,16 +118,15 @@ def check_trajectory(trajectory: Record) -> Row:
     """
     kind = str(trajectory.get("kind") or kind_of(trajectory))
     drawn = scene_kind(kind)
-    wanted = COMMON | dict(drawn.axes)
-    missing = sorted(set(wanted) - set(trajectory))
-    if missing:
-        raise ValueError(f"the trajectory lacks {', '.join(missing)}; record it again")
-    data: Row = {name: np.asarray(trajectory[name]) for name in wanted}
+    required = COMMON | dict(drawn.axes)
+    if absent := sorted(set(required) - set(trajectory)):
+        raise ValueError(f"the trajectory lacks {', '.join(absent)}; record it again")
+    data: Row = {name: np.asarray(trajectory[name]) for name in required}
     frames = len(data["times"])
     for name in MAY_MOVE:
-        if wanted.get(name) == 3:
-            data[name] = _of_frames(data[name], frames)
-    wrong = {name: data[name].shape for name, axes in wanted.items() if data[name].ndim != axes}
+        if required.get(name) == 3 and data[name].ndim == 2:  # it never changed
+            data[name] = np.broadcast_to(data[name], (frames, *data[name].shape))
+    wrong = {name: data[name].shape for name, axes in required.items() if data[name].ndim != axes}
     if wrong:
         raise ValueError(f"arrays of the trajectory with the wrong number of axes: {wrong}")
     *_, n_points, gdim = data["points"].shape
@@ -137,7 +134,7 @@ def check_trajectory(trajectory: Record) -> Row:
     fields = {"density": (frames, n_points), "target": (n_points,)}
     fields |= {"vorticity": (frames, n_points), "velocity": (frames, n_points, gdim)}
     expected = {
-        **{name: shape for name, shape in fields.items() if name in wanted},
+        **{name: shape for name, shape in fields.items() if name in required},
         "cells": (*data["cells"].shape[:-1], gdim + 1),
         "positions": (agents, gdim),
         "actions": (frames, agents, data["actions"].shape[2]),
@@ -151,8 +148,3 @@ def check_trajectory(trajectory: Record) -> Row:
     keeps = trajectory if drawn.keeps is None else drawn.keeps
     data |= {name: np.asarray(trajectory[name]) for name in keeps if name in trajectory}
     return data | {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}
-
-
-def _of_frames(values: np.ndarray, frames: int) -> np.ndarray:
-    """With an axis of frames, where what never changed was kept once."""
-    return np.broadcast_to(values, (frames, *values.shape)) if values.ndim == 2 else values

@@ -1,24 +1,21 @@
-"""Frames of a flow around a body: vorticity with and without control, jets, drag and lift."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Frames of a flow around a body, found in the mesh: vorticity, jets, drag and lift."""
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.image import AxesImage
 from matplotlib.patches import Polygon
 
+from hypemarl.meshing.morphing.motion import boundary_edges
+from hypemarl.meshing.morphing.outlines import closed_loops
+from hypemarl.meshing.polygons import signed_area
 from hypemarl.types import Record
 from hypemarl.visualisation import forces, style
-from hypemarl.visualisation.body import Box, Jets, find_body
 from hypemarl.visualisation.offscreen import FieldPicture, round_up
 
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
-
+Box = tuple[np.ndarray, np.ndarray]  # lower and upper corner, (2,) each
 
 WIDTH = 10.0  # inches
 PANEL_WIDTH, ROW_HEIGHT = 8.4, 2.3  # inches: a channel, and what stands below the channels
@@ -29,7 +26,7 @@ at the walls, far stronger and thin, are clipped."""
 BODY_COLOUR = "0.55"
 
 
-class FlowScene:
+class FlowScene(style.Scene):
     """The controlled flow, below it the uncontrolled one, the jets close up, drag and lift."""
 
     def __init__(self, data: Record, reference: Record | None = None) -> None:
@@ -54,6 +51,10 @@ class FlowScene:
             self.close()
             raise
         self._arrows: Artist | None = None
+        extent = self._box[1] - self._box[0]
+        self._panel = PANEL_WIDTH * float(extent[1] / extent[0]) + 0.45
+        height = len(self._flows) * self._panel + ROW_HEIGHT + 1.0
+        super().__init__(WIDTH, np.ceil(8.0 * height) / 8.0)
         self._build(close)
 
     def _picture(self, box: Box, pixels: int) -> FieldPicture:
@@ -61,15 +62,11 @@ class FlowScene:
         return FieldPicture(data["points"], data["cells"], style.VORTICITY_MAP, limits, box, pixels)
 
     def _build(self, close: Box) -> None:
-        count, extent = len(self._flows), self._box[1] - self._box[0]
-        panel = PANEL_WIDTH * float(extent[1] / extent[0])
-        height = count * (panel + 0.45) + ROW_HEIGHT + 1.0
-        figure, self._canvas = style.frame_figure(WIDTH, np.ceil(8.0 * height) / 8.0)
-        self._title = figure.suptitle(" ")
-        ratios = [panel + 0.45] * count + [ROW_HEIGHT]
+        count, figure = len(self._flows), self.figure
+        ratios = [self._panel] * count + [ROW_HEIGHT]
         rows = figure.add_gridspec(count + 1, 1, height_ratios=ratios)
         channels = [figure.add_subplot(rows[k]) for k in range(count)]
-        self._images = [self._show(axes, 0, self._box) for axes in channels]
+        self._images = [self._place(axes, 0, self._box) for axes in channels]
         self._panels = channels
         colours = ScalarMappable(Normalize(-self._bound, self._bound), style.VORTICITY_MAP)
         figure.colorbar(
@@ -80,7 +77,7 @@ class FlowScene:
             1, 1 + len(series), width_ratios=[1.0] + [1.45] * len(series)
         )
         self._near = figure.add_subplot(below[0])
-        self._close = self._show(self._near, 1, close)
+        self._close = self._place(self._near, 1, close)
         self._near.set_title(f"jets (longest {self._jets.largest:.2g})", fontsize="medium")
         self._cursors = []
         for k, name in enumerate(series, 1):
@@ -92,7 +89,7 @@ class FlowScene:
             figure.legend(handles=lines, loc="outside lower center", ncols=count, frameon=False)
         style.freeze_layout(figure)
 
-    def _show(self, axes: Axes, which: int, box: Box) -> AxesImage:
+    def _place(self, axes: Axes, which: int, box: Box) -> AxesImage:
         """The picture of a box with the body in it."""
         (left, bottom), (right, upper) = box
         picture = self._pictures[which].shot()
@@ -101,20 +98,18 @@ class FlowScene:
         axes.tick_params(labelsize="small")
         return image
 
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame as an image: (height, width, 3) uint8."""
+    def show(self, frame: int) -> None:
+        """Vorticity of all flows, the jets, and the time in the series."""
         for flow, image, axes in zip(self._flows, self._images, self._panels, strict=True):
-            shown = min(frame, len(flow["times"]) - 1)
-            image.set_data(self._pictures[0].draw(flow["vorticity"][shown]))
-            axes.set_title(forces.describe(flow, shown), fontsize="medium")
+            last = min(frame, len(flow["times"]) - 1)
+            image.set_data(self._pictures[0].draw(flow["vorticity"][last]))
+            axes.set_title(forces.describe(flow, last), fontsize="medium")
         self._close.set_data(self._pictures[1].draw(self._flows[0]["vorticity"][frame]))
         if self._arrows is not None:
             self._arrows.remove()
         self._arrows = self._jets.draw(self._near, frame)
         for cursor in self._cursors:
             cursor.set_xdata([self._flows[0]["times"][frame]] * 2)
-        self._title.set_text(text)
-        return style.drawn(self._canvas)
 
     def close(self) -> None:
         """Release the off-screen windows."""
@@ -123,7 +118,7 @@ class FlowScene:
 
 
 def vorticity_bound(flows: list[Record]) -> float:
-    """End of the symmetric colours: what ``CLIP`` of the area stays below, in all frames.
+    """End of the symmetric colours: ``CLIP`` of the area stays below it in all frames.
 
     Areas count, not nodes, of which most stand close to the body where the mesh is fine.
     """
@@ -139,3 +134,57 @@ def vorticity_bound(flows: list[Record]) -> float:
             share = np.cumsum(weights[order]) / weights.sum()
             bounds.append(values[order[np.searchsorted(share, CLIP)]])
     return round_up(float(np.max(bounds)))
+
+
+def find_body(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Outline (k, 2) of the largest hole of the mesh.
+
+    Raises:
+        ValueError: the mesh has no hole.
+    """
+    loops = [points[loop] for loop in closed_loops(boundary_edges(cells))]
+    if len(loops) < 2:
+        raise ValueError("a flow is drawn around a body, but the mesh has no hole")
+    return sorted(loops, key=lambda outline: abs(signed_area(outline)))[-2]
+
+
+class Jets:
+    """Arrows on the body: normal amplitudes out of it or into it, tangential ones along it.
+
+    Args:
+        outline: (k, 2) of the body; positions: (n, 2) of the agents on it.
+        actions: (F, n, m) amplitudes, normal (positive out of the body), then, for m = 2,
+            tangential (anticlockwise).
+    """
+
+    def __init__(self, outline: np.ndarray, positions: np.ndarray, actions: np.ndarray) -> None:
+        self.centre = 0.5 * (outline.min(axis=0) + outline.max(axis=0))
+        self.size = float(np.ptp(outline, axis=0).max())
+        offsets = positions - self.centre
+        self.normals = offsets / np.linalg.norm(offsets, axis=1, keepdims=True)
+        tangents = np.stack([-self.normals[:, 1], self.normals[:, 0]], axis=1)
+        directions = np.stack([self.normals, tangents])[: actions.shape[2]]
+        self._inward = np.minimum(actions[..., :1], 0.0) * self.normals
+        self._vectors = np.einsum("fnc,cnx->fnx", actions, directions)
+        self.largest = float(np.linalg.norm(self._vectors, axis=2).max(initial=0.0))
+        # The longest arrow is half as long as the body is wide.
+        self.scale = 0.5 * self.size / max(self.largest, 1e-12)
+        self._positions = positions
+
+    def box(self, points: np.ndarray, diameters: float = 1.25) -> Box:
+        """A square around the body that also holds the arrows, cut off at the domain's walls."""
+        reach = diameters * self.size
+        low = np.maximum(self.centre - reach, points.min(axis=0))
+        return low, np.minimum(self.centre + reach, points.max(axis=0))
+
+    def arrows(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tails and vectors of the arrows: (n, 2) each. Suction ends at the body."""
+        return self._positions - self.scale * self._inward[frame], self.scale * self._vectors[frame]
+
+    def draw(self, axes: Axes, frame: int) -> Artist:
+        """Add the arrows of a frame to matplotlib axes; returns the artist."""
+        tails, vectors = self.arrows(frame)
+        look = {"width": 0.02, "headwidth": 4.5, "headlength": 5.0, "minlength": 0.5, "zorder": 4}
+        colours = {"facecolor": "black", "edgecolor": "white", "linewidth": 0.4}
+        arrows = (*tails.T, *vectors.T)
+        return style.plane_arrows(axes, arrows, 1.0, units="inches", **look, **colours)

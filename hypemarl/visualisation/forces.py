@@ -1,7 +1,5 @@
 """Drag, lift and dissipation over an episode, controlled beside uncontrolled."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,11 +21,7 @@ def draw_forces(trajectories: Sequence[Record], path: str | Path) -> Path:
 
     Args:
         trajectories: as ``hypemarl.training.records.read_trajectory`` returns them, the
-            controlled one first.
-        path: picture to write.
-
-    Returns:
-        The path written.
+            controlled one first. path: picture to write, whose path is returned.
 
     Raises:
         ValueError: there is no series that all of them have.

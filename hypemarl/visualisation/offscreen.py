@@ -32,7 +32,7 @@ class FieldPicture:
     Args:
         points: (N, 2); cells: (M, 3).
         colours, limits: name of the colour map, and the values at its ends.
-        box: lower and upper corner (2,) of what is shown.
+        box: lower and upper corner (2,) of the picture.
         pixels: length of the longer side.
 
     Raises:
@@ -53,27 +53,19 @@ class FieldPicture:
             self.pyvista = _pyvista()
             extent = box[1] - box[0]
             width, height = np.maximum(np.round(pixels * extent / extent.max()), 16).astype(int)
-            self.plotter = self.pyvista.Plotter(
-                off_screen=True, window_size=(int(width), int(height))
-            )
+            size = (int(width), int(height))
+            self.plotter = self.pyvista.Plotter(off_screen=True, window_size=size)
             self.plotter.set_background("white")
             self._mesh = surface(self.pyvista, points, cells, 0.0)
             self._mesh.point_data["field"] = np.linspace(*limits, len(points))
-            self.plotter.add_mesh(
-                self._mesh,
-                scalars="field",
-                cmap=colours,
-                clim=limits,
-                show_scalar_bar=False,
-                lighting=False,
-            )
+            look = {"scalars": "field", "cmap": colours, "clim": limits}
+            self.plotter.add_mesh(self._mesh, show_scalar_bar=False, lighting=False, **look)
             _look_from_above(self.plotter, *box)
             picture = self.shot()
         except (ImportError, RuntimeError, OSError, AttributeError) as error:
             self.close()
-            raise (
-                error if isinstance(error, RenderError) else RenderError(f"{HELP} ({error})")
-            ) from error
+            known = isinstance(error, RenderError)
+            raise (error if known else RenderError(f"{HELP} ({error})")) from error
         if np.ptp(picture) == 0:
             self.close()
             raise RenderError(f"{HELP} (the picture is empty)")
@@ -84,7 +76,7 @@ class FieldPicture:
         return self.shot()
 
     def shot(self) -> np.ndarray:
-        """What is to be seen now: (height, width, 3) uint8."""
+        """The present picture: (height, width, 3) uint8."""
         self.plotter.render()
         return np.asarray(self.plotter.screenshot(return_img=True))[..., :3]
 
@@ -118,7 +110,7 @@ def _pyvista() -> ModuleType:
     """
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         if not any(_loads(library) for library in HEADLESS_LIBRARIES):
-            raise RenderError(f"{HELP} (none of {', '.join(HEADLESS_LIBRARIES)} was found)")
+            raise RenderError(f"{HELP} (there is none of {', '.join(HEADLESS_LIBRARIES)})")
     import pyvista
     from vtkmodules.vtkCommonCore import vtkLogger
 

@@ -28,7 +28,7 @@ ARROW += [(0.12, 0.18), (0.12, 0.06), (-0.5, 0.06)]
 ARROW_COLOUR, OUTLINE_COLOUR, CONTOUR_COLOUR = "white", "#202020", "#FF7F50"
 
 
-class PlaneScene:
+class PlaneScene(style.Scene):
     """Density as colour, target as contours, control as arrows at the agents.
 
     PyVista draws the domain; matplotlib puts axes, a colour bar and a legend around it.
@@ -48,7 +48,8 @@ class PlaneScene:
         self._plotter = self._picture.plotter
         self._add_target(surface(self._picture.pyvista, points, cells, 0.001))
         self._prepare_arrows(self._picture.pyvista)
-        self._frame = _Frame(data, self._field(0), top, self._longest)
+        super().__init__(8.0, 7.25)
+        self._surround(top)
 
     def _add_target(self, plane: pyvista.PolyData) -> None:
         plane.point_data["target"] = self._data["target"]
@@ -77,57 +78,36 @@ class PlaneScene:
             orient="u", scale="u", factor=self._scale, geom=self._arrow, tolerance=None
         )
         glyphs.clear_data()
-        self._plotter.add_mesh(
-            glyphs,
-            color=ARROW_COLOUR,
-            show_edges=True,
-            edge_color=OUTLINE_COLOUR,
-            line_width=1.5,
-            lighting=False,
-            name="arrows",
-            reset_camera=False,
-            render=False,
-        )
+        look = {"color": ARROW_COLOUR, "edge_color": OUTLINE_COLOUR, "line_width": 1.5}
+        once = {"name": "arrows", "reset_camera": False, "render": False}
+        self._plotter.add_mesh(glyphs, show_edges=True, lighting=False, **look, **once)
         return self._picture.draw(self._data["density"][frame])
 
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame as an image: (height, width, 3) uint8."""
-        return self._frame.draw(self._field(frame), text)
+    def show(self, frame: int) -> None:
+        """The density and the agents' arrows."""
+        self._image.set_data(self._field(frame))
 
     def close(self) -> None:
         """Release the off-screen window."""
         self._picture.close()
 
-
-class _Frame:
-    """Axes, colour bar, legend and caption around PyVista's picture."""
-
-    def __init__(self, data: Record, picture: np.ndarray, top: float, longest: float) -> None:
-        figure, self._canvas = style.frame_figure(8.0, 7.25)
+    def _surround(self, top: float) -> None:
+        """Axes, colour bar, legend and caption around PyVista's picture."""
+        figure, points = self.figure, self._data["points"]
         axes = figure.subplots()
+        self._title.set_in_layout(False)
         self._title = axes.set_title(" ")
-        (left, bottom), (right, upper) = data["points"].min(axis=0), data["points"].max(axis=0)
-        self._image = axes.imshow(picture, extent=(left, right, bottom, upper))
+        (left, bottom), (right, upper) = points.min(axis=0), points.max(axis=0)
+        self._image = axes.imshow(self._field(0), extent=(left, right, bottom, upper))
         axes.set(xlabel="position $x_1$", ylabel="position $x_2$")
         colours = ScalarMappable(Normalize(0.0, top), style.DENSITY_MAP)
         beside = axes.inset_axes((1.03, 0.0, 0.04, 1.0))
         figure.colorbar(colours, cax=beside, label="density $y$")
         levels = ", ".join(f"{level:.0%}" for level in LEVELS).replace("%", "")
-        target = Line2D(
-            [], [], color=CONTOUR_COLOUR, label=f"target $y_d$: {levels} % of its maximum"
-        )
-        control = Line2D(
-            *([], []),
-            linestyle="none",
-            marker=r"$\rightarrow$",
-            markersize=16,
-            color=OUTLINE_COLOUR,
-            label=f"control $u$ at the agents, longest arrow {longest:.2g}",
-        )
+        label = f"target $y_d$: {levels} % of its maximum"
+        target = Line2D([], [], color=CONTOUR_COLOUR, label=label)
+        label = f"control $u$ at the agents, longest arrow {self._longest:.2g}"
+        control = Line2D([], [], color=OUTLINE_COLOUR, linestyle="none", label=label)
+        control.set(marker=r"$\rightarrow$", markersize=16)
         figure.legend(handles=[target, control], loc="outside lower center", ncols=2, frameon=False)
         style.freeze_layout(figure)
-
-    def draw(self, picture: np.ndarray, text: str) -> np.ndarray:
-        self._image.set_data(picture)
-        self._title.set_text(text)
-        return style.drawn(self._canvas)

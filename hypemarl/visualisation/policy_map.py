@@ -1,7 +1,6 @@
-"""Do the generated policies differ by position? Encodings, weights and responses of all agents."""
+"""Encodings, generated weights and responses of all agents, over their positions."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from hypemarl.visualisation import style
 
 RESPONSES = "Response to the same observations"
+ARRAYS = ("positions", "encodings", "weights", "actions")
 ANGLES = "angle of the agent, degrees anticlockwise from +x"
 
 
@@ -39,19 +39,16 @@ def draw_policy_map(
         positions: (n, gdim) agents' positions.
         encodings: (n, d) positional encodings.
         weights: (n, p) generated policy weights of every agent.
-        actions: (n, g) what each agent's policy answers to the same g observations (or g pairs
-            of observation and action component); action_label: what these numbers are.
-        path: picture to write.
+        actions: (n, g) actions of each agent's policy for the same g observations (or g pairs
+            of observation and action component); action_label: their name.
+        path: picture to write, whose path is returned.
         angles: (n,) angles of agents on a body in rad, in ascending order: the responses are
             drawn over them.
-
-    Returns the path written.
 
     Raises:
         ValueError: the arrays have not all two axes, or not the same number of agents (angles too).
     """
-    arrays = {"positions": positions, "encodings": encodings}
-    _check_rows(arrays | {"weights": weights, "actions": actions}, angles)
+    _check_rows((positions, encodings, weights, actions), angles)
     figure = style.new_figure(10.5, 8.0)
     (first, second), (third, fourth) = figure.subplots(2, 2)
     labels = ("entry of the encoding", "value")
@@ -59,24 +56,19 @@ def draw_policy_map(
     _draw_similarity(figure, second, encodings, "encodings")
     _draw_similarity(figure, third, weights, "generated policies")
     _draw_responses(figure, fourth, positions if angles is None else angles, actions, action_label)
-    spread = _spread(np.asarray(actions, dtype=float))
+    between, within = (np.std(actions, axis=axis).mean() for axis in (0, 1))
+    spread = f"responses vary by {between:.2g} between agents, {within:.2g} between observations"
     figure.suptitle(f"Policies over positions, {len(positions)} agents: {spread}")
     return style.save(figure, path)
 
 
-def _check_rows(arrays: dict[str, np.ndarray], angles: np.ndarray | None) -> None:
-    shapes = {name: np.shape(array) for name, array in arrays.items()}
+def _check_rows(arrays: Sequence[np.ndarray], angles: np.ndarray | None) -> None:
+    shapes = dict(zip(ARRAYS, map(np.shape, arrays), strict=True))
     count = shapes["positions"][0]
     if any(len(s) != 2 or s[0] != count for s in shapes.values()):
         raise ValueError(f"expected one row per agent in every array, got the shapes {shapes}")
     if angles is not None and np.shape(angles) != (count,):
         raise ValueError(f"expected one angle for each of {count} agents, got {np.shape(angles)}")
-
-
-def _spread(actions: np.ndarray) -> str:
-    between = actions.std(axis=0).mean()
-    within = actions.std(axis=1).mean()
-    return f"responses vary by {between:.2g} between agents, {within:.2g} between observations"
 
 
 def _draw_responses(
@@ -103,8 +95,8 @@ def _draw_rows(
     axes.set(title=title, xlabel=labels[0], ylabel="agent")
 
 
-def _draw_similarity(figure: Figure, axes: Axes, rows: np.ndarray, what: str) -> None:
-    """Cosines between the agents; the colours span what occurs, so that small differences show."""
+def _draw_similarity(figure: Figure, axes: Axes, rows: np.ndarray, name: str) -> None:
+    """Cosines between the agents; the colours span their range and show small differences."""
     cosines = cosine_similarity(np.asarray(rows, dtype=float))
     lowest = float(cosines.min())
     image = axes.imshow(
@@ -113,7 +105,7 @@ def _draw_similarity(figure: Figure, axes: Axes, rows: np.ndarray, what: str) ->
     figure.colorbar(image, ax=axes, label="cosine similarity")
     others = cosines[~np.eye(len(cosines), dtype=bool)]
     text = f"\n(between agents: {others.min():.3f} to {others.max():.3f})" if others.size else ""
-    axes.set(title=f"Similarity of {what}{text}", xlabel="agent", ylabel="agent")
+    axes.set(title=f"Similarity of {name}{text}", xlabel="agent", ylabel="agent")
 
 
 def _draw_lines(

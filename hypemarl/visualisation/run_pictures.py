@@ -1,10 +1,7 @@
 """Pictures of finished runs: curves, film and stills, policies over positions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +9,8 @@ from hypemarl import mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
-from hypemarl.envs.array_env import plant_of
+from hypemarl.coupling.plant import Plant
+from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
 from hypemarl.training.evaluation import Array, Policy
@@ -22,24 +20,20 @@ from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
 
-if TYPE_CHECKING:
-    from hypemarl.coupling.plant import Plant
-    from hypemarl.envs.array_env import ArrayEnv
-
 SHARED_OBSERVATIONS = 24
 
 
 def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None:
-    """Validation cost over episodes; seeds of one scheme and credit (or method) become a band.
+    """Validation cost over episodes; seeds of one scheme and credit (or algorithm) become a band.
 
     None, and no picture, where no run has a finite validation cost.
     """
     from hypemarl.visualisation.curves import draw_curves as draw
 
     configs = [RunFolder(run_dir).read_config() for run_dir in run_dirs]
-    schemes, ways = [variant(config.agent) for config in configs], [label(c) for c in configs]
-    alike = len(set(ways)) == 1
-    labels = [s if alike else f"{s} ({way})" for s, way in zip(schemes, ways, strict=True)]
+    schemes, learners = [variant(config.agent) for config in configs], [label(c) for c in configs]
+    alike = len(set(learners)) == 1
+    labels = [s if alike else f"{s} ({name})" for s, name in zip(schemes, learners, strict=True)]
     return draw(run_dirs, labels, path)
 
 
@@ -75,7 +69,7 @@ def draw_run(
 
 
 def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv) -> list[Path]:
-    """Record an episode where one is wanted, and draw the policy map of the trained agents."""
+    """Record an episode where one is due, and draw the policy map of the trained agents."""
     config = folder.read_config()
     if (external := external_of(config.env)) is not None:
         raise ConfigError(
@@ -88,18 +82,14 @@ def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv)
         policy, agent = trained_policy(folder, env, config, comm)
         plant = plant_of(env)
         beside = plant.shown_uncontrolled
-        wanted = index is not None or not folder.trajectory.exists()
-        wanted = wanted or (beside and not folder.uncontrolled.exists())
-        if comm.bcast(wanted, root=0) if comm.size > 1 else wanted:
-            parameters = _held_out(env, index or 0)
-            evaluation.record_trajectory(
-                env, policy, parameters, folder.trajectory, config.agent.scheme
-            )
+        due = index is not None or not folder.trajectory.exists()
+        due = due or (beside and not folder.uncontrolled.exists())
+        if comm.bcast(due, root=0):
+            record, parameters = evaluation.record_trajectory, _held_out(env, index or 0)
+            record(env, policy, parameters, folder.trajectory, config.agent.scheme)
             if beside:
                 nothing = evaluation.uncontrolled(env)
-                evaluation.record_trajectory(
-                    env, nothing, parameters, folder.uncontrolled, "uncontrolled"
-                )
+                record(env, nothing, parameters, folder.uncontrolled, "uncontrolled")
         return _draw_policies(folder, env, plant, policy, agent)
     finally:
         env.close()
@@ -107,10 +97,10 @@ def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv)
 
 def _held_out(env: ArrayEnv, index: int) -> Array:
     """Parameters ``index`` of the held-out set; a box that is a point has only index 0."""
-    found = evaluation.parameter_set(env.parameter_low, env.parameter_high, index + 1, "held-out")
-    if index >= len(found):
+    held = evaluation.parameter_set(env.parameter_low, env.parameter_high, index + 1, "held-out")
+    if index >= len(held):
         raise ValueError(f"index {index}: this problem has one set of parameters, take index 0")
-    return found[index]
+    return held[index]
 
 
 def _draw_policies(
@@ -127,22 +117,14 @@ def _draw_policies(
 
     shared = _spread(observations, SHARED_OBSERVATIONS)
     answers = [agent.act(np.tile(row, (env.n_agents, 1)), mu)[:, 0] for row in shared]
+    name, size = plant.action_label, plant.action_size
+    rows = (np.asarray(env.positions), agent.encodings(), agent.policy_weights(mu))
     path = draw_policy_map(
-        np.asarray(env.positions),
-        agent.encodings(),
-        agent.policy_weights(mu),
-        np.stack(answers, axis=1),
-        folder.path / "policy_map.png",
-        action_label=_action_label(plant),
+        *(*rows, np.stack(answers, axis=1), folder.path / "policy_map.png"),
+        action_label=name if size == 1 else f"{name} (first of {size} components)",
         angles=plant.angles,
     )
     return [path]
-
-
-def _action_label(plant: Plant) -> str:
-    """Name of the first component of an action."""
-    name, size = plant.action_label, plant.action_size
-    return name if size == 1 else f"{name} (first of {size} components)"
 
 
 def _visited(env: ArrayEnv, policy: Policy, parameters: Array) -> tuple[Array, Array]:

@@ -1,10 +1,7 @@
 """Scenes by the ``kind`` of a recorded episode: which arrays they draw, and who draws them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -15,21 +12,12 @@ from hypemarl.visualisation.flow_fields import FlowScene
 from hypemarl.visualisation.forces import LABELS
 from hypemarl.visualisation.plane_fields import PlaneScene
 from hypemarl.visualisation.shape_fields import ShapeScene
-
-
-class Scene(Protocol):
-    """Frames of one episode."""
-
-    def draw(self, frame: int, text: str) -> np.ndarray:
-        """One frame under the title ``text``: (height, width, 3) uint8."""
-
-    def close(self) -> None:
-        """Release windows."""
+from hypemarl.visualisation.style import Scene
 
 
 @dataclass(frozen=True)
 class SceneKind:
-    """How episodes of a kind are drawn.
+    """Drawing of the episodes of a kind.
 
     Attributes:
         make: the scene of an episode and, where there is one, of the same without control.

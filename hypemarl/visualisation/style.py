@@ -1,8 +1,6 @@
 """One look for all pictures: colour-blind safe colours, readable sizes, no global state."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.quiver import Quiver
+from matplotlib.text import Text
 
 from hypemarl.agents.schemes import schemes
 
@@ -21,6 +21,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DENSITY_COLOUR, CONTROL_COLOUR, TARGET_COLOUR = COLOURS[0], COLOURS[1], COLOURS[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":")
+LEVELS = "-- : -."  # line styles of known costs
+type Levels = Mapping[str, float]
+type Line = Callable[..., object]
+LOG_RATIO = 30.0
+"""Costs that spread over more than this factor are drawn on a logarithmic axis."""
 UNCONTROLLED_PLACE = 4  # among the colours
 KINDS = {  # of sharing and of codes, as experiments name them
     "fups": "FuPS",
@@ -42,21 +47,21 @@ def scheme_name(scheme: str) -> str:
 
 
 def places(labels: Iterable[str]) -> list[int]:
-    """A colour and marker index per label: a scheme keeps its own in every picture.
+    """A colour and marker index per label, the same for a scheme in every picture.
 
     Where several labels have the same scheme, the later ones take what no scheme has.
     """
     order, taken = [entry.name for entry in schemes()], set[int]()
     order.insert(UNCONTROLLED_PLACE, "uncontrolled")
-    found = []
+    result = []
     for label in labels:
         scheme = label.partition(" ")[0]
         place = order.index(scheme) if scheme in order else len(order)
         while place in taken:
             place = max(place + 1, len(order))
         taken.add(place)
-        found.append(place)
-    return found
+        result.append(place)
+    return result
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -70,17 +75,28 @@ def chart() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def frame_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
-    """Such a figure for the frames of a film, and its canvas."""
-    figure = new_figure(width, height)
-    figure.set_dpi(FRAME_DPI)
-    return figure, FigureCanvasAgg(figure)
+class Scene:
+    """Frames of one episode, drawn on a figure of ``width`` x ``height`` inches under a title."""
 
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = new_figure(width, height)
+        self.figure.set_dpi(FRAME_DPI)
+        self._canvas = FigureCanvasAgg(self.figure)
+        self._title: Text = self.figure.suptitle(" ")
 
-def drawn(canvas: FigureCanvasAgg) -> np.ndarray:
-    """The canvas as an image: (height, width, 3) uint8."""
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    def draw(self, frame: int, text: str) -> np.ndarray:
+        """One frame under the title ``text`` as an image: (height, width, 3) uint8."""
+        self.show(frame)
+        self._title.set_text(text)
+        self._canvas.draw()
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+    def show(self, frame: int) -> None:
+        """Let the figure show a frame."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release windows. By default nothing: the figure is not registered anywhere."""
 
 
 def plain_axes(axes: Axes, **labels: object) -> None:
@@ -89,6 +105,11 @@ def plain_axes(axes: Axes, **labels: object) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def plane_arrows(axes: Axes, arrows: Sequence[Any], scale: float = 1.0, **look: Any) -> Quiver:
+    """Arrows (x, y, u, v) of the length |(u, v)| / scale in the units of the axes."""
+    return axes.quiver(*arrows, angles="xy", scale_units="xy", scale=scale, **look)
 
 
 type Values = np.ndarray | Sequence[float]
@@ -107,9 +128,17 @@ def plot_range(
     ``index`` chooses colour and marker, ``options`` are those of ``Axes.plot``.
     """
     mean, low, high = lines
-    axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.2, linewidth=0)
+    if not np.array_equal(low, high):
+        axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.2, linewidth=0)
     options = {"color": COLOURS[index], "marker": MARKERS[index]} | options
     axes.plot(x, mean, label=label, **options)
+
+
+def draw_levels(line: Line, levels: Levels, looks: str = LEVELS, *, named: bool = True) -> None:
+    """Known values by name, drawn by ``line``: ``axhline`` or ``axvline`` of axes."""
+    for (name, level), look in zip(levels.items(), looks.split(), strict=False):
+        label = f"{name} ({level:.3g})" if named else None
+        line(level, color="0.35", linestyle=look, label=label)
 
 
 def legend_below(figure: Figure | SubFigure, columns: int) -> None:

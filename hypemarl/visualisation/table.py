@@ -1,7 +1,5 @@
 """Tables as plain text or Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from hypemarl.types import Record
@@ -17,13 +15,12 @@ def format_table(
     """Rows as an aligned table; numbers to the right, text to the left.
 
     Args:
-        rows: one mapping per row; a missing key or None is printed as ``-``.
+        rows: one mapping per row; an absent key or None is printed as ``-``.
         columns: keys in order, or key -> heading.
         markdown: with bars and a rule, for documents.
         digits: significant digits of floats.
 
-    Returns:
-        The table without a last newline.
+    Returns the table without a last newline.
 
     Raises:
         ValueError: there are no columns, or a column that no row has (a misspelt key).
@@ -36,15 +33,13 @@ def format_table(
             f"columns {unknown or list(headings)} are in no row; the rows have {sorted(known)}"
         )
     cells = [[_text(row.get(name), digits) for name in headings] for row in rows]
-    right = [any(_is_number(row.get(name)) for row in rows) for name in headings]
+    entries = ((name, row[name]) for row in rows for name in row)
+    numbers = {n for n, x in entries if isinstance(x, int | float) and not isinstance(x, bool)}
+    right = [name in numbers for name in headings]
     lines = [list(headings.values()), *cells]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(headings))]
     body = [_line(line, widths, right, markdown) for line in lines]
     return "\n".join([body[0], _rule(widths, right, markdown), *body[1:]])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(value: object, digits: int) -> str:

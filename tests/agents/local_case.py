@@ -27,7 +27,7 @@ class Local:
     state: tuple[int, ...]
     shown: np.ndarray
     seen: np.ndarray
-    carrier: tuple[int, ...] = ()
+    background_flow: tuple[int, ...] = ()
     density: Any = None
     free_start: bool = False
 

@@ -32,22 +32,22 @@ def inputs(spec: AgentSpec, local: Local, members: int = 1, memory: int = 0) -> 
         return torch.rand(members, 3, *shape, generator=generator)
 
     n = spec.n_agents
-    fixed = Fixed(draw(spec.mu_size), draw(n, 1), draw(n, len(local.carrier)))
+    fixed = Fixed(draw(spec.mu_size), draw(n, 1), draw(n, len(local.background_flow)))
     return draw(n, memory + 1, len(local.state)), 2 * draw(n, spec.action_size) - 1, fixed
 
 
 @pytest.mark.parametrize("grid", [(7,), (3, 4)])
-@pytest.mark.parametrize("carrier", [(), (9, 10)])
+@pytest.mark.parametrize("background_flow", [(), (9, 10)])
 def test_fluxes_conserve_mass_whatever_they_are(
-    build_spec: Callable[..., AgentSpec], grid: tuple[int, ...], carrier: tuple[int, ...]
+    build_spec: Callable[..., AgentSpec], grid: tuple[int, ...], background_flow: tuple[int, ...]
 ) -> None:
     spec = build_spec(grid, 11)
     if len(grid) == 1:
         spec = dataclasses.replace(
             spec, action_size=1, action_low=np.array([-1.0]), action_high=np.array([2.0])
         )
-        carrier = carrier[:1]
-    local = dataclasses.replace(local_case.density(spec), carrier=carrier)
+        background_flow = background_flow[:1]
+    local = dataclasses.replace(local_case.density(spec), background_flow=background_flow)
     model = surrogate(spec, local, ensemble=2, memory=1)
     history, actions, fixed = inputs(spec, local, 2, 1)
     following = model.dynamics(history, actions, fixed)

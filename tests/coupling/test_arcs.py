@@ -7,8 +7,8 @@ from dolfinx import fem
 from flow_case import flow_space
 
 from hypemarl.config import MeshConfig
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.layout import LayoutError
-from hypemarl.coupling.profiles import smoothstep
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost, profiles
 from hypemarl.systems.flow.arcs import ArcLayout, arc_layout

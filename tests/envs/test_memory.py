@@ -16,7 +16,7 @@ import pytest
 
 from hypemarl import config as configuration
 from hypemarl.envs import make
-from hypemarl.solvers.flow_solution import FlowSolution
+from hypemarl.solvers.steady_flow import FlowSolution
 from hypemarl.systems.shape.flow import ShapeFlow
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "coupling"))

@@ -20,8 +20,7 @@ from hypemarl.solvers.moving_flow import MovingFlow
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import SteadyFlow
-from hypemarl.solvers.taylor_hood import TaylorHood
-from hypemarl.solvers.transfer import VertexValues
+from hypemarl.solvers.taylor_hood import TaylorHood, VertexValues
 from hypemarl.solvers.velocity_transfer import VelocityTransfer
 
 CHANNEL = MeshConfig(

@@ -10,7 +10,7 @@ from hypemarl.solvers import direct, steady_flow
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import SteadyFlow
-from hypemarl.solvers.transfer import VertexValues
+from hypemarl.solvers.taylor_hood import VertexValues
 
 WALLS = ("left", "right", "bottom", "top")
 CHANNEL = MeshConfig(shape="square-with-disc", element_size=0.2, disc_radius=0.2)

@@ -11,9 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from hypemarl.visualisation import draw_curves, draw_policy_map, format_table, style
-from hypemarl.visualisation.dots import Panel, draw_dots
+from hypemarl.visualisation.charts import Panel, draw_dots, draw_sizes
 from hypemarl.visualisation.policy_map import cosine_similarity
-from hypemarl.visualisation.sizes import draw_sizes
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from hypemarl.meshing import build, gather
 from hypemarl.meshing.morphing.motion import boundary_edges
 from hypemarl.meshing.morphing.outlines import closed_loops
 from hypemarl.visualisation import fields, forces, render, style
-from hypemarl.visualisation.body import Jets, find_body
 from hypemarl.visualisation.fields import check_trajectory
-from hypemarl.visualisation.flow_fields import FlowScene, vorticity_bound
+from hypemarl.visualisation.flow_fields import FlowScene, Jets, find_body, vorticity_bound
 
 CENTRE, RADIUS = np.array([0.2, 0.2]), 0.05
 ANGLES = np.arange(8) * np.pi / 4

@@ -98,7 +98,7 @@ class Views:
             fixed=Fixed(
                 self._tensor(self.spec.scale_mu(replay.mu[rows])),
                 self._tensor(replay.targets[rows]),
-                constants[..., list(self.local.carrier)],
+                constants[..., list(self.local.background_flow)],
             ),
             constants=constants,
             actions=along((replay.actions[at, :, times] - middle) / half),

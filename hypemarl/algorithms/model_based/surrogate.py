@@ -120,7 +120,7 @@ class FluxDynamics(Dynamics):
         super().__init__(1)
         assert local.density is not None
         assert spec.grid is not None
-        self.axes, in_flow = len(spec.grid), bool(local.carrier)
+        self.axes, in_flow = len(spec.grid), bool(local.background_flow)
         faces = [_faces(spec.grid, axis) for axis in range(self.axes)]
         for axis, (_, stencil) in enumerate(faces):
             self.register_buffer(f"stencil_{axis}", torch.as_tensor(stencil), persistent=False)
@@ -187,7 +187,7 @@ class LocalDynamics(Dynamics):
         super().__init__(states)
         self.register_buffer("near", padded(spec.stencil(config.radius)), persistent=False)
         constant(self, "place", place_of(spec))
-        per_agent = states * (config.memory + 1) + spec.action_size + len(local.carrier)
+        per_agent = states * (config.memory + 1) + spec.action_size + len(local.background_flow)
         inputs = per_agent * self.near.shape[1] + self.place.shape[1] + spec.mu_size
         self.network = Ensemble((inputs, *config.hidden, states), config.ensemble, generator)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.fokker_planck_adjoint import FokkerPlanckAdjoint
 from hypemarl.systems.density.plant import DensityPlant
@@ -60,7 +59,7 @@ class DensityAdjoint:
             plant.target,
             plant.actuators.field(plant.actions),
             plant.solver.velocity.copy(),
-            inside(plant, actions),
+            plant.inside(actions),
         )
         return observations, rewards, info, tape
 
@@ -92,5 +91,5 @@ class DensityAdjoint:
     def _pull_observations(self, observations_bar: np.ndarray) -> np.ndarray:
         """Only the first columns, means of the seen patches, depend on the state."""
         sensors = self.plant.sensors
-        means_bar = sensors.seen.scatter_add(observations_bar[:, : sensors.size])
+        means_bar = sensors.seen.scatter_add(observations_bar[:, : sensors.seen.size])
         return np.asarray(sensors.matrix.T @ means_bar)

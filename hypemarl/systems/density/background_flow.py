@@ -12,10 +12,9 @@ from hypemarl.coupling.recent import Recent
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.solvers.flow_solution import Anchor
 from hypemarl.solvers.p1 import P1Space
-from hypemarl.solvers.steady_flow import SteadyFlow
-from hypemarl.solvers.transfer import VertexValues
+from hypemarl.solvers.steady_flow import Anchor, SteadyFlow
+from hypemarl.solvers.taylor_hood import VertexValues
 from hypemarl.systems.density.options import InFluidOptions
 
 ONSET_OF_SHEDDING = 45.0

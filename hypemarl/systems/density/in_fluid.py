@@ -51,13 +51,13 @@ class DensityFluidPlant(DensityPlant):
         super()._start(values)
 
     def _carry(self, velocity: np.ndarray) -> None:
-        self._carrier = velocity
-        self._carrier_means = self.sensors.means(velocity)
+        self._background_flow = velocity
+        self._background_means = self.sensors.means(velocity)
 
     def restore(self, state: DensitySnapshot) -> np.ndarray:
         """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
-        assert state.carrier is not None
-        self._carry(state.carrier)
+        assert state.background_flow is not None
+        self._carry(state.background_flow)
         return super().restore(state)
 
     def fields(self) -> dict[str, np.ndarray] | None:
@@ -65,15 +65,15 @@ class DensityFluidPlant(DensityPlant):
 
         On rank 0, None elsewhere. Collective.
         """
-        assert self._carrier is not None
-        fields, gathered = super().fields(), self.space.gather(self._carrier)
+        assert self._background_flow is not None
+        fields, gathered = super().fields(), self.space.gather(self._background_flow)
         return None if fields is None or gathered is None else fields | {"flow": gathered[2]}
 
     def _observe(self) -> np.ndarray:
         seen = super()._observe()
         if not self.fluid.observe_flow:
             return seen
-        return np.concatenate([seen, self._carrier_means], axis=1)
+        return np.concatenate([seen, self._background_means], axis=1)
 
 
 def make(config: EnvConfig, comm: Comm) -> DensityFluidPlant:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def local_model(plant: DensityPlant) -> LocalModel:
     """The local model of a density's plant: patch means, and the cost as a formula. Collective."""
-    seen, radius = plant.sensors.size, plant.config.observation_radius
+    seen, radius = plant.sensors.seen.size, plant.config.observation_radius
     shown = np.full((plant.observation_size, 2), -1, dtype=np.int64)
     shown[:seen, 0], shown[:seen, 1] = np.arange(seen), 0
     extra = plant.observation_size - seen * (2 if plant.options.observe_target else 1)
@@ -23,7 +23,7 @@ def local_model(plant: DensityPlant) -> LocalModel:
         state=(seen // 2,),
         shown=shown,
         seen=plant.stencil(radius),
-        carrier=tuple(range(plant.observation_size - extra, plant.observation_size)),
+        background_flow=tuple(range(plant.observation_size - extra, plant.observation_size)),
         density=_density_form(plant),
         free_start="initial" not in plant.config.context,
     )

@@ -13,10 +13,9 @@ from mpi4py import MPI
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import BlendActuators
 from hypemarl.coupling.adjoint import PlantAdjoint
-from hypemarl.coupling.layout import grid_layout
+from hypemarl.coupling.layout import PatchMeans, grid_layout
 from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.plant import Plant, StepCosts
-from hypemarl.coupling.sensors import PatchMeans
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import Comm
@@ -33,7 +32,7 @@ from hypemarl.types import Row
 class DensitySnapshot:
     """State of an episode: solver state, target (n_local,), patch means of the target (n,).
 
-    ``time_steps``: of an interval; ``carrier``: the flow (n_local, gdim) that the control adds to,
+    ``time_steps``: of an interval; ``background_flow``: (n_local, gdim), to which the control adds,
     None where there is none.
     """
 
@@ -42,7 +41,7 @@ class DensitySnapshot:
     target_means: np.ndarray
     actions: np.ndarray
     time_steps: int
-    carrier: np.ndarray | None = None
+    background_flow: np.ndarray | None = None
 
 
 class DensityPlant(Plant):
@@ -82,7 +81,7 @@ class DensityPlant(Plant):
         self._target = np.zeros(space.n_local)
         self._target_means = np.zeros(self.n_agents)
         self._actions = np.zeros((self.n_agents, self.action_size))
-        self._carrier: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
+        self._background_flow: np.ndarray | None = None  # (n_local, gdim)
         self._time_steps = 1
         #: called in every time step, see :meth:`FokkerPlanck.advance`; an adjoint sets it
         self.record: Callable[[np.ndarray, np.ndarray], None] | None = None
@@ -91,7 +90,7 @@ class DensityPlant(Plant):
         """The sizes, bounds and names that environments and agents read."""
         self.positions, self.spacing = self.layout.positions, self.layout.spacing
         self.grid = self.layout.grid
-        seen = self.sensors.size
+        seen = self.sensors.seen.size
         self.observation_size = seen * (2 if self.options.observe_target else 1)
         own = (seen // 2, seen + seen // 2)
         self.own_features = own if self.options.observe_target else own[:1]
@@ -164,13 +163,13 @@ class DensityPlant(Plant):
         interval, counts = self.config.control_interval, [1]
         for signs in product((-1.0, 1.0), repeat=self.space.gdim):
             fastest = np.tile(self.options.u_max * np.array(signs), (self.space.n_local, 1))
-            self.solver.set_velocity(self._with_carrier(fastest))
+            self.solver.set_velocity(self._with_background_flow(fastest))
             counts.append(self.solver.steps_needed(interval))
-        self.solver.set_velocity(self._with_carrier(np.zeros_like(self.space.points)))
+        self.solver.set_velocity(self._with_background_flow(np.zeros_like(self.space.points)))
         return max(counts)
 
-    def _with_carrier(self, u: np.ndarray) -> np.ndarray:
-        return u if self._carrier is None else u + self._carrier
+    def _with_background_flow(self, u: np.ndarray) -> np.ndarray:
+        return u if self._background_flow is None else u + self._background_flow
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval under constant amplitudes (n, gdim).
@@ -184,7 +183,7 @@ class DensityPlant(Plant):
         self._actions = self.agreed(actions)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
-        self.solver.set_velocity(self._with_carrier(u))
+        self.solver.set_velocity(self._with_background_flow(u))
         self.cost.begin(u, interval)
         count = self.solver.advance(
             interval,
@@ -205,7 +204,7 @@ class DensityPlant(Plant):
             self._target_means.copy(),
             self._actions.copy(),
             self._time_steps,
-            None if self._carrier is None else self._carrier.copy(),
+            None if self._background_flow is None else self._background_flow.copy(),
         )
 
     def restore(self, state: DensitySnapshot) -> np.ndarray:
@@ -245,10 +244,10 @@ class DensityPlant(Plant):
         return local_model(self)
 
     def _observe(self) -> np.ndarray:
-        seen = self.sensors.gather(self.sensors.means(self.solver.density))
+        seen = self.sensors.seen.gather(self.sensors.means(self.solver.density))
         if not self.options.observe_target:
             return seen
-        return np.concatenate([seen, self.sensors.gather(self._target_means)], axis=1)
+        return np.concatenate([seen, self.sensors.seen.gather(self._target_means)], axis=1)
 
 
 def _bounding_box(comm: Comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
 from hypemarl.systems.flow.plant import FlowPlant
@@ -86,7 +85,7 @@ class FlowAdjoint:
             before,
             plant.amplitudes.copy(),
             plant.interval.forces,
-            inside(plant, actions),
+            plant.inside(actions),
         )
         return observations, rewards, info, tape
 

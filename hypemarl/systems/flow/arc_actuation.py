@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from hypemarl.coupling.profiles import smoothstep
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
 from hypemarl.systems.flow.arcs import ANGLE_TOLERANCE, FULL, ArcLayout

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hypemarl import files
-from hypemarl.coupling.profiles import smoothstep
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
 from hypemarl.solvers.errors import SolverDiverged
@@ -32,7 +32,6 @@ VERSION = 2
 SOLVER = (
     "flow_kernels",
     "krylov",
-    "linear",
     "momentum",
     "navier_stokes",
     "p1",
@@ -135,7 +134,7 @@ class DevelopedStates:
             solver.boundary[:, self._nodes] = turn * self._turning
 
         solver.reset(np.zeros_like(solver.velocity))
-        solver.set_viscosity(self.viscosity(self.base[0]))
+        solver.viscosity = self.viscosity(self.base[0])
         return self._march(self.base, config.develop_time, write)
 
     def _continued(self, parameters: np.ndarray) -> FlowState:
@@ -149,7 +148,7 @@ class DevelopedStates:
             solver.boundary[:, self.inflow.nodes] = before + share * (after - before)
 
         solver.restore(base)
-        solver.set_viscosity(self.viscosity(parameters[0]))
+        solver.viscosity = self.viscosity(parameters[0])
         return self._march(parameters, duration, write)
 
     def _march(

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.stats import qmc
 
 from hypemarl.config import EnvConfig, options_of
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.local_model import LocalModel, seen_alike
 from hypemarl.coupling.neighbourhood import Neighbourhood
 from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.probes import PointProbes
-from hypemarl.coupling.profiles import smoothstep
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import Comm

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypemarl.coupling.bounds import inside
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.steady_flow_adjoint import SteadyShapeGradient
 from hypemarl.systems.shape.plant import ShapePlant, ShapeState
@@ -60,7 +59,7 @@ class ShapeAdjoint:
         observations, rewards, info = self.plant.step(actions)
         assert self.plant.interval is not None
         tape = ShapeTape(
-            self.plant.snapshot(), self.plant.interval.coefficients, inside(self.plant, actions)
+            self.plant.snapshot(), self.plant.interval.coefficients, self.plant.inside(actions)
         )
         return observations, rewards, info, tape
 

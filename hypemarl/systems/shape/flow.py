@@ -10,8 +10,7 @@ from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, place
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.flow_solution import FlowSolution
-from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 from hypemarl.systems.shape.layout import shape_layout
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row

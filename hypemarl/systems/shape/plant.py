@@ -19,9 +19,9 @@ from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import MeshError
 from hypemarl.meshing.morphing import FeasibleShape, MovingMesh, chosen_bounds
-from hypemarl.solvers.abandoned import Abandoned
+from hypemarl.solvers.direct import Abandoned
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.solvers.flow_solution import FlowSolution
+from hypemarl.solvers.steady_flow import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
 from hypemarl.systems.shape.layout import sensed_motion

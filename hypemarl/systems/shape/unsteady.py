@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from hypemarl.config import EnvConfig, options_of
+from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.plant import StepCosts
-from hypemarl.coupling.profiles import smoothstep
 from hypemarl.meshing import TaggedMesh
 from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import FeasibleShape, MeshMotion
 from hypemarl.mpi import Comm, on_root, sum_over_ranks
-from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.moving_flow import MovingFlow, MovingState
+from hypemarl.solvers.steady_flow import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
 from hypemarl.systems.shape.options import ShapeOptions
@@ -70,7 +70,7 @@ class MovingShapeFlow(ShapeFlow):
         """
         steady, march = super().solve(q, viscosity, angle, start), self.march
         march.move(self.motion.points(q))
-        march.set_viscosity(viscosity)
+        march.viscosity = viscosity
         march.reset(steady.velocity, steady.pressure)
         forces, dissipation = super().forces(steady), super().dissipation(steady)
         known = {field.name: getattr(steady, field.name) for field in fields(FlowSolution)}
