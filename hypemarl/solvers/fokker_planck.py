@@ -101,7 +101,7 @@ class FokkerPlanck:
     def _rates_under(self, velocity: np.ndarray, exchange: Exchange) -> float:
         """Fill the rates of ``exchange``; returns the fastest decay of a node. Collective."""
         p, gradients = self.space, (self.gradient, self.gradient_t)
-        local = edge_rates(velocity, *gradients, self._diffusion, THETA, exchange)
+        local = edge_rates(velocity, *gradients, self._diffusion, THETA, *exchange)
         # max(0, nan) may hide a NaN, the sum does not
         local = local if np.isfinite(velocity.sum()) else np.inf
         return p.comm.allreduce(local, MPI.MAX) if p.comm.size > 1 else local
@@ -206,11 +206,11 @@ class FokkerPlanck:
     def _heun(self, dt: float, record: Callable[[np.ndarray, np.ndarray], None] | None) -> None:
         """y <- 1/2 y + 1/2 E(E(y)), E one explicit Euler step: both stages keep sign and mass."""
         y, stage = self._y, self._stage
-        euler_stage(y.array, y.array, 0.0, dt, self.exchange, stage.array)
+        euler_stage(y.array, y.array, 0.0, dt, *self.exchange, stage.array)
         self._update_ghosts(stage)
         if record is not None:
             record(y.array, stage.array)
-        euler_stage(stage.array, y.array, 0.5, dt, self.exchange, y.array)
+        euler_stage(stage.array, y.array, 0.5, dt, *self.exchange, y.array)
         self._update_ghosts(y)
 
     def _update_ghosts(self, vector: la.Vector) -> None:

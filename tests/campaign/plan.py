@@ -37,7 +37,7 @@ class Scale:
     cached: tuple[str, ...] = ("evaluate", "optimum", "developed")  # commands that write caches
 
 
-FULL = Scale(16, 4, 6, 200, 12, 600, 100, 6, 200, 30)
+FULL = Scale(16, 4, 6, 200, 12, 600, 100, 6, 200, 60)
 QUICK = Scale(3, 1, 2, 20, 2, 24, 12, 2, 40, 4)
 SHORT = Scale(3, 0, 0, 16, 1, 8, 6, 0, 0, 0, 9, ("td3",), ("evaluate",))
 SHORT_KINDS = ("kills", "damage", "hostile", "crafted")

@@ -8,7 +8,7 @@ from hypemarl.meshing import build
 from hypemarl.mpi import world
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.fokker_planck import FokkerPlanck
-from hypemarl.solvers.kernels import Pieces, add_squares
+from hypemarl.solvers.kernels import add_squares
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +139,6 @@ def test_square_integral_is_exact(solver: FokkerPlanck) -> None:
     owners = (p.midpoints[:, 0] > 0).astype(np.int32)
     shares = np.zeros(2)
     y = p.points[:, 0] + 2 * p.points[:, 1]
-    add_squares(y, np.ones_like(y), Pieces(p.cells, p.volumes, owners), 1.0, shares)
+    add_squares(y, np.ones_like(y), p.cells, p.volumes, owners, 1.0, shares)
     assert shares.sum() == pytest.approx(4 / 3 + 16 / 3 + 4, rel=1e-12)
     assert shares[0] != pytest.approx(shares[1])

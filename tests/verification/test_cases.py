@@ -28,7 +28,7 @@ def test_a_first_order_scheme_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def upwinded(*arguments) -> float:
         fastest = exact_rates(*arguments)
-        rates = arguments[-1].rates
+        rates = arguments[-2]
         upwind = 0.5 * np.abs(rates[:, 0] - rates[:, 1])
         rates += upwind[:, None]
         return 2 * fastest

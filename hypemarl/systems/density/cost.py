@@ -52,16 +52,16 @@ class DensityCost:
         shares[:] = 0.0
         for component in range(u.shape[1]):
             values = np.ascontiguousarray(u[:, component])
-            add_squares(values, self._zero, self.domain, 0.5 * self.beta * duration, shares[2])
+            add_squares(values, self._zero, *self.domain, 0.5 * self.beta * duration, shares[2])
         weight = 0.5 * self.beta_g * duration
         add_gradient_squares(u, self.gradients, self.domain, weight, shares[3])
 
     def add(self, y: np.ndarray, target: np.ndarray, weight: float) -> None:
         """Add the state's terms at one time level with its quadrature weight. Local."""
-        add_squares(y, target, self.domain, 0.5 * weight, self._shares[0])
+        add_squares(y, target, *self.domain, 0.5 * weight, self._shares[0])
         if self.boundary_weight:
             scaled = 0.5 * self.boundary_weight * weight
-            add_squares(y, self._zero, self.boundary, scaled, self._shares[1])
+            add_squares(y, self._zero, *self.boundary, scaled, self._shares[1])
 
     def finish(self) -> np.ndarray:
         """The terms (len(TERMS), n_agents) of the interval, identical on every rank. Collective."""
