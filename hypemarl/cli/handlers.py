@@ -15,9 +15,14 @@ from typing import Any
 from hypemarl import config as configuration
 from hypemarl import studies
 from hypemarl.cli.output import say, table_text, world_size, write_json
-from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
-from hypemarl.cli.trust import check_runs
-from hypemarl.cli.values import named_seeds
+from hypemarl.cli.settings import (
+    check_runs,
+    check_trust,
+    load_config,
+    named_seeds,
+    needs_pde,
+    overrides,
+)
 from hypemarl.cli.yardsticks import say_worth
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of

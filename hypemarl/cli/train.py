@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypemarl.cli.output import say, world_size
-from hypemarl.cli.settings import check_trust, folder_name, load_config, located, overrides
-from hypemarl.cli.values import named_seeds
+from hypemarl.cli.settings import (
+    check_trust,
+    folder_name,
+    load_config,
+    located,
+    named_seeds,
+    overrides,
+)
 from hypemarl.config import Config, ConfigError
 from hypemarl.config.external import external_of
 from hypemarl.training.children import EXIT_INTERRUPTED, EXIT_VAIN

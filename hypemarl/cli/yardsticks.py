@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from hypemarl.cli.output import say, table_text, write_json
-from hypemarl.cli.settings import check_trust, load_config
-from hypemarl.cli.values import named_seeds
+from hypemarl.cli.settings import check_trust, load_config, named_seeds
 from hypemarl.config import Config
 
 WORTH = ("time", "mu", "feedback", "place")

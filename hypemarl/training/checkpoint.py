@@ -19,7 +19,7 @@ from hypemarl import files
 from hypemarl.config import Config, ConfigError, EnvConfig, mesh_files, to_dict
 from hypemarl.config.migration import migrated, system_of
 from hypemarl.mpi import note
-from hypemarl.training import record_copy
+from hypemarl.training import metrics
 from hypemarl.training.learner import algorithm_of
 from hypemarl.types import Record, Row
 
@@ -52,7 +52,7 @@ def save(path: str | Path, state: Record, config: Config) -> None:
         files.write_sealed(path, lambda stream: torch.save(content, stream))
     except files.WriteError as error:
         last = path.with_name("last.pt")  # of best.pt too: training goes on from there
-        raise CheckpointError(f"{error}; {record_copy.how_to_go_on(last)}") from error
+        raise CheckpointError(f"{error}; {metrics.how_to_go_on(last)}") from error
 
 
 def load(path: str | Path) -> Row:

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from hypemarl import seeding
+from hypemarl.training.episodes import Policy, Rollout
 from hypemarl.training.records import stack_frames, write_trajectory
-from hypemarl.training.rollout import Policy, Rollout
 from hypemarl.types import Array, Record, Row
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from hypemarl.agents.replay import Batch
     from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.training.episodes import Policy
     from hypemarl.training.groups import Groups
     from hypemarl.training.progress import Losses, Progress, Result
-    from hypemarl.training.rollout import Policy
     from hypemarl.types import Array, Row
 
 

@@ -20,8 +20,8 @@ from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
 from hypemarl.training import evaluation, yardsticks
 from hypemarl.training.children import Children, python_module
+from hypemarl.training.episodes import Rollout
 from hypemarl.training.records import RunFolder
-from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
 from hypemarl.types import Row
 

@@ -35,9 +35,8 @@ from hypemarl import config as configuration
 from hypemarl import files
 from hypemarl.config import Config, ConfigError
 from hypemarl.mpi import note
-from hypemarl.training import metrics, record_copy
-from hypemarl.training.metrics import Gap, Metric, RunError
-from hypemarl.training.record_copy import Records
+from hypemarl.training import metrics
+from hypemarl.training.metrics import Gap, Metric, Records, RunError
 from hypemarl.types import Json, Record, Row
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class RunFolder:
                 f"{error}. Mend config.yaml, or train the run on with --resume and its settings, "
                 "which writes it anew"
             ) from error
-        kept = record_copy.read(self.copy)
+        kept = metrics.read_copy(self.copy)
         if kept is not None and kept.config != self.config.read_bytes():
             note(f"{self.config} was changed since the last checkpoint; it is taken as it is now")
         return config
@@ -195,7 +194,7 @@ class Recorder:
             if not os.path.samestat(os.fstat(self._stream.fileno()), file.stat()):
                 raise FileNotFoundError
             records = Records(self.folder.config.read_bytes(), file.read_bytes())
-            record_copy.write(self.folder.copy, records)
+            metrics.write_copy(self.folder.copy, records)
         except FileNotFoundError as error:
             raise RunError(
                 f"{self.folder.path}: {file.name} or {self.folder.config.name} was removed or "
@@ -208,7 +207,7 @@ class Recorder:
             raise self._refused(files.write_error(file, error)) from error
 
     def _refused(self, error: files.WriteError) -> RunError:
-        return RunError(f"{error}; {record_copy.how_to_go_on(self.folder.last)}")
+        return RunError(f"{error}; {metrics.how_to_go_on(self.folder.last)}")
 
     def close(self) -> None:
         """Close the files."""
@@ -244,7 +243,7 @@ def read_metrics(path: str | Path) -> list[Metric]:
     file = RunFolder(path).metrics if path.is_dir() else path
     if not file.is_file():
         raise RunError(f"{file}: no metrics there; name the folder of a run")
-    kept = record_copy.read(RunFolder(file.parent).copy) if path.is_dir() else None
+    kept = metrics.read_copy(RunFolder(file.parent).copy) if path.is_dir() else None
     content = file.read_bytes()  # after the copy, which must be a beginning of it
     if kept is not None and not content.startswith(kept.metrics):
         note(f"{file} was changed since it was written; it is taken as it is now")
@@ -259,7 +258,7 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     """
     file = folder.metrics
     own = metrics.parse(file.read_bytes() if file.is_file() else b"", file)
-    kept = record_copy.read(folder.copy)
+    kept = metrics.read_copy(folder.copy)
     copied = metrics.until(metrics.parse(kept.metrics, folder.copy) if kept else [], after_episode)
     lines = metrics.until(own, after_episode)
     lost = metrics.gap(lines, after_episode)
@@ -274,7 +273,7 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     if file.is_file() or text:
         if kept is not None:  # first the copy: it stays a beginning of the file
             config = folder.config.read_bytes() if folder.config.exists() else kept.config
-            record_copy.write(folder.copy, Records(config, text))
+            metrics.write_copy(folder.copy, Records(config, text))
         files.write_atomically(file, lambda stream: stream.write(text))
     return lost
 

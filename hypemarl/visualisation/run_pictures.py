@@ -15,11 +15,11 @@ from hypemarl.config.external import external_of
 from hypemarl.envs.array_env import plant_of
 from hypemarl.mpi import Comm
 from hypemarl.training import evaluation
+from hypemarl.training.episodes import Rollout
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.learner import Agent, label
 from hypemarl.training.loop import MakeEnv, default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
-from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
 
 if TYPE_CHECKING:

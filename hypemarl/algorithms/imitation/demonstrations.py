@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hypemarl.optimal.open_loop import OpenLoop, replay
+from hypemarl.training.episodes import Rollout
 from hypemarl.training.progress import Result, TrainingError
-from hypemarl.training.rollout import Rollout
 from hypemarl.types import Array
 
 if TYPE_CHECKING:

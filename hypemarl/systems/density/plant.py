@@ -21,10 +21,9 @@ from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import Comm
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
-from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
 from hypemarl.systems.density.local_model import local_model
-from hypemarl.systems.density.mesh_checks import examine
+from hypemarl.systems.density.mesh_checks import bump, examine, mass_bound
 from hypemarl.systems.density.options import DensityOptions
 from hypemarl.types import Row
 

@@ -12,9 +12,14 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
+from hypemarl.coupling.validation import Findings, time_scale_notes
+from hypemarl.meshing import RawMesh
+from hypemarl.meshing.boundary import BoundaryRoles, examine_boundary
 from hypemarl.meshing.morphing import MeshMotion, MovingMesh
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.shape.options import ShapeOptions
 
 TIE = 1e-9
 """Difference of distances, in units of the obstacle, below which several agents are nearest."""
@@ -137,3 +142,24 @@ def sensed_motion(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:
         arms = parametrisation.positions - parametrisation.outline.centre
         axes = arms / np.linalg.norm(arms, axis=1, keepdims=True)
     return np.einsum("nc,ncm->nm", axes, basis)
+
+
+ROLES = BoundaryRoles(
+    "env.system=shape",
+    {
+        "inflow": "inflow",
+        "outflow": "outflow",
+        "bottom": "stream",
+        "top": "stream",
+        "obstacle": "body",
+    },
+)
+
+
+def examine(config: EnvConfig, raw: RawMesh) -> Findings:
+    """Compare a whole mesh with the shape problem of ``config``. Local."""
+    boundary, faults = examine_boundary(raw, ROLES)
+    options = options_of(config, ShapeOptions)
+    timed = options.mode == "unsteady" and not faults
+    notes = time_scale_notes(config, raw, "obstacle", options.speed) if timed else []
+    return Findings(boundary, None, tuple(faults), tuple(notes))

@@ -108,7 +108,7 @@ def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]
 SHAPE = System(
     name="shape",
     make=deferred("hypemarl.systems.shape.unsteady:make"),
-    examine=deferred("hypemarl.systems.shape.mesh_checks:examine"),
+    examine=deferred("hypemarl.systems.shape.layout:examine"),
     options=ShapeOptions,
     check=check,
     parameters=("reynolds", "angle"),

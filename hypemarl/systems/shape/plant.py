@@ -24,8 +24,7 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
-from hypemarl.systems.shape.layout import sensed_motion
-from hypemarl.systems.shape.mesh_checks import examine
+from hypemarl.systems.shape.layout import examine, sensed_motion
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
