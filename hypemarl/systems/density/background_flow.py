@@ -16,15 +16,14 @@ from hypemarl.solvers.flow_solution import Anchor
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.solvers.transfer import VertexValues
+from hypemarl.systems.body import ONSET_OF_SHEDDING
 from hypemarl.systems.density.options import InFluidOptions
 
-ONSET_OF_SHEDDING = 45.0
-"""Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
 REMEMBERED = 40
 """Flows kept in memory: of a validation set and of the 25 episodes between two validations."""
 
 
-class CarrierFlow:
+class BackgroundFlow:
     """Flow from below through (lower, upper)^2 minus a disc, at any speed and angle.
 
     On the bottom v = speed (s sin(angle), cos(angle)), s the parabola of height one that vanishes
@@ -38,7 +37,7 @@ class CarrierFlow:
 
     Args:
         tagged: mesh with the tags left, right, bottom, top, disc; target: nodes where the velocity
-            is wanted; config: viscosity, box of speeds and angles, linear solver; boundary:
+            is evaluated; config: viscosity, box of speeds and angles, linear solver; boundary:
             conditions on the mesh, by :func:`hypemarl.coupling.validation.examine`.
 
     Raises:

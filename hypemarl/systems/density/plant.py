@@ -32,8 +32,8 @@ from hypemarl.types import Row
 class DensitySnapshot:
     """State of an episode: solver state, target (n_local,), patch means of the target (n,).
 
-    ``time_steps``: of an interval; ``carrier``: the flow (n_local, gdim) that the control adds to,
-    None where there is none.
+    ``time_steps``: of an interval; ``background``: the flow (n_local, gdim) that the control adds
+    to, None where there is none.
     """
 
     solver: DensityState
@@ -41,7 +41,7 @@ class DensitySnapshot:
     target_means: np.ndarray
     actions: np.ndarray
     time_steps: int
-    carrier: np.ndarray | None = None
+    background: np.ndarray | None = None
 
 
 class DensityPlant(Plant):
@@ -81,7 +81,7 @@ class DensityPlant(Plant):
         self._target = np.zeros(space.n_local)
         self._target_means = np.zeros(self.n_agents)
         self._actions = np.zeros((self.n_agents, self.action_size))
-        self._carrier: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
+        self._background: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
         self._time_steps = 1
         #: called in every time step, see :meth:`FokkerPlanck.advance`; an adjoint sets it
         self.record: Callable[[np.ndarray, np.ndarray], None] | None = None
@@ -163,13 +163,13 @@ class DensityPlant(Plant):
         interval, counts = self.config.control_interval, [1]
         for signs in product((-1.0, 1.0), repeat=self.space.gdim):
             fastest = np.tile(self.options.u_max * np.array(signs), (self.space.n_local, 1))
-            self.solver.set_velocity(self._with_carrier(fastest))
+            self.solver.set_velocity(self._with_background(fastest))
             counts.append(self.solver.steps_needed(interval))
-        self.solver.set_velocity(self._with_carrier(np.zeros_like(self.space.points)))
+        self.solver.set_velocity(self._with_background(np.zeros_like(self.space.points)))
         return max(counts)
 
-    def _with_carrier(self, u: np.ndarray) -> np.ndarray:
-        return u if self._carrier is None else u + self._carrier
+    def _with_background(self, u: np.ndarray) -> np.ndarray:
+        return u if self._background is None else u + self._background
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval under constant amplitudes (n, gdim).
@@ -183,7 +183,7 @@ class DensityPlant(Plant):
         self._actions = self.agreed(actions)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
-        self.solver.set_velocity(self._with_carrier(u))
+        self.solver.set_velocity(self._with_background(u))
         self.cost.begin(u, interval)
         count = self.solver.advance(
             interval,
@@ -204,7 +204,7 @@ class DensityPlant(Plant):
             self._target_means.copy(),
             self._actions.copy(),
             self._time_steps,
-            None if self._carrier is None else self._carrier.copy(),
+            None if self._background is None else self._background.copy(),
         )
 
     def restore(self, state: DensitySnapshot) -> np.ndarray:

@@ -12,6 +12,7 @@ from hypemarl.meshing.morphing import MeshMotion, place
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.flow_solution import FlowSolution
 from hypemarl.solvers.steady_flow import SteadyFlow
+from hypemarl.systems.body import vertex_fields
 from hypemarl.systems.shape.layout import shape_layout
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
@@ -52,8 +53,6 @@ class ShapeFlow:
         self._speed = flow.speed
         self._far = np.unique(np.concatenate([self.space.nodes(name) for name in FAR]))
         self._boundary = np.zeros((2, self.space.n_velocity_local))
-        self._nodes = np.zeros(self.space.n_pressure_local, dtype=np.int64)  # P2 node of a vertex
-        self._nodes[self.space.Q.dofmap.list] = self.space.V.dofmap.list[:, :3]
         self._build_forms()
 
     def _build_forms(self) -> None:
@@ -112,24 +111,14 @@ class ShapeFlow:
         and vorticity (N,) at the vertices, in an order that does not depend on the shape.
         Collective.
         """
-        space, own = self.space, self.space.n_pressure
         self.solver.assume(solution)
         curl, volume = (
             self._assemble(form, self._at_vertices, add=True) for form in (self._curl, self._volume)
         )
-        first = space.pressure_map.local_range[0]
-        names = np.concatenate([np.arange(own) + first, space.pressure_map.ghosts])
-        part = {
-            "points": space.Q.tabulate_dof_coordinates()[:own, :2],
-            "cells": names[space.pressure_cells],
-            "velocity": solution.velocity[:, self._nodes[:own]].T,
-            "pressure": solution.pressure[:own],
-            "vorticity": curl[:own] / volume[:own],
-        }
-        parts = self.comm.gather(part, root=0)
-        if parts is None:
-            return None
-        return {name: np.concatenate([piece[name] for piece in parts]) for name in part}
+        space, own = self.space, self.space.n_pressure
+        points = space.Q.tabulate_dof_coordinates()[:, :2]
+        curl = curl[:own] / volume[:own]  # ghosts have no volume here
+        return vertex_fields(space, points, solution.velocity, solution.pressure, curl)
 
     def _assemble(self, form: fem.Form, vector: la.Vector, *, add: bool = False) -> np.ndarray:
         """A new array; with ``add`` owners have the contributions of all ranks."""

@@ -34,7 +34,7 @@ class ShapeLayout:
         directions: (n, 2, 2) rows: unit normal and anticlockwise tangent of the reference outline
             at the agent; of a free form the axes x and y.
         spacing: of neighbouring agents (mean).
-        lattice: control points along x and y of a free form, None for agents on a ring.
+        grid: control points along x and y of a free form, None for agents on a ring.
         edges: (e, 2) pairs of neighbours.
         nodes: (k,) local P2 nodes on the obstacle, ghosts included.
         node_shares: (n, k) each agent's share of them, columns sum to 1.
@@ -44,7 +44,7 @@ class ShapeLayout:
     positions: np.ndarray
     directions: np.ndarray
     spacing: float
-    lattice: tuple[int, int] | None
+    grid: tuple[int, int] | None
     edges: np.ndarray
     nodes: np.ndarray
     node_shares: sparse.csr_array
@@ -61,9 +61,9 @@ class ShapeLayout:
         Raises:
             ValueError: the radius is negative.
         """
-        if self.lattice is None:
+        if self.grid is None:
             return ring_stencil(self.n_agents, radius)
-        return grid_stencil(self.lattice, radius)
+        return grid_stencil(self.grid, radius)
 
 
 def shape_layout(space: TaylorHood, motion: MeshMotion) -> ShapeLayout:
@@ -94,7 +94,7 @@ def shape_layout(space: TaylorHood, motion: MeshMotion) -> ShapeLayout:
         positions=positions,
         directions=directions,
         spacing=spacing,
-        lattice=lattice,
+        grid=lattice,
         edges=_edges(n, lattice),
         nodes=nodes,
         node_shares=_shares(distances, tie),
