@@ -28,7 +28,7 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def write_json(path: str | None, content: Row) -> None:
-    """Write a flat object where a ``path`` is given. Collective; raises OSError."""
+    """Write a flat object where a ``path`` is named. Collective; raises OSError."""
     from hypemarl import mpi
     from hypemarl.training import records
 

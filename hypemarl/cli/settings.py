@@ -45,13 +45,12 @@ def number(above: float = -math.inf) -> Callable[[str], float]:
     return convert
 
 
-def named_seeds(given: argparse.Namespace) -> list[int] | None:
+def named_seeds(arguments: argparse.Namespace) -> list[int] | None:
     """``--seeds``, where they are there: each of them once, and no other seed beside them.
 
-    Raises:
-        ConfigError: a seed is repeated, or ``--set seed=...`` stands beside ``--seeds``.
+    Raises ConfigError: a seed is repeated, or ``--set seed=...`` stands beside ``--seeds``.
     """
-    seeds: list[int] | None = given.seeds
+    seeds: list[int] | None = arguments.seeds
     listed = seeds or []
     repeated = [seed for seed in listed if listed.count(seed) > 1]
     if repeated:
@@ -60,13 +59,13 @@ def named_seeds(given: argparse.Namespace) -> list[int] | None:
             f"there {listed.count(repeated[0])} times"
         )
     if seeds is not None:
-        require_once(given, {"seed": "seeds"})
+        require_once(arguments, {"seed": "seeds"})
     return seeds
 
 
-def require_once(given: argparse.Namespace, options: Mapping[str, str]) -> None:
+def require_once(arguments: argparse.Namespace, options: Mapping[str, str]) -> None:
     """Refuse ``--set KEY=...`` beside an option (key to option) that sets the same."""
-    for entry in getattr(given, "set", []):
+    for entry in getattr(arguments, "set", []):
         key = entry.partition("=")[0].strip()
         if key in options:
             raise ConfigError(
@@ -74,18 +73,17 @@ def require_once(given: argparse.Namespace, options: Mapping[str, str]) -> None:
             )
 
 
-def load_config(given: argparse.Namespace) -> Config:
+def load_config(arguments: argparse.Namespace) -> Config:
     """The configuration that a command line asks for. Local.
 
-    Raises:
-        ConfigError: it names neither scenario nor environment, or settings that cannot be.
+    Raises ConfigError: it names neither scenario nor environment, or settings that cannot be.
     """
-    scenario, source = given.scenario, getattr(given, "env", None)
+    scenario, source = arguments.scenario, getattr(arguments, "env", None)
     if scenario is None:
         if source is None:
             raise ConfigError("name a scenario (hypemarl list), or an environment by --env SOURCE")
         scenario = configuration.scenario_of(source)
-    return located(configuration.load(scenario, overrides(given)))
+    return located(configuration.load(scenario, overrides(arguments)))
 
 
 def located(config: Config) -> Config:
@@ -112,7 +110,7 @@ def needs_pde(config: Config, command: str) -> None:
         )
 
 
-def overrides(given: argparse.Namespace) -> list[str]:
+def overrides(arguments: argparse.Namespace) -> list[str]:
     """``--set`` entries, after the options that are short for some of them."""
     short = {
         "env": "env.external.source",
@@ -122,12 +120,14 @@ def overrides(given: argparse.Namespace) -> list[str]:
         "seed": "seed",
         "episodes": "training.episodes",
     }
-    named = {key: name for name, key in short.items() if getattr(given, name, None) is not None}
-    require_once(given, named)
-    values = {key: getattr(given, name) for key, name in named.items()}
+    named = {key: name for name, key in short.items() if getattr(arguments, name, None) is not None}
+    require_once(arguments, named)
+    values = {key: getattr(arguments, name) for key, name in named.items()}
     if source := values.get("env.external.source"):
         values["env.external.source"] = absolute(source)
-    return [f"{key}={configuration.yaml_value(value)}" for key, value in values.items()] + given.set
+    return [
+        f"{key}={configuration.yaml_value(value)}" for key, value in values.items()
+    ] + arguments.set
 
 
 def folder_name(source: str) -> str:
@@ -154,10 +154,10 @@ def add_trust(parser: argparse.ArgumentParser, *, env: bool = True) -> None:
     )
 
 
-def named_sources(given: argparse.Namespace) -> list[str]:
+def named_sources(arguments: argparse.Namespace) -> list[str]:
     """Sources that stand on the command line itself, by ``--env`` or ``--set``."""
-    named = [getattr(given, "env", None)]
-    for key, _, value in (entry.partition("=") for entry in getattr(given, "set", [])):
+    named = [getattr(arguments, "env", None)]
+    for key, _, value in (entry.partition("=") for entry in getattr(arguments, "set", [])):
         if key.strip() == _SOURCE_KEY:
             named.append(value.strip().strip("'\""))
     return [source for source in named if source]
@@ -166,8 +166,7 @@ def named_sources(given: argparse.Namespace) -> list[str]:
 def check_runs(runs: Iterable[Path], env: str | None) -> None:
     """Refuse runs of environments that may not be imported, ahead of all work.
 
-    Raises:
-        ConfigError: names the run's file; or no run has the environment that ``--env`` names.
+    Raises ConfigError: names the run's file; or no run has the environment that ``--env`` names.
     """
     from hypemarl.training.records import RunFolder
 

@@ -111,7 +111,7 @@ class Children:
     """
 
     def __init__(self) -> None:
-        self.asked = 0  # times that a user or a scheduler wanted an end
+        self.asked = 0  # times that a user or a scheduler asked for an end
         self._running: list[subprocess.Popen] = []
         self._stack = ExitStack()
 
@@ -136,8 +136,8 @@ class Children:
             command: program and arguments; ``hypemarl`` commands notice when this process dies.
             options: of :class:`subprocess.Popen`.
 
-        Raises:
-            OSError: the program cannot be started. KeyboardInterrupt: a stop was asked for before.
+        Raises OSError: the program cannot be started. KeyboardInterrupt: a stop was asked for
+        before.
         """
         if self.asked:
             raise KeyboardInterrupt
@@ -222,8 +222,7 @@ LIMIT_SECONDS = 300.0
 def launch(ranks: int, module: str, *arguments: str) -> Row:
     """Run ``module`` on ``ranks`` ranks, one thread each; the JSON object of its last line.
 
-    Raises:
-        RuntimeError: there is no mpirun, or the launch fails or takes longer than LIMIT_SECONDS.
+    Raises RuntimeError: there is no mpirun, or the launch fails or takes longer than LIMIT_SECONDS.
     """
     command = [_launcher(), "-n", str(ranks), *python_module(module), *arguments]
     with Children() as children:

@@ -67,11 +67,8 @@ def diagnose_run(
     ``critic_parameters`` (where it has critics), and those of
     :func:`hypemarl.agents.diagnostics.describe`; of algorithms with a surrogate also its errors,
     ``<policy>_<error>``.
-
-    Raises:
-        RunError, CheckpointError: no such run, or one that does not load.
-        TypeError: the run followed exact gradients of a plant that has none here.
-        NothingToDiagnose: every episode failed.
+    Raises RunError, CheckpointError: no such run, or one that does not load. TypeError: the run
+    followed exact gradients of a plant that has none here. NothingToDiagnose: every episode failed.
     """
     comm = mpi.world() if comm is None else comm
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)

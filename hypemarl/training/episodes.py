@@ -130,7 +130,7 @@ class Slot:
     def store(
         self, replay: Replay, gains: Array | None = None, *, keep_costs: bool = False
     ) -> None:
-        """Write the episode into the replay, with the gains (steps, n, m) of its actions, and if
+        """Write the episode into the replay, with its action gradients (steps, n, m), and if
         wanted with the agents' shares of its cost. One without a step leaves nothing."""
         if not self.steps:
             return

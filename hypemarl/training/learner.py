@@ -156,8 +156,7 @@ class Algorithm(AlgorithmSettings):
 def register_algorithm(algorithm: Algorithm) -> Algorithm:
     """Make an algorithm known as ``training.algorithm=<name>``; returns it. Local: on every rank.
 
-    Raises:
-        ConfigError: another one has this name.
+    Raises ConfigError: another one has this name.
     """
     ALGORITHMS.register(algorithm)
     return algorithm
@@ -166,12 +165,11 @@ def register_algorithm(algorithm: Algorithm) -> Algorithm:
 def algorithm_of(config: Config | str) -> Algorithm:
     """The algorithm of a configuration, or of this name. Local.
 
-    Raises:
-        ConfigError: it is unknown; names the known ones.
+    Raises ConfigError: it is unknown; names the known ones.
     """
-    found = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
-    assert isinstance(found, Algorithm)
-    return found
+    algorithm = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
+    assert isinstance(algorithm, Algorithm)
+    return algorithm
 
 
 def label(config: Config) -> str:

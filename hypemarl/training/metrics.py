@@ -46,8 +46,7 @@ class Gap(NamedTuple):
 def parse(content: bytes, where: Path) -> list[Line]:
     """The records of a file's content; a last line that was cut while written is left out.
 
-    Raises:
-        RunError: an inner line is damaged, or a line is JSON but no record.
+    Raises RunError: an inner line is damaged, or a line is JSON but no record.
     """
     texts = content.split(b"\n")
     lines = []

@@ -79,8 +79,7 @@ class RunFolder:
     def lock(self) -> files.FolderLock:
         """Hold the folder, which is made where it is missing, against other writers.
 
-        Raises:
-            RunError: another process trains into it; WriteError: it cannot be written.
+        Raises RunError: another process trains into it; WriteError: it cannot be written.
         """
         try:
             return files.FolderLock(self.path)
@@ -163,8 +162,7 @@ class Recorder:
     def write(self, kind: str, episode: int, step: int, seconds: float, **values: object) -> None:
         """Append one line; finite numbers also go to TensorBoard under ``kind/name``.
 
-        Raises:
-            RunError: the file system refused, as on a full disk.
+        Raises RunError: the file system refused, as on a full disk.
         """
         head = {"kind": kind, "episode": episode, "step": step, "seconds": round(seconds, 3)}
         line = memoryview((json.dumps(plain(head | values), allow_nan=False) + "\n").encode())
@@ -185,8 +183,7 @@ class Recorder:
     def sync(self) -> None:
         """Make the records so far last, and keep a copy of them beside the checkpoints.
 
-        Raises:
-            RunError: the file system refused, or the folder was removed or replaced meanwhile.
+        Raises RunError: the file system refused, or the folder was removed or replaced meanwhile.
         """
         file = self.folder.metrics
         try:

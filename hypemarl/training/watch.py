@@ -96,7 +96,7 @@ class Watch:
     def validated(self, cost: float) -> None:
         """A validation, before its cost counts as the best: what the surrogate thought of it.
 
-        For model-based methods, which put ``surrogate_error`` (a root mean square in units of the
+        For model-based algorithms, which put ``surrogate_error`` (a root mean square, in units of
         changes) and ``imagined_cost`` among the losses of every round with imagined episodes.
         """
         if {"surrogate_error", "imagined_cost"} <= self._latest.keys():

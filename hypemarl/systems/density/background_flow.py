@@ -69,8 +69,7 @@ class BackgroundFlow:
     def velocity(self, speed: float, angle: float) -> np.ndarray:
         """Velocities (n_local, 2) at the target's nodes; not to be written to.
 
-        Raises:
-            SolverDiverged: on every rank, when no steady flow was found.
+        Raises SolverDiverged: on every rank, when no steady flow was found.
         """
         key = (float(speed), float(angle))
         return self._known.get(key, lambda: self._solve(*key))

@@ -23,9 +23,8 @@ class DensityFluidPlant(DensityPlant):
     Args:
         config: the environment's settings; tagged: mesh, see :class:`BackgroundFlow`. Collective.
 
-    Raises:
-        ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
-        SolverDiverged: on every rank, when there is no steady flow.
+    Raises ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
+    SolverDiverged: on every rank, when there is no steady flow.
     """
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:

@@ -53,8 +53,7 @@ class DensityPlant(Plant):
     Args:
         config: the environment's settings; tagged: the mesh with its tags. Collective.
 
-    Raises:
-        ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
+    Raises ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
     """
 
     kind = "density"
@@ -176,9 +175,7 @@ class DensityPlant(Plant):
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
         with ``costs`` (StepCosts) and ``time_steps``. Collective.
-
-        Raises:
-            ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
+        Raises ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
         """
         self._actions = self.agreed(actions)
         u = self.actuators.field(self._actions)

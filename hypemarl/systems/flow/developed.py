@@ -101,10 +101,8 @@ class DevelopedStates:
     def get(self, parameters: np.ndarray) -> FlowState:
         """The developed state at (reynolds, angle); marches the solver where it is not known.
 
-        Raises:
-            CacheError: a stored state belongs to something else.
-            OSError: the cache folder cannot be written; nothing was computed.
-            SolverDiverged: the march left the trusted range.
+        Raises CacheError: a stored state belongs to something else. OSError: the cache folder
+        cannot be written; nothing was computed. SolverDiverged: the march left the trusted range.
         """
         name = tuple(float(value) for value in parameters)
         return self._known.get(name, lambda: self._find(np.array(name)))

@@ -148,9 +148,8 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
 
         The first episode at a mu computes that state or reads it from disk; later ones restore it
         from memory. ``seed`` is accepted for the interface's sake. Collective.
-
-        Raises:
-            ValueError: wrong parameters; CacheError, SolverDiverged: see :class:`DevelopedStates`.
+        Raises ValueError: wrong parameters; CacheError, SolverDiverged: see
+        :class:`DevelopedStates`.
         """
         values = self.checked(parameters, positive=True)
         self._warn_outside(values[0], values[0])
@@ -170,16 +169,14 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients after every
         ``flow.time_step``), ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
         than usual where they were shorter). Collective.
-
-        Raises:
-            ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
+        Raises ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
-        wanted = self.agreed(actions)
+        target = self.agreed(actions)
         try:
-            self.interval = interval = self._march(self._amplitudes, wanted)
+            self.interval = interval = self._march(self._amplitudes, target)
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
-        self._amplitudes = wanted
+        self._amplitudes = target
         count = len(interval.drag) - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {

@@ -80,9 +80,7 @@ class ShapeFlow:
         """The flow around the shape q; a function of its arguments alone. Collective.
 
         ``start``: a flow that is near, on this mesh at whatever shape; None begins at rest.
-
-        Raises:
-            SolverDiverged: on every rank, when no steady flow was found.
+        Raises SolverDiverged: on every rank, when no steady flow was found.
         """
         self.place(q)
         stream = self._speed * np.array([np.cos(angle), np.sin(angle)])

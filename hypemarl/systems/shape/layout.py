@@ -58,8 +58,7 @@ class ShapeLayout:
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 for none; the middle column is the agent itself. Local.
 
-        Raises:
-            ValueError: the radius is negative.
+        Raises ValueError: the radius is negative.
         """
         if self.grid is None:
             return ring_stencil(self.n_agents, radius)

@@ -37,9 +37,9 @@ class ShapeOptions(BodyOptions):
         "radial-fourier", "what an agent's amplitude moves: radial-*, normal-*, or free-form"
     )
     lag: float = key(
-        0.5, "share of the way to the wanted amplitudes that a step goes", above=0, high=1
+        0.5, "share of the way to the target amplitudes that a step goes", above=0, high=1
     )
-    amplitude: float = key(0.5, "largest amplitude, which actions of size 1 want, in R", above=0)
+    amplitude: float = key(0.5, "largest amplitude, the target of actions of size 1, in R", above=0)
     area: float = key(1.0, "area that all shapes have, over that of the reference", above=0)
     max_curvature: float | None = key(
         None, "largest curvature times R; null: twice the reference's, at least 6", above=0

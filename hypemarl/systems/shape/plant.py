@@ -53,9 +53,9 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
     Parameters of an episode: the Reynolds number U D / nu, D = 2 R the diameter of the circle of
     the reference's area, and the angle of the stream in rad, from the inflow's inward normal (+x in
     the shipped channel). Closed curves with further tags are bodies at rest. An action is the
-    amplitude that an agent wants, in units of its bound; amplitudes follow with a lag,
+    target amplitude of an agent, in units of its bound; amplitudes follow with a lag,
 
-        a_(k+1) = a_k + lag (wanted - a_k),
+        a_(k+1) = a_k + lag (target - a_k),
 
     the shape is the feasible one of a_(k+1), and the flow the steady one around it. An episode
     starts from the reference with a = 0. Every flow is computed from the one before it with a new
@@ -79,7 +79,7 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
     """
 
     kind = "shape"
-    action_label = "wanted amplitude"
+    action_label = "target amplitude"
     #: whether a step jumps to the next steady flow
     steady = True
     #: what bears on whether there is a flow
@@ -185,9 +185,8 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
         """Start at the reference, in the steady flow at (reynolds, angle); observations (n, k).
 
         ``seed`` is accepted for the interface's sake. Collective.
-
-        Raises:
-            ValueError: wrong parameters; SolverDiverged: no steady flow was found. On every rank.
+        Raises ValueError: wrong parameters; SolverDiverged: no steady flow was found. On every
+        rank.
         """
         values = self.checked(parameters, positive=True)
         self._take(self._first)
@@ -204,14 +203,12 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
         ``dissipation`` (1/2 ||grad v||^2), ``curvature`` (the outline's largest, times R),
         ``limit`` (the bound that the shape met, or None), ``limited`` (whether it met one) and
         ``remeshed``. Collective.
-
-        Raises:
-            ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or no
-                mesh that is good enough. On every rank; the episode's state is then what it was.
+        Raises ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or
+        no mesh that is good enough. On every rank; the episode's state is then what it was.
         """
-        wanted = self.agreed(actions)
+        target = self.agreed(actions)
         old = self._state
-        amplitudes = old.amplitudes + self.options.lag * (wanted - old.amplitudes)
+        amplitudes = old.amplitudes + self.options.lag * (target - old.amplitudes)
         try:
             with self._explained(old.parameters):
                 shape, flow, remeshed = self._morph(amplitudes)
@@ -244,7 +241,7 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
         self._state = state
         return self._observe()
 
-    def settle(self) -> None:
+    def restore_mesh(self) -> None:
         """Let the mesh have the present shape again, whatever was computed meanwhile. Local."""
         self.present.place(self._state.shape.q)
 
@@ -253,7 +250,7 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
         (N, 2), pressure (N,), vorticity (N,) at the vertices, actions (n, m): the amplitudes, and
         outlines of the present and of the reference shape (k, 2). Collective.
         """
-        self.settle()
+        self.restore_mesh()
         fields, space = self.present.fields(self._state.flow), self.moving.feasible.space
         if fields is None:
             return None
