@@ -249,7 +249,7 @@ def do_evaluate(arguments: Arguments) -> int:
 
 
 def do_diagnose(arguments: Arguments) -> None:
-    """How the agents of runs share."""
+    """Print the diagnostics of how agents of runs share."""
     from hypemarl.training.diagnosis import diagnose_run
 
     runs = _expand(arguments.runs)

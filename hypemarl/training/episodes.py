@@ -69,7 +69,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def of(cls, step: Step) -> Outcome:
-        """What is kept of a step. Local."""
+        """The outcome of a step. Local."""
         failure, info = step.fault, step.info
         cost = float(info["cost"]) if failure is None else float("inf")
         seen, earned = step.observations, step.rewards
@@ -123,7 +123,7 @@ class Slot:
 
     @property
     def result(self) -> Result:
-        """What the records say of the episode."""
+        """The episode's entry in the records."""
         length = len(self.steps)
         return Result(self.cost, self.return_mean, length, self.failure, self.random)
 

@@ -71,7 +71,7 @@ Running = tuple[Job, subprocess.Popen]
 
 
 def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
-    """What makes ``run_dir`` a whole run of ``config``: None where it is one already.
+    """Flags that make ``run_dir`` a whole run of ``config``; None where it is one already.
 
     An unfinished run of the same configuration is resumed, another one is replaced.
     """

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Metric", "Recorder", "RunError", "RunFolder", "read_metrics", "read_trajectory"]
 
 MOVING = ("actions", "density", "velocity", "pressure", "vorticity")
-"""What is kept for every frame of a trajectory, also where it happens not to change."""
+"""Arrays kept for every frame of a trajectory, also where they happen not to change."""
 
 
 class RunFolder:

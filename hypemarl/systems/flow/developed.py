@@ -47,7 +47,7 @@ ONSET = 0.1
 PULSE = 0.5
 """Largest speed of the disc's boundary while it turns, in units of the inflow's speed."""
 PULSE_TIME = 5.0
-"""How long it turns, in units of diameter / speed; at most a fifth of develop_time."""
+"""Duration of the turning, in units of diameter / speed; at most a fifth of develop_time."""
 MATTERS = (
     "inflow",
     "walls",

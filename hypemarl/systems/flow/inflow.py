@@ -1,4 +1,4 @@
-"""What enters a channel: velocity profiles at the inflow, and whether mass can be conserved."""
+"""Velocity profiles at the inflow of a channel, and the balance of mass."""
 
 from __future__ import annotations
 

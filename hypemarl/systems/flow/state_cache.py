@@ -122,7 +122,7 @@ class StateCache:
 
 
 _KIND = {2: "velocity", 1: "pressure"}
-"""What a state's array holds, by its number of axes."""
+"""Kind of a state's array, by its number of axes."""
 
 
 def _arrays(state: FlowState) -> dict[str, np.ndarray]:

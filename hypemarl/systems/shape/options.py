@@ -18,7 +18,7 @@ Mode = Literal["steady", "unsteady"]
 
 @dataclass(frozen=True)
 class ShapeOptions(BodyOptions):
-    """How agents move an obstacle's boundary, and what its shapes keep (docs/morphing.md).
+    """Motion of an obstacle's boundary, and bounds of its shapes (docs/morphing.md).
 
     R is the radius of the circle of the reference's area.
     """
@@ -90,7 +90,7 @@ def check(config: Config) -> None:
 
 
 def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]:
-    """What time steps demand, and whether it is missing."""
+    """Conditions on time steps, true where one is violated, and their messages."""
     if shape.mode == "unsteady":
         steps = env.control_interval / shape.time_step
         yield (
