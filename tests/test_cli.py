@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hypemarl import cli, config
-from hypemarl.cli.errors import error_line
+from hypemarl.cli.output import error_line
 from hypemarl.training import checkpoint
 from hypemarl.training.jobs import Job, continue_flags
 from hypemarl.training.records import RunFolder, read_metrics, read_trajectory

@@ -12,7 +12,7 @@ import time
 from hypemarl import config as configuration
 from hypemarl.config import scenarios
 from hypemarl.config.external import external_of
-from hypemarl.training.ranks import launch
+from hypemarl.training.children import launch
 from hypemarl.training.records import read_metrics
 from hypemarl.types import Row
 

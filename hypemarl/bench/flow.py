@@ -21,7 +21,7 @@ from hypemarl.solvers.navier_stokes import UnsteadyFlow
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
 from hypemarl.systems.flow.inflow import InflowProfile
 from hypemarl.systems.flow.plant import FlowPlant
-from hypemarl.training.ranks import launch
+from hypemarl.training.children import launch
 from hypemarl.verification.flow import DFG
 
 WALLS = ("inflow", "disc", "bottom", "top")

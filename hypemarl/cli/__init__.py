@@ -11,10 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hypemarl.cli.errors import error_line
-from hypemarl.cli.output import say, world_size
+from hypemarl.cli.output import error_line, say, world_size
 from hypemarl.cli.parser import make_parser
-from hypemarl.cli.trust import named_sources
+from hypemarl.cli.settings import named_sources
 from hypemarl.config import trusted
 from hypemarl.config.errors import UnsupportedError
 from hypemarl.config.user_code import use

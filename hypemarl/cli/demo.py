@@ -35,13 +35,11 @@ def train_all(
     Returns the folders of those that were finished before, and a sentence for each run whose every
     episode failed.
     """
-    planned = [(job, ["--overwrite"] if fresh else continue_flags(*_parts(job))) for job in jobs]
+    planned = [
+        (job, ["--overwrite"] if fresh else continue_flags(job.config, job.run_dir)) for job in jobs
+    ]
     in_vain = complete_jobs(planned, parallel, progress=progress)
     return [job.run_dir for job, flags in planned if flags is None], in_vain
-
-
-def _parts(job: Job) -> tuple[configuration.Config, Path]:
-    return job.config, job.run_dir
 
 
 def compare(run_dir: Path, runs: Sequence[Path]) -> list[Row]:

@@ -15,9 +15,14 @@ from typing import Any
 from hypemarl import config as configuration
 from hypemarl import studies
 from hypemarl.cli.output import say, table_text, world_size, write_json
-from hypemarl.cli.settings import check_trust, load_config, needs_pde, overrides
-from hypemarl.cli.trust import check_runs
-from hypemarl.cli.values import named_seeds
+from hypemarl.cli.settings import (
+    check_runs,
+    check_trust,
+    load_config,
+    named_seeds,
+    needs_pde,
+    overrides,
+)
 from hypemarl.cli.yardsticks import say_worth
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
@@ -27,9 +32,9 @@ from hypemarl.types import Row
 Arguments = argparse.Namespace
 
 
-def do_list(given: Arguments) -> None:
+def do_list(arguments: Arguments) -> None:
     """Print the scenarios, or every key."""
-    if given.keys:
+    if arguments.keys:
         say(configuration.explain())
         return
     for name in configuration.scenarios():
@@ -45,7 +50,7 @@ def do_list(given: Arguments) -> None:
     say(f"schemes (agent.scheme): {schemes}\ncredit (agent.credit): {credits}")
 
 
-def do_mesh(given: Arguments) -> None:
+def do_mesh(arguments: Arguments) -> None:
     """Build a mesh, morph it where asked, print its summary, write and draw it.
 
     Raises MeshError at the end where the scenario would refuse its mesh; one that options change is
@@ -55,28 +60,28 @@ def do_mesh(given: Arguments) -> None:
     from hypemarl.coupling import validation
     from hypemarl.systems.registry import system_of
 
-    options = {"shape": given.shape, "element_size": given.element_size}
+    options = {"shape": arguments.shape, "element_size": arguments.element_size}
     changes: Row = {name: v for name, v in options.items() if v is not None}
-    config = configuration.load(given.scenario, given.set)
+    config = configuration.load(arguments.scenario, arguments.set)
     needs_pde(config, "mesh")
     # not by --set: the agents need not fit the shape
     mesh, found = dataclasses.replace(config.env.mesh, **changes), None
-    if given.morph is not None:
-        tagged = _morphed(mesh, given, config.seed)
+    if arguments.morph is not None:
+        tagged = _morphed(mesh, arguments, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
         examine = system_of(config.env).examine
         found = None if changes or examine is None else validation.find(config.env, tagged, examine)
-        if given.picture is not None:
+        if arguments.picture is not None:
             from hypemarl.visualisation.mesh_pictures import draw_mesh
 
             faults = () if found is None else found.faults
-            say(f"drawn in {draw_mesh(tagged, Path(given.picture), faults)}")
+            say(f"drawn in {draw_mesh(tagged, Path(arguments.picture), faults)}")
     for name, value in meshing.mesh_summary(tagged).items():
         say(f"{name:>16}  {value}")
-    if given.output is not None:
-        meshing.write(tagged, given.output)
-        say(f"written to {given.output}")
+    if arguments.output is not None:
+        meshing.write(tagged, arguments.output)
+        say(f"written to {arguments.output}")
     if found is not None:
         for note in found.notes:
             say(f"note: {note}")
@@ -85,25 +90,27 @@ def do_mesh(given: Arguments) -> None:
         say(f"the mesh fits {config.scenario}")
 
 
-def _morphed(mesh: Any, given: Arguments, seed: int) -> Any:
+def _morphed(mesh: Any, arguments: Arguments, seed: int) -> Any:
     """The mesh of a morphed obstacle; says what limits the shape, and draws it."""
     from hypemarl.visualisation import mesh_pictures
 
-    moving = mesh_pictures.morph(mesh, given.morph, given.agents, given.amplitudes, seed)
+    moving = mesh_pictures.morph(
+        mesh, arguments.morph, arguments.agents, arguments.amplitudes, seed
+    )
     for name, value in mesh_pictures.describe(moving).items():
         say(f"{name:>16}  {value}")
-    if given.picture is not None:
-        say(f"drawn in {mesh_pictures.draw_morph(moving, Path(given.picture))}")
+    if arguments.picture is not None:
+        say(f"drawn in {mesh_pictures.draw_morph(moving, Path(arguments.picture))}")
     return moving.tagged
 
 
-def do_simulate(given: Arguments) -> int:
+def do_simulate(arguments: Arguments) -> int:
     """Run one episode of a simple policy; exit status 3 where it fails."""
     from hypemarl import envs
     from hypemarl.training import evaluation
 
-    config = load_config(given)
-    if given.output is not None:
+    config = load_config(arguments)
+    if arguments.output is not None:
         needs_pde(config, "simulate --output")
     check_trust(config)
     env = envs.make(config.env)
@@ -111,38 +118,41 @@ def do_simulate(given: Arguments) -> int:
     policies["constant"] = policies["hand-made"]  # its name in version 0.1
     policies["random"] = lambda env: evaluation.random(env, config.seed)
     parameters = evaluation.fixed_set(env, 1, "held-out")
-    result = evaluation.evaluate_policy(env, policies[given.policy](env), parameters)
+    result = evaluation.evaluate_policy(env, policies[arguments.policy](env), parameters)
     if result.failure is not None:
-        say(f"{config.scenario}, {given.policy}: the episode failed: {result.failure}", error=True)
+        say(
+            f"{config.scenario}, {arguments.policy}: the episode failed: {result.failure}",
+            error=True,
+        )
     else:
-        say(f"{config.scenario}, {given.policy}: cost J = {result.cost:.6g}")
+        say(f"{config.scenario}, {arguments.policy}: cost J = {result.cost:.6g}")
         for name, value in (result.terms | result.metrics).items():
             say(f"{name:>20}  {value[0]:.6g}")
-    if given.output is not None:
-        path = Path(given.output) / "trajectory.npz"
-        policy = policies[given.policy](env)
-        evaluation.record_trajectory(env, policy, parameters[0], path, given.policy)
+    if arguments.output is not None:
+        path = Path(arguments.output) / "trajectory.npz"
+        policy = policies[arguments.policy](env)
+        evaluation.record_trajectory(env, policy, parameters[0], path, arguments.policy)
         say(f"written to {path}")
     return EXIT_VAIN if result.failure is not None else 0
 
 
-def do_optimum(given: Arguments) -> int:
+def do_optimum(arguments: Arguments) -> int:
     """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
     from hypemarl.training import optima
 
-    config = load_config(given)
+    config = load_config(arguments)
     needs_pde(config, "optimum")
-    size = given.held_out or config.training.held_out_size
+    size = arguments.held_out or config.training.held_out_size
     rows = optima.find_optima(
         config,
-        lambda env: optima.chosen_parameters(env, given.mu, given.index, size),
-        tolerance=given.tolerance,
-        max_evaluations=given.max_evaluations,
-        start=None if given.start is None else Path(given.start),
-        several=given.several,
-        export=None if given.export is None else Path(given.export),
-        run_dir=None if given.run is None else Path(given.run),
-        progress=not given.quiet,
+        lambda env: optima.chosen_parameters(env, arguments.mu, arguments.index, size),
+        tolerance=arguments.tolerance,
+        max_evaluations=arguments.max_evaluations,
+        start=None if arguments.start is None else Path(arguments.start),
+        several=arguments.several,
+        export=None if arguments.export is None else Path(arguments.export),
+        run_dir=None if arguments.run is None else Path(arguments.run),
+        progress=not arguments.quiet,
     )
     shown = [row | {"converged": "yes" if row["converged"] else "NO"} for row in rows]
     say(table_text(shown, {name: name.replace("_", " ") for name in rows[0]}))
@@ -155,77 +165,79 @@ def do_optimum(given: Arguments) -> int:
         f"{means['uncontrolled_mean']:.6g}"
     )
     converged = all(row["converged"] for row in rows)
-    write_json(given.json, means | {"converged": converged, "optima": rows})
+    write_json(arguments.json, means | {"converged": converged, "optima": rows})
     return 0 if converged else 1
 
 
-def do_experiment(given: Arguments) -> int:
+def do_experiment(arguments: Arguments) -> int:
     """A table of docs/results or an experiment: train what is missing, evaluate, tabulate, draw.
 
     Exit status 3 where every episode of a run failed in training.
     """
     if world_size() > 1:
         raise ConfigError("experiment runs its processes itself: start it without mpirun")
-    _known("experiment", [given.name], (*studies.NAMES, *studies.TABLES))
+    _known("experiment", [arguments.name], (*studies.NAMES, *studies.TABLES))
     from hypemarl.studies import pipeline
 
-    known = studies.studies_of(given.name)
-    scenarios, in_vain = given.scenario or given.scenarios or list(known), list[str]()
-    if given.name in studies.TABLES:
+    known = studies.studies_of(arguments.name)
+    scenarios, in_vain = arguments.scenario or arguments.scenarios or list(known), list[str]()
+    if arguments.name in studies.TABLES:
         _known("scenario", scenarios, known)
     for scenario in scenarios:
         study = known.get(scenario, next(iter(known.values())))
         plan = pipeline.Plan(
             scenario,
-            seeds=named_seeds(given) or range(study.seeds),
-            jobs=given.jobs,
-            folder=Path(given.runs or study.run_folder),
-            names=given.variants,
-            overrides=given.set,
-            finished_only=given.finished_only,
-            episodes=given.episodes,
-            progress=not given.quiet,
+            seeds=named_seeds(arguments) or range(study.seeds),
+            jobs=arguments.jobs,
+            folder=Path(arguments.runs or study.run_folder),
+            names=arguments.variants,
+            overrides=arguments.set,
+            finished_only=arguments.finished_only,
+            episodes=arguments.episodes,
+            progress=not arguments.quiet,
             in_vain=in_vain,
         )
-        rows = pipeline.make(study, plan, Path(given.output))
+        rows = pipeline.make(study, plan, Path(arguments.output))
         say(f"\n{scenario}\n{table_text(rows, study.shown(rows))}")
-    say(f"written to {given.output}")
+    say(f"written to {arguments.output}")
     return EXIT_VAIN if in_vain else 0
 
 
-def do_map(given: Arguments) -> None:
+def do_map(arguments: Arguments) -> None:
     """Recovered share over two parameters, inside the training range and beyond."""
     from hypemarl.studies import generalisation
     from hypemarl.training.records import RunFolder
 
     if world_size() > 1:
         raise ConfigError("map is serial: start it without mpirun")
-    runs = _expand(given.runs)
+    runs = _expand(arguments.runs)
     for folder in map(RunFolder, runs):
         needs_pde(folder.read_config(), "map")
-    found = generalisation.share_map(runs, Path(given.output), given.parameters, size=given.size)
+    found = generalisation.share_map(
+        runs, Path(arguments.output), arguments.parameters, size=arguments.size
+    )
     for run in map(str, runs):
         say(
             f"{run}: recovered {found['inside'][run]:.3f} inside the training range, "
             f"{found['outside'][run]:.3f} outside"
         )
-    say(f"written {given.output}")
+    say(f"written {arguments.output}")
 
 
-def do_evaluate(given: Arguments) -> int:
+def do_evaluate(arguments: Arguments) -> int:
     """Evaluate runs on the held-out set; exit status 3 where every episode of a run fails."""
     from hypemarl.training import summary
     from hypemarl.training.table import columns, flat, summarise, worth
 
-    runs = _expand(given.runs)
-    check_runs(runs, given.env)
+    runs = _expand(arguments.runs)
+    check_runs(runs, arguments.env)
     summary.check_comparable(runs)
-    rows = summary.evaluate_runs(runs, episodes=given.episodes, last=given.last)
+    rows = summary.evaluate_runs(runs, episodes=arguments.episodes, last=arguments.last)
     table = summarise(rows)
     say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
     say(table_text(table, columns(table)))
     say_worth(worth(rows))
-    write_json(given.json, flat(rows))
+    write_json(arguments.json, flat(rows))
     for row in rows:
         if row["failures"]:
             say(
@@ -236,44 +248,44 @@ def do_evaluate(given: Arguments) -> int:
     return EXIT_VAIN if any(row["failures"] == row["held_out"] for row in rows) else 0
 
 
-def do_diagnose(given: Arguments) -> None:
-    """How the agents of runs share."""
+def do_diagnose(arguments: Arguments) -> None:
+    """Print the diagnostics of how agents of runs share."""
     from hypemarl.training.diagnosis import diagnose_run
 
-    runs = _expand(given.runs)
-    check_runs(runs, given.env)
-    rows = [diagnose_run(run, episodes=given.episodes) for run in runs]
+    runs = _expand(arguments.runs)
+    check_runs(runs, arguments.env)
+    rows = [diagnose_run(run, episodes=arguments.episodes) for run in runs]
     for row in rows:
         say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
-    write_json(given.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
+    write_json(arguments.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
 
 
-def do_compare(given: Arguments) -> int:
+def do_compare(arguments: Arguments) -> int:
     """The table of evaluated runs, and their curves; exit status as of evaluate."""
-    status = do_evaluate(given)
+    status = do_evaluate(arguments)
     from hypemarl import mpi
     from hypemarl.visualisation.run_pictures import draw_curves
 
     with mpi.raise_together(mpi.world()):
         if mpi.world().rank == 0:
-            drawn = draw_curves(_expand(given.runs), given.output)
+            drawn = draw_curves(_expand(arguments.runs), arguments.output)
             print(f"written {drawn}" if drawn else "no curve to draw: every validation failed")
     return status
 
 
-def do_render(given: Arguments) -> None:
+def do_render(arguments: Arguments) -> None:
     """Film, stills and policy map."""
     from hypemarl.visualisation.run_pictures import draw_run
 
-    for path in draw_run(given.run, index=given.index, film=not given.no_film):
+    for path in draw_run(arguments.run, index=arguments.index, film=not arguments.no_film):
         say(f"written {path}")
 
 
-def do_validate(given: Arguments) -> int:
+def do_validate(arguments: Arguments) -> int:
     """Measured against expected numbers."""
     from hypemarl.verification import CASES
 
-    names = list(CASES) if given.case == "all" else [given.case]
+    names = list(CASES) if arguments.case == "all" else [arguments.case]
     _known("case", names, CASES)
     reports = {name: CASES[name]() for name in names}
     flat: Row = {}
@@ -285,22 +297,22 @@ def do_validate(given: Arguments) -> int:
         flat |= {f"{name}: {row['quantity']}": row["measured"] for row in rows}
         flat[f"{name}_passed"] = bool(report.passed)
     passed = all(report.passed for report in reports.values())
-    write_json(given.json, flat | {"passed": passed})
+    write_json(arguments.json, flat | {"passed": passed})
     return 0 if passed else 1
 
 
-def do_bench(given: Arguments) -> None:
+def do_bench(arguments: Arguments) -> None:
     """Time a hot path beside its peers."""
     from hypemarl.bench import BENCHES
 
-    _known("benchmark", [given.name], BENCHES)
-    result = BENCHES[given.name]()
+    _known("benchmark", [arguments.name], BENCHES)
+    result = BENCHES[arguments.name]()
     for name, value in result.items():
         say(f"{name:>24}  {_shown(value)}")
-    write_json(given.json, result)
+    write_json(arguments.json, result)
 
 
-def do_demo(given: Arguments) -> int:
+def do_demo(arguments: Arguments) -> int:
     """Train, compare and draw HypeMARL and MARL on density-1d.
 
     Exit status 3 where every episode of a run failed in training.
@@ -310,12 +322,12 @@ def do_demo(given: Arguments) -> int:
 
     if world_size() > 1:
         raise ConfigError("demo runs its processes itself: start it without mpirun")
-    folder = Path(given.run)
-    jobs = demo.demo_jobs(folder, named_seeds(given) or [], overrides(given))
+    folder = Path(arguments.run)
+    jobs = demo.demo_jobs(folder, named_seeds(arguments) or [], overrides(arguments))
     runs = [job.run_dir for job in jobs]
-    say(f"training {', '.join(run.name for run in runs)} into {folder}, {given.jobs} at a time")
-    progress = not given.quiet
-    kept, in_vain = demo.train_all(jobs, given.jobs, fresh=given.fresh, progress=progress)
+    say(f"training {', '.join(run.name for run in runs)} into {folder}, {arguments.jobs} at a time")
+    progress = not arguments.quiet
+    kept, in_vain = demo.train_all(jobs, arguments.jobs, fresh=arguments.fresh, progress=progress)
     for run in kept:
         say(f"{run} is finished already, kept")
     rows = demo.compare(folder, runs)

@@ -11,9 +11,8 @@ import hypemarl
 from hypemarl import config as configuration
 from hypemarl import studies
 from hypemarl.cli import handlers, train, yardsticks
-from hypemarl.cli.errors import cut_words
-from hypemarl.cli.trust import add_trust
-from hypemarl.cli.values import integer, number
+from hypemarl.cli.output import cut_words
+from hypemarl.cli.settings import add_trust, integer, number
 from hypemarl.config.keys import Displacement
 
 

@@ -1,30 +1,89 @@
-"""From the command line to a configuration."""
+"""From the command line to a configuration: values, overrides, and which sources are trusted."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hypemarl import config as configuration
-from hypemarl.cli.values import require_once
 from hypemarl.config import Config, ConfigError
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import absolute, permitted
 
 
-def load_config(given: argparse.Namespace) -> Config:
+def integer(low: int = 1) -> Callable[[str], int]:
+    """A type for the parser: an integer of ``low`` or more; others are refused with the range."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"expected an integer of {low} or more, got {text!r}")
+        return value
+
+    return convert
+
+
+def number(above: float = -math.inf) -> Callable[[str], float]:
+    """A type for the parser: a finite number, larger than ``above``."""
+    limit = f" above {above:g}" if math.isfinite(above) else ""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value > above):
+            raise argparse.ArgumentTypeError(f"expected a finite number{limit}, got {text!r}")
+        return value
+
+    return convert
+
+
+def named_seeds(arguments: argparse.Namespace) -> list[int] | None:
+    """``--seeds``, where they are there: each of them once, and no other seed beside them.
+
+    Raises ConfigError: a seed is repeated, or ``--set seed=...`` stands beside ``--seeds``.
+    """
+    seeds: list[int] | None = arguments.seeds
+    listed = seeds or []
+    repeated = [seed for seed in listed if listed.count(seed) > 1]
+    if repeated:
+        raise ConfigError(
+            f"--seeds {' '.join(map(str, listed))}: expected each seed once; {repeated[0]} is "
+            f"there {listed.count(repeated[0])} times"
+        )
+    if seeds is not None:
+        require_once(arguments, {"seed": "seeds"})
+    return seeds
+
+
+def require_once(arguments: argparse.Namespace, options: Mapping[str, str]) -> None:
+    """Refuse ``--set KEY=...`` beside an option (key to option) that sets the same."""
+    for entry in getattr(arguments, "set", []):
+        key = entry.partition("=")[0].strip()
+        if key in options:
+            raise ConfigError(
+                f"--{options[key]} and --set {key}=... exclude each other; leave out --set {key}"
+            )
+
+
+def load_config(arguments: argparse.Namespace) -> Config:
     """The configuration that a command line asks for. Local.
 
-    Raises:
-        ConfigError: it names neither scenario nor environment, or settings that cannot be.
+    Raises ConfigError: it names neither scenario nor environment, or settings that cannot be.
     """
-    scenario, source = given.scenario, getattr(given, "env", None)
+    scenario, source = arguments.scenario, getattr(arguments, "env", None)
     if scenario is None:
         if source is None:
             raise ConfigError("name a scenario (hypemarl list), or an environment by --env SOURCE")
         scenario = configuration.scenario_of(source)
-    return located(configuration.load(scenario, overrides(given)))
+    return located(configuration.load(scenario, overrides(arguments)))
 
 
 def located(config: Config) -> Config:
@@ -51,7 +110,7 @@ def needs_pde(config: Config, command: str) -> None:
         )
 
 
-def overrides(given: argparse.Namespace) -> list[str]:
+def overrides(arguments: argparse.Namespace) -> list[str]:
     """``--set`` entries, after the options that are short for some of them."""
     short = {
         "env": "env.external.source",
@@ -61,15 +120,66 @@ def overrides(given: argparse.Namespace) -> list[str]:
         "seed": "seed",
         "episodes": "training.episodes",
     }
-    named = {key: name for name, key in short.items() if getattr(given, name, None) is not None}
-    require_once(given, named)
-    values = {key: getattr(given, name) for key, name in named.items()}
+    named = {key: name for name, key in short.items() if getattr(arguments, name, None) is not None}
+    require_once(arguments, named)
+    values = {key: getattr(arguments, name) for key, name in named.items()}
     if source := values.get("env.external.source"):
         values["env.external.source"] = absolute(source)
-    return [f"{key}={configuration.yaml_value(value)}" for key, value in values.items()] + given.set
+    return [
+        f"{key}={configuration.yaml_value(value)}" for key, value in values.items()
+    ] + arguments.set
 
 
 def folder_name(source: str) -> str:
     """The source of an external environment as a part of a folder's name."""
     parts = [Path(part).stem if part.endswith(".py") else part for part in source.split(":")]
     return "-".join(parts).replace("|", "-").replace("/", "-")
+
+
+_SOURCE_KEY = "env.external.source"
+
+
+def add_trust(parser: argparse.ArgumentParser, *, env: bool = True) -> None:
+    """``--trust``, and the ``--env`` that names the environment of runs again."""
+    if env:
+        parser.add_argument(
+            "--env",
+            metavar="SOURCE",
+            help="import this external environment, which the run or the file names",
+        )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="import whatever environment the run or the file names, without --env",
+    )
+
+
+def named_sources(arguments: argparse.Namespace) -> list[str]:
+    """Sources that stand on the command line itself, by ``--env`` or ``--set``."""
+    named = [getattr(arguments, "env", None)]
+    for key, _, value in (entry.partition("=") for entry in getattr(arguments, "set", [])):
+        if key.strip() == _SOURCE_KEY:
+            named.append(value.strip().strip("'\""))
+    return [source for source in named if source]
+
+
+def check_runs(runs: Iterable[Path], env: str | None) -> None:
+    """Refuse runs of environments that may not be imported, ahead of all work.
+
+    Raises ConfigError: names the run's file; or no run has the environment that ``--env`` names.
+    """
+    from hypemarl.training.records import RunFolder
+
+    external = False
+    for folder in map(RunFolder, runs):
+        config = folder.read_config().env
+        settings = external_of(config)
+        if settings is None:
+            continue
+        external = True
+        try:
+            permitted(settings)
+        except ConfigError as error:
+            raise ConfigError(f"{folder.config}: {error}") from error
+    if env is not None and not external:
+        raise ConfigError(f"--env {env}: none of these runs has an external environment")

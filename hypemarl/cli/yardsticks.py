@@ -6,32 +6,31 @@ import argparse
 from pathlib import Path
 
 from hypemarl.cli.output import say, table_text, write_json
-from hypemarl.cli.settings import check_trust, load_config
-from hypemarl.cli.values import named_seeds
+from hypemarl.cli.settings import check_trust, load_config, named_seeds
 from hypemarl.config import Config
 
 WORTH = ("time", "mu", "feedback", "place")
 
 
-def do_yardsticks(given: argparse.Namespace) -> None:
+def do_yardsticks(arguments: argparse.Namespace) -> None:
     """Fit what agents are measured by, and evaluate it on the held-out set."""
     from hypemarl.envs import make
     from hypemarl.training import evaluation, shares, summary, table, yardsticks
 
-    config = load_config(given)
+    config = load_config(arguments)
     check_trust(config)
-    env, budget = make(config.env), yardsticks.Budget(given.episodes)
+    env, budget = make(config.env), yardsticks.Budget(arguments.episodes)
 
     def show(kind: str, episode: int, cost: float) -> None:
-        if not given.quiet:
+        if not arguments.quiet:
             say(f"{kind} {episode}/{budget.episodes}: validation cost {cost:.5g}")
 
     try:
-        for seed in named_seeds(given) or []:
-            files = yardsticks.fit_all(env, config, seed, budget, show, fresh=given.fresh)
-            if given.output is not None:
-                _copy(files, Path(given.output), seed)
-        if given.fit_only:
+        for seed in named_seeds(arguments) or []:
+            files = yardsticks.fit_all(env, config, seed, budget, show, fresh=arguments.fresh)
+            if arguments.output is not None:
+                _copy(files, Path(arguments.output), seed)
+        if arguments.fit_only:
             return
         held_out = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
         row = summary.shared_row(env, held_out, shares.known_optima(env, held_out))
@@ -45,7 +44,7 @@ def do_yardsticks(given: argparse.Namespace) -> None:
     worth = table.worth([row])
     say_worth(worth)
     kept = {name: value for name, value in row.items() if not isinstance(value, list)}
-    write_json(given.json, kept | worth | {"rows": table.records([row])})
+    write_json(arguments.json, kept | worth | {"rows": table.records([row])})
 
 
 def say_worth(worth: dict[str, float]) -> None:
@@ -69,7 +68,7 @@ def _copy(files: list[Path], folder: Path, seed: int) -> None:
                 save_policy(path, load_policy(file), about)
 
 
-def do_export(given: argparse.Namespace) -> None:
+def do_export(arguments: argparse.Namespace) -> None:
     """Write the policies of runs as files that load without the solver."""
     from hypemarl import mpi
     from hypemarl.agents.policy_file import NetworkPolicy, save_policy
@@ -78,7 +77,7 @@ def do_export(given: argparse.Namespace) -> None:
     from hypemarl.training.records import RunFolder
     from hypemarl.training.summary import trained_policy
 
-    runs = [run for path in given.runs for run in run_folders(Path(path))]
+    runs = [run for path in arguments.runs for run in run_folders(Path(path))]
     for run in runs:
         folder = RunFolder(run)
         config: Config = folder.read_config()
@@ -88,7 +87,7 @@ def do_export(given: argparse.Namespace) -> None:
         env = make(config.env)
         _, agent = trained_policy(folder, env, config, mpi.world())
         env.close()
-        path = Path(given.output) / f"{run.parent.name}-{run.name}.npz"
+        path = Path(arguments.output) / f"{run.parent.name}-{run.name}.npz"
         about = {"name": run.parent.name, "scenario": config.scenario, "seed": config.seed}
         about |= {"scheme": config.agent.scheme, "algorithm": config.training.algorithm}
         with mpi.raise_together(mpi.world()):

@@ -50,12 +50,12 @@ def ratios(rows: Sequence[Row], scenario: str) -> dict[str, float | None]:
     ``..._cooperative`` without the scenario's credit; None where one of the two is missing.
     """
     costs = {row["name"]: row["cost_mean"] for row in rows}
-    found: dict[str, float | None] = {}
+    result: dict[str, float | None] = {}
     for suffix in ("", "-cooperative"):
-        own, marl = (costs.get(scheme + suffix) for scheme in SCHEMES)
+        hypemarl, marl = (costs.get(scheme + suffix) for scheme in SCHEMES)
         key = f"ratio_marl_over_hypemarl{suffix.replace('-', '_')}"
-        found[key] = None if own is None or marl is None else marl / own
-    return found
+        result[key] = None if hypemarl is None or marl is None else marl / hypemarl
+    return result
 
 
 def draw(rows: Sequence[Row], scenario: str, path: Path) -> Path | None:

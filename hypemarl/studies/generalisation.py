@@ -1,4 +1,4 @@
-"""How far a policy carries: the recovered share over mu, inside the training range and beyond."""
+"""Generalisation of a policy: the recovered share over mu, inside the training range and beyond."""
 
 from __future__ import annotations
 

@@ -55,14 +55,6 @@ class Group(NamedTuple):
     results: list[Row]
 
 
-def _no_measure(group: Group) -> Row:
-    return {}
-
-
-def _no_figures(rows: Sequence[Row], scenario: str) -> Row:
-    return {}
-
-
 @dataclass(frozen=True)
 class Study:
     """A table of trained entries; its files are ``<name>.json`` and ``<name>-<scenario>.*``.
@@ -88,8 +80,8 @@ class Study:
     scenario: str
     entries: Callable[[str], Sequence[Entry]]
     columns: Mapping[str, str] = field(default_factory=dict)
-    measure: Callable[[Group], Row | list[Row]] = _no_measure
-    figures: Callable[[Sequence[Row], str], Row] = _no_figures
+    measure: Callable[[Group], Row | list[Row]] = lambda group: {}
+    figures: Callable[[Sequence[Row], str], Row] = lambda rows, scenario: {}
     draw: Callable[[Sequence[Row], str, Path], Path | None] | None = None
     runs: str = ""
     usual: Sequence[str] | None = None
@@ -146,9 +138,8 @@ class Plan:
 def make(study: Study, plan: Plan, output: Path) -> list[Row]:
     """Train and evaluate a study, write its files into ``output``; the table's rows. Serial.
 
-    Raises:
-        ConfigError: a name or an override is wrong. TrainingError: a run failed.
-        RunError: nothing is finished, or the file of earlier rows is damaged.
+    Raises ConfigError: a name or an override is wrong. TrainingError: a run failed. RunError:
+    nothing is finished, or the file of earlier rows is damaged.
     """
     groups = evaluated(study, trained(study, plan), plan.episodes)
     rows = tabulated(study, groups, plan.scenario)

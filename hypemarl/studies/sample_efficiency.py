@@ -1,4 +1,4 @@
-"""How many real episodes it takes: MB-HypeMARL at several budgets beside HypeMARL by TD3 at 500.
+"""Real episodes that learning takes: MB-HypeMARL at several budgets beside HypeMARL by TD3 at 500.
 
 A run for every budget and seed, since what is learned with many episodes begins with the same few.
 """
@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def entries(scenario: str) -> list[Entry]:
-    """The reference, and every method at every budget: ``td3``, ``mbpg-73``, ..."""
+    """The reference, and every algorithm at every budget: ``td3``, ``mbpg-73``, ..."""
     return [
         REFERENCE,
         *(
@@ -60,7 +60,7 @@ def episodes_to_match(rows: Sequence[Row], method: str) -> int | None:
 
 
 def figures(rows: Sequence[Row], scenario: str) -> Row:
-    """The fewest real episodes that match, of each method and of all."""
+    """The fewest real episodes that match, of each algorithm and of all."""
     matches = {method: episodes_to_match(rows, method) for method in METHODS}
     return {
         "real_episodes_to_match": min((m for m in matches.values() if m), default=None),

@@ -1,4 +1,4 @@
-"""How small a hypernetwork may be: its depth, its width, and the encoding of the position.
+"""Smallest hypernetwork that specialises: its depth, its width, and the encoding of the position.
 
 One size at a time, the others as in the scenario. The smallest that specialises is the smallest
 whose mean cost is within 5% of the largest one's and whose agents do not act alike in any seed.

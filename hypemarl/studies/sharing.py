@@ -1,4 +1,4 @@
-"""How agents may share a policy: HyperMARL's schemes, their gradients and their behaviour.
+"""Schemes of sharing a policy: HyperMARL's schemes, their gradients and their behaviour.
 
 Separate networks, one network, one network that is told which agent it is, that without
 observations, and hypernetworks (HyperMARL, arXiv:2412.04233), all with the scenario's training.

@@ -36,8 +36,7 @@ class System(SystemSettings):
 def register_system(system: System) -> System:
     """Make a system known as ``env.system=<name>``; returns it. Local: on every rank.
 
-    Raises:
-        ConfigError: another one has this name.
+    Raises ConfigError: another one has this name.
     """
     SYSTEMS.register(system)
     return system
@@ -46,12 +45,11 @@ def register_system(system: System) -> System:
 def system_of(env: EnvConfig) -> System:
     """The system of a configuration. Local.
 
-    Raises:
-        ConfigError: it is unknown; names the known ones.
+    Raises ConfigError: it is unknown; names the known ones.
     """
-    found = SYSTEMS.get(env.system)
-    assert isinstance(found, System)
-    return found
+    system = SYSTEMS.get(env.system)
+    assert isinstance(system, System)
+    return system
 
 
 def deferred[**P, R](place: str) -> Callable[P, R]:

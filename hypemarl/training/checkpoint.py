@@ -19,7 +19,7 @@ from hypemarl import files
 from hypemarl.config import Config, ConfigError, EnvConfig, mesh_files, to_dict
 from hypemarl.config.migration import migrated, system_of
 from hypemarl.mpi import note
-from hypemarl.training import record_copy
+from hypemarl.training import metrics
 from hypemarl.training.learner import algorithm_of
 from hypemarl.types import Record, Row
 
@@ -43,8 +43,7 @@ class CheckpointError(RuntimeError):
 def save(path: str | Path, state: Record, config: Config) -> None:
     """Write ``state`` under the header; the old file stays whole until the new one is.
 
-    Raises:
-        CheckpointError: the file system refused, as on a full disk.
+    Raises CheckpointError: the file system refused, as on a full disk.
     """
     path = Path(path)
     content = {"format": FORMAT, "version": VERSION, "config": to_dict(config), **state}
@@ -52,7 +51,7 @@ def save(path: str | Path, state: Record, config: Config) -> None:
         files.write_sealed(path, lambda stream: torch.save(content, stream))
     except files.WriteError as error:
         last = path.with_name("last.pt")  # of best.pt too: training goes on from there
-        raise CheckpointError(f"{error}; {record_copy.how_to_go_on(last)}") from error
+        raise CheckpointError(f"{error}; {metrics.how_to_go_on(last)}") from error
 
 
 def load(path: str | Path) -> Row:
@@ -114,10 +113,10 @@ def entry(path: str | Path, stored: Record, *names: str) -> Any:
 
 def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> None:
     """Raise :class:`CheckpointError` where a whole state has other entries than ``expected``."""
-    wanted = {"format", "version", "config", *expected}
-    for name in sorted(wanted - stored.keys()):
+    names = {"format", "version", "config", *expected}
+    for name in sorted(names - stored.keys()):
         entry(path, stored, name)
-    if unknown := sorted(map(str, stored.keys() - wanted)):
+    if unknown := sorted(map(str, stored.keys() - names)):
         raise CheckpointError(
             f"{path}: has entries that are unknown here: {', '.join(unknown)[:200]}; use the "
             "hypemarl version that wrote it"
@@ -134,13 +133,13 @@ def check_config(path: str | Path, content: Record, config: Config) -> None:
     if not isinstance(settings, Mapping):
         raise CheckpointError(f"{path}: its config is no mapping but {type(settings).__name__}")
     stored = completed(settings)
-    wanted = flat(to_dict(config))
+    expected = flat(to_dict(config))
     reads = algorithm_of(config).reads
-    same_files = _compare_files(config, stored, wanted)
+    same_files = _compare_files(config, stored, expected)
     differing = [
-        f"{name} is {stored.get(name)!r} there, {wanted.get(name)!r} here"
-        for name in sorted(stored.keys() | wanted.keys())
-        if name not in FREE_KEYS | same_files and stored.get(name) != wanted.get(name)
+        f"{name} is {stored.get(name)!r} there, {expected.get(name)!r} here"
+        for name in sorted(stored.keys() | expected.keys())
+        if name not in FREE_KEYS | same_files and stored.get(name) != expected.get(name)
         if reads(name)
     ]
     if differing:
@@ -150,21 +149,21 @@ def check_config(path: str | Path, content: Record, config: Config) -> None:
         )
 
 
-def _compare_files(config: Config, stored: Row, wanted: Row) -> frozenset[str]:
+def _compare_files(config: Config, stored: Row, expected: Row) -> frozenset[str]:
     """Make what both say of mesh files comparable; returns the keys that need no comparison.
 
     A file may have moved where its content is known to be the same.
     """
     names = frozenset(f"env.mesh.{name}" for name in mesh_files.NAMES)
     for name in names:
-        for settings in (stored, wanted):
+        for settings in (stored, expected):
             if settings[name] is not None:
                 settings[name] = str(Path(settings[name]).absolute())
     if stored[mesh_files.HASH] is None:  # from before there were hashes, or without files
         return frozenset({mesh_files.HASH})
-    if wanted[mesh_files.HASH] is None:
+    if expected[mesh_files.HASH] is None:
         try:
-            wanted[mesh_files.HASH] = mesh_files.content(config.env)
+            expected[mesh_files.HASH] = mesh_files.content(config.env)
         except ConfigError:  # gone: it differs from what is stored
             return frozenset()
     return names
@@ -187,8 +186,7 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their full keys; those that are younger than ``settings`` at their defaults.
 
-    Raises:
-        ConfigError: they name a system that is unknown here.
+    Raises ConfigError: they name a system that is unknown here.
     """
     system = system_of(settings)
     defaults = to_dict(Config(env=EnvConfig(system=system)))

@@ -4,23 +4,77 @@ A child leads a process group of its own, so that Ctrl-C in a terminal reaches t
 and each child exactly once: passed on as SIGTERM. A child that is a ``hypemarl`` command holds an
 end of a pipe whose other end only this process has. The kernel closes that one even after a
 SIGKILL; the child then takes it for a SIGTERM. Imports nothing heavy: every command begins here.
+
+Signals that ask for an end (Ctrl-C, SIGTERM, SIGHUP) let training finish what can be resumed.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hypemarl
-from hypemarl.training.interrupt import handled_stops, tell
+from hypemarl.types import Row
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+@contextmanager
+def handled_stops(handler: Handler) -> Iterator[None]:
+    """Let ``handler`` take Ctrl-C, SIGTERM and SIGHUP inside the block. Local.
+
+    A hang-up that is ignored, as under nohup, stays so. Outside the main thread, where no signal
+    arrives, nothing changes.
+    """
+    old: dict[int, signal._HANDLER] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        old = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
+
+
+def tell(text: str) -> None:
+    """Write a line to stderr from a signal handler, which may have interrupted a print. Local."""
+    with suppress(OSError):  # the terminal that hung up is gone
+        os.write(2, f"\n{text}\n".encode())
+
+
+@contextmanager
+def deferred_interrupt(speaks: bool) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag; a second one interrupts. Local.
+
+    Gives a function that tells whether to stop. Outside the main thread, where no signal arrives,
+    it never does.
+    """
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        if speaks:
+            tell("finishing the episode, then saving (again: stop at once)")
+
+    with handled_stops(ask):
+        yield lambda: asked
+
 
 PIPE = "HYPEMARL_PARENT_PIPE"  # the file descriptor of a child's end
 # A launcher's variables would make every child join the launcher's world.
@@ -57,7 +111,7 @@ class Children:
     """
 
     def __init__(self) -> None:
-        self.asked = 0  # times that a user or a scheduler wanted an end
+        self.asked = 0  # times that a user or a scheduler asked for an end
         self._running: list[subprocess.Popen] = []
         self._stack = ExitStack()
 
@@ -82,8 +136,8 @@ class Children:
             command: program and arguments; ``hypemarl`` commands notice when this process dies.
             options: of :class:`subprocess.Popen`.
 
-        Raises:
-            OSError: the program cannot be started. KeyboardInterrupt: a stop was asked for before.
+        Raises OSError: the program cannot be started. KeyboardInterrupt: a stop was asked for
+        before.
         """
         if self.asked:
             raise KeyboardInterrupt
@@ -160,3 +214,37 @@ def reason_of(status: int, log: str) -> str:
     if own:
         return own[-1].removeprefix("hypemarl: ").removeprefix("error: ")
     return " | ".join(lines[-3:]) or f"exit status {status} and no output"
+
+
+LIMIT_SECONDS = 300.0
+
+
+def launch(ranks: int, module: str, *arguments: str) -> Row:
+    """Run ``module`` on ``ranks`` ranks, one thread each; the JSON object of its last line.
+
+    Raises RuntimeError: there is no mpirun, or the launch fails or takes longer than LIMIT_SECONDS.
+    """
+    command = [_launcher(), "-n", str(ranks), *python_module(module), *arguments]
+    with Children() as children:
+        launcher = children.start(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            out, err = launcher.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"{' '.join(command)}: no end in {LIMIT_SECONDS:g} s") from error
+    if children.asked:
+        raise KeyboardInterrupt
+    if launcher.returncode:
+        last = (err or out).strip().splitlines()[-4:]
+        raise RuntimeError(f"{' '.join(command)} failed: {' | '.join(last)}")
+    answer: Row = json.loads(out.splitlines()[-1])
+    return answer
+
+
+def _launcher() -> str:
+    own = Path(sys.executable).parent / "mpirun"
+    found = str(own) if own.exists() else shutil.which("mpirun")
+    if found is None:
+        raise RuntimeError("this needs an mpirun beside this Python or on the PATH")
+    return found

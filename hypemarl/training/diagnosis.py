@@ -1,4 +1,4 @@
-"""How the agents of a trained run share: diagnostics of its policies on fresh episodes.
+"""Diagnostics of a trained run: how its agents share, by its policies on fresh episodes.
 
 What the numbers mean is said in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
 actor that is shipped. The gradients dJ/da come from what the run itself learned from: its critics,
@@ -67,11 +67,8 @@ def diagnose_run(
     ``critic_parameters`` (where it has critics), and those of
     :func:`hypemarl.agents.diagnostics.describe`; of algorithms with a surrogate also its errors,
     ``<policy>_<error>``.
-
-    Raises:
-        RunError, CheckpointError: no such run, or one that does not load.
-        TypeError: the run followed exact gradients of a plant that has none here.
-        NothingToDiagnose: every episode failed.
+    Raises RunError, CheckpointError: no such run, or one that does not load. TypeError: the run
+    followed exact gradients of a plant that has none here. NothingToDiagnose: every episode failed.
     """
     comm = mpi.world() if comm is None else comm
     found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
@@ -90,7 +87,7 @@ def probe_run(
     comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> Probed:
-    """What the averaged actor of a run's best policy does on its first held-out parameters.
+    """Behaviour of the averaged actor of a run's best policy on its first held-out parameters.
 
     Collective. Raises as :func:`diagnose_run` does, but where every episode failed there is no
     probe.

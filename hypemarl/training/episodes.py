@@ -1,7 +1,8 @@
-"""Episodes as training keeps them, and those of a policy for others who look at a run."""
+"""Episodes of a policy, interval by interval, and episodes as training keeps them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,12 +10,50 @@ import numpy as np
 
 from hypemarl.config import Config
 from hypemarl.training.progress import Result
-from hypemarl.training.rollout import Policy, Rollout
 from hypemarl.types import Array
 
 if TYPE_CHECKING:
     from hypemarl.agents.replay import Replay
     from hypemarl.envs.array_env import ArrayEnv, Episode, Step
+
+
+type Policy = Callable[[Array, Array], Array]
+"""Observations (n, k) and mu (n_mu,) -> actions (n, m)."""
+
+
+class Interval(NamedTuple):
+    """A sound control interval: the observations (n, k) before it, actions (n, m), outcome."""
+
+    observations: Array
+    actions: Array
+    step: Step
+
+
+class Rollout:
+    """An episode of ``policy`` at ``parameters`` (n_parameters,). Collective to make and to run.
+
+    Iterating runs it, once, to its end or to the first step with a fault, which is dropped.
+
+    Attributes:
+        episode: its start. failure: why it did not begin or broke off, None while all is sound.
+    """
+
+    def __init__(self, env: ArrayEnv, policy: Policy, parameters: Array) -> None:
+        self.env, self.policy = env, policy
+        self.episode = env.reset_arrays(parameters)
+        self.failure = self.episode.fault
+
+    def __iter__(self) -> Iterator[Interval]:
+        """The intervals, each made when it is asked for."""
+        observations, done = self.episode.observations, self.failure is not None
+        while not done:
+            actions = np.asarray(self.policy(observations, self.episode.mu))
+            step = self.env.step_arrays(actions)
+            self.failure = step.fault
+            if self.failure is not None:
+                return
+            yield Interval(observations, actions, step)
+            observations, done = step.observations, step.done
 
 
 class Outcome(NamedTuple):
@@ -30,7 +69,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def of(cls, step: Step) -> Outcome:
-        """What is kept of a step. Local."""
+        """The outcome of a step. Local."""
         failure, info = step.fault, step.info
         cost = float(info["cost"]) if failure is None else float("inf")
         seen, earned = step.observations, step.rewards
@@ -84,7 +123,7 @@ class Slot:
 
     @property
     def result(self) -> Result:
-        """What the records say of the episode."""
+        """The episode's entry in the records."""
         length = len(self.steps)
         return Result(self.cost, self.return_mean, length, self.failure, self.random)
 

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from hypemarl import seeding
+from hypemarl.training.episodes import Policy, Rollout
 from hypemarl.training.records import stack_frames, write_trajectory
-from hypemarl.training.rollout import Policy, Rollout
 from hypemarl.types import Array, Record, Row
 
 if TYPE_CHECKING:
@@ -87,10 +87,14 @@ def fixed_set(env: ArrayEnv, size: int, name: SetName) -> Array:
     return parameter_set(env.parameter_low, env.parameter_high, size, name)
 
 
+def constant(actions: Array) -> Policy:
+    """The policy of the same actions (n, m) at all times."""
+    return lambda observations, mu: actions
+
+
 def uncontrolled(env: ArrayEnv) -> Policy:
     """The policy of the environment's idle actions: it does nothing."""
-    idle = env.idle_actions
-    return lambda observations, mu: idle
+    return constant(env.idle_actions)
 
 
 def hand_made(env: ArrayEnv, share: float = 0.5) -> Policy:
@@ -98,8 +102,7 @@ def hand_made(env: ArrayEnv, share: float = 0.5) -> Policy:
 
     No optimum of any kind. See :meth:`hypemarl.coupling.plant.Plant.baseline_actions`.
     """
-    actions = env.baseline_actions(share)
-    return lambda observations, mu: actions
+    return constant(env.baseline_actions(share))
 
 
 def random(env: ArrayEnv, seed: int = 0) -> Policy:
@@ -162,8 +165,8 @@ class _Episode:
         return {name: np.concatenate(parts) for name, parts in self.series.items()}
 
     def metrics(self) -> dict[str, float]:
-        found = metrics_of(self.joined())
-        return dict.fromkeys(found, np.nan) if self.failed else found
+        metrics = metrics_of(self.joined())
+        return dict.fromkeys(metrics, np.nan) if self.failed else metrics
 
     @property
     def failed(self) -> bool:
@@ -210,9 +213,7 @@ def record_trajectory(
 
     Returns the trajectory (keys as in :func:`hypemarl.training.records.read_trajectory`) on
     rank 0 and a dictionary without the field arrays elsewhere. An episode that fails ends there.
-
-    Raises:
-        RuntimeError: on every rank: the episode cannot begin.
+    Raises RuntimeError: on every rank: the episode cannot begin.
     """
     rollout, sums = Rollout(env, policy, parameters), _Episode()
     if rollout.failure:

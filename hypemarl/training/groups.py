@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 class Groups:
     """The groups of ``comm`` as one rank sees them. Collective to make and to close.
 
-    Raises:
-        ValueError: the ranks cannot be split into groups of ``ranks_per_env``.
+    Raises ValueError: the ranks cannot be split into groups of ``ranks_per_env``.
     """
 
     def __init__(self, comm: Comm, ranks_per_env: int | None = None) -> None:

@@ -71,7 +71,7 @@ Running = tuple[Job, subprocess.Popen]
 
 
 def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
-    """What makes ``run_dir`` a whole run of ``config``: None where it is one already.
+    """Flags that make ``run_dir`` a whole run of ``config``; None where it is one already.
 
     An unfinished run of the same configuration is resumed, another one is replaced.
     """
@@ -98,8 +98,7 @@ def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str
         path: the folder. seeds: take these in place of those that are there, with the settings of
             the first. overrides: changed settings, ``key=value``.
 
-    Raises:
-        RunError: there is no run. ConfigError: an override is wrong.
+    Raises RunError: there is no run. ConfigError: an override is wrong.
     """
     folders = run_folders(path)
     if not RunFolder(folders[0]).config.is_file():
@@ -121,10 +120,8 @@ def plan_jobs(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Pla
     """Each job with the flags that it takes, checked before any of them costs anything.
 
     With ``resume`` runs that have begun go on and the others begin. Local.
-
-    Raises:
-        RunError: a folder is occupied. CheckpointError: no run has begun, or one has with other
-            settings.
+    Raises RunError: a folder is occupied. CheckpointError: no run has begun, or one has with other
+    settings.
     """
     if overwrite:
         return [(job, ["--overwrite"]) for job in jobs]
@@ -147,11 +144,9 @@ def run_jobs(jobs: Sequence[Planned], parallel: int, *, progress: bool) -> list[
 
     Returns a sentence for each run that is whole but whose every episode failed. However this
     process ends, the jobs end too (:class:`Children`). Not under mpirun.
-
-    Raises:
-        RunError: a folder is occupied or locked; before any job starts.
-        TrainingError: a job failed, with run, reason and log; the others come to their ends.
-        KeyboardInterrupt: a stop was asked for; the jobs have saved.
+    Raises RunError: a folder is occupied or locked; before any job starts. TrainingError: a job
+    failed, with run, reason and log; the others come to their ends. KeyboardInterrupt: a stop was
+    asked for; the jobs have saved.
     """
     for job, flags in jobs:
         RunFolder(job.run_dir).check_unlocked()

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hypemarl.agents.replay import Batch
     from hypemarl.coupling.spec import AgentSpec
     from hypemarl.envs.array_env import ArrayEnv
+    from hypemarl.training.episodes import Policy
     from hypemarl.training.groups import Groups
     from hypemarl.training.progress import Losses, Progress, Result
-    from hypemarl.training.rollout import Policy
     from hypemarl.types import Array, Row
 
 
@@ -155,8 +155,7 @@ class Algorithm(AlgorithmSettings):
 def register_algorithm(algorithm: Algorithm) -> Algorithm:
     """Make an algorithm known as ``training.algorithm=<name>``; returns it. Local: on every rank.
 
-    Raises:
-        ConfigError: another one has this name.
+    Raises ConfigError: another one has this name.
     """
     ALGORITHMS.register(algorithm)
     return algorithm
@@ -165,12 +164,11 @@ def register_algorithm(algorithm: Algorithm) -> Algorithm:
 def algorithm_of(config: Config | str) -> Algorithm:
     """The algorithm of a configuration, or of this name. Local.
 
-    Raises:
-        ConfigError: it is unknown; names the known ones.
+    Raises ConfigError: it is unknown; names the known ones.
     """
-    found = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
-    assert isinstance(found, Algorithm)
-    return found
+    algorithm = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
+    assert isinstance(algorithm, Algorithm)
+    return algorithm
 
 
 def label(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""One run of one scheme from one seed: opened or resumed, trained, and closed."""
+"""One run of one scheme from one seed: opened or resumed (edits noted), trained, and closed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from hypemarl import mpi
-from hypemarl.config import Config, check_training, mesh_files
+from hypemarl.config import (
+    Config,
+    ConfigError,
+    check_training,
+    load_file,
+    mesh_files,
+    to_dict,
+)
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import say_changed, stamped
-from hypemarl.mpi import Comm
-from hypemarl.training import checkpoint
-from hypemarl.training.checkpoint import CheckpointError
-from hypemarl.training.edits import note_dropped
+from hypemarl.mpi import Comm, note
+from hypemarl.training import checkpoint, metrics
+from hypemarl.training.checkpoint import CheckpointError, completed, flat
+from hypemarl.training.children import deferred_interrupt
 from hypemarl.training.groups import Groups
-from hypemarl.training.interrupt import deferred_interrupt
 from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
 from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, torch_threads
 from hypemarl.training.trainer import Trainer
-from hypemarl.types import Row
+from hypemarl.types import Record, Row
 
 __all__ = [
     "MakeEnv",
@@ -158,3 +166,38 @@ def is_finished(run_dir: str | Path, config: Config) -> bool:
     except CheckpointError:
         return False
     return bool(trained == config.training.episodes)
+
+
+def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> None:
+    """Name the edited settings in ``config.yaml`` that ``config``, which replaces it, drops. Local.
+
+    Args:
+        folder: the run. config: what it goes on with.
+        stored: its checkpoint, whose settings count as those that the run wrote where there is no
+            copy of its records; with neither nothing is known of edits.
+    """
+    file = folder.config
+    kept = metrics.read_copy(folder.copy)
+    if not file.is_file() or (kept is None and stored is None):
+        return
+    if kept is not None and file.read_bytes() == kept.config:
+        return
+    try:
+        edited = flat(to_dict(load_file(file)))
+    except ConfigError as error:
+        note(f"{error}; config.yaml is written anew with the settings of this command")
+        return
+    before = stored if kept is None else {"config": yaml.safe_load(kept.config)}
+    written = completed((before or {})["config"])
+    taken = flat(to_dict(config))
+    dropped = [
+        f"{name} = {quoted(value)} (taken: {quoted(taken[name])})"
+        for name, value in edited.items()
+        if value not in (taken[name], written.get(name))
+    ]
+    if dropped:
+        note(
+            f"{file} was edited; the run keeps its own settings and drops {', '.join(dropped)}. To "
+            f"go on with the edited file: hypemarl train --resume --run {folder.path}; for another "
+            "problem train into a new folder"
+        )

@@ -1,4 +1,9 @@
-"""Lines of ``metrics.jsonl``: read, checked, and made to fit the checkpoint that counts on them."""
+"""Lines of ``metrics.jsonl``, checked against the checkpoint, and the copy of the records.
+
+The copy lies beside the checkpoints and is written with each of them. It shows whether
+``config.yaml`` or ``metrics.jsonl``, which people may edit, were changed since, and restores lost
+metrics. Its metrics are always a beginning of the file's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from hypemarl import files
+from hypemarl.mpi import note
 from hypemarl.types import Row
 
 Metric = Row
@@ -37,8 +46,7 @@ class Gap(NamedTuple):
 def parse(content: bytes, where: Path) -> list[Line]:
     """The records of a file's content; a last line that was cut while written is left out.
 
-    Raises:
-        RunError: an inner line is damaged, or a line is JSON but no record.
+    Raises RunError: an inner line is damaged, or a line is JSON but no record.
     """
     texts = content.split(b"\n")
     lines = []
@@ -92,3 +100,35 @@ def gap(lines: Sequence[Line], episode: int) -> Gap | None:
             there.update(range(int(record["first"]), int(record["last"]) + 1))
     missing = [number for number in range(1, episode + 1) if number not in there]
     return Gap(len(missing), missing[0], missing[-1]) if missing else None
+
+
+class Records(NamedTuple):
+    """The bytes of ``config.yaml`` and ``metrics.jsonl``."""
+
+    config: bytes
+    metrics: bytes
+
+
+def write_copy(path: Path, records: Records) -> None:
+    """Write the copy. Raises :class:`hypemarl.files.WriteError`."""
+    fields = records._asdict().items()
+    files.write_arrays(path, {name: np.frombuffer(text, np.uint8) for name, text in fields})
+
+
+def read_copy(path: Path) -> Records | None:
+    """The copy, None where there is none (runs from before checksums) or a damaged one (said)."""
+    if not path.is_file():
+        return None
+    try:
+        arrays, _ = files.read_arrays(path)
+        return Records(*(arrays[name].tobytes() for name in Records._fields))
+    except (files.DamagedError, OSError, KeyError) as error:
+        note(f"{path}: not used as a copy of the records ({error})")
+        return None
+
+
+def how_to_go_on(last: Path) -> str:
+    """Advice after a failed write beside the checkpoint ``last``: is it whole, how to go on."""
+    if last.exists():
+        return "the last checkpoint is whole: then run the same command with --resume"
+    return "there is no checkpoint yet: then run the same command with --overwrite"

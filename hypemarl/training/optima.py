@@ -20,8 +20,8 @@ from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.open_loop import OpenLoop, Optimum, replay
 from hypemarl.training import evaluation, yardsticks
 from hypemarl.training.children import Children, python_module
+from hypemarl.training.episodes import Rollout
 from hypemarl.training.records import RunFolder
-from hypemarl.training.rollout import Rollout
 from hypemarl.training.summary import trained_policy
 from hypemarl.types import Row
 
@@ -34,8 +34,7 @@ def chosen_parameters(
 ) -> np.ndarray:
     """Parameters (E, n_par): the one given, or rows of the held-out set.
 
-    Raises:
-        ConfigError: a number too many or too few, or an index that the set does not have.
+    Raises ConfigError: a number too many or too few, or an index that the set does not have.
     """
     names = plant_of(env).parameter_names
     if mu is not None:
@@ -44,10 +43,10 @@ def chosen_parameters(
         return np.array([mu], dtype=np.float64)
     size = held_out if index is None else max(index) + 1
     rows = evaluation.parameter_set(env.parameter_low, env.parameter_high, size, "held-out")
-    wanted = range(len(rows)) if index is None else index
-    if min(wanted) < 0 or max(wanted) >= len(rows):
-        raise ConfigError(f"--index: expected 0 to {len(rows) - 1}, got {list(wanted)}")
-    return np.asarray(rows[list(wanted)])
+    chosen = range(len(rows)) if index is None else index
+    if min(chosen) < 0 or max(chosen) >= len(rows):
+        raise ConfigError(f"--index: expected 0 to {len(rows) - 1}, got {list(chosen)}")
+    return np.asarray(rows[list(chosen)])
 
 
 def find_optima(
@@ -212,10 +211,8 @@ def side_by_side(
     """Run ``hypemarl COMMAND`` on a configuration in several processes, one for each of the words.
 
     The first one shows its progress. Not under mpirun.
-
-    Raises:
-        RuntimeError: a process failed; its last lines are in the message.
-        KeyboardInterrupt: a stop was asked for; what was stored by then stays.
+    Raises RuntimeError: a process failed; its last lines are in the message. KeyboardInterrupt: a
+    stop was asked for; what was stored by then stays.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "problem.yaml"

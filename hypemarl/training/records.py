@@ -35,9 +35,8 @@ from hypemarl import config as configuration
 from hypemarl import files
 from hypemarl.config import Config, ConfigError
 from hypemarl.mpi import note
-from hypemarl.training import metrics, record_copy
-from hypemarl.training.metrics import Gap, Metric, RunError
-from hypemarl.training.record_copy import Records
+from hypemarl.training import metrics
+from hypemarl.training.metrics import Gap, Metric, Records, RunError
 from hypemarl.types import Json, Record, Row
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Metric", "Recorder", "RunError", "RunFolder", "read_metrics", "read_trajectory"]
 
 MOVING = ("actions", "density", "velocity", "pressure", "vorticity")
-"""What is kept for every frame of a trajectory, also where it happens not to change."""
+"""Arrays kept for every frame of a trajectory, also where they happen not to change."""
 
 
 class RunFolder:
@@ -80,8 +79,7 @@ class RunFolder:
     def lock(self) -> files.FolderLock:
         """Hold the folder, which is made where it is missing, against other writers.
 
-        Raises:
-            RunError: another process trains into it; WriteError: it cannot be written.
+        Raises RunError: another process trains into it; WriteError: it cannot be written.
         """
         try:
             return files.FolderLock(self.path)
@@ -134,7 +132,7 @@ class RunFolder:
                 f"{error}. Mend config.yaml, or train the run on with --resume and its settings, "
                 "which writes it anew"
             ) from error
-        kept = record_copy.read(self.copy)
+        kept = metrics.read_copy(self.copy)
         if kept is not None and kept.config != self.config.read_bytes():
             note(f"{self.config} was changed since the last checkpoint; it is taken as it is now")
         return config
@@ -164,8 +162,7 @@ class Recorder:
     def write(self, kind: str, episode: int, step: int, seconds: float, **values: object) -> None:
         """Append one line; finite numbers also go to TensorBoard under ``kind/name``.
 
-        Raises:
-            RunError: the file system refused, as on a full disk.
+        Raises RunError: the file system refused, as on a full disk.
         """
         head = {"kind": kind, "episode": episode, "step": step, "seconds": round(seconds, 3)}
         line = memoryview((json.dumps(plain(head | values), allow_nan=False) + "\n").encode())
@@ -186,8 +183,7 @@ class Recorder:
     def sync(self) -> None:
         """Make the records so far last, and keep a copy of them beside the checkpoints.
 
-        Raises:
-            RunError: the file system refused, or the folder was removed or replaced meanwhile.
+        Raises RunError: the file system refused, or the folder was removed or replaced meanwhile.
         """
         file = self.folder.metrics
         try:
@@ -195,7 +191,7 @@ class Recorder:
             if not os.path.samestat(os.fstat(self._stream.fileno()), file.stat()):
                 raise FileNotFoundError
             records = Records(self.folder.config.read_bytes(), file.read_bytes())
-            record_copy.write(self.folder.copy, records)
+            metrics.write_copy(self.folder.copy, records)
         except FileNotFoundError as error:
             raise RunError(
                 f"{self.folder.path}: {file.name} or {self.folder.config.name} was removed or "
@@ -208,7 +204,7 @@ class Recorder:
             raise self._refused(files.write_error(file, error)) from error
 
     def _refused(self, error: files.WriteError) -> RunError:
-        return RunError(f"{error}; {record_copy.how_to_go_on(self.folder.last)}")
+        return RunError(f"{error}; {metrics.how_to_go_on(self.folder.last)}")
 
     def close(self) -> None:
         """Close the files."""
@@ -244,7 +240,7 @@ def read_metrics(path: str | Path) -> list[Metric]:
     file = RunFolder(path).metrics if path.is_dir() else path
     if not file.is_file():
         raise RunError(f"{file}: no metrics there; name the folder of a run")
-    kept = record_copy.read(RunFolder(file.parent).copy) if path.is_dir() else None
+    kept = metrics.read_copy(RunFolder(file.parent).copy) if path.is_dir() else None
     content = file.read_bytes()  # after the copy, which must be a beginning of it
     if kept is not None and not content.startswith(kept.metrics):
         note(f"{file} was changed since it was written; it is taken as it is now")
@@ -259,7 +255,7 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     """
     file = folder.metrics
     own = metrics.parse(file.read_bytes() if file.is_file() else b"", file)
-    kept = record_copy.read(folder.copy)
+    kept = metrics.read_copy(folder.copy)
     copied = metrics.until(metrics.parse(kept.metrics, folder.copy) if kept else [], after_episode)
     lines = metrics.until(own, after_episode)
     lost = metrics.gap(lines, after_episode)
@@ -274,7 +270,7 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     if file.is_file() or text:
         if kept is not None:  # first the copy: it stays a beginning of the file
             config = folder.config.read_bytes() if folder.config.exists() else kept.config
-            record_copy.write(folder.copy, Records(config, text))
+            metrics.write_copy(folder.copy, Records(config, text))
         files.write_atomically(file, lambda stream: stream.write(text))
     return lost
 

@@ -1,4 +1,4 @@
-"""What a run is built from: environment, specification of the agents, device, threads."""
+"""Parts that a run is built from: environment, device, threads."""
 
 from __future__ import annotations
 

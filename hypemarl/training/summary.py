@@ -135,15 +135,10 @@ def evaluate_runs(
 
 def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
     """Indices of the configurations, those of one problem together."""
-    problems: list[tuple[Row, list[int]]] = []
+    problems: dict[str, list[int]] = {}
     for k, config in enumerate(configs):
-        for problem, members in problems:
-            if problem == _problem(config):
-                members.append(k)
-                break
-        else:
-            problems.append((_problem(config), [k]))
-    return [members for _, members in problems]
+        problems.setdefault(repr(_problem(config)), []).append(k)
+    return list(problems.values())
 
 
 def shared_row(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:

@@ -228,8 +228,8 @@ def _long(policy: str, seed: int | None, row: Record) -> list[Row]:
 def flat(rows: Sequence[Row]) -> Row:
     """One flat object for ``--json``: ``hypemarl_cost_mean``, ``uncontrolled_cost``, ...
 
-    The prefix is the scheme; the credit (of other methods than TD3: the method) is added where a
-    scheme comes with several (``hypemarl_local``, ``hypemarl_apg``). Baselines and the optimum keep
+    The prefix is the scheme; the credit (or the algorithm, if not TD3) is added where a scheme
+    comes with several (``hypemarl_local``, ``hypemarl_apg``). Baselines and the optimum keep
     the keys that they have in every row. ``ratio_marl_over_hypemarl`` is MARL's median over
     HypeMARL's mean cost by TD3, both with the same credit, the one that HypeMARL is best with;
     ``best_recovered`` the largest recovered share of a scheme, a mean over its seeds,

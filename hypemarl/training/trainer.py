@@ -50,8 +50,7 @@ class Trainer:
     def start(self, stored: Row | None) -> None:
         """Build what learns, and on rank 0 continue what is ``stored``. Local, writes nothing.
 
-        Raises:
-            CheckpointError: what is stored does not fit.
+        Raises CheckpointError: what is stored does not fit.
         """
         self.learner.start()
         if self.root and stored is not None:

@@ -21,7 +21,7 @@ ALIKE = 0.01
 """Distance between agents' actions on the same observations, over the actions' size, below which
 they act alike. Fresh networks have 0.1 to 1."""
 RUN_OFF = 2.0
-"""How far beyond what the rewards allow a critic's values may lie before it counts as diverging."""
+"""Factor on the bound that rewards set to a critic's values, beyond which it diverges."""
 FRESH_VALUE = 1.0
 """Size of a fresh critic's values, which small rewards must not be held against."""
 SURROGATE_GOOD = 0.1
@@ -96,7 +96,7 @@ class Watch:
     def validated(self, cost: float) -> None:
         """A validation, before its cost counts as the best: what the surrogate thought of it.
 
-        For model-based methods, which put ``surrogate_error`` (a root mean square in units of the
+        For model-based algorithms, which put ``surrogate_error`` (a root mean square, in units of
         changes) and ``imagined_cost`` among the losses of every round with imagined episodes.
         """
         if {"surrogate_error", "imagined_cost"} <= self._latest.keys():

@@ -155,9 +155,7 @@ def fit(
     ``start``: what a schedule begins from, so that it is no worse on the validation set; constants
     begin from zero or the plant's baseline, whichever is better. ``progress`` is called with the
     episode and the cost after each validation.
-
-    Raises:
-        TypeError: the plant has no adjoint, which all but ``best_constant`` need.
+    Raises TypeError: the plant has no adjoint, which all but ``best_constant`` need.
     """
     budget = budget or Budget()
     model = _model(kind, env, config, seed, start)
@@ -272,14 +270,10 @@ def _search(env: ArrayEnv, unit: Array, seed: int, budget: Budget) -> Iterator[t
         costs = []
         for candidate in tried:
             actions = spec.action_middle + spec.action_half_range * candidate
-            costs.append(evaluation.evaluate_policy(env, _always(actions), draws).cost)
+            costs.append(evaluation.evaluate_policy(env, evaluation.constant(actions), draws).cost)
         best = tried[np.argsort(costs, kind="stable")[:ELITES]]
         middle, deviation = best.mean(axis=0), best.std(axis=0) + 0.05
         yield generation * POPULATION * DRAWS, middle
-
-
-def _always(actions: Array) -> evaluation.Policy:
-    return lambda observations, mu: actions
 
 
 def clocked(policy: TimedPolicy, env: ArrayEnv) -> evaluation.Policy:

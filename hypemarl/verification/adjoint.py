@@ -69,7 +69,7 @@ class _Problem:
 
 
 def _difference(name: str, serial: EpisodeGradient, ranks: int) -> float:
-    from hypemarl.training.ranks import launch
+    from hypemarl.training.children import launch
 
     answer = launch(ranks, "hypemarl.verification.adjoint", name)
     if answer["ranks"] != ranks:

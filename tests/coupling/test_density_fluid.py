@@ -11,7 +11,7 @@ from hypemarl.coupling.recent import Recent
 from hypemarl.envs import make
 from hypemarl.meshing import MeshError, TaggedMesh, build
 from hypemarl.mpi import world
-from hypemarl.systems.density.background_flow import CarrierFlow
+from hypemarl.systems.density.background_flow import BackgroundFlow
 from hypemarl.systems.density.in_fluid import DensityFluidPlant
 from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant
@@ -129,14 +129,14 @@ def test_density_is_carried_by_flow_and_control(
     np.testing.assert_array_equal(record["flow"], v[: plant.space.n_owned])
 
 
-def test_without_a_carrier_it_is_the_density_plant(
+def test_without_a_background_flow_it_is_the_density_plant(
     plant: DensityFluidPlant, tagged: TaggedMesh, actions: np.ndarray
 ) -> None:
     still = DensityPlant(CONFIG, tagged)
     outcomes = []
     for each, parameters in ((still, PARAMETERS[:4]), (plant, PARAMETERS)):
         each.reset(parameters)
-        each._carrier, each._time_steps = None, 20
+        each._background, each._time_steps = None, 20
         outcomes.append(each.step(actions))
     np.testing.assert_array_equal(outcomes[1][0][:, :9], outcomes[0][0])
     np.testing.assert_array_equal(outcomes[1][1], outcomes[0][1])
@@ -199,7 +199,7 @@ def test_unfit_meshes_and_settings_are_refused(tagged: TaggedMesh) -> None:
         DensityFluidPlant(replace(CONFIG, agents=(8, 8)), wide)
     thin, plant = replace(CONFIG.options, flow_viscosity=0.005), DensityPlant(CONFIG, tagged)
     with pytest.warns(UserWarning, match=r"Reynolds number up to 60.*raise flow_viscosity"):
-        CarrierFlow(tagged, plant.space, thin, plant.boundary)
+        BackgroundFlow(tagged, plant.space, thin, plant.boundary)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from test_parallel import SMALL
 from hypemarl.coupling.plant import ActionError, Plant, StepCosts
 from hypemarl.envs import EpisodeError, PDEEnv, make
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.systems.density.bump import bump, mass_bound
+from hypemarl.systems.density.mesh_checks import bump, mass_bound
 from hypemarl.training import evaluation
 
 MIDDLE = {"parameters": np.array([-0.25, 0.25])}

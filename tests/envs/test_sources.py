@@ -12,7 +12,7 @@ import pytest
 from pettingzoo import ParallelEnv
 
 from hypemarl import config
-from hypemarl.cli.errors import error_line
+from hypemarl.cli.output import error_line
 from hypemarl.config import ConfigError, ExternalConfig
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import digest, is_registered

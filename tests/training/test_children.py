@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 import hypemarl
-from hypemarl.training.children import Children, python_module, reason_of
-from hypemarl.training.interrupt import deferred_interrupt
+from hypemarl.training.children import Children, deferred_interrupt, python_module, reason_of
 
 FAMILY = Path(__file__).parent / "family.py"
 LONG, LIMIT = 60.0, 30.0

@@ -10,7 +10,7 @@ from toy import N, ToyEnv, toy_config
 
 from hypemarl.envs import Episode, Step
 from hypemarl.envs.array_env import plant_of
-from hypemarl.training.rollout import Rollout
+from hypemarl.training.episodes import Rollout
 
 PUSH = np.full((N, 1), 0.5)
 MU = np.array([0.2])

@@ -21,10 +21,10 @@ from hypemarl.algorithms.imitation import DemonstrationOptions, ImitateOptions, 
 from hypemarl.algorithms.td3.learner import OffPolicy
 from hypemarl.config import Config
 from hypemarl.optimal.open_loop import OpenLoop, replay
+from hypemarl.training.episodes import Rollout
 from hypemarl.training.evaluation import Array
 from hypemarl.training.groups import Groups
 from hypemarl.training.progress import Losses, Progress, Result, Round, TrainingError, averages
-from hypemarl.training.rollout import Rollout
 
 if TYPE_CHECKING:
     from hypemarl.algorithms.imitation.learned_reward import RewardLearner

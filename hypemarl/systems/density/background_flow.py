@@ -15,15 +15,14 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.p1 import P1Space
 from hypemarl.solvers.steady_flow import Anchor, SteadyFlow
 from hypemarl.solvers.taylor_hood import VertexValues
+from hypemarl.systems.body import ONSET_OF_SHEDDING
 from hypemarl.systems.density.options import InFluidOptions
 
-ONSET_OF_SHEDDING = 45.0
-"""Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
 REMEMBERED = 40
 """Flows kept in memory: of a validation set and of the 25 episodes between two validations."""
 
 
-class CarrierFlow:
+class BackgroundFlow:
     """Flow from below through (lower, upper)^2 minus a disc, at any speed and angle.
 
     On the bottom v = speed (s sin(angle), cos(angle)), s the parabola of height one that vanishes
@@ -37,7 +36,7 @@ class CarrierFlow:
 
     Args:
         tagged: mesh with the tags left, right, bottom, top, disc; target: nodes where the velocity
-            is wanted; config: viscosity, box of speeds and angles, linear solver; boundary:
+            is evaluated; config: viscosity, box of speeds and angles, linear solver; boundary:
             conditions on the mesh, by :func:`hypemarl.coupling.validation.examine`.
 
     Raises:
@@ -69,8 +68,7 @@ class CarrierFlow:
     def velocity(self, speed: float, angle: float) -> np.ndarray:
         """Velocities (n_local, 2) at the target's nodes; not to be written to.
 
-        Raises:
-            SolverDiverged: on every rank, when no steady flow was found.
+        Raises SolverDiverged: on every rank, when no steady flow was found.
         """
         key = (float(speed), float(angle))
         return self._known.get(key, lambda: self._solve(*key))

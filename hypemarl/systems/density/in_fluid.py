@@ -7,13 +7,13 @@ import numpy as np
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import Comm
-from hypemarl.systems.density.background_flow import CarrierFlow
+from hypemarl.systems.density.background_flow import BackgroundFlow
 from hypemarl.systems.density.options import InFluidOptions
 from hypemarl.systems.density.plant import DensityPlant, DensitySnapshot
 
 
 class DensityFluidPlant(DensityPlant):
-    """:class:`DensityPlant` whose density moves with u + v(mu), v the flow of CarrierFlow.
+    """:class:`DensityPlant` whose density moves with u + v(mu), v that of BackgroundFlow.
 
     The cost is that of the density's plant: only the agents' u is paid for. Parameters of an
     episode: those of the density's plant, then the flow's speed and its angle in rad. With
@@ -21,17 +21,16 @@ class DensityFluidPlant(DensityPlant):
     observations).
 
     Args:
-        config: the environment's settings; tagged: the mesh, see :class:`CarrierFlow`. Collective.
+        config: the environment's settings; tagged: mesh, see :class:`BackgroundFlow`. Collective.
 
-    Raises:
-        ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
-        SolverDiverged: on every rank, when there is no steady flow.
+    Raises ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
+    SolverDiverged: on every rank, when there is no steady flow.
     """
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh) -> None:
         self.fluid = options_of(config, InFluidOptions)
         super().__init__(config, tagged)
-        self.flow = CarrierFlow(tagged, self.space, self.fluid, self.boundary)
+        self.flow = BackgroundFlow(tagged, self.space, self.fluid, self.boundary)
         self._carry(np.zeros_like(self.space.points))
 
     def _describe(self, config: EnvConfig, gdim: int) -> None:
@@ -51,13 +50,13 @@ class DensityFluidPlant(DensityPlant):
         super()._start(values)
 
     def _carry(self, velocity: np.ndarray) -> None:
-        self._background_flow = velocity
+        self._background = velocity
         self._background_means = self.sensors.means(velocity)
 
     def restore(self, state: DensitySnapshot) -> np.ndarray:
         """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
-        assert state.background_flow is not None
-        self._carry(state.background_flow)
+        assert state.background is not None
+        self._carry(state.background)
         return super().restore(state)
 
     def fields(self) -> dict[str, np.ndarray] | None:
@@ -65,8 +64,8 @@ class DensityFluidPlant(DensityPlant):
 
         On rank 0, None elsewhere. Collective.
         """
-        assert self._background_flow is not None
-        fields, gathered = super().fields(), self.space.gather(self._background_flow)
+        assert self._background is not None
+        fields, gathered = super().fields(), self.space.gather(self._background)
         return None if fields is None or gathered is None else fields | {"flow": gathered[2]}
 
     def _observe(self) -> np.ndarray:

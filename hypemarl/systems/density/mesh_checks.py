@@ -1,8 +1,12 @@
-"""Checks of a density's mesh: its tags in a fluid, boxes of agents and of bumps that lie in it."""
+"""Bumps that episodes start from and aim at, and checks of a density's mesh.
+
+A mesh is checked for its tags in a fluid and for boxes of agents and of bumps that lie in it.
+"""
 
 from __future__ import annotations
 
 from itertools import product
+from math import comb, pi, sqrt
 
 import numpy as np
 
@@ -11,8 +15,29 @@ from hypemarl.coupling.layout import axes_fault, boxes_of, centres_of
 from hypemarl.coupling.validation import Findings, interior_notes
 from hypemarl.meshing.boundary import BoundaryRoles, Fault, examine_boundary
 from hypemarl.meshing.raw import RawMesh, describe_place, measures
-from hypemarl.systems.density.bump import bump
 from hypemarl.systems.density.options import DensityOptions
+
+SHARPNESS = 10.0  # of the bump exp(-10 |x - c|^2)
+
+
+def bump(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """(10/pi)^(d/2) exp(-10 |x - c|^2) at points (m, d): density of unit mass. Local."""
+    distance = ((points - centre) ** 2).sum(axis=1)
+    return (SHARPNESS / np.pi) ** (points.shape[1] / 2) * np.exp(-SHARPNESS * distance)
+
+
+def mass_bound(gdim: int, edge: float) -> float:
+    """Upper bound of the mass of a bump's nodal values, wherever its centre is. Local.
+
+    ``edge``: the longest of the mesh. A P1 field has at a point at most the bump's largest value
+    within an edge of it, whose integral over the whole space is known.
+    """
+    ball = {1: 2.0, 2: pi, 3: 4.0 / 3.0 * pi}[gdim]
+    a = SHARPNESS
+    moments = (0.5 * sqrt(pi / a), 0.5 / a, 0.25 * sqrt(pi / a**3))  # of exp(-a s^2), s > 0
+    shell = sum(comb(gdim - 1, k) * moments[k] * edge ** (gdim - 1 - k) for k in range(gdim))
+    return float((a / pi) ** (gdim / 2) * ball * (edge**gdim + gdim * shell))
+
 
 LEAST_MASS, MOST_MASS = 0.4, 1.5
 """Of a bump in the mesh; one in the middle of a fine mesh has 1, one on a straight wall 0.5, less

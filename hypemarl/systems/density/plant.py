@@ -20,10 +20,9 @@ from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import Comm
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
-from hypemarl.systems.density.bump import bump, mass_bound
 from hypemarl.systems.density.cost import TERMS, DensityCost
 from hypemarl.systems.density.local_model import local_model
-from hypemarl.systems.density.mesh_checks import examine
+from hypemarl.systems.density.mesh_checks import bump, examine, mass_bound
 from hypemarl.systems.density.options import DensityOptions
 from hypemarl.types import Row
 
@@ -32,8 +31,8 @@ from hypemarl.types import Row
 class DensitySnapshot:
     """State of an episode: solver state, target (n_local,), patch means of the target (n,).
 
-    ``time_steps``: of an interval; ``background_flow``: (n_local, gdim), to which the control adds,
-    None where there is none.
+    ``time_steps``: of an interval; ``background``: the flow (n_local, gdim) that the control adds
+    to, None where there is none.
     """
 
     solver: DensityState
@@ -41,7 +40,7 @@ class DensitySnapshot:
     target_means: np.ndarray
     actions: np.ndarray
     time_steps: int
-    background_flow: np.ndarray | None = None
+    background: np.ndarray | None = None
 
 
 class DensityPlant(Plant):
@@ -53,8 +52,7 @@ class DensityPlant(Plant):
     Args:
         config: the environment's settings; tagged: the mesh with its tags. Collective.
 
-    Raises:
-        ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
+    Raises ValueError: (MeshError, LayoutError) on every rank, naming what does not fit.
     """
 
     kind = "density"
@@ -81,7 +79,7 @@ class DensityPlant(Plant):
         self._target = np.zeros(space.n_local)
         self._target_means = np.zeros(self.n_agents)
         self._actions = np.zeros((self.n_agents, self.action_size))
-        self._background_flow: np.ndarray | None = None  # (n_local, gdim)
+        self._background: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
         self._time_steps = 1
         #: called in every time step, see :meth:`FokkerPlanck.advance`; an adjoint sets it
         self.record: Callable[[np.ndarray, np.ndarray], None] | None = None
@@ -163,27 +161,25 @@ class DensityPlant(Plant):
         interval, counts = self.config.control_interval, [1]
         for signs in product((-1.0, 1.0), repeat=self.space.gdim):
             fastest = np.tile(self.options.u_max * np.array(signs), (self.space.n_local, 1))
-            self.solver.set_velocity(self._with_background_flow(fastest))
+            self.solver.set_velocity(self._with_background(fastest))
             counts.append(self.solver.steps_needed(interval))
-        self.solver.set_velocity(self._with_background_flow(np.zeros_like(self.space.points)))
+        self.solver.set_velocity(self._with_background(np.zeros_like(self.space.points)))
         return max(counts)
 
-    def _with_background_flow(self, u: np.ndarray) -> np.ndarray:
-        return u if self._background_flow is None else u + self._background_flow
+    def _with_background(self, u: np.ndarray) -> np.ndarray:
+        return u if self._background is None else u + self._background
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row]:
         """One control interval under constant amplitudes (n, gdim).
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
         with ``costs`` (StepCosts) and ``time_steps``. Collective.
-
-        Raises:
-            ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
+        Raises ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
         """
         self._actions = self.agreed(actions)
         u = self.actuators.field(self._actions)
         interval = self.config.control_interval
-        self.solver.set_velocity(self._with_background_flow(u))
+        self.solver.set_velocity(self._with_background(u))
         self.cost.begin(u, interval)
         count = self.solver.advance(
             interval,
@@ -204,7 +200,7 @@ class DensityPlant(Plant):
             self._target_means.copy(),
             self._actions.copy(),
             self._time_steps,
-            None if self._background_flow is None else self._background_flow.copy(),
+            None if self._background is None else self._background.copy(),
         )
 
     def restore(self, state: DensitySnapshot) -> np.ndarray:

@@ -98,8 +98,7 @@ class FlowAdjoint:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cotangents before the interval: state (state_size,), actions (n, m). Collective.
 
-        Raises:
-            SolverDiverged: a linear solve failed.
+        Raises SolverDiverged: a linear solve failed.
         """
         plant, bar = self.plant, self._bar
         if self._returned is None or not np.array_equal(state_bar, self._returned):

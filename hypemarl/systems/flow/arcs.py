@@ -93,9 +93,7 @@ class ArcLayout:
 
         The middle column is the agent itself. A ring is closed; -1 stands beyond the ends of an
         open arc and, on a ring, for what another column already holds.
-
-        Raises:
-            ValueError: the radius is negative.
+        Raises ValueError: the radius is negative.
         """
         if not self.periodic:
             return grid_stencil((self.n_agents,), radius)
@@ -116,9 +114,8 @@ def arc_layout(
         arc_low, arc_high: ends of the actuated part in degrees, 360 apart for the whole disc.
         arcs: (first, last) angle of each agent in degrees, in place of equal arcs.
 
-    Raises:
-        LayoutError: on every rank: no tag ``disc`` or no circle, fewer than two agents, arcs that
-            are empty or overlap, or an arc that holds no facet of the disc.
+    Raises LayoutError: on every rank: no tag ``disc`` or no circle, fewer than two agents, arcs
+    that are empty or overlap, or an arc that holds no facet of the disc.
     """
     intervals = _intervals(n_agents, arc_low, arc_high, arcs)
     facets = _disc_facets(space)
@@ -147,8 +144,7 @@ def arc_layout(
 def measure_disc(space: TaylorHood, facets: BoundaryFacets) -> Disc:
     """Centre and radius of the disc, the same for any number of ranks. Collective.
 
-    Raises:
-        LayoutError: on every rank, where the vertices do not lie on a circle.
+    Raises LayoutError: on every rank, where the vertices do not lie on a circle.
     """
     ends = space.velocity_points[np.unique(facets.nodes[:, :2])].reshape(-1, 2)
     # One order on every rank and for any number of ranks: no difference in the last bit.
@@ -160,9 +156,7 @@ def circle_of(points: np.ndarray) -> Disc:
 
     It is exact for a circle (I. Kasa, A circle fitting procedure, IEEE Trans. Instrum. Meas. 25
     (1976)).
-
-    Raises:
-        LayoutError: the points do not lie on one.
+    Raises LayoutError: the points do not lie on one.
     """
     shift = points.mean(axis=0)
     x = points - shift

@@ -46,7 +46,7 @@ ONSET = 0.1
 PULSE = 0.5
 """Largest speed of the disc's boundary while it turns, in units of the inflow's speed."""
 PULSE_TIME = 5.0
-"""How long it turns, in units of diameter / speed; at most a fifth of develop_time."""
+"""Duration of the turning, in units of diameter / speed; at most a fifth of develop_time."""
 MATTERS = (
     "inflow",
     "walls",
@@ -100,10 +100,8 @@ class DevelopedStates:
     def get(self, parameters: np.ndarray) -> FlowState:
         """The developed state at (reynolds, angle); marches the solver where it is not known.
 
-        Raises:
-            CacheError: a stored state belongs to something else.
-            OSError: the cache folder cannot be written; nothing was computed.
-            SolverDiverged: the march left the trusted range.
+        Raises CacheError: a stored state belongs to something else. OSError: the cache folder
+        cannot be written; nothing was computed. SolverDiverged: the march left the trusted range.
         """
         name = tuple(float(value) for value in parameters)
         return self._known.get(name, lambda: self._find(np.array(name)))

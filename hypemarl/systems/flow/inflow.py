@@ -1,4 +1,4 @@
-"""What enters a channel: velocity profiles at the inflow, and whether mass can be conserved."""
+"""Velocity profiles at the inflow of a channel, and the balance of mass."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class InflowProfile:
         self._bump = s * (1.0 - s)
 
     def values(self, angle: float = 0.0) -> np.ndarray:
-        """Velocities (2, k) for an angle in rad, which only ``oblique`` heeds. Local."""
+        """Velocities (2, k) for an angle in rad, which only ``oblique`` uses. Local."""
         if self.kind == "parabolic":
             parts = np.stack([6.0 * self._bump, np.zeros_like(self._bump)])
         else:
@@ -73,9 +73,8 @@ def require_mass_balance(
         space: of the flow; given: the tags whose normal velocity is given; boundary:
             (2, n_velocity_local) those velocities; scale: speed times height.
 
-    Raises:
-        MassBalanceError: on every rank, when ``given`` is the whole boundary and the net flux
-            through it is not zero.
+    Raises MassBalanceError: on every rank, when ``given`` is the whole boundary and the net flux
+    through it is not zero.
     """
     parts = [space.facets(name) for name in given]
     every = space.exterior(np.zeros(space.n_velocity_local, dtype=bool), closed=False)

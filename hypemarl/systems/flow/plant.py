@@ -14,9 +14,6 @@ from scipy.stats import qmc
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.adjoint import PlantAdjoint
-from hypemarl.coupling.local_model import LocalModel, seen_alike
-from hypemarl.coupling.neighbourhood import Neighbourhood
-from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
@@ -24,11 +21,11 @@ from hypemarl.mpi import Comm
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
+from hypemarl.systems.body import BodyPlant, vertex_fields
 from hypemarl.systems.flow.arc_actuation import ArcActuators
 from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
 from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
-from hypemarl.systems.flow.fields import FlowFields
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
 from hypemarl.systems.flow.mesh_checks import examine
 from hypemarl.systems.flow.options import FlowOptions
@@ -52,7 +49,7 @@ class FlowSnapshot:
     baseline: np.ndarray
 
 
-class FlowPlant(Plant):
+class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
     """Navier-Stokes plant.
 
     Parameters of an episode: the Reynolds number U D / nu and the inflow's angle in rad. An agent
@@ -83,7 +80,6 @@ class FlowPlant(Plant):
 
     kind = "flow"
     action_label = "normal velocity on the arc"
-    shown_uncontrolled = True
 
     def __init__(self, config: EnvConfig, tagged: TaggedMesh, cache: Path | None = None) -> None:
         boundary = validate(config, tagged, examine).boundary
@@ -98,7 +94,7 @@ class FlowPlant(Plant):
             cfl_limit=flow.cfl_limit,
         )
         self.space = space = self.solver.space
-        self.layout: ArcLayout = arc_layout(space, config.agents[0], flow.arc_low, flow.arc_high)
+        self.layout = arc_layout(space, config.agents[0], flow.arc_low, flow.arc_high)
         self.actuators = ArcActuators(space, self.layout, COMPONENTS[flow.action])
         self.probes = _probes(space, self.layout, flow.probe_distances)
         self.functionals = FlowFunctionals(space)
@@ -108,45 +104,26 @@ class FlowPlant(Plant):
         self._require_balance(tuple(boundary.dirichlet))
         disc = (self.layout.disc, self.layout.nodes)
         self.states = DevelopedStates(self.solver, self.inflow, disc, flow, cache)
-        self._pictures = FlowFields(space, self.functionals)
         #: called after every time step of the solver
         self.record: Callable[[], None] | None = None
         #: costs and forces of the last control interval
         self.interval: IntervalCosts | None = None
-        self._describe()
+        self._describe_agents()
         self._warn_outside(self.parameter_low[0], self.parameter_high[0])
 
-    def _describe(self) -> None:
-        """The sizes, bounds and names that environments and agents read."""
-        config, flow, layout = self.config, self.options, self.layout
-        self.positions, self.spacing = layout.positions, layout.spacing
-        self.grid = layout.grid
-        self.action_high = np.full(self.actuators.shape[1], flow.u_max)
-        self.action_low = -self.action_high
-        self.seen = Neighbourhood(layout.stencil(config.observation_radius))
-        probes = len(flow.probe_distances)
-        features = 3 * probes + self.action_size
-        self.observation_size = features * self.seen.size
+    def _describe_agents(self) -> None:
+        """Set the sizes, bounds and names that environments and agents read."""
+        config, flow = self.config, self.options
+        bound = np.full(self.actuators.shape[1], flow.u_max)
+        probes = 3 * len(flow.probe_distances)
+        amplitudes = range(probes, probes + len(bound))
         nearest = int(np.argmin(flow.probe_distances))
-        own = features * config.observation_radius
-        amplitudes = range(own + 3 * probes, own + features)
-        unit = np.arange(self.observation_size) % features >= 3 * probes  # amplitudes / u_max
-        self.observation_high = np.where(unit, 1.0, np.inf)
-        self.observation_low = -self.observation_high
-        self.own_features = (own + nearest, *amplitudes)
-        self.parameter_names = ("reynolds", "angle")
-        self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
-        self.parameter_high = np.array([flow.reynolds_high, flow.angle_high])
+        self._describe(bound, amplitudes.stop, amplitudes, (nearest, *amplitudes))
         self.parameter_bank = self._bank()  # their states are in memory
         self._steps = round(config.control_interval / flow.time_step)
         self.cost_terms = self.cost.names
         series = np.zeros(self._steps)
-        self.measured = {
-            "drag": series,
-            "lift": series,
-            "dissipation": 0.0,
-            "time_steps": 0,
-        }
+        self.measured = {"drag": series, "lift": series, "dissipation": 0.0, "time_steps": 0}
         self._amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
         self._baseline = np.zeros(self.n_agents)
@@ -166,18 +143,13 @@ class FlowPlant(Plant):
         """Time since the episode's start."""
         return self.solver.time - self._start
 
-    def stencil(self, radius: int) -> np.ndarray:
-        """Near agents on the disc, see :meth:`ArcLayout.stencil`."""
-        return self.layout.stencil(radius)
-
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Start from the developed state at (reynolds, angle); returns observations (n, k).
 
         The first episode at a mu computes that state or reads it from disk; later ones restore it
         from memory. ``seed`` is accepted for the interface's sake. Collective.
-
-        Raises:
-            ValueError: wrong parameters; CacheError, SolverDiverged: see :class:`DevelopedStates`.
+        Raises ValueError: wrong parameters; CacheError, SolverDiverged: see
+        :class:`DevelopedStates`.
         """
         values = self.checked(parameters, positive=True)
         self._warn_outside(values[0], values[0])
@@ -197,16 +169,14 @@ class FlowPlant(Plant):
         with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients after every
         ``flow.time_step``), ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
         than usual where they were shorter). Collective.
-
-        Raises:
-            ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
+        Raises ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
-        wanted = self.agreed(actions)
+        target = self.agreed(actions)
         try:
-            self.interval = interval = self._march(self._amplitudes, wanted)
+            self.interval = interval = self._march(self._amplitudes, target)
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
-        self._amplitudes = wanted
+        self._amplitudes = target
         count = len(interval.drag) - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {
@@ -281,10 +251,11 @@ class FlowPlant(Plant):
         (N, 2), pressure (N,), vorticity (N,), and actions (n, m) as they are applied, without
         net mass flux. Collective.
         """
-        fields = self._pictures.gather(self.solver.velocity, self.solver.pressure)
-        if fields is None:
-            return None
-        return {**fields, "actions": self.actuators.project(self._amplitudes)}
+        velocity, points = self.solver.velocity, self.space.pressure_points
+        vorticity = self.functionals.vorticity(velocity)
+        fields = vertex_fields(self.space, points, velocity, self.solver.pressure, vorticity)
+        actions = self.actuators.project(self._amplitudes)
+        return None if fields is None else {**fields, "actions": actions}
 
     @property
     def angles(self) -> np.ndarray:
@@ -307,10 +278,6 @@ class FlowPlant(Plant):
         from hypemarl.systems.flow.adjoint import FlowAdjoint
 
         return FlowAdjoint(self)
-
-    def local_model(self) -> LocalModel:
-        """Every agent's probes and amplitudes, as near agents see them. Local."""
-        return seen_alike(self.seen.near, self.observation_size)
 
     def _observe(self) -> np.ndarray:
         speed, layout, n = self.options.speed, self.layout, self.n_agents

@@ -50,9 +50,7 @@ class StateCache:
         """The stored state, None where there is none that is whole. Collective.
 
         A damaged file is reported by a note and counts as none.
-
-        Raises:
-            CacheError: on every rank, when the file was made for something else.
+        Raises CacheError: on every rank, when the file was made for something else.
         """
         path, key = self.path(parameters), self._key(parameters)
         stored = on_root(self.comm, lambda: _read(path, key) if path.is_file() else None)
@@ -61,8 +59,7 @@ class StateCache:
     def save(self, parameters: np.ndarray, state: FlowState) -> Path:
         """Write a state for good. Collective.
 
-        Raises:
-            OSError: on every rank, when the folder cannot be written.
+        Raises OSError: on every rank, when the folder cannot be written.
         """
         path, key = self.path(parameters), self._key(parameters)
         arrays = self._gather(state)
@@ -125,7 +122,7 @@ class StateCache:
 
 
 _KIND = {2: "velocity", 1: "pressure"}
-"""What a state's array holds, by its number of axes."""
+"""Kind of a state's array, by its number of axes."""
 
 
 def _arrays(state: FlowState) -> dict[str, np.ndarray]:

@@ -72,8 +72,7 @@ class ShapeAdjoint:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cotangents before the interval: state (state_size,), actions (n, m). Collective.
 
-        Raises:
-            SolverDiverged: the adjoint has no solution.
+        Raises SolverDiverged: the adjoint has no solution.
         """
         plant, state = self.plant, tape.state
         amplitudes, lag = state.amplitudes, plant.options.lag
@@ -126,5 +125,5 @@ class ShapeAdjoint:
             present.place(state.shape.q)
             parts = self._gradient.evaluate(state.flow, weights, cells)
         finally:
-            plant.settle()
+            plant.restore_mesh()
         return sum_over_ranks(plant.comm, np.einsum("kc,kcm->m", parts, self._modes))

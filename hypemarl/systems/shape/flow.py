@@ -11,6 +11,7 @@ from hypemarl.meshing.boundary import Boundary
 from hypemarl.meshing.morphing import MeshMotion, place
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
+from hypemarl.systems.body import vertex_fields
 from hypemarl.systems.shape.layout import shape_layout
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
@@ -51,8 +52,6 @@ class ShapeFlow:
         self._speed = flow.speed
         self._far = np.unique(np.concatenate([self.space.nodes(name) for name in FAR]))
         self._boundary = np.zeros((2, self.space.n_velocity_local))
-        self._nodes = np.zeros(self.space.n_pressure_local, dtype=np.int64)  # P2 node of a vertex
-        self._nodes[self.space.Q.dofmap.list] = self.space.V.dofmap.list[:, :3]
         self._build_forms()
 
     def _build_forms(self) -> None:
@@ -80,9 +79,7 @@ class ShapeFlow:
         """The flow around the shape q; a function of its arguments alone. Collective.
 
         ``start``: a flow that is near, on this mesh at whatever shape; None begins at rest.
-
-        Raises:
-            SolverDiverged: on every rank, when no steady flow was found.
+        Raises SolverDiverged: on every rank, when no steady flow was found.
         """
         self.place(q)
         stream = self._speed * np.array([np.cos(angle), np.sin(angle)])
@@ -111,24 +108,14 @@ class ShapeFlow:
         and vorticity (N,) at the vertices, in an order that does not depend on the shape.
         Collective.
         """
-        space, own = self.space, self.space.n_pressure
         self.solver.assume(solution)
         curl, volume = (
             self._assemble(form, self._at_vertices, add=True) for form in (self._curl, self._volume)
         )
-        first = space.pressure_map.local_range[0]
-        names = np.concatenate([np.arange(own) + first, space.pressure_map.ghosts])
-        part = {
-            "points": space.Q.tabulate_dof_coordinates()[:own, :2],
-            "cells": names[space.pressure_cells],
-            "velocity": solution.velocity[:, self._nodes[:own]].T,
-            "pressure": solution.pressure[:own],
-            "vorticity": curl[:own] / volume[:own],
-        }
-        parts = self.comm.gather(part, root=0)
-        if parts is None:
-            return None
-        return {name: np.concatenate([piece[name] for piece in parts]) for name in part}
+        space, own = self.space, self.space.n_pressure
+        points = space.Q.tabulate_dof_coordinates()[:, :2]
+        curl = curl[:own] / volume[:own]  # ghosts have no volume here
+        return vertex_fields(space, points, solution.velocity, solution.pressure, curl)
 
     def _assemble(self, form: fem.Form, vector: la.Vector, *, add: bool = False) -> np.ndarray:
         """A new array; with ``add`` owners have the contributions of all ranks."""

@@ -12,9 +12,14 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
+from hypemarl.coupling.validation import Findings, time_scale_notes
+from hypemarl.meshing import RawMesh
+from hypemarl.meshing.boundary import BoundaryRoles, examine_boundary
 from hypemarl.meshing.morphing import MeshMotion, MovingMesh
 from hypemarl.solvers.taylor_hood import TaylorHood
+from hypemarl.systems.shape.options import ShapeOptions
 
 TIE = 1e-9
 """Difference of distances, in units of the obstacle, below which several agents are nearest."""
@@ -29,7 +34,7 @@ class ShapeLayout:
         directions: (n, 2, 2) rows: unit normal and anticlockwise tangent of the reference outline
             at the agent; of a free form the axes x and y.
         spacing: of neighbouring agents (mean).
-        lattice: control points along x and y of a free form, None for agents on a ring.
+        grid: control points along x and y of a free form, None for agents on a ring.
         edges: (e, 2) pairs of neighbours.
         nodes: (k,) local P2 nodes on the obstacle, ghosts included.
         node_shares: (n, k) each agent's share of them, columns sum to 1.
@@ -39,7 +44,7 @@ class ShapeLayout:
     positions: np.ndarray
     directions: np.ndarray
     spacing: float
-    lattice: tuple[int, int] | None
+    grid: tuple[int, int] | None
     edges: np.ndarray
     nodes: np.ndarray
     node_shares: sparse.csr_array
@@ -53,12 +58,11 @@ class ShapeLayout:
     def stencil(self, radius: int) -> np.ndarray:
         """Near agents (n, K), -1 for none; the middle column is the agent itself. Local.
 
-        Raises:
-            ValueError: the radius is negative.
+        Raises ValueError: the radius is negative.
         """
-        if self.lattice is None:
+        if self.grid is None:
             return ring_stencil(self.n_agents, radius)
-        return grid_stencil(self.lattice, radius)
+        return grid_stencil(self.grid, radius)
 
 
 def shape_layout(space: TaylorHood, motion: MeshMotion) -> ShapeLayout:
@@ -89,7 +93,7 @@ def shape_layout(space: TaylorHood, motion: MeshMotion) -> ShapeLayout:
         positions=positions,
         directions=directions,
         spacing=spacing,
-        lattice=lattice,
+        grid=lattice,
         edges=_edges(n, lattice),
         nodes=nodes,
         node_shares=_shares(distances, tie),
@@ -137,3 +141,24 @@ def sensed_motion(moving: MovingMesh, directions: np.ndarray) -> np.ndarray:
         arms = parametrisation.positions - parametrisation.outline.centre
         axes = arms / np.linalg.norm(arms, axis=1, keepdims=True)
     return np.einsum("nc,ncm->nm", axes, basis)
+
+
+ROLES = BoundaryRoles(
+    "env.system=shape",
+    {
+        "inflow": "inflow",
+        "outflow": "outflow",
+        "bottom": "stream",
+        "top": "stream",
+        "obstacle": "body",
+    },
+)
+
+
+def examine(config: EnvConfig, raw: RawMesh) -> Findings:
+    """Compare a whole mesh with the shape problem of ``config``. Local."""
+    boundary, faults = examine_boundary(raw, ROLES)
+    options = options_of(config, ShapeOptions)
+    timed = options.mode == "unsteady" and not faults
+    notes = time_scale_notes(config, raw, "obstacle", options.speed) if timed else []
+    return Findings(boundary, None, tuple(faults), tuple(notes))

@@ -18,7 +18,7 @@ Mode = Literal["steady", "unsteady"]
 
 @dataclass(frozen=True)
 class ShapeOptions(BodyOptions):
-    """How agents move an obstacle's boundary, and what its shapes keep (docs/morphing.md).
+    """Motion of an obstacle's boundary, and bounds of its shapes (docs/morphing.md).
 
     R is the radius of the circle of the reference's area.
     """
@@ -37,9 +37,9 @@ class ShapeOptions(BodyOptions):
         "radial-fourier", "what an agent's amplitude moves: radial-*, normal-*, or free-form"
     )
     lag: float = key(
-        0.5, "share of the way to the wanted amplitudes that a step goes", above=0, high=1
+        0.5, "share of the way to the target amplitudes that a step goes", above=0, high=1
     )
-    amplitude: float = key(0.5, "largest amplitude, which actions of size 1 want, in R", above=0)
+    amplitude: float = key(0.5, "largest amplitude, the target of actions of size 1, in R", above=0)
     area: float = key(1.0, "area that all shapes have, over that of the reference", above=0)
     max_curvature: float | None = key(
         None, "largest curvature times R; null: twice the reference's, at least 6", above=0
@@ -90,7 +90,7 @@ def check(config: Config) -> None:
 
 
 def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]:
-    """What time steps demand, and whether it is missing."""
+    """Conditions on time steps, true where one is violated, and their messages."""
     if shape.mode == "unsteady":
         steps = env.control_interval / shape.time_step
         yield (
@@ -108,7 +108,7 @@ def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]
 SHAPE = System(
     name="shape",
     make=deferred("hypemarl.systems.shape.unsteady:make"),
-    examine=deferred("hypemarl.systems.shape.mesh_checks:examine"),
+    examine=deferred("hypemarl.systems.shape.layout:examine"),
     options=ShapeOptions,
     check=check,
     parameters=("reynolds", "angle"),

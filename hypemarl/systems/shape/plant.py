@@ -12,9 +12,6 @@ from mpi4py import MPI
 
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.adjoint import PlantAdjoint
-from hypemarl.coupling.local_model import LocalModel, seen_alike
-from hypemarl.coupling.neighbourhood import Neighbourhood
-from hypemarl.coupling.plant import Plant
 from hypemarl.coupling.recent import Recent
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import MeshError
@@ -22,15 +19,13 @@ from hypemarl.meshing.morphing import FeasibleShape, MovingMesh, chosen_bounds
 from hypemarl.solvers.direct import Abandoned
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.steady_flow import FlowSolution
+from hypemarl.systems.body import ONSET_OF_SHEDDING, BodyPlant
 from hypemarl.systems.shape.cost import ShapeCost, ShapeCosts
 from hypemarl.systems.shape.flow import ShapeFlow
-from hypemarl.systems.shape.layout import sensed_motion
-from hypemarl.systems.shape.mesh_checks import examine
+from hypemarl.systems.shape.layout import ShapeLayout, examine, sensed_motion
 from hypemarl.systems.shape.options import ShapeOptions
 from hypemarl.types import Row
 
-ONSET_OF_SHEDDING = 45.0
-"""Reynolds number: Jackson, J. Fluid Mech. 182 (1987) 23, has 46 for a free cylinder."""
 BOUNDS = ("amplitude", "area", "max_curvature", "min_thickness", "min_quality")
 REMEMBERED = 40
 """Flows around the reference kept in memory: of a validation set and of the 25 episodes between two
@@ -52,15 +47,15 @@ class ShapeState:
     baseline: np.ndarray
 
 
-class ShapePlant(Plant):
+class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
     """Plant of a morphing obstacle.
 
     Parameters of an episode: the Reynolds number U D / nu, D = 2 R the diameter of the circle of
     the reference's area, and the angle of the stream in rad, from the inflow's inward normal (+x in
     the shipped channel). Closed curves with further tags are bodies at rest. An action is the
-    amplitude that an agent wants, in units of its bound; amplitudes follow with a lag,
+    target amplitude of an agent, in units of its bound; amplitudes follow with a lag,
 
-        a_(k+1) = a_k + lag (wanted - a_k),
+        a_(k+1) = a_k + lag (target - a_k),
 
     the shape is the feasible one of a_(k+1), and the flow the steady one around it. An episode
     starts from the reference with a = 0. Every flow is computed from the one before it with a new
@@ -84,8 +79,7 @@ class ShapePlant(Plant):
     """
 
     kind = "shape"
-    action_label = "wanted amplitude"
-    shown_uncontrolled = True
+    action_label = "target amplitude"
     #: whether a step jumps to the next steady flow
     steady = True
     #: what bears on whether there is a flow
@@ -113,44 +107,24 @@ class ShapePlant(Plant):
         self._first = self.present
         self._abandoned = Abandoned()
         self._bound = self.moving.feasible.bounds.amplitude
-        self._describe()
+        self._describe_agents()
         parametrisation = self.moving.feasible.space.parametrisation
         self.diameter = 2.0 * parametrisation.outline.radius
         self.cost = ShapeCost(config, self.layout.edges, self.n_agents, self.diameter)
         self.cost_terms = self.cost.names
-        self.measured = {
-            "drag": np.zeros(1),
-            "lift": np.zeros(1),
-            "dissipation": 0.0,
-            "curvature": 0.0,
-            "limited": False,
-            "remeshed": False,
-        }
+        forces = {"drag": np.zeros(1), "lift": np.zeros(1), "dissipation": 0.0}
+        self.measured = forces | {"curvature": 0.0, "limited": False, "remeshed": False}
         self.sensed = sensed_motion(self.moving, self.layout.directions) / self._bound
         #: costs and force coefficients of the last control interval
         self.interval: ShapeCosts | None = None
         self._known: Recent[tuple[float, float], FlowSolution] = Recent(REMEMBERED)
         self._begin()
 
-    def _describe(self) -> None:
-        """The sizes, bounds and names that environments and agents read."""
-        config, flow = self.config, self.options
-        self.layout = layout = self._first.layout
-        self.positions, self.spacing, self.grid = layout.positions, layout.spacing, layout.lattice
-        self.action_high = np.ones(self.moving.feasible.space.parametrisation.components)
-        self.action_low = -self.action_high
-        self.seen = Neighbourhood(layout.stencil(config.observation_radius))
-        features = 2 + 2 * self.action_size
-        self.observation_size = features * self.seen.size
-        place = np.arange(self.observation_size) % features
-        unit = (place >= 2) & (place < 2 + self.action_size)  # amplitudes
-        self.observation_high = np.where(unit, 1.0, np.inf)
-        self.observation_low = -self.observation_high
-        own = features * (self.seen.size // 2)
-        self.own_features = tuple(range(own, own + 2 + self.action_size))
-        self.parameter_names = ("reynolds", "angle")
-        self.parameter_low = np.array([flow.reynolds_low, flow.angle_low])
-        self.parameter_high = np.array([flow.reynolds_high, flow.angle_high])
+    def _describe_agents(self) -> None:
+        """Set the sizes, bounds and names that environments and agents read."""
+        flow, self.layout = self.options, self._first.layout
+        m = self.moving.feasible.space.parametrisation.components
+        self._describe(np.ones(m), 2 + 2 * m, range(2, 2 + m), range(2 + m))
         if self.steady and flow.reynolds_high > ONSET_OF_SHEDDING and self.comm.rank == 0:
             warnings.warn(
                 f"shape: Reynolds number up to {flow.reynolds_high:g}: above {ONSET_OF_SHEDDING:g} "
@@ -199,10 +173,6 @@ class ShapePlant(Plant):
         """Time since the episode's start."""
         return self._state.count * self.config.control_interval
 
-    def stencil(self, radius: int) -> np.ndarray:
-        """Near agents on the outline, or control points; see :meth:`ShapeLayout.stencil`."""
-        return self.layout.stencil(radius)
-
     def stream_angle(self, parameters: np.ndarray) -> float:
         """Angle of the stream from the x axis; an episode's counts from where fluid enters."""
         return float(parameters[1]) + self.boundary.angle
@@ -215,9 +185,8 @@ class ShapePlant(Plant):
         """Start at the reference, in the steady flow at (reynolds, angle); observations (n, k).
 
         ``seed`` is accepted for the interface's sake. Collective.
-
-        Raises:
-            ValueError: wrong parameters; SolverDiverged: no steady flow was found. On every rank.
+        Raises ValueError: wrong parameters; SolverDiverged: no steady flow was found. On every
+        rank.
         """
         values = self.checked(parameters, positive=True)
         self._take(self._first)
@@ -234,14 +203,12 @@ class ShapePlant(Plant):
         ``dissipation`` (1/2 ||grad v||^2), ``curvature`` (the outline's largest, times R),
         ``limit`` (the bound that the shape met, or None), ``limited`` (whether it met one) and
         ``remeshed``. Collective.
-
-        Raises:
-            ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or no
-                mesh that is good enough. On every rank; the episode's state is then what it was.
+        Raises ActionError: wrong shape or NaN; SolverDiverged: no steady flow around the shape, or
+        no mesh that is good enough. On every rank; the episode's state is then what it was.
         """
-        wanted = self.agreed(actions)
+        target = self.agreed(actions)
         old = self._state
-        amplitudes = old.amplitudes + self.options.lag * (wanted - old.amplitudes)
+        amplitudes = old.amplitudes + self.options.lag * (target - old.amplitudes)
         try:
             with self._explained(old.parameters):
                 shape, flow, remeshed = self._morph(amplitudes)
@@ -274,7 +241,7 @@ class ShapePlant(Plant):
         self._state = state
         return self._observe()
 
-    def settle(self) -> None:
+    def restore_mesh(self) -> None:
         """Let the mesh have the present shape again, whatever was computed meanwhile. Local."""
         self.present.place(self._state.shape.q)
 
@@ -283,7 +250,7 @@ class ShapePlant(Plant):
         (N, 2), pressure (N,), vorticity (N,) at the vertices, actions (n, m): the amplitudes, and
         outlines of the present and of the reference shape (k, 2). Collective.
         """
-        self.settle()
+        self.restore_mesh()
         fields, space = self.present.fields(self._state.flow), self.moving.feasible.space
         if fields is None:
             return None
@@ -324,10 +291,6 @@ class ShapePlant(Plant):
         from hypemarl.systems.shape.adjoint import ShapeAdjoint
 
         return None if self.adjoint_fault else ShapeAdjoint(self)
-
-    def local_model(self) -> LocalModel:
-        """Every agent's tractions and amplitudes, as near agents see them. Local."""
-        return seen_alike(self.seen.near, self.observation_size)
 
     def _reference_flow(self, parameters: np.ndarray) -> FlowSolution:
         """The flow around the reference, from memory where it is known. Collective."""

@@ -65,8 +65,7 @@ class MovingShapeFlow(ShapeFlow):
     ) -> MovingSolution:
         """The steady flow around the shape q, from which to march. Collective.
 
-        Raises:
-            SolverDiverged: on every rank, when no steady flow was found.
+        Raises SolverDiverged: on every rank, when no steady flow was found.
         """
         steady, march = super().solve(q, viscosity, angle, start), self.march
         march.move(self.motion.points(q))
@@ -85,9 +84,7 @@ class MovingShapeFlow(ShapeFlow):
         """The flow after the shapes ``path`` (k, size), one at the end of each time step.
 
         A function of its arguments alone. Collective.
-
-        Raises:
-            SolverDiverged: on every rank, when the flow leaves the trusted range.
+        Raises SolverDiverged: on every rank, when the flow leaves the trusted range.
         """
         march, layout = self.march, self.layout
         march.restore(start.state)
