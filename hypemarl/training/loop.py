@@ -16,6 +16,7 @@ from hypemarl.config import (
     check_training,
     load_file,
     mesh_files,
+    quoted,
     to_dict,
 )
 from hypemarl.config.external import external_of
