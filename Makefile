@@ -14,8 +14,8 @@ env: ## make or refresh .venv
 demo: env ## train, evaluate and picture HypeMARL and MARL on density-1d
 	$(BIN)/hypemarl demo
 
-test: env lint ## the fast tests with coverage
-	$(BIN)/python -m pytest -m "not slow" --cov
+test: env lint ## the fast tests with coverage, in two processes
+	$(BIN)/python -m pytest -m "not slow" --cov -n 2 --dist loadscope
 
 test-all: env lint ## all tests
 	$(BIN)/python -m pytest --cov

@@ -74,9 +74,9 @@ def main() -> None:
     # 3. The flow left alone, and with steady jets: suction upstream, blowing downstream. The first
     # episode computes the developed flow that all episodes start from, and keeps it on disk.
     parameters = 0.5 * (env.parameter_low + env.parameter_high)
-    nothing, steady = evaluation.uncontrolled(env), evaluation.constant(env)
+    nothing, steady = evaluation.uncontrolled(env), evaluation.hand_made(env)
     bare = evaluation.record_trajectory(env, nothing, parameters, None, "uncontrolled")
-    blown = evaluation.record_trajectory(env, steady, parameters, None, "constant")
+    blown = evaluation.record_trajectory(env, steady, parameters, None, "hand_made")
     say(comm, f"uncontrolled: J = {bare['costs'].sum():.3f}, mean C_D = {bare['drag'].mean():.4f}")
 
     # 4. Training: the groups of ranks step their flows, rank 0 learns. Ctrl-C keeps what was

@@ -24,7 +24,7 @@ EXCEPTED = (
     "visualisation",  # likewise; and pictures of a kind, which is not a system
 )
 HOMONYMS = {
-    "hypemarl": "cli/errors.py cli/parser.py files/cache.py files/locking.py meshing/shapes.py "
+    "hypemarl": "cli/output.py cli/parser.py files/cache.py files/locking.py meshing/shapes.py "
     "training/jobs.py training/optima.py",  # the program
     "shape": "cli/handlers.py",  # env.mesh.shape
     "flow": "systems/density/in_fluid.py",  # an array of its record

@@ -46,7 +46,7 @@ def table_text(rows: Sequence[Row], columns: dict[str, str]) -> str:
 
 _EXTRAS = {
     **dict.fromkeys(("basix", "dolfinx", "ffcx", "gmsh", "mpi4py", "petsc4py", "ufl"), "fem"),
-    **dict.fromkeys(("gymnasium_robotics", "mpe2", "mujoco", "vmas"), "homes"),
+    **dict.fromkeys(("gymnasium_robotics", "mpe2", "mujoco", "vmas"), "external"),
 }
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD},}}")
 _LONGEST_MESSAGE = 4000

@@ -21,14 +21,17 @@ class ExternalConfig:
     """An environment that is no PDE: any PettingZoo ParallelEnv with continuous actions."""
 
     source: str = key(
-        "", "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/homes.md)"
+        "",
+        "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/external_environments.md)",
     )
     options: tuple[str, ...] = key((), "arguments of the factory, each name=value (in YAML)")
     repeat: int = key(1, "steps of the environment per control step, under the same actions", low=1)
     scaling_episodes: int = key(
         0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
     )
-    sha256: str = key("", "of the source's Python files, filled in by `train` (docs/homes.md)")
+    sha256: str = key(
+        "", "of the source's Python files, filled in by `train` (docs/external_environments.md)"
+    )
 
     @property
     def arguments(self) -> dict[str, Any]:

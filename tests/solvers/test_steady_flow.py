@@ -220,7 +220,7 @@ def test_bad_problems_are_refused(disc: SteadyFlow, arguments: tuple, message: s
 def test_bad_solvers_are_refused(square: TaggedMesh) -> None:
     with pytest.raises(ValueError, match="components 0 and 1, got .2. of tag 'left'"):
         SteadyFlow(square, dirichlet={"left": (2,)})
-    with pytest.raises(ValueError, match="must be given somewhere"):
+    with pytest.raises(ValueError, match="must be prescribed somewhere"):
         SteadyFlow(square, dirichlet={})
     with pytest.raises(MeshError, match="nowhere"):
         SteadyFlow(square, dirichlet={"nowhere": (0, 1)})

@@ -2,7 +2,7 @@
 
 It fills in whatever such an environment lacks beside a PDE: agents without places stand on a ring
 of indices, an episode is a seed, the cost is minus the return, and agents that differ in size or
-leave early are padded and marked. ``docs/homes.md`` explains each choice.
+leave early are padded and marked. ``docs/external_environments.md`` explains each choice.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ _FACTORIES: dict[str, Callable[[Source], Factory]] = {
 def _installed(name: str) -> types.ModuleType:
     """A module of a package that hypemarl knows, never one of the working folder."""
     require_installed(name)
-    return imported(name, "homes")
+    return imported(name, "external")
 
 
 def _is_factory(value: object, module: types.ModuleType) -> bool:
