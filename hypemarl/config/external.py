@@ -29,9 +29,7 @@ class ExternalConfig:
     scaling_episodes: int = key(
         0, "random episodes whose observations centre and scale all; 0: left as they are", low=0
     )
-    sha256: str = key(
-        "", "of the source's Python files, filled in by `train` (docs/external_environments.md)"
-    )
+    sha256: str = key("", "of the source's Python files, filled in by `train`")
 
     @property
     def arguments(self) -> dict[str, Any]:
