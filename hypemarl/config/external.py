@@ -22,7 +22,8 @@ class ExternalConfig:
 
     source: str = key(
         "",
-        "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION] (docs/external_environments.md)",
+        "pettingzoo:MODULE:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION], "
+        "see docs/external_environments.md",
     )
     options: tuple[str, ...] = key((), "arguments of the factory, each name=value (in YAML)")
     repeat: int = key(1, "steps of the environment per control step, under the same actions", low=1)
