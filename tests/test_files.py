@@ -169,7 +169,7 @@ def test_a_holder_of_another_machine_that_is_gone_is_told_of(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, f"held by process {os.getpid()}"),
+        ({}, r"held by process \d+"),
         ({"host": "elsewhere"}, r"cannot tell whether that still runs; .*remove .*\.lock"),
         ({"since": 1000.0}, None),  # the process number came again, or the machine did
         ({"pid": 2**30}, None),
