@@ -80,8 +80,7 @@ def _read(path: Path, stream: IO[bytes]) -> Row:
     except Exception as error:  # anything: a damaged file of version 1, or none of ours
         raise CheckpointError(
             f"{path}: expected a {FORMAT} file, got {path.stat().st_size} bytes that do not load "
-            f"as plain tensors (truncated, foreign, or holding code: {files.first_line(error)}); "
-            f"{_RESTORE}"
+            f"as plain tensors (truncated, foreign, or holding code); {_RESTORE}"
         ) from error
 
 
