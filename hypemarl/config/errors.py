@@ -53,3 +53,14 @@ def misordered(options: object, prefix: str, *names: str) -> Iterator[tuple[bool
     for name in names:
         low, high = (getattr(options, f"{name}_{end}") for end in ("low", "high"))
         yield low > high, f"{prefix}.{name}_low ({low:g}) exceeds {name}_high ({high:g})"
+
+
+def indivisible(where: str, time_step: float, interval: float) -> tuple[bool, str]:
+    """Fault for :func:`refuse`: no whole number of the time steps ``where`` makes the interval."""
+    steps = interval / time_step
+    return (
+        abs(steps - round(steps)) > 1e-9 or steps < 1.0,
+        f"{where}.time_step ({time_step:g}) must divide the control interval ({interval:g} = "
+        f"horizon / control_steps), which holds {steps:.6g} time steps; take "
+        f"{interval / max(1, round(steps)):.6g}",
+    )

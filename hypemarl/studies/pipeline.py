@@ -74,6 +74,7 @@ class Study:
             key figures are their flat numbers, and the picture shows the learning curves.
         optima: search so many held-out optima before the evaluation.
         yardsticks: fit them with so many episodes, and start the searches from them, too.
+        start: entry whose first run starts the searches of optima; from zero control by default.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Study:
     by_scheme: bool = False
     optima: int = 0
     yardsticks: int = 0
+    start: str = ""
 
     @property
     def run_folder(self) -> Path:
@@ -208,15 +210,9 @@ def _measure_by(study: Study, plan: Plan, jobs: Sequence[Job]) -> None:
     if study.yardsticks:
         optima.fit_yardsticks(config, plan.seeds, study.yardsticks, count, progress=progress)
     if study.optima:
-        start, several = _start(jobs), study.yardsticks > 0
+        runs = [job.run_dir for job in jobs if job.run_dir.parent.name == study.start]
+        start, several = runs[0] if runs else None, study.yardsticks > 0
         optima.find_held_out(config, study.optima, count, start, several=several, progress=progress)
-
-
-def _start(jobs: Sequence[Job]) -> Path | None:
-    """For flows a policy from which a search is short; others are searched from zero control."""
-    gradient = [job for job in jobs if job.config.training.algorithm == "apg"]
-    flow = jobs[0].config.env.system == "flow"
-    return gradient[0].run_dir if flow and gradient else None
 
 
 def evaluated(study: Study, groups: Sequence[Group], episodes: int | None = None) -> list[Group]:

@@ -74,8 +74,9 @@ def _table(
     seeds: int,
     optima: int,
     yardsticks: int = 0,
+    start: str = "",
 ) -> dict[str, Study]:
-    """A table of one scenario, with so many seeds, held-out optima and episodes of yardsticks."""
+    """A table of one scenario; the last four as of :class:`Study`, with so many seeds."""
 
     def of_scenario(_: str) -> Sequence[Entry]:
         return entries
@@ -88,6 +89,7 @@ def _table(
             by_scheme=True,
             optima=optima,
             yardsticks=yardsticks,
+            start=start,
         )
     }
 
@@ -106,8 +108,8 @@ TABLES: dict[str, dict[str, Study]] = {
         "imitation", "density-1d", (SCHEMES[3], PLAIN[0], GRADIENT[0], *SHOWN), 3, 32
     ),
     "flow": {
-        **_table("flow", "flow-cylinder", _flow(60), 2, 2, 60),
-        **_table("flow", "flow-dissipation", _flow(100), 2, 2, 100),
+        **_table("flow", "flow-cylinder", _flow(60), 2, 2, 60, start=GRADIENT[0].name),
+        **_table("flow", "flow-dissipation", _flow(100), 2, 2, 100, start=GRADIENT[0].name),
     },
     "shape": _table("shape", "shape-morphing", _flow(80), 2, 4, 80),
     "unsteady": _table("unsteady", "shape-morphing", UNSTEADY, 2, 0),

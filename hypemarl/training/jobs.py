@@ -23,7 +23,7 @@ from hypemarl.config.external import external_of
 from hypemarl.config.sources import trust_flags
 from hypemarl.config.user_code import use_flags
 from hypemarl.files import write_text
-from hypemarl.training.checkpoint import CheckpointError, check_config, entry, load
+from hypemarl.training.checkpoint import check_config, entry, load
 from hypemarl.training.children import (
     EXIT_INTERRUPTED,
     EXIT_VAIN,
@@ -31,7 +31,7 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
-from hypemarl.training.loop import TrainingError, is_finished, require_begun
+from hypemarl.training.loop import TrainingError, episodes_trained, require_begun
 from hypemarl.training.progress import Progress, failure_text
 from hypemarl.training.records import RunError, RunFolder
 
@@ -75,14 +75,10 @@ def continue_flags(config: Config, run_dir: Path) -> list[str] | None:
 
     An unfinished run of the same configuration is resumed, another one is replaced.
     """
-    if is_finished(run_dir, config):
+    trained = episodes_trained(run_dir, config)
+    if trained == config.training.episodes:
         return None
-    folder = RunFolder(run_dir)
-    try:
-        check_config(folder.last, load(folder.last), config)
-    except CheckpointError:
-        return ["--overwrite"]
-    return ["--resume"]
+    return ["--overwrite"] if trained is None else ["--resume"]
 
 
 def run_folders(path: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,7 @@ __all__ = [
     "MakeEnv",
     "TrainingError",
     "default_make_env",
+    "episodes_trained",
     "is_finished",
     "pick_device",
     "torch_threads",
@@ -157,16 +158,25 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
     return stored
 
 
+def episodes_trained(run_dir: str | Path, config: Config) -> int | None:
+    """Episodes in ``run_dir`` of just this configuration, 0 where its checkpoint lost the count.
+
+    None where no checkpoint of this configuration loads. Local, never raises.
+    """
+    file = RunFolder(run_dir).last
+    try:
+        stored = checkpoint.load(file)
+        checkpoint.check_config(file, stored, config)
+    except CheckpointError:
+        return None
+    progress = stored.get("progress")
+    episode = progress.get("episode") if isinstance(progress, Mapping) else None
+    return episode if isinstance(episode, int) else 0
+
+
 def is_finished(run_dir: str | Path, config: Config) -> bool:
     """Whether ``run_dir`` holds a whole run of just this configuration. Local, never raises."""
-    folder = RunFolder(run_dir)
-    try:
-        stored = checkpoint.load(folder.last)
-        checkpoint.check_config(folder.last, stored, config)
-        trained = checkpoint.entry(folder.last, stored, "progress", "episode")
-    except CheckpointError:
-        return False
-    return bool(trained == config.training.episodes)
+    return episodes_trained(run_dir, config) == config.training.episodes
 
 
 def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> None:

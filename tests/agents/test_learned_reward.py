@@ -29,7 +29,7 @@ STEPS = 4
 
 
 def demonstrated(observations: np.ndarray) -> np.ndarray:
-    """What demonstrators do: half the range times the sign of the first number that they see."""
+    """Actions of a demonstrator: half the range, with the sign of the first number that it sees."""
     return 0.5 * np.sign(observations[..., :1])
 
 

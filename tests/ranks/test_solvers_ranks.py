@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mpi4py import MPI
+from test_navier_stokes import CHANNEL
 from together import from_rank_0, raised
 
 from hypemarl.config import MeshConfig
@@ -23,15 +24,6 @@ from hypemarl.solvers.steady_flow import SteadyFlow
 from hypemarl.solvers.taylor_hood import TaylorHood, VertexValues
 from hypemarl.solvers.velocity_transfer import VelocityTransfer
 
-CHANNEL = MeshConfig(
-    shape="channel-with-disc",
-    length=1.2,
-    height=0.41,
-    disc_centre=(0.3, 0.2),
-    disc_radius=0.05,
-    element_size=0.08,
-    disc_element_size=0.025,
-)
 SQUARE = MeshConfig(shape="square-with-disc", element_size=0.2, disc_radius=0.2)
 SLIP = {"left": (0, 1), "disc": (0, 1), "bottom": (1,), "top": (1,)}
 TWO = pytest.mark.parametrize("comm", [2], indirect=True)

@@ -1,4 +1,4 @@
-"""What tests that run on several ranks at once share: one verdict, one serial reference."""
+"""Shared parts of the tests on several ranks: one verdict, one serial reference."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def agree(failure: str | None) -> str | None:
 
 
 def from_rank_0(comm: MPI.Intracomm, compute: Callable[[], Any]) -> Any:
-    """What ``compute`` returns on rank 0, such as a serial reference; the others sleep. Collective.
+    """Result of ``compute`` on rank 0, such as a serial reference; the others sleep. Collective.
 
     An error of it is one of every rank.
     """

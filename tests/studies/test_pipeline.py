@@ -1,4 +1,4 @@
-"""What experiments share: entries by name, costs over seeds, and what the command asks of each."""
+"""The pipeline of the studies: entries by name, costs over seeds, contract of the command."""
 
 from __future__ import annotations
 

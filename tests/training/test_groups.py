@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).parents[1] / "ranks" / "groups.py"
 
 @pytest.fixture(scope="module")
 def outputs() -> dict[str, Any]:
-    """What the launches left, kept for all tests of this file."""
+    """Folder of the launches, kept for all tests of this file."""
     return {}
 
 

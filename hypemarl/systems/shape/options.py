@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from math import isqrt
 from typing import Literal
 
-from hypemarl.config.errors import misordered, refuse
+from hypemarl.config.errors import indivisible, misordered, refuse
 from hypemarl.config.keys import Displacement, key
 from hypemarl.config.schema import Config, EnvConfig, options_of
 from hypemarl.systems.flow.options import BodyOptions
@@ -92,12 +92,7 @@ def check(config: Config) -> None:
 def _unsteady(env: EnvConfig, shape: ShapeOptions) -> Iterator[tuple[bool, str]]:
     """Conditions on time steps, true where one is violated, and their messages."""
     if shape.mode == "unsteady":
-        steps = env.control_interval / shape.time_step
-        yield (
-            abs(steps - round(steps)) > 1e-9 or steps < 1.0,
-            f"env.shape.time_step ({shape.time_step:g}) must divide the control interval "
-            f"({env.control_interval:g}); take {env.control_interval / max(1, round(steps)):.6g}",
-        )
+        yield indivisible("env.shape", shape.time_step, env.control_interval)
         yield (
             shape.remesh,
             "env.shape.remesh: a flow that moves with its mesh keeps it; with "
