@@ -166,3 +166,8 @@ def test_explain_lists_every_key_with_its_meaning() -> None:
 def test_choices() -> None:
     schemes = ("hypemarl", "marl", "fups-id", "nops", "fups-id-no-state", "marl-mu")
     assert config.choices("agent.scheme") == schemes
+
+
+def test_an_old_key_beside_a_section_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"env\.density\.beta: density is a single value"):
+        load("density-1d", ["env.density=3", "env.beta=0.1"])

@@ -19,7 +19,7 @@ from hypemarl.config.checks import check_combinations
 from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, quoted
 from hypemarl.config.external import NAME as EXTERNAL
 from hypemarl.config.external import source_in
-from hypemarl.config.migration import USUAL, migrated, system_of
+from hypemarl.config.migration import USUAL, migrated, put, system_of
 from hypemarl.config.schema import Config
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
@@ -56,7 +56,7 @@ def _overridden(
             raise ConfigError(f"{where}: expected key=value, as in agent.gamma=0.95")
         if name.strip() == "scenario":
             raise ConfigError("override 'scenario': a scenario is chosen by its name, not by --set")
-        _put(changes, name.strip().split("."), read_text(text, where).content)
+        put(changes, name.strip().split("."), read_text(text, where).content)
     changes = migrated(changes, system_of(changes, system_of(settings)))
     return _merge(settings, changes), set(_paths(changes))
 
@@ -205,15 +205,6 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(old, dict) and isinstance(value, dict)
         merged[name] = _merge(old, value) if nested and isinstance(old, dict) else value
     return merged
-
-
-def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        inner = settings.setdefault(name, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{'.'.join(path)}: {name} is a single value, it holds no keys")
-        settings = inner
-    settings[path[-1]] = value
 
 
 def _build(cls: Any, settings: Any, prefix: str) -> Any:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from hypemarl.config.errors import ConfigError
 from hypemarl.config.registry import ALGORITHMS, SYSTEMS, Registered
 from hypemarl.config.schema import EnvConfig
 
@@ -51,7 +52,7 @@ def migrated(
     for old, places in renamed:
         value = _take(result, old)
         for new in places:
-            _put(result, new, value)
+            put(result, new, value)
             if lines is not None and ".".join(old) in lines:
                 lines[".".join(new)] = lines[".".join(old)]
     if whole and isinstance(env, dict):
@@ -102,10 +103,13 @@ def _take(settings: dict[str, Any], path: list[str]) -> Any:
     return value
 
 
-def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:
+def put(settings: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a nested value. Raises :class:`ConfigError` where a single value is in its way."""
     for name in path[:-1]:
-        inner = settings.get(name)
-        settings[name] = settings = inner if isinstance(inner, dict) else {}
+        inner = settings.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{'.'.join(path)}: {name} is a single value, it holds no keys")
+        settings = inner
     settings[path[-1]] = value
 
 
