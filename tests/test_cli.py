@@ -176,6 +176,21 @@ def test_compare_draws_curves(
     out = run(capsys, "compare", str(runs), "--output", str(picture))
     assert f"written {picture}" in out
     assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", str(runs), "--output", "curves.docx"])
+    assert "expected a name in .png, .pdf, .svg, got 'curves.docx'" in capsys.readouterr().err
+
+
+def test_folders_of_runs_and_empty_names_are_no_run_folders(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "density-1d", *SETTINGS, "--quiet", "--run"]
+    out = run(capsys, *given, str(runs), status=2)
+    assert f"{runs} holds runs of its own (hypemarl-seed0" in out
+    assert not (runs / "metrics.jsonl").exists()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*given, ""])
+    assert "expected a folder's name, got ''" in capsys.readouterr().err
 
 
 def test_render_records_and_draws(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

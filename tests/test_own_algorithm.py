@@ -127,7 +127,7 @@ def test_a_name_is_taken_once() -> None:
 def test_a_file_of_ones_own_is_imported_where_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(user_code, "_USED", [])
+    monkeypatch.setattr(user_code, "_USED", {})
     monkeypatch.setattr(ALGORITHMS, "_items", {})
     (tmp_path / "mine.py").write_text(EXAMPLE.read_text())
     monkeypatch.chdir(tmp_path)

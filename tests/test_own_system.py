@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -252,6 +253,38 @@ def test_code_that_is_used_registers_its_systems(code: Path, experiment: str) ->
     _USED.clear()
 
 
+def test_a_run_stores_its_code_which_is_imported_only_where_the_command_says_so(
+    code: Path, experiment: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sha256 = hashlib.sha256(hashlib.sha256(code.read_bytes()).digest()).hexdigest()
+    SYSTEMS._items.pop("rod")
+    run = tmp_path / "run"
+    hypemarl("train", experiment, "--use", code, "--run", run, "--quiet")
+    stored = configuration.load_file(run / "config.yaml").code
+    assert stored == (f"{code} sha256:{sha256}",)
+
+    def forget() -> None:
+        SYSTEMS._items.pop("rod", None)
+        _USED.clear()
+        for name in [name for name in sys.modules if name.startswith("rods_")]:
+            del sys.modules[name]
+
+    forget()
+    for command in (["evaluate", run], ["render", run], ["train", "--resume", "--run", run]):
+        assert cli.main([str(word) for word in command]) == 2
+        assert f"imported only by --use {code}, or by --trust" in capsys.readouterr().err
+        assert "rod" not in SYSTEMS
+    hypemarl("evaluate", run, "--trust")
+    assert "note" not in capsys.readouterr().err
+    forget()
+    code.write_text(code.read_text() + "# changed since\n")
+    hypemarl("train", "--resume", "--run", run, "--set", "training.episodes=7", "--use", code)
+    assert f"was made with {code} as it was then (SHA-256 {sha256[:12]}" in capsys.readouterr().err
+    assert configuration.load_file(run / "config.yaml").code != stored
+    forget()
+    register_system(ROD)
+
+
 @pytest.mark.slow
 def test_commands_and_their_children_use_the_file_that_they_name(
     code: Path, experiment: str, tmp_path: Path
@@ -263,6 +296,10 @@ def test_commands_and_their_children_use_the_file_that_they_name(
     seeds = ["--seeds", "0", "1", "--jobs", "2", "--run", "run", "--quiet"]
     trained = command("train", experiment, "--use", "rods.py:ROD", *seeds)
     assert trained.returncode == 0, trained.stderr
-    evaluated = command("evaluate", "run", "--use", "rods.py")
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert "hypemarl" in evaluated.stdout
+    for named in (["--use", "rods.py"], ["--trust"]):
+        evaluated = command("evaluate", "run", *named)
+        assert evaluated.returncode == 0, evaluated.stderr
+        assert "hypemarl" in evaluated.stdout
+    refused = command("evaluate", "run")
+    assert refused.returncode == 2
+    assert f"made with code of a user, which is imported only by --use {code}:ROD" in refused.stderr

@@ -30,6 +30,22 @@ def test_petsc_ahead_of_torch_is_refused_with_what_to_do() -> None:
     assert "put `import torch` ahead of it" in done.stderr
 
 
+def test_ctrl_c_during_the_imports_ends_in_one_line() -> None:
+    stopped = (
+        "import builtins, sys\n"
+        "real = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name == 'hypemarl.cli':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = stop\n"
+        "from hypemarl.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    done = python(stopped)
+    assert (done.returncode, done.stderr) == (130, "hypemarl: interrupted\n")
+
+
 def test_an_unwritable_cache_falls_back_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from hypemarl.cli.output import error_line, say, world_size
 from hypemarl.cli.parser import make_parser
-from hypemarl.cli.settings import named_sources
+from hypemarl.cli.settings import named_sources, stored_code
 from hypemarl.config import trusted
 from hypemarl.config.errors import UnsupportedError
 from hypemarl.config.user_code import use
@@ -32,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from hypemarl import mpi
 
-        mpi.world()
         mpi.install_excepthook()
-        for code in parsed.use:
+        comm = mpi.world()
+        for code in [*parsed.use, *mpi.on_root(comm, lambda: stored_code(parsed))]:
             use(code)
-        with trusted(*named_sources(parsed), everything=getattr(parsed, "trust", False)):
+        with trusted(*named_sources(parsed), everything=parsed.trust):
             status = int(parsed.handler(parsed) or 0)
         sys.stdout.flush()
         return status

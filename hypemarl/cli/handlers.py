@@ -262,14 +262,17 @@ def do_diagnose(arguments: Arguments) -> None:
 
 def do_compare(arguments: Arguments) -> int:
     """The table of evaluated runs, and their curves; exit status as of evaluate."""
-    status = do_evaluate(arguments)
     from hypemarl import mpi
+    from hypemarl.training import summary
     from hypemarl.visualisation.run_pictures import draw_curves
 
-    with mpi.raise_together(mpi.world()):
-        if mpi.world().rank == 0:
-            drawn = draw_curves(_expand(arguments.runs), arguments.output)
-            print(f"written {drawn}" if drawn else "no curve to draw: every validation failed")
+    runs = _expand(arguments.runs)
+    check_runs(runs, arguments.env)
+    summary.check_comparable(runs)
+    # ahead of the evaluation, which costs more: curves may be refused
+    drawn = mpi.on_root(mpi.world(), lambda: draw_curves(runs, arguments.output))
+    status = do_evaluate(arguments)
+    say(f"written {drawn}" if drawn else "no curve to draw: every validation failed")
     return status
 
 

@@ -12,7 +12,7 @@ from hypemarl import config as configuration
 from hypemarl import studies
 from hypemarl.cli import handlers, train, yardsticks
 from hypemarl.cli.output import cut_words
-from hypemarl.cli.settings import add_trust, integer, number
+from hypemarl.cli.settings import folder, integer, number, picture
 from hypemarl.config.keys import Displacement
 
 
@@ -69,6 +69,11 @@ def _command(
         help="import MODULE or FILE.py, whose systems and algorithms are then known by name; "
         "CODE:NAME takes one; may be repeated",
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="import whatever code and environment the run or the file names",
+    )
     parser.set_defaults(handler=handler)
     return parser
 
@@ -97,8 +102,23 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
         "pettingzoo:FILE.py:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION]; without SCENARIO "
         "its own settings, or those of `external`",
     )
-    add_trust(parser, env=False)
     _add_configuration(parser)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    """Runs, and the ``--env`` that names their environment again."""
+    text = "run folder, or a folder of them"
+    parser.add_argument("runs", type=folder, metavar="RUN", nargs="+", help=text)
+    _add_env(parser)
+
+
+def _add_env(parser: argparse.ArgumentParser) -> None:
+    text = "import this external environment, which the run or the file names"
+    parser.add_argument("--env", metavar="SOURCE", help=text)
+
+
+def _add_run(parser: argparse.ArgumentParser, text: str, default: str | None = None) -> None:
+    parser.add_argument("--run", type=folder, metavar="DIR", default=default, help=text)
 
 
 def _add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +192,9 @@ def _add_train(commands: Commands) -> None:
         "--seeds", type=integer(0), nargs="+", help="one run per seed, in DIR/seed<N>"
     )
     parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
-    parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/<what it is>)")
+    parser.add_argument(
+        "--run", type=folder, metavar="DIR", help="run folder (default: runs/<what it is>)"
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
@@ -198,28 +220,32 @@ def _add_reports(commands: Commands) -> None:
     example = "runs/marl runs/hypemarl --output curves.png"
     parser = _command(commands, handlers.do_compare, text, example)
     _add_evaluation(parser)
-    parser.add_argument("--output", metavar="PNG", default="curves.png")
+    parser.add_argument("--output", type=picture, metavar="PNG", default="curves.png")
 
     text = "Tell how the agents of a run share: conflict and noise of their gradients, diversity"
     example = "runs/hypemarl/seed0 --json diagnosis.json"
     parser = _command(commands, handlers.do_diagnose, text, example)
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
-    add_trust(parser)
+    parser.add_argument(
+        "runs", type=folder, metavar="RUN", nargs="+", help="run folder, or a folder of them"
+    )
+    _add_env(parser)
     parser.add_argument("--episodes", type=integer(), default=4, help="run afresh (default 4)")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object per run")
 
     text = "Map the recovered share over two parameters, up to a fifth beyond the training range"
     example = "runs/apg/seed0 --parameters target_x target_y"
     parser = _command(commands, handlers.do_map, text, example)
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="runs of one problem")
+    parser.add_argument("runs", type=folder, metavar="RUN", nargs="+", help="runs of one problem")
     parser.add_argument("--parameters", nargs=2, required=True, metavar="NAME")
     parser.add_argument(
         "--size", type=integer(2), default=7, help="values per parameter (default 7)"
     )
-    parser.add_argument("--output", metavar="PNG", default="share-map.png")
+    parser.add_argument("--output", type=picture, metavar="PNG", default="share-map.png")
     text = "Make film, stills and policy map of a run"
     parser = _command(commands, handlers.do_render, text, "runs/hypemarl/seed0 --index 3")
-    parser.add_argument("run", metavar="RUN", help="a run folder, or one with a trajectory.npz")
+    parser.add_argument(
+        "run", type=folder, metavar="RUN", help="a run folder, or one with a trajectory.npz"
+    )
     parser.add_argument("--index", type=integer(0), help="record this held-out parameter anew")
     parser.add_argument("--no-film", action="store_true", help="stills only")
 
@@ -246,20 +272,24 @@ def _add_optimum(commands: Commands) -> None:
     )
     parser.add_argument("--max-evaluations", type=integer(), default=400, help="default 400")
     parser.add_argument(
-        "--start", metavar="RUN", help="search from the actions of this run's policy"
+        "--start", type=folder, metavar="RUN", help="search from the actions of this run's policy"
     )
     text = "where no optimum is stored, search from zero and from all stored yardsticks, too"
     parser.add_argument("--several", action="store_true", help=text)
     text = "write the actions to a file that hypemarl.load_policy reads"
     parser.add_argument("--export", metavar="FILE", help=text)
-    parser.add_argument("--run", metavar="DIR", help="record the first episode there, for render")
+    parser.add_argument(
+        "--run", type=folder, metavar="DIR", help="record the first episode there, for render"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the rows")
     _add_quiet(parser)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
-    add_trust(parser)
+    parser.add_argument(
+        "runs", type=folder, metavar="RUN", nargs="+", help="run folder, or a folder of them"
+    )
+    _add_env(parser)
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--last", action="store_true", help="evaluate the last checkpoint, too")
     parser.add_argument("--json", metavar="FILE", help="also write one flat object")
@@ -288,7 +318,7 @@ def _add_tables(commands: Any) -> None:
     parser.add_argument("scenario", metavar="SCENARIO", nargs="*", help=text)
     parser.add_argument("--scenario", dest="scenarios", nargs="+", help=argparse.SUPPRESS)
     _add_configuration(parser)
-    add_trust(parser)
+    _add_env(parser)
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these entries")
     parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
     parser.add_argument(
@@ -317,8 +347,10 @@ def _add_yardsticks(commands: Any) -> None:
 
     text = "Write policies of runs as files that hypemarl.load_policy reads, without the solver"
     parser = _command(commands, yardsticks.do_export, text, "runs/demo --output policies")
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, or a folder of them")
-    add_trust(parser)
+    parser.add_argument(
+        "runs", type=folder, metavar="RUN", nargs="+", help="run folder, or a folder of them"
+    )
+    _add_env(parser)
     parser.add_argument("--output", metavar="DIR", default="policies", help="default: policies")
 
 
@@ -330,6 +362,8 @@ def _add_demo(commands: Commands) -> None:
     _add_configuration(parser)
     parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
     parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
-    parser.add_argument("--run", metavar="DIR", default="runs/demo", help="default: runs/demo")
+    parser.add_argument(
+        "--run", type=folder, metavar="DIR", default="runs/demo", help="default: runs/demo"
+    )
     parser.add_argument("--fresh", action="store_true", help="train again in any case")
     _add_jobs(parser)

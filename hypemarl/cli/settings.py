@@ -12,6 +12,10 @@ from hypemarl import config as configuration
 from hypemarl.config import Config, ConfigError
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import absolute, permitted
+from hypemarl.config.user_code import code_in
+from hypemarl.config.yaml_text import read_file
+
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def integer(low: int = 1) -> Callable[[str], int]:
@@ -43,6 +47,20 @@ def number(above: float = -math.inf) -> Callable[[str], float]:
         return value
 
     return convert
+
+
+def folder(text: str) -> str:
+    """A type for the parser: a folder's name, which is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected a folder's name, got {text!r}")
+    return text
+
+
+def picture(text: str) -> str:
+    """A type for the parser: a picture of a format that can be written."""
+    if Path(text).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"expected a name in {', '.join(PICTURES)}, got {text!r}")
+    return text
 
 
 def named_seeds(arguments: argparse.Namespace) -> list[int] | None:
@@ -139,19 +157,25 @@ def folder_name(source: str) -> str:
 _SOURCE_KEY = "env.external.source"
 
 
-def add_trust(parser: argparse.ArgumentParser, *, env: bool = True) -> None:
-    """``--trust``, and the ``--env`` that names the environment of runs again."""
-    if env:
-        parser.add_argument(
-            "--env",
-            metavar="SOURCE",
-            help="import this external environment, which the run or the file names",
-        )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="import whatever environment the run or the file names, without --env",
-    )
+def stored_code(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """What the runs and the file of a command were made with (``code``), where it trusts them.
+
+    Local. Raises ConfigError: a file is no YAML.
+    """
+    if not arguments.trust:
+        return ()
+    files = [Path(scenario) for scenario in _words(arguments, "scenario")]
+    for run in _words(arguments, "run") + _words(arguments, "runs"):
+        files += [Path(run) / "config.yaml", *sorted(Path(run).glob("*/config.yaml"))]
+    lists = [read_file(file).content.get("code") for file in files if file.is_file()]
+    entries = [str(entry) for code in lists if isinstance(code, list) for entry in code]
+    return tuple(dict.fromkeys(map(code_in, entries)))
+
+
+def _words(arguments: argparse.Namespace, name: str) -> list[str]:
+    """What stands on the command line under ``name``: none, one or several."""
+    words = getattr(arguments, name, None) or []
+    return [words] if isinstance(words, str) else list(words)
 
 
 def named_sources(arguments: argparse.Namespace) -> list[str]:

@@ -21,6 +21,7 @@ from hypemarl.config.external import NAME as EXTERNAL
 from hypemarl.config.external import source_in
 from hypemarl.config.migration import USUAL, migrated, put, system_of
 from hypemarl.config.schema import Config
+from hypemarl.config.user_code import remedy
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
 LARGEST_INTEGER = 2**63 - 1  # of NumPy and torch
@@ -190,9 +191,11 @@ def _located(
         key = "" if error.key in (None, *overridden) else str(error.key)
         while key and key not in lines:
             key = key.rpartition(".")[0]
-        if not key:
+        hint = remedy(map(str, code)) if isinstance(code := settings.get("code"), list) else ""
+        if not key and not hint:
             raise
-        raise ConfigError(f"{path}:{lines[key]}: {error}", error.key) from error
+        where = f"{path}:{lines[key]}: " if key else ""
+        raise ConfigError(f"{where}{error}{hint}", error.key) from error
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

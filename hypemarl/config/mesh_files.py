@@ -63,9 +63,14 @@ def bind(config: Config) -> Config:
     """
     digest = content(config.env)
     _require_same(config.env, digest)
-    paths: Row = {name: str(path.absolute()) for name, path in used(config.env).items()}
-    mesh = replace(config.env.mesh, **paths, files_sha256=digest)
-    return replace(config, env=replace(config.env, mesh=mesh))
+    env = located(config.env)
+    return replace(config, env=replace(env, mesh=replace(env.mesh, files_sha256=digest)))
+
+
+def located(env: EnvConfig) -> EnvConfig:
+    """``env`` with absolute paths of its mesh files, found from every folder. Local."""
+    paths: Row = {name: str(path.absolute()) for name, path in used(env).items()}
+    return replace(env, mesh=replace(env.mesh, **paths))
 
 
 def check(env: EnvConfig) -> None:

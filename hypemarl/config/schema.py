@@ -206,6 +206,7 @@ class Config:
     scenario: str = key("density-vacuum", "name of the scenario this started from")
     description: str = key("", "what the scenario is, in a line")
     seed: int = key(0, "root seed: every generator derives from it", low=0)
+    code: tuple[str, ...] = key((), "code of --use and its SHA-256, stored by a run")
     env: EnvConfig = field(default_factory=EnvConfig, metadata={"help": "the environment"})
     agent: AgentConfig = field(default_factory=AgentConfig, metadata={"help": "the agents"})
     training: TrainingConfig = field(

@@ -127,13 +127,10 @@ def permitted(config: ExternalConfig) -> str:
         ConfigError: the source is neither registered nor trusted. Nothing of it was imported.
     """
     text = config.source
-    source = parse(text)
     if is_registered(text) or _is_trusted(text):
         return text
     for other in sorted(_TRUST.get().sources):
-        moved = parse(other)
-        same_factory = (moved.kind, moved.detail) == (source.kind, source.detail)
-        if config.sha256 and same_factory and digest(other) == config.sha256:
+        if has_moved(text, config.sha256, other):
             return other
     raise ConfigError(
         f"the configuration names the environment {quoted(text)}, which is Python code of no "
@@ -141,6 +138,13 @@ def permitted(config: ExternalConfig) -> str:
         "(from Python: hypemarl.config.trusted)",
         "env.external.source",
     )
+
+
+def has_moved(text: str, sha256: str, other: str) -> bool:
+    """Whether the trusted source ``other`` is ``text``, whose files had this SHA-256, elsewhere."""
+    moved, source = parse(other), parse(text)
+    same_factory = (moved.kind, moved.detail) == (source.kind, source.detail)
+    return bool(sha256) and same_factory and digest(other) == sha256
 
 
 def _remedy(text: str) -> str:
@@ -152,14 +156,19 @@ def _remedy(text: str) -> str:
 
 
 def digest(text: str) -> str:
-    """The SHA-256 of the Python files behind a trusted source, "" where there are none.
-
-    They are the file, or all of the top-level package of the module. Nothing is imported.
-    """
+    """The SHA-256 of the Python files behind a trusted source, "" where there are none."""
     source = parse(text)
     if source.kind != "pettingzoo" or is_registered(text):
         return ""
-    places = [Path(source.place)] if source.is_file else _files_of_module(source.place)
+    return digest_of(source.place)
+
+
+def digest_of(code: str) -> str:
+    """The SHA-256 of a Python file or of a module, "" where there is none. Local.
+
+    Of a module it is that of all files of its top-level package. Nothing is imported.
+    """
+    places = [Path(code)] if code.endswith(".py") else _files_of_module(code)
     files = [place for place in places if place.is_file()]
     digests = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
     return hashlib.sha256(digests).hexdigest() if files else ""

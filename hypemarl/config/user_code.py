@@ -1,7 +1,9 @@
 """The user's code: modules and files that a command names, and what they register.
 
-A configuration never says which code to run: it names systems, algorithms and schemes that are
-registered already. ``--use`` on the command line imports the code that registers them.
+A configuration names systems, algorithms and schemes that are registered already. ``--use`` on the
+command line imports the code that registers them. A run stores what it used, with the SHA-256 of
+the files (``code`` in its configuration); that is imported only where the command names it again,
+or trusts the run by ``--trust``.
 """
 
 from __future__ import annotations
@@ -10,16 +12,20 @@ import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import shlex
 import sys
 import traceback
 import types
+from collections.abc import Iterable
 from pathlib import Path
 
 from hypemarl.config.errors import ConfigError, nearest, quoted
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS, Named
-from hypemarl.config.sources import search_working_folder
+from hypemarl.config.sources import digest_of, search_working_folder
 
-_USED: list[str] = []
+_USED: dict[str, str] = {}
+"""Code that this process uses, and the SHA-256 of its files when they were imported."""
+_SHA256 = " sha256:"
 
 
 def use(code: str) -> None:
@@ -34,9 +40,11 @@ def use(code: str) -> None:
     place, _, name = code.rpartition(":") if _names_one(code) else (code, "", "")
     if place.endswith(".py"):
         place = str(Path(place).expanduser().absolute())
+        sha256 = digest_of(place)
         module = module_of_file(Path(place))
     else:
         search_working_folder(place)
+        sha256 = digest_of(place)
         module = imported(place)
     there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
     if name and name not in there:
@@ -47,12 +55,44 @@ def use(code: str) -> None:
     for item in [there[name]] if name else there.values():
         for registry in (SYSTEMS, ALGORITHMS, SCHEMES):
             registry.take(item)
-    _USED.append(f"{place}:{name}" if name else place)
+    _USED.setdefault(f"{place}:{name}" if name else place, sha256)
 
 
 def use_flags() -> list[str]:
     """Options of a child's command line that use what this process uses."""
-    return [word for code in dict.fromkeys(_USED) for word in ("--use", code)]
+    return [word for code in _USED for word in ("--use", code)]
+
+
+def used() -> tuple[str, ...]:
+    """What this process uses, each with its SHA-256, as a configuration stores it."""
+    return tuple(f"{code}{_SHA256}{sha256}" for code, sha256 in _USED.items())
+
+
+def code_in(entry: str) -> str:
+    """``entry`` of a configuration's ``code`` without the SHA-256: what :func:`use` takes."""
+    return entry.partition(_SHA256)[0]
+
+
+def remedy(stored: Iterable[str]) -> str:
+    """How to name the code of a configuration; empty where this process uses all of it."""
+    absent = [code for code in map(code_in, stored) if code not in _USED]
+    if not absent:
+        return ""
+    words = " ".join(f"--use {shlex.quote(code)}" for code in absent)
+    return f"; it was made with code of a user, which is imported only by {words}, or by --trust"
+
+
+def note_other_code(where: object, stored: Iterable[str]) -> None:
+    """Note that a run was made with other code than this process uses, if it uses any. Local."""
+    now = set(_USED.values())
+    for entry in stored:
+        code, _, sha256 = entry.partition(_SHA256)
+        if now and sha256 and sha256 not in now:
+            print(
+                f"hypemarl: note: {where} was made with {code} as it was then (SHA-256 "
+                f"{sha256[:12]}...), not with what is used now; its results may not be repeated",
+                file=sys.stderr,
+            )
 
 
 def _names_one(code: str) -> bool:

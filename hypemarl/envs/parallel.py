@@ -258,7 +258,7 @@ class PDEEnv(ParallelEnv, ArrayEnv):
                 f"an environment on {self.comm.size} ranks cannot be sent to one process; pickle "
                 "env.config, and call hypemarl.envs.make(config, comm) there"
             )
-        return _made_on_one_rank, (self._remaker(), self.config)
+        return _made_on_one_rank, (self._remaker(), mesh_files.located(self.config))
 
     def __deepcopy__(self, memo: dict[int, object]) -> ArrayEnv:
         """An environment of the same configuration on the same ranks. Collective."""

@@ -38,8 +38,10 @@ def share_map(
 
     Returns: names, values of both axes, cost of the optimum and without control, shares per run
         (size, size), and their means ``inside`` and ``outside`` the training range.
-    Raises: ValueError where a name is unknown. Serial.
+    Raises: ValueError where a name is unknown, or there twice. Serial.
     """
+    if len(set(names)) != len(names):
+        raise ValueError(f"expected two different parameters, got {' and '.join(names)}")
     config = RunFolder(run_dirs[0]).read_config()
     env = make(config.env)
     loop = OpenLoop(env)

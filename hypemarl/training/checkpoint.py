@@ -17,7 +17,9 @@ import torch
 
 from hypemarl import files
 from hypemarl.config import Config, ConfigError, EnvConfig, mesh_files, to_dict
+from hypemarl.config.external import external_of
 from hypemarl.config.migration import migrated, system_of
+from hypemarl.config.sources import has_moved
 from hypemarl.mpi import note
 from hypemarl.training import metrics
 from hypemarl.training.learner import algorithm_of
@@ -30,7 +32,7 @@ _RESTORE = "restore it from a copy, or train again with --overwrite"
 
 # What may differ between a run and its continuation without changing what was learned so far.
 FREE_KEYS = frozenset(
-    {"description", "training.episodes", "training.device", "training.tensorboard"}
+    {"description", "code", "training.episodes", "training.device", "training.tensorboard"}
     | {"training.checkpoint_every", "training.held_out_size", "training.diagnose_every"}
     | {"env.external.sha256"}  # a change of the source is said, see loop.train
 )
@@ -134,7 +136,7 @@ def check_config(path: str | Path, content: Record, config: Config) -> None:
     stored = completed(settings)
     expected = flat(to_dict(config))
     reads = algorithm_of(config).reads
-    same_files = _compare_files(config, stored, expected)
+    same_files = _compare_files(config, stored, expected) | _moved_source(config, stored)
     differing = [
         f"{name} is {stored.get(name)!r} there, {expected.get(name)!r} here"
         for name in sorted(stored.keys() | expected.keys())
@@ -166,6 +168,16 @@ def _compare_files(config: Config, stored: Row, expected: Row) -> frozenset[str]
         except ConfigError:  # gone: it differs from what is stored
             return frozenset()
     return names
+
+
+def _moved_source(config: Config, stored: Row) -> frozenset[str]:
+    """The key of an external environment whose files are elsewhere now, and the same."""
+    external = external_of(config.env)
+    if external is None:
+        return frozenset()
+    key, sha256 = (f"env.{config.env.system}.{name}" for name in ("source", "sha256"))
+    same = has_moved(str(stored[key]), str(stored[sha256]), external.source)
+    return frozenset({key}) if same else frozenset()
 
 
 def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], Any]]) -> None:

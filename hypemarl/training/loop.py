@@ -21,6 +21,7 @@ from hypemarl.config import (
 )
 from hypemarl.config.external import external_of
 from hypemarl.config.sources import say_changed, stamped
+from hypemarl.config.user_code import note_other_code, used
 from hypemarl.mpi import Comm, note
 from hypemarl.training import checkpoint, metrics
 from hypemarl.training.checkpoint import CheckpointError, completed, flat
@@ -102,8 +103,8 @@ def train(
 
 
 def _bound(config: Config) -> Config:
-    """``config`` with the hashes of the files that it names: meshes, external environment."""
-    config = mesh_files.bind(config)
+    """``config`` with the hashes of its files: meshes, external environment, code of the user."""
+    config = replace(mesh_files.bind(config), code=used() or config.code)
     external = external_of(config.env)
     if external is None:
         return config
@@ -144,6 +145,7 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
         return None
     stored = checkpoint.load(folder.last)
     checkpoint.check_config(folder.last, stored, config)
+    note_other_code(folder.path, stored["config"].get("code", ()))
     external, unhashed = external_of(config.env), external_of(unbound.env)
     if external is not None and unhashed is not None:
         before = stored["config"]["env"].get(config.env.system, {}).get("sha256", "")

@@ -69,7 +69,12 @@ class RunFolder:
         return self.config.exists() or self.metrics.exists() or self.last.exists()
 
     def check_free(self) -> None:
-        """Raise :class:`RunError` where a run was started here."""
+        """Raise :class:`RunError` where a run was started here, or in folders inside."""
+        if inside := sorted(file.parent.name for file in self.path.glob("*/config.yaml")):
+            raise RunError(
+                f"{self.path} holds runs of its own ({', '.join(inside[:3])}): name one of them, "
+                "or another folder"
+            )
         if self.exists():
             raise RunError(
                 f"{self.path} already holds a run: continue it with --resume, replace it with "

@@ -13,6 +13,7 @@ from hypemarl import files, mpi
 from hypemarl.agents.schemes import variant
 from hypemarl.config import Config, ConfigError, mesh_files, to_dict
 from hypemarl.config.external import external_of
+from hypemarl.config.user_code import note_other_code
 from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation, shares, yardsticks
 from hypemarl.training.evaluation import Array, Evaluation, Policy
@@ -111,6 +112,9 @@ def evaluate_runs(
     for path in read_only:
         mpi.note(f"{path} is read-only: its evaluation.json is not written")
     configs = [folder.read_config() for folder in folders]
+    for folder, config in zip(folders, configs, strict=True):
+        if comm.rank == 0:
+            note_other_code(folder.path, config.code)
     rows: dict[int, Row] = {}
     for members in _by_problem(configs):
         first = configs[members[0]]

@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from infos_form import signature
 from mpi4py import MPI
 from test_parallel import SMALL
 
+from hypemarl import cli
+from hypemarl import config as configuration
 from hypemarl.coupling.plant import ActionError, Plant, StepCosts
 from hypemarl.envs import EpisodeError, PDEEnv, make
 from hypemarl.solvers.errors import SolverDiverged
@@ -169,6 +172,19 @@ def test_copies_come_from_the_configuration(env: PDEEnv) -> None:
         np.testing.assert_array_equal(first_observations(one, 5), expected)
     assert env.agents  # the original goes on
     env.step(nothing(env))
+
+
+def test_a_pickled_environment_finds_its_mesh_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["mesh", "density-1d", "--output", "line.msh"]) == 0
+    on_file = make(configuration.load("density-1d", ["env.mesh.file=line.msh"]).env)
+    content = pickle.dumps(on_file)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    expected = first_observations(on_file, 5)
+    np.testing.assert_array_equal(first_observations(pickle.loads(content), 5), expected)
 
 
 @pytest.mark.slow

@@ -147,6 +147,8 @@ def test_the_map_covers_the_range_and_beyond(trained: Path, tmp_path: Path) -> N
     assert json.loads(picture.with_suffix(".json").read_text())["names"] == found["names"]
     with pytest.raises(ValueError, match="expected one of initial_x, target_x"):
         generalisation.share_map([trained], picture, ["initial_x", "nothing"], size=3)
+    with pytest.raises(ValueError, match="expected two different parameters, got target_x and"):
+        generalisation.share_map([trained], picture, ["target_x", "target_x"], size=3)
 
 
 def test_validation_costs_of_runs_as_a_small_file(trained: Path) -> None:

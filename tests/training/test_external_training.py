@@ -201,6 +201,7 @@ def test_a_change_of_the_source_is_said_and_not_refused(
     moved = own.rename("moved_points.py")
     named = ["--env", f"pettingzoo:{moved}:Mine"]
     assert command("evaluate", "run", "--episodes", "2", *named) == 0
+    assert command("train", "--resume", "--run", "run", "--quiet", *named) == 0
     assert command("evaluate", "run", "--episodes", "2", "--env", SOURCE) == 2
     assert "nothing of it was run" in capsys.readouterr().err
 
