@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from mpi4py import MPI
 
 from hypemarl import (
+    Learner,
     Neighbourhood,
     Plant,
     StepCosts,
@@ -24,12 +25,16 @@ from hypemarl import (
     key,
     make,
     options_of,
+    register_algorithm,
     register_system,
 )
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError, EnvConfig
-from hypemarl.config.registry import SYSTEMS
+from hypemarl.config.errors import UnsupportedError
+from hypemarl.config.registry import ALGORITHMS, SYSTEMS
 from hypemarl.config.user_code import _USED, use, use_flags
+from hypemarl.training.groups import Groups
+from hypemarl.training.learner import make_learner
 from hypemarl.training.records import read_metrics, read_trajectory
 
 
@@ -203,6 +208,21 @@ def test_algorithms_that_need_more_say_so(
     assert f"no {'adjoint' if algorithm == 'apg' else 'local model'} of Rod" in (
         capsys.readouterr().err
     )
+
+
+def test_what_an_algorithm_needs_is_checked_before_it_is_made(experiment: str) -> None:
+    def never(*_: object) -> Learner:
+        raise AssertionError
+
+    asking = replace(ALGORITHMS.get("td3"), name="asking", make=never, needs=frozenset({"adjoint"}))
+    register_algorithm(asking)
+    try:
+        config = configuration.load(experiment, ["training.algorithm=asking"])
+        env = make(config.env)
+        with pytest.raises(UnsupportedError, match="no adjoint of Rod"):
+            make_learner(config, env, Groups(MPI.COMM_SELF))
+    finally:
+        ALGORITHMS._items.pop("asking")
 
 
 IMPORTS = """

@@ -64,5 +64,10 @@ def require_adjoint(plant: Plant) -> PlantAdjoint:
     """
     adjoint = plant.adjoint()
     if adjoint is None:
-        raise UnsupportedError(f"no adjoint of {type(plant).__name__}: {plant.adjoint_fault}")
+        raise UnsupportedError(no_adjoint(plant))
     return adjoint
+
+
+def no_adjoint(plant: Plant) -> str:
+    """The sentence for a plant without an adjoint, with the reason. Local."""
+    return f"no adjoint of {type(plant).__name__}: {plant.adjoint_fault}"

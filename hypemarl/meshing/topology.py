@@ -138,6 +138,7 @@ def require_sound(raw: RawMesh, source: str) -> RawMesh:
     """
     try:
         _require_members(raw)
+        _require_no_fold(raw)
         _require_no_cut(raw)
         _require_one_piece(raw)
     except MeshError as error:
@@ -155,6 +156,31 @@ def _require_members(raw: RawMesh) -> None:
             f"{stray.size} tagged facets are no facets of a cell, the first one at "
             f"{describe_place(place)} (tags {', '.join(names[value] for value in values)}); mesh "
             f"the boundary and the domain together, and write both"
+        )
+
+
+def folded_facets(raw: RawMesh) -> np.ndarray:
+    """Interior facets whose two cells lie on the same side, one over the other: indices, (k,)."""
+    inside = np.flatnonzero(raw.sides.cells[:, 1] >= 0)
+    facets, cells = raw.sides.points[inside], raw.sides.cells[inside]
+    base = raw.points[facets[:, 0]]
+    edges = raw.points[facets[:, 1:]] - base[:, None]
+    sides = []
+    for side in (0, 1):
+        opposite = raw.cells[cells[:, side]].sum(axis=1) - facets.sum(axis=1)
+        apex = raw.points[opposite] - base
+        sides.append(np.sign(np.linalg.det(np.concatenate([edges, apex[:, None]], axis=1))))
+    return inside[sides[0] == sides[1]]
+
+
+def _require_no_fold(raw: RawMesh) -> None:
+    folded = folded_facets(raw)
+    if folded.size:
+        place = raw.points[raw.sides.points[folded[0]]].mean(axis=0)
+        raise MeshError(
+            f"the mesh is folded: at {folded.size} facets both cells lie on the same side, the "
+            f"first one at {describe_place(place)}: cells overlap. Look at the coordinates near "
+            "it, or mesh the domain again"
         )
 
 

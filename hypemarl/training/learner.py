@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hypemarl.config import ALGORITHMS, Config
+from hypemarl.config.errors import UnsupportedError
 from hypemarl.config.registry import AlgorithmSettings
+from hypemarl.coupling.adjoint import no_adjoint
+from hypemarl.coupling.local_model import require_local_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,8 +123,7 @@ class Algorithm(AlgorithmSettings):
     """One algorithm, chosen by ``training.algorithm``. Its functions import what they need."""
 
     make: Callable[[Config, ArrayEnv, Groups], Learner]
-    """(config, env, groups) -> learner. Collective; raises TypeError where the plant lacks what
-    the algorithm needs"""
+    """(config, env, groups) -> learner. Collective"""
     make_agent: Callable[[AgentSpec, Config], Agent]
     """(spec, config) -> the agent whose state its checkpoints hold, on the CPU, for evaluation.
     Local"""
@@ -169,6 +171,19 @@ def algorithm_of(config: Config | str) -> Algorithm:
     algorithm = ALGORITHMS.get(config if isinstance(config, str) else config.training.algorithm)
     assert isinstance(algorithm, Algorithm)
     return algorithm
+
+
+def make_learner(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
+    """The learner of a configuration, whose plant has what its algorithm needs. Collective.
+
+    Raises UnsupportedError: the plant lacks its adjoint or its local model; says why.
+    """
+    algorithm, plant = algorithm_of(config), env.plant
+    if "adjoint" in algorithm.needs and plant is not None and plant.adjoint_fault:
+        raise UnsupportedError(no_adjoint(plant))
+    if "local_model" in algorithm.needs and plant is not None:
+        require_local_model(plant)
+    return algorithm.make(config, env, groups)
 
 
 def label(config: Config) -> str:

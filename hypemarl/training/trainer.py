@@ -21,7 +21,7 @@ from hypemarl import mpi, seeding
 from hypemarl.config import Config
 from hypemarl.training import checkpoint, evaluation, groups
 from hypemarl.training.groups import Groups
-from hypemarl.training.learner import algorithm_of
+from hypemarl.training.learner import make_learner
 from hypemarl.training.progress import Losses, Progress, Result
 from hypemarl.training.records import Recorder, RunFolder
 from hypemarl.training.watch import Watch, look
@@ -43,7 +43,7 @@ class Trainer:
         self.parameters = seeding.numpy_generator(config.seed, "parameters")
         size = config.training.validation_size
         self.validation_set = evaluation.fixed_set(env, size, "validation")
-        self.learner = algorithm_of(config).make(config, env, split)
+        self.learner = make_learner(config, env, split)
         self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder
 

@@ -119,6 +119,11 @@ def vanished(work: Work, trial: str, *, share: float) -> Result:
         return Result(kind, trial, fault, outcome.brief())
     if outcome.status:
         return Result(kind, trial, "refused", outcome.brief())
+    if not (folder / "run").exists():
+        return Result(kind, trial, "equal", "removed after its last write")
+    if not (folder / "run" / "config.yaml").exists():
+        left = ", ".join(sorted(path.name for path in (folder / "run").rglob("*")))
+        return Result(kind, trial, "lost", f"status 0, and of the run there is only {left}"[:300])
     found = content.run_differences(folder / "run", work.run("td3"))
     return Result(kind, trial, "silent" if found else "equal", "; ".join(found)[:300])
 

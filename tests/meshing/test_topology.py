@@ -143,6 +143,20 @@ def test_overlapping_cells_are_refused(tmp_path: Path) -> None:
         read(msh22(tmp_path / "over.msh", bad))
 
 
+def test_folded_meshes_are_refused(tmp_path: Path) -> None:
+    raw = square()
+    inner = np.setdiff1d(np.arange(len(raw.points)), np.unique(raw.facets))
+    for moved, folds in ((0.2, False), (1.2, True)):  # the cells are half as wide
+        points = raw.points.copy()
+        points[inner[0], 0] += moved
+        file = msh22(tmp_path / f"moved-{moved}.msh", replace(raw, points=points))
+        if not folds:
+            assert len(read(file).cells) == len(raw.cells)
+            continue
+        with pytest.raises(MeshError, match=r"the mesh is folded: at \d+ facets both cells lie on"):
+            read(file)
+
+
 def test_mirrored_cells_are_read(tmp_path: Path) -> None:
     raw = square()
     turned = replace(raw, cells=raw.cells[:, ::-1], points=raw.points * [-1.0, 1.0])
