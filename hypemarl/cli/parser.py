@@ -274,7 +274,7 @@ def _add_optimum(commands: Commands) -> None:
     parser.add_argument(
         "--start", type=folder, metavar="RUN", help="search from the actions of this run's policy"
     )
-    text = "where no optimum is stored, search from zero and from all stored yardsticks, too"
+    text = "where no optimum is stored, search also from zero, yardsticks and the nearest optimum"
     parser.add_argument("--several", action="store_true", help=text)
     text = "write the actions to a file that hypemarl.load_policy reads"
     parser.add_argument("--export", metavar="FILE", help=text)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -67,8 +68,8 @@ def find_optima(
         config: of the problem. parameters: makes the rows to search at.
         tolerance, max_evaluations: see :meth:`OpenLoop.solve`.
         start: a run whose policy's actions the searches begin from.
-        several: begin, where no optimum is stored, from zero, the stored yardsticks and ``start``,
-            each in turn; the problem is not convex, and the lowest cost is kept.
+        several: begin, where no optimum is stored, from each of :class:`_Starts`; the problem is
+            not convex, and the lowest cost is kept.
         export: file for the actions, which ``hypemarl.load_policy`` reads.
 
     Keys of a row: the parameters' names, uncontrolled, optimum, ratio, reduction (of the projected
@@ -77,15 +78,14 @@ def find_optima(
     env = make(config.env)
     loop = OpenLoop(env)
     policies = [] if start is None else [_policy(start, env)]
-    if several:
-        fitted = [p for kind in yardsticks.stored(env).values() for p in kind]
-        policies += [yardsticks.clocked(policy, env) for policy in fitted]
+    wide = _Starts(env, policies) if several else None
     rows, best_of = [], list[Optimum]()
     for values in parameters(env):
         starts: list[np.ndarray] = []
-        if not several or loop.load(values) is None:
-            starts = [np.zeros(loop.shape)] if several else []
-            starts += [_played(env, policy, values) for policy in policies]
+        if wide is None:
+            starts = [_played(env, policy, values).actions for policy in policies]
+        elif loop.load(values) is None:
+            starts = wide.at(values, best_of)
         best = _search(loop, values, starts, tolerance, max_evaluations, quiet=not progress)
         best_of.append(best)
         rows.append(_row(env, best, tolerance))
@@ -96,6 +96,37 @@ def find_optima(
     if export is not None:
         _export(export, env, config, best_of)
     return rows
+
+
+class _Starts:
+    """Where searches at one mu begin: zero control, the cheapest of the constants and schedules
+    there, the cheapest of the other policies, and the optimum of the nearest mu that is known.
+
+    Args:
+        policies: further ones, beside the yardsticks that are stored. Collective.
+    """
+
+    def __init__(self, env: ArrayEnv, policies: Sequence[evaluation.Policy]) -> None:
+        self.env, known = env, yardsticks.stored(env)
+        clocked = {kind: [yardsticks.clocked(p, env) for p in known[kind]] for kind in known}
+        self.groups = [
+            [policy for kind in ("best_constant", "schedule") for policy in clocked.get(kind, [])],
+            [policy for kind in ("schedule_mu", "feedback") for policy in clocked.get(kind, [])]
+            + list(policies),
+        ]
+
+    def at(self, values: np.ndarray, solved: Sequence[Optimum]) -> list[np.ndarray]:
+        """Actions (steps, n, m) to begin from at the parameters ``values``. Collective."""
+        shape = self.env.control_steps, self.env.n_agents, self.env.action_size
+        starts = [np.zeros(shape)]
+        for group in filter(None, self.groups):
+            played = [_played(self.env, policy, values) for policy in group]
+            starts.append(min(played, key=lambda one: one.cost).actions)
+        if solved:
+            width = self.env.parameter_high - self.env.parameter_low
+            near = min(solved, key=lambda o: float(np.sum(((o.parameters - values) / width) ** 2)))
+            starts.append(near.actions)
+        return starts
 
 
 def _search(
@@ -155,19 +186,23 @@ def _policy(run_dir: Path, env: ArrayEnv) -> evaluation.Policy:
     return trained_policy(folder, env, config, mpi.world())[0]
 
 
-def _played(env: ArrayEnv, policy: evaluation.Policy, parameters: np.ndarray) -> np.ndarray:
-    """The actions (steps, n, m) of one episode, zero after a failure. Collective."""
-    actions = [
-        interval.actions
-        for interval in Rollout(
-            env,
-            lambda seen, mu: mpi.bcast_array(env.comm, np.asarray(policy(seen, mu))),
-            parameters,
-        )
-    ]
-    played = np.zeros((env.control_steps, env.n_agents, env.action_size))
-    played[: len(actions)] = actions
-    return played
+class _Played(NamedTuple):
+    """An episode's actions (steps, n, m), zero after a failure, and its cost, then infinite."""
+
+    actions: np.ndarray
+    cost: float
+
+
+def _played(env: ArrayEnv, policy: evaluation.Policy, parameters: np.ndarray) -> _Played:
+    """The episode of a policy at parameters. Collective."""
+    rollout = Rollout(
+        env, lambda seen, mu: mpi.bcast_array(env.comm, np.asarray(policy(seen, mu))), parameters
+    )
+    played, cost = np.zeros((env.control_steps, env.n_agents, env.action_size)), 0.0
+    for step, interval in enumerate(rollout):
+        played[step] = interval.actions
+        cost += interval.step.info["cost"]
+    return _Played(played, cost if rollout.failure is None else math.inf)
 
 
 def find_held_out(
