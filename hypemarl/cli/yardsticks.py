@@ -72,8 +72,10 @@ def do_export(arguments: argparse.Namespace) -> None:
     """Write the policies of runs as files that load without the solver."""
     from hypemarl import mpi
     from hypemarl.agents.policy_file import NetworkPolicy, save_policy
+    from hypemarl.agents.schemes import variant
     from hypemarl.envs import make
     from hypemarl.training.jobs import run_folders
+    from hypemarl.training.learner import label
     from hypemarl.training.records import RunFolder
     from hypemarl.training.summary import trained_policy
 
@@ -90,6 +92,7 @@ def do_export(arguments: argparse.Namespace) -> None:
         path = Path(arguments.output) / f"{run.parent.name}-{run.name}.npz"
         about = {"name": run.parent.name, "scenario": config.scenario, "seed": config.seed}
         about |= {"scheme": config.agent.scheme, "algorithm": config.training.algorithm}
+        about |= {"policy": f"{variant(config.agent)} ({label(config)})"}  # its name in tables
         with mpi.raise_together(mpi.world()):
             if isinstance(agent, PolicyAgent):
                 save_policy(path, NetworkPolicy(agent), about)
