@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -23,7 +24,7 @@ class Neighbourhood:
         """K, the agents that one sees, absent ones included."""
         return self.near.shape[1]
 
-    @property
+    @cached_property
     def present(self) -> np.ndarray:
         """(n, K) whether there is an agent."""
         return self.near >= 0

@@ -322,10 +322,11 @@ class UnsteadyFlow:
 
     def restore(self, state: FlowState) -> None:
         """Return to a snapshot of this solver. Local."""
+        values, stored = vars(self), vars(state)
         for name, attribute in ARRAYS.items():
-            getattr(self, attribute)[:] = getattr(state, name)
+            values[attribute][:] = stored[name]
         for name, attribute in NUMBERS.items():
-            setattr(self, attribute, getattr(state, name))
+            values[attribute] = stored[name]
 
     def traction(self) -> np.ndarray:
         """Forces of the fluid on the walls' nodes by this rank's cells, (2, n_velocity_local).

@@ -60,6 +60,7 @@ class FlowCost:
         self.names = (*OBJECTIVES[self.options.objective], "control", "control_gradient")
         self._arc_cost = ArcCost(layout)
         self.coefficient = 2.0 / (self.options.speed**2 * 2.0 * layout.disc.radius)
+        self._to_coefficients = self.coefficient * axes
         self._forces_bar = np.zeros((solver.space.n_velocity_local, 2))
         self._place = np.searchsorted(layout.nodes, layout.facets.nodes)
         self.begin()
@@ -87,7 +88,7 @@ class FlowCost:
         layout = self.layout
         forces = self.solver.traction()[:, layout.nodes]
         parts = [np.bincount(layout.node_owners, f, layout.n_agents) for f in forces]
-        return self.axes @ (self.coefficient * np.stack(parts))
+        return self._to_coefficients @ np.stack(parts)
 
     def finish(self) -> IntervalCosts:
         """The interval's costs, identical on every rank. Collective."""
