@@ -255,6 +255,14 @@ def test_boxes_that_are_too_small_for_the_cells_are_distinguished() -> None:
     assert "lower env.mesh.element_size" in fault.text
 
 
+def test_a_density_on_a_3d_mesh_is_refused_in_one_sentence() -> None:
+    none = np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int32)
+    corners, cell = np.vstack([np.zeros(3), np.eye(3)]), np.arange(4)[None]
+    solid = RawMesh(corners, cell, np.ones(1, dtype=np.int32), *none, {"domain": (3, 1)})
+    (fault,) = examine(SQUARE, solid).faults
+    assert fault.text == "densities live on 1D and 2D meshes, this one is 3D"
+
+
 def test_bumps_lie_in_the_mesh(tmp_path: Path) -> None:
     unit = read(polygon_mesh(tmp_path / "unit.msh", [(0, 0), (1, 0), (1, 1), (0, 1)]))
     found = examine(SQUARE, unit)

@@ -77,6 +77,8 @@ def examine_density(
 ) -> tuple[tuple[int, ...] | None, list[Fault], list[str]]:
     """Boxes of agents that hold cells (None: all do), faults and notes. Local."""
     gdim = raw.points.shape[1]
+    if gdim > 2:
+        return None, [Fault(f"densities live on 1D and 2D meshes, this one is {gdim}D")], []
     wrong = axes_fault(config.agents, gdim) or _corner_fault(config, gdim)
     if wrong:
         return None, [Fault(wrong)], []
