@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,12 @@ def test_a_change_of_the_source_is_said_and_not_refused(
     assert command("evaluate", ".", "--episodes", "2", *named) == 0
     assert "note" not in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
+    elsewhere = Path(shutil.copy(own, "elsewhere.py"))
+    shutil.copytree("run", "copy")
+    go_on = ["train", "--resume", "--run", "copy", "--quiet", "--set", "training.episodes=5"]
+    assert command(*go_on, "--env", f"pettingzoo:{elsewhere}:Other") == 2
+    assert "is 'pettingzoo:" in capsys.readouterr().err
+    assert command(*go_on, "--env", f"pettingzoo:{elsewhere}:Mine") == 0
     own.write_text(text + "# changed\n")
     stored_settings = ["train", "--resume", "--run", "run", "--trust", "--quiet"]
     evaluate = ["evaluate", "run", "--trust", "--episodes", "2"]
@@ -201,7 +208,6 @@ def test_a_change_of_the_source_is_said_and_not_refused(
     moved = own.rename("moved_points.py")
     named = ["--env", f"pettingzoo:{moved}:Mine"]
     assert command("evaluate", "run", "--episodes", "2", *named) == 0
-    assert command("train", "--resume", "--run", "run", "--quiet", *named) == 0
     assert command("evaluate", "run", "--episodes", "2", "--env", SOURCE) == 2
     assert "nothing of it was run" in capsys.readouterr().err
 
