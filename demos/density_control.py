@@ -1,23 +1,23 @@
 """Density control in a square by 64 agents, step by step.
 
     python demos/density_control.py                  # about a minute: 65% of uncontrolled
-    mpirun -n 2 python demos/density_control.py      # the mesh is shared by the ranks
-    python demos/density_control.py --episodes 400   # 4 minutes or so: about a third
+    mpirun -n 2 python demos/density_control.py      # the ranks share the mesh
+    python demos/density_control.py --episodes 400   # about 4 minutes: about a third
 
 A density y(x, t) on Omega = (-1, 1)^2 obeys the Fokker-Planck equation
 
     dy/dt + div(-nu grad y + u y) = 0,   no flux through the boundary,
 
-and the agents choose the velocity u. They sit on an 8 x 8 grid; agent i sets two amplitudes
-a_i = (u_x, u_y) at its place, and u(x) = sum_i psi_i(x) a_i blends them smoothly. Together they
-are to move a bump from c0 to c_d at little cost,
+and the agents choose the velocity u. They form an 8 x 8 grid; agent i sets two amplitudes
+a_i = (u_x, u_y) at its position, and u(x) = sum_i psi_i(x) a_i blends them smoothly. Their common
+task is to move a bump from c0 to c_d at the least cost
 
     J = int_0^T 1/2 ||y - y_d||^2 + w/2 ||y||^2_boundary + beta/2 ||u||^2 + beta_g/2 ||grad u||^2
     dt.
 
-Each agent sees the mean densities of its own and the eight nearest patches, and mu = c_d. One
-hypernetwork turns (place of the agent, mu) into the weights of its policy (HypeMARL,
-arXiv:2509.16709); it is trained by TD3 with a critic that exists in training only.
+Each agent sees the mean densities of its own patch and the eight around it, and knows mu = c_d. One
+hypernetwork maps (position of the agent, mu) to the weights of its policy (HypeMARL,
+arXiv:2509.16709); it is trained by TD3 with critics that are used in training only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from hypemarl.training.summary import trained_policy
 
 
 def main() -> None:
-    """Look at the environment, train, compare with doing nothing, draw."""
+    """Inspect the environment, train, compare with no control, draw."""
     given = parse()
     comm = mpi.world()
 
@@ -50,7 +50,7 @@ def main() -> None:
         f"{env.n_agents} agents, each sees {env.observation_size} numbers, sets {env.action_size}",
     )
 
-    # 2. What the parameters of an episode are, and what happens without control.
+    # 2. The parameters of an episode, and an episode without control.
     parameters = evaluation.parameter_set(env.parameter_low, env.parameter_high, 4, "held-out")
     nothing = evaluation.evaluate_policy(env, evaluation.uncontrolled(env), parameters)
     say(
@@ -62,7 +62,7 @@ def main() -> None:
     step = env.step_arrays(np.full((env.n_agents, env.action_size), 0.1))
     assert abs(step.rewards.sum() + step.info["cost"]) < 1e-12 * step.info["cost"]
 
-    # 4. Training. All ranks step the solver, rank 0 acts and learns. Ctrl-C keeps what was learned.
+    # 4. Training. All ranks step the solver; rank 0 acts and learns. Ctrl-C saves and stops.
     train(settings, given.run, overwrite=True, comm=comm)
 
     # 5. The averaged actor of the best validation, on targets that training never saw.
@@ -71,7 +71,7 @@ def main() -> None:
     share = controlled.cost / nothing.cost
     say(comm, f"controlled:   J = {controlled.cost:.3f}, {share:.0%} of uncontrolled")
 
-    # 6. Mass cannot be made or lost, whatever the agents do.
+    # 6. Mass is conserved, whatever the agents do.
     plant = env.plant
     plant.reset(parameters[0])
     before = plant.solver.mass()

@@ -5,10 +5,10 @@
     mpirun -n 2 python demos/flow_control.py --ranks-per-env 1    # two flows at once, one learner
     python demos/flow_control.py --policy runs/mine               # no training: an existing run
 
-The first takes about two minutes on an idle core, ten seconds of them for the developed flow, which
-later runs find on disk; `--episodes` sets the budget (20 here; 150 in the scenario itself). It ends
-with 42 % less drag than the flow left alone, the lift's fluctuation nearly gone, and 11 % more
-dissipation; steady jets, the yardstick for it, take 2 % off the drag.
+The first takes about two minutes on an idle core, ten seconds of which compute the developed flow;
+later runs read it from disk. `--episodes` sets the budget (20; the scenario has 150). The result is
+42 % less drag than without control, almost no lift fluctuation, and 11 % more dissipation; for
+comparison, steady jets reduce the drag by 2 %.
 
 The velocity v and the pressure p of the flow obey the Navier-Stokes equations
 
@@ -16,23 +16,23 @@ The velocity v and the pressure p of the flow obey the Navier-Stokes equations
 
 in the channel (0, 2.2) x (0, 0.41) around a cylinder of diameter D = 0.1 at (0.2, 0.2), the DFG
 benchmark 2D-2 (Schaefer and Turek, 1996): parabolic inflow of mean speed U = 1, no slip at the
-walls, Re = U D / nu = 100. Left alone, the wake sheds vortices, and drag and lift oscillate.
+walls, Re = U D / nu = 100. Without control the wake sheds vortices, and drag and lift oscillate.
 
-Each of 16 agents blows or sucks on its arc of the cylinder, smoothly in angle and in time, and no
-net mass enters. It sees pressure and velocity at three points over its arc and its own jet, nothing
-else. Together the agents are to keep
+Each of 16 agents blows or sucks on its arc of the cylinder, smoothly in angle and in time, with no
+net mass flux. It sees pressure and velocity at three points above its arc and its own jet, nothing
+else. The common task of the agents is to minimise
 
     J = int_0^T w_D C_D + w_L C_L^2 + beta/2 ||u||^2 + beta_g/2 ||du/ds||^2 dt
 
-small; norms are over the cylinder, forces are those of pressure and friction on it. One
-hypernetwork turns (place of the agent, mu) into the weights of its policy (HypeMARL,
-arXiv:2509.16709). Rabault et al. (J. Fluid Mech. 865, 2019) control a wake like this one by two
+where norms are over the cylinder and forces are those of pressure and friction on it. One
+hypernetwork maps (position of the agent, mu) to the weights of its policy (HypeMARL,
+arXiv:2509.16709). Rabault et al. (J. Fluid Mech. 865, 2019) control a similar wake with two
 weak jets and report about 8 % less drag; 16 jets of up to 0.6 of the inflow's mean speed do more.
 
-Ranks: by default all ranks share one environment, whose mesh is cut into as many parts; that pays
-on large meshes. With `--ranks-per-env R` every R ranks run an environment of their own, all of them
-feed one learner: on a mesh as small as this one, R = 1 is the quicker way by far, and the default
-where there are fewer processors than ranks.
+Ranks: by default all ranks share one environment, whose mesh is partitioned among them; that pays
+off on large meshes. With `--ranks-per-env R` every R ranks run their own environment, and all of
+them feed one learner: on a mesh as small as this one, R = 1 is by far the fastest, and it is the
+default if there are fewer processors than ranks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from hypemarl.training.summary import trained_policy
 
 
 def main() -> None:
-    """Look at the environment, train, compare with doing nothing, draw."""
+    """Inspect the environment, train, compare with no control, draw."""
     given = parse()
     comm = mpi.world()
     mpi.install_excepthook()
@@ -65,22 +65,22 @@ def main() -> None:
         f"{env.control_steps} control steps of {settings.env.control_interval:g} time units",
     )
 
-    # 2. Whatever the agents do, no net mass goes through the cylinder's surface.
+    # 2. Whatever the agents do, no net mass crosses the surface of the cylinder.
     actuators = env.plant.actuators
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (env.n_agents, env.action_size))
     flux, size = actuators.net_flux(actions), np.abs(actuators.fluxes).max()
     assert abs(flux) < 1e-12 * size, (flux, size)
 
-    # 3. The flow left alone, and with steady jets: suction upstream, blowing downstream. The first
-    # episode computes the developed flow that all episodes start from, and keeps it on disk.
+    # 3. The flow without control, and with steady jets: suction upstream, blowing downstream. The
+    # first episode computes the developed flow from which all episodes start, and stores it.
     parameters = 0.5 * (env.parameter_low + env.parameter_high)
     nothing, steady = evaluation.uncontrolled(env), evaluation.hand_made(env)
     bare = evaluation.record_trajectory(env, nothing, parameters, None, "uncontrolled")
     blown = evaluation.record_trajectory(env, steady, parameters, None, "hand_made")
     say(comm, f"uncontrolled: J = {bare['costs'].sum():.3f}, mean C_D = {bare['drag'].mean():.4f}")
 
-    # 4. Training: the groups of ranks step their flows, rank 0 learns. Ctrl-C keeps what was
-    # learned. With --policy there is none.
+    # 4. Training: the groups of ranks step their flows, rank 0 learns. Ctrl-C saves and stops.
+    # With --policy nothing is trained.
     if given.policy is None:
         sharing = given.ranks_per_env
         if sharing is None and mpi.oversubscribed(comm):
@@ -119,7 +119,7 @@ def choose(given: argparse.Namespace) -> config.Config:
     """Settings of the run whose policy is shown, or of the scenario."""
     if given.policy is not None:
         return RunFolder(given.policy).read_config()
-    # The scenario's Reynolds numbers are 80 to 120; the benchmark's alone is learned sooner.
+    # The scenario has Reynolds numbers from 80 to 120; the benchmark's alone is learned faster.
     benchmark = ["env.flow.reynolds_low=100", "env.flow.reynolds_high=100"]
     budget = [f"training.episodes={given.episodes}", "training.validation_every=5"]
     budget.append(f"training.random_episodes={max(1, given.episodes // 6)}")
@@ -142,7 +142,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--policy", type=Path, metavar="RUN", help="show this run, do not train")
     parser.add_argument("--run", type=Path, default=Path("runs/flow_control"), help="run folder")
     parser.add_argument(
-        "--ranks-per-env", type=int, metavar="R", help="ranks that share an environment"
+        "--ranks-per-env", type=int, metavar="R", help="number of ranks that share an environment"
     )
     parser.add_argument("--no-film", action="store_true", help="stills only")
     parser.add_argument(

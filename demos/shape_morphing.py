@@ -4,7 +4,7 @@
     mpirun -n 2 python demos/shape_morphing.py           # the ranks share one mesh
     python demos/shape_morphing.py --policy runs/mine    # no training: an existing run
 
-The first takes about two minutes on an idle core; `--episodes` sets the budget of training (40).
+The first takes about two minutes on an idle core; `--episodes` sets the training budget (40).
 
 Around the obstacle the fluid obeys the steady Navier-Stokes equations
 
@@ -12,16 +12,16 @@ Around the obstacle the fluid obeys the steady Navier-Stokes equations
 
 v = U (cos a, sin a) at the inflow and the side walls, zero on the obstacle, free outflow;
 Re = U D / nu and the angle a differ from episode to episode. Each agent moves its part of the
-boundary in and out; amplitudes go half the way to what is wanted in a step. Whatever the agents
-want, the shape keeps the cylinder's area, stays smooth and thick enough, and the mesh follows
-without a cell turning over (docs/morphing.md). An agent sees the traction on its part and on its
-neighbours', and how far these have moved. Together the agents are to keep
+boundary in and out; in a step, amplitudes cover half the distance to their targets. Whatever the
+targets, the shape keeps the cylinder's area, stays smooth and thick enough, and the mesh follows
+without inverting a cell (docs/morphing.md). An agent sees the traction on its part and on its
+neighbours', and how far these have moved. The common task of the agents is to minimise
 
-    J = sum over steps of C_D + beta/2 <a^2> + beta_g/2 <(a_i - a_(i+1))^2>
+    J = sum over steps of C_D + beta/2 <a^2> + beta_g/2 <(a_i - a_(i+1))^2>.
 
-small. Gradients are exact, through flow, mesh and bounds: the best shape is found by a dozen or two
-of them, and they train the policies (adjoint policy gradient). One hypernetwork turns (place of the
-agent, mu) into the weights of its policy (HypeMARL, arXiv:2509.16709).
+Gradients are exact, through flow, mesh and bounds. The search for the best shape takes one or two
+dozen of them, and they also train the policies (adjoint policy gradient). One hypernetwork maps
+(position of the agent, mu) to the weights of its policy (HypeMARL, arXiv:2509.16709).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from hypemarl.training.summary import trained_policy
 
 
 def main() -> None:
-    """Look at the shapes, find the best one, train, compare, draw."""
+    """Inspect the shapes, find the best one, train, compare, draw."""
     given = parse()
     comm = mpi.world()
     mpi.install_excepthook()
@@ -57,7 +57,7 @@ def main() -> None:
         f"control steps; parametrisation {options_of(settings.env, ShapeOptions).displacement}",
     )
 
-    # 2. Whatever the agents want, they get a feasible shape of the same area.
+    # 2. Whatever the target amplitudes, the shape is feasible and has the same area.
     feasible = env.plant.moving.feasible
     env.reset_arrays(env.parameter_high)
     wanted = np.random.default_rng(0).choice([-1.0, 1.0], (env.n_agents, env.action_size))
@@ -68,7 +68,7 @@ def main() -> None:
     # The rewards are shares of the cost: they sum to -J to rounding.
     assert abs(step.info["local_costs"].sum() - step.info["cost"]) < 1e-12 * step.info["cost"]
 
-    # 3. The cylinder left alone, and the best shape, by exact gradients. It is kept on disk.
+    # 3. The undeformed cylinder, and the best shape, by exact gradients. The optimum is cached.
     parameters = env.parameter_low + 0.75 * (env.parameter_high - env.parameter_low)
     nothing = evaluation.uncontrolled(env)
     bare = evaluation.record_trajectory(env, nothing, parameters, None, "uncontrolled")
@@ -76,7 +76,7 @@ def main() -> None:
     say(comm, f"optimum after {best.evaluations} gradients: J* = {best.cost:.3f}")
     shaped = evaluation.record_trajectory(env, replay(best.actions), parameters, None, "optimum")
 
-    # 4. Training over all Re and angles. Ctrl-C keeps what was learned.
+    # 4. Training over all Re and angles. Ctrl-C saves and stops.
     if given.policy is None:
         train(settings, given.run, overwrite=True, comm=comm)
 
@@ -90,7 +90,7 @@ def main() -> None:
     share = recovered_share(controlled["costs"].sum(), bare["costs"].sum(), best.cost)
     say(comm, f"recovered share (J0 - J) / (J0 - J*): {share:.1%}")
 
-    # 6. Stills and a film: the speed, the mesh that follows, the reference dotted.
+    # 6. Stills and a film: the speed, the moving mesh, and the reference shape dotted.
     if comm.rank == 0:
         from hypemarl.visualisation.fields import render
 
@@ -121,7 +121,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="An obstacle whose boundary agents move.")
     parser.add_argument("--episodes", type=int, default=40, help="episodes of training")
     parser.add_argument(
-        "--evaluations", type=int, default=25, help="most gradients in the search of the optimum"
+        "--evaluations", type=int, default=25, help="most gradients in the search for the optimum"
     )
     parser.add_argument("--policy", type=Path, metavar="RUN", help="show this run, do not train")
     parser.add_argument("--run", type=Path, default=Path("runs/shape_morphing"), help="run folder")

@@ -1,6 +1,6 @@
-"""Make the meshes that stand in this folder: ``python meshes/make.py``.
+"""Generate the mesh files of this folder: ``python meshes/make.py``.
 
-They are examples of files that ``env.mesh.file`` takes; the shapes are meshed on the fly.
+They are examples for ``env.mesh.file``; the built-in shapes are meshed on the fly.
 """
 
 from pathlib import Path

@@ -13,14 +13,14 @@ import numpy as np
 from scipy.optimize import brentq
 
 COEFFICIENTS = (0.2969, -0.1260, -0.3516, 0.2843, -0.1036)
-"""Of sqrt(x), x, x^2, x^3, x^4, in units of 5 times the thickness."""
+"""Coefficients of sqrt(x), x, x^2, x^3, x^4, in units of 5 times the thickness."""
 ROUNDING = 0.008
 SIDE, TAIL = 60, 12
-"""Points of a side, and of the tail's arc."""
+"""Number of points on each side and on half of the tail's arc."""
 
 
 def half_thickness(x: np.ndarray, thickness: float) -> np.ndarray:
-    """y_t at 0 <= x <= 1, in chords."""
+    """Half thickness y_t at 0 <= x <= 1, in chords."""
     powers = np.stack([np.sqrt(x), x, x**2, x**3, x**4])
     return 5.0 * thickness * np.tensordot(COEFFICIENTS, powers, axes=1)
 
@@ -34,7 +34,7 @@ def slope(x: float, thickness: float) -> float:
 
 
 def section(thickness: float) -> np.ndarray:
-    """The uncambered section with a round tail: (n + 1, 2), from the tail over the upper side."""
+    """Uncambered section with a round tail: (n + 1, 2), from the tail along the upper side."""
 
     def excess(x: float) -> float:
         return (
@@ -42,7 +42,7 @@ def section(thickness: float) -> np.ndarray:
             - ROUNDING
         )
 
-    end = brentq(excess, 0.5, 1.0 - 1e-9)  # where the circle of that radius touches
+    end = brentq(excess, 0.5, 1.0 - 1e-9)  # where that circle touches the side
     x = 0.5 * end * (1.0 - np.cos(np.linspace(np.pi, 0.0, SIDE)))  # from the end to the nose
     upper = np.column_stack([x, half_thickness(x, thickness)])
     upper[-1] = 0.0
@@ -54,7 +54,7 @@ def section(thickness: float) -> np.ndarray:
 
 
 def aerofoil(digits: str) -> np.ndarray:
-    """Points of NACA ``digits``: (n + 1, 2) in chords, anticlockwise, the first one repeated."""
+    """Points of NACA ``digits``: (n + 1, 2) in chords, anticlockwise, ending with the first one."""
     camber, place, thickness = int(digits[0]) / 100, int(digits[1]) / 10, int(digits[2:]) / 100
     x, y = section(thickness).T
     if camber == 0.0:

@@ -25,28 +25,34 @@ Device = Literal["auto", "cpu", "cuda"]
 class MeshConfig:
     """Source of the mesh: a shape or a file."""
 
-    shape: Shape = key("square", "parametric shape, ignored where `file` is given")
-    file: str | None = key(None, "a mesh file with named tags (.msh, or what meshio reads)")
-    files_sha256: str | None = key(None, "SHA-256 of the mesh's files, stored by a run; null: any")
+    shape: Shape = key("square", "parametric shape, ignored if `file` is set")
+    file: str | None = key(None, "mesh file with named tags (.msh, or read by meshio)")
+    files_sha256: str | None = key(None, "SHA-256 of the mesh files, stored by a run; null: any")
     names: tuple[str, ...] = key(
-        (), "entries ours=theirs, theirs a group's name or number in file; [] keeps the file's"
+        (), "entries tag=group, group a name or number in the file; []: the names in the file"
     )
-    facet_file: str | None = key(None, "second file with tagged facets, as of a pair of XDMF files")
-    merge_distance: float = key(0.0, "points of file this close become one; 0: none merged", low=0)
+    facet_file: str | None = key(None, "second file with the tagged facets (pair of XDMF files)")
+    merge_distance: float = key(
+        0.0, "merge points of the file within this distance; 0: none", low=0
+    )
     element_size: float = key(0.05, "target edge length", above=0)
     lower: float = key(-1.0, "lower end of every coordinate")
     upper: float = key(1.0, "upper end of every coordinate")
     disc_radius: float = key(0.15, "radius of the disc (square-with-disc: at the origin)", above=0)
     disc_centre: tuple[float, ...] = key((0.2, 0.2), "centre of a channel's disc or obstacle")
-    disc_element_size: float | None = key(None, "edge length at the body; null: element_size / 3")
+    disc_element_size: float | None = key(None, "edge length on the body; null: element_size / 3")
     obstacle: Obstacle = key("circle", "outline of channel-with-obstacle; points: obstacle_file")
     obstacle_length: float = key(0.1, "diameter, axis, side or chord of the obstacle", above=0)
     obstacle_ratio: float = key(0.5, "ellipse: second axis over obstacle_length", above=0)
     obstacle_rounding: float = key(
         0.5, "rounded-square: radius of its corners over half its side", above=0, high=1
     )
-    obstacle_angle: float = key(0.0, "anticlockwise turn of the obstacle, rad", low=-3.2, high=3.2)
-    obstacle_file: str | None = key(None, "points: x y per line around a closed curve, or Lednicer")
+    obstacle_angle: float = key(
+        0.0, "anticlockwise rotation of the obstacle, rad", low=-3.2, high=3.2
+    )
+    obstacle_file: str | None = key(
+        None, "points: closed curve, x y on each line, or Lednicer format"
+    )
     length: float = key(2.2, "length of the channel (0, length) x (0, height)", above=0)
     height: float = key(0.41, "height of the channel", above=0)
 
@@ -62,21 +68,25 @@ class EnvConfig:
     options: object = sections(SYSTEMS, "system")
     mesh: MeshConfig = field(default_factory=MeshConfig, metadata={"help": "the mesh"})
     agents: tuple[int, ...] = key(
-        (8, 8), "agents per axis of their grid over the domain; flow: one number, on the arc", low=1
+        (8, 8),
+        "agents per axis of the grid over the domain; flow: one number, along the arc",
+        low=1,
     )
     horizon: float = key(2.0, "T, length of an episode", above=0)
-    control_steps: int = key(20, "control intervals in an episode; external: at most", low=1)
+    control_steps: int = key(20, "control intervals per episode; external: upper limit", low=1)
     context: tuple[str, ...] = key(
         ("usual",),
-        "parameters that mu holds: target (c_d), initial (c0), reynolds, angle, speed, ...; [all]; "
-        "[usual]: those of the system, see its page",
+        "parameters in mu: target (c_d), initial (c0), reynolds, angle, speed, ...; [all]: every "
+        "one; [usual]: the default of the system",
     )
-    observation_radius: int = key(1, "patches observed to each side of an agent's", low=0)
+    observation_radius: int = key(1, "patches observed on each side of the agent's own", low=0)
     reward: Reward = key("own", "own, neighbourhood (mean), global (mean), mixed (see reward_mix)")
-    reward_radius: int = key(2, "patches to each side in the neighbourhood reward's mean", low=0)
+    reward_radius: int = key(2, "patches on each side in the mean of reward=neighbourhood", low=0)
     reward_mix: float = key(0.5, "mixed: share of the global reward, the rest own", low=0, high=1)
-    reward_baseline: bool = key(False, "flow: rewards relative to the initial uncontrolled cost")
-    divergence_limit: float = key(1e6, "a cost per interval above this ends the episode", above=0)
+    reward_baseline: bool = key(
+        False, "flow, shape: rewards relative to the uncontrolled initial cost"
+    )
+    divergence_limit: float = key(1e6, "a larger cost per interval ends the episode", above=0)
 
     def __post_init__(self) -> None:
         """Fill in what depends on the system. Raises ConfigError for another one's options."""
@@ -114,8 +124,8 @@ class AgentConfig:
 
     scheme: str = key(
         "hypemarl",
-        "hypemarl, marl (local state only), marl-mu (and mu), fups-id, nops, fups-id-no-state "
-        "(policies see place and mu alone)",
+        "hypemarl, marl (local state only), marl-mu (local state and mu), fups-id, nops, "
+        "fups-id-no-state (position and mu only)",
         names=SCHEMES,
     )
     credit: Credit = key(
@@ -123,7 +133,7 @@ class AgentConfig:
     )
     credit_radius: int = key(2, "radius in patches of neighbourhood and cooperative credit", low=0)
     encoder: Encoder = key(
-        "sinusoidal", "an agent's code: sinusoidal (of its position), learned (embedding), one-hot"
+        "sinusoidal", "code of an agent: sinusoidal (from position), learned (embedding), one-hot"
     )
     embedding_size: int = key(32, "d, entries of a learned embedding", low=1)
     encoding_size: int = key(2048, "d, entries of the sinusoidal encoding of the position", low=1)
@@ -131,12 +141,14 @@ class AgentConfig:
     hypernetwork: Hypernetwork = key("mlp", "mlp, linear, chunked (weights in pieces), low-rank")
     hyper_width: int = key(256, "width of the hypernetworks' hidden layers", low=1)
     hyper_depth: int = key(1, "hidden layers of the hypernetworks", low=1)
-    hyper_chunk: int = key(64, "chunked: weights that are made at a time", low=1)
-    hyper_chunk_embedding: int = key(8, "chunked: entries of the embedding of a chunk", low=1)
-    hyper_rank: int = key(4, "low-rank: rank of what is generated of each layer", low=1)
+    hyper_chunk: int = key(64, "chunked: weights generated at a time", low=1)
+    hyper_chunk_embedding: int = key(8, "chunked: entries of a chunk's embedding", low=1)
+    hyper_rank: int = key(4, "low-rank: rank of the generated part of a layer", low=1)
     actor_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's policy", low=1)
     critic_hidden: tuple[int, ...] = key((64,), "hidden layers of each agent's critics", low=1)
-    output_gain: float = key(0.1, "initial scale of the policy's last layer (small control)", low=0)
+    output_gain: float = key(
+        0.1, "initial scale of the last policy layer; small: weak control", low=0
+    )
     map_channels: int = key(32, "channels of the central map critic", low=1)
     actor_rate: float = key(1e-6, "Adam rate of the actor (paper: 1e-6)", above=0)
     critic_rate: float = key(5e-5, "Adam rate of the critics (paper: 5e-5)", above=0)
@@ -147,31 +159,33 @@ class AgentConfig:
     target_noise_clip: float = key(0.5, "clip of the target smoothing, same units", low=0)
     exploration_noise: float = key(0.25, "standard deviation of exploration, same units", low=0)
     noise_smoothing: float = key(
-        0.0, "0: white in time and over agents; towards 1: smooth in both", low=0, high=0.999
+        0.0, "0: white in time and over agents; near 1: smooth in both", low=0, high=0.999
     )
-    huber: bool = key(True, "Huber in place of squared loss of the critics")
-    gradient_clip: float = key(1.0, "largest gradient norm; 0 switches it off", low=0)
-    reward_scale: float = key(1.0, "factor on rewards before they are clipped and learned", above=0)
-    time_left: bool = key(False, "critics see the time remaining; no reward past the horizon")
-    trace: float = key(0.0, "lambda of the critics' returns; 0: one step, as TD3", low=0, high=1)
-    reward_clip: float = key(0.0, "clip of scaled rewards, +-; 0 switches it off", low=0)
+    huber: bool = key(True, "Huber loss for the critics instead of the squared loss")
+    gradient_clip: float = key(1.0, "largest gradient norm; 0: no clipping", low=0)
+    reward_scale: float = key(1.0, "factor on rewards, applied before clipping", above=0)
+    time_left: bool = key(False, "critics see the time remaining; no value past the horizon")
+    trace: float = key(0.0, "lambda of the critics' returns; 0: one step, as in TD3", low=0, high=1)
+    reward_clip: float = key(0.0, "bound on the size of scaled rewards; 0: no clipping", low=0)
     cloning: float = key(
         0.0,
-        "weight in the actor loss of the distance to the actions of the replay (TD3+BC), or with "
-        "credit adjoint to better ones",
+        "weight in the actor loss of the distance to the replayed actions (TD3+BC), or, with "
+        "credit adjoint, to improved ones",
         low=0,
     )
-    adjoint_step: float = key(0.1, "credit adjoint: step along -dJ/da, in action bounds", low=0)
-    average_rate: float = key(
-        0.005, "rate of the averaged (EMA) actor that is evaluated and shipped", above=0, high=1
+    adjoint_step: float = key(
+        0.1, "credit adjoint: step along -dJ/da, in units of the bound", low=0
     )
-    batch_episodes: int = key(3, "episodes in a batch; all their agents are in it", low=1)
-    batch_steps: int = key(0, "time steps per episode in a batch; 0 takes all", low=0)
-    replay_episodes: int = key(1000, "episodes kept for replay, the oldest go first", low=1)
+    average_rate: float = key(
+        0.005, "rate of the averaged (EMA) actor, which is evaluated and exported", above=0, high=1
+    )
+    batch_episodes: int = key(3, "episodes in a batch, each with all its agents", low=1)
+    batch_steps: int = key(0, "control steps per episode in a batch; 0: all", low=0)
+    replay_episodes: int = key(1000, "episodes in the replay; the oldest are dropped first", low=1)
     algorithms: Mapping[str, object] = sections(ALGORITHMS)
 
     def __post_init__(self) -> None:
-        """Fill in the defaults of algorithms that are not there."""
+        """Fill in the defaults of the algorithms that are missing."""
         all_of_them = {a.name: self.algorithms.get(a.name) or a.options() for a in ALGORITHMS}
         object.__setattr__(self, "algorithms", all_of_them)
 
@@ -182,31 +196,35 @@ class AgentConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The collect and update loop."""
+    """The training loop: episodes, updates, validation and records."""
 
     algorithm: str = key("td3", "learning algorithm of the agents", names=ALGORITHMS)
     episodes: int = key(400, "episodes of training", low=1)
-    random_episodes: int = key(25, "first episodes with random actions and no updates", low=1)
-    random_scale: float = key(0.5, "standard deviation of random actions, in action bounds", low=0)
+    random_episodes: int = key(25, "initial episodes with random actions and no updates", low=1)
+    random_scale: float = key(
+        0.5, "standard deviation of random actions, in units of the bound", low=0
+    )
     updates_per_step: float = key(1.0, "updates per control step after the random episodes", low=0)
-    validation_every: int = key(25, "episodes between validations; 0 switches them off", low=0)
+    validation_every: int = key(25, "episodes between validations; 0: never", low=0)
     validation_size: int = key(8, "number of mu in the validation set", low=1)
     held_out_size: int = key(32, "number of mu in the held-out set of `evaluate`", low=1)
     checkpoint_every: int = key(50, "episodes between checkpoints of the last state", low=1)
-    diagnose_every: int = key(0, "episodes between diagnostics in the metrics; 0: never", low=0)
-    device: Device = key("auto", "auto (CUDA when present), cpu or cuda")
-    threads: int = key(1, "torch threads on the CPU; more help one run on idle cores", low=1)
+    diagnose_every: int = key(0, "episodes between diagnostic records; 0: never", low=0)
+    device: Device = key("auto", "auto (CUDA if available), cpu or cuda")
+    threads: int = key(
+        1, "torch threads on the CPU; more speed up a single run on idle cores", low=1
+    )
     tensorboard: bool = key(True, "also write TensorBoard events")
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run."""
+    """All settings of a run."""
 
-    scenario: str = key("density-vacuum", "name of the scenario this started from")
-    description: str = key("", "what the scenario is, in a line")
+    scenario: str = key("density-vacuum", "name of the scenario that the settings started from")
+    description: str = key("", "one-line description of the scenario")
     seed: int = key(0, "root seed: every generator derives from it", low=0)
-    code: tuple[str, ...] = key((), "code of --use and its SHA-256, stored by a run")
+    code: tuple[str, ...] = key((), "code named by --use, with its SHA-256, stored by a run")
     env: EnvConfig = field(default_factory=EnvConfig, metadata={"help": "the environment"})
     agent: AgentConfig = field(default_factory=AgentConfig, metadata={"help": "the agents"})
     training: TrainingConfig = field(

@@ -22,23 +22,21 @@ if TYPE_CHECKING:
 class APGOptions:
     """Exact gradients of whole episodes, or of windows with a learned value at their ends."""
 
-    rate: float = key(1e-3, "Adam rate of the actor at the start", above=0)
-    rate_end: float = key(0.05, "share of the rate at the end (cosine between)", above=0, high=1)
-    batch: int = key(1, "windows whose gradients are averaged in an update", low=1)
+    rate: float = key(1e-3, "initial Adam rate of the actor", above=0)
+    rate_end: float = key(0.05, "final rate over the initial one (cosine decay)", above=0, high=1)
+    batch: int = key(1, "windows whose gradients an update averages", low=1)
     window: int = key(
-        0, "control steps that a gradient goes back through; 0: the whole episode", low=0
+        0, "control steps that are differentiated at a time; 0: the whole episode", low=0
     )
     value_rate: float = key(
-        1e-3, "Adam rate of the value at the end of a window inside the episode", above=0
+        1e-3, "Adam rate of the value network, used by windows that end within an episode", above=0
     )
-    average_rate: float = key(
-        0.02, "rate of the averaged actor, from the first update on", above=0, high=1
-    )
+    average_rate: float = key(0.02, "rate of the averaged (EMA) actor", above=0, high=1)
     noise: float = key(
         0.0, "standard deviation of noise on the actions, in units of their bound", low=0
     )
     state_clip: float = key(
-        0.0, "largest norm of the state's sensitivity between intervals; 0: no clip", low=0
+        0.0, "largest norm of the state's sensitivity between intervals; 0: no clipping", low=0
     )
 
 
@@ -55,7 +53,7 @@ def check_window(config: Config) -> None:
 def probe(
     env: ArrayEnv, config: Config, policy: Policy, agent: APG | None, parameters: Array
 ) -> tuple[Probe | None, float]:
-    """Episodes inside a graph, and minus the cost's exact gradients. Collective."""
+    """Run differentiable episodes; returns minus the exact gradients of the cost. Collective."""
     from hypemarl.training.diagnosis import by_adjoint
 
     return by_adjoint(env, config, agent, parameters, config.agent.of(APGOptions).state_clip)

@@ -14,22 +14,20 @@ from hypemarl.training.learner import Algorithm
 
 @dataclass(frozen=True)
 class DemonstrationOptions:
-    """Demonstrations before anything else is learned."""
+    """Demonstrations, with which the training begins."""
 
-    episodes: int = key(20, "first episodes, which show open-loop optima", low=1)
-    evaluations: int = key(
-        60, "largest number of gradients that the search for one of them takes", low=1
-    )
+    episodes: int = key(20, "initial episodes, which demonstrate open-loop optima", low=1)
+    evaluations: int = key(60, "largest number of gradients in the search for one optimum", low=1)
 
 
 @dataclass(frozen=True)
 class ImitateOptions(DemonstrationOptions):
     """Cloning of optima, then the adjoint policy gradient with the settings of ``agent.apg``."""
 
-    updates: int = key(100, "updates of the actor after each of them", low=1)
+    updates: int = key(100, "updates of the actor after each demonstration", low=1)
     rate: float = key(1e-3, "Adam rate of these updates", above=0)
     apg_share: float = key(
-        0.15, "share of agent.apg.rate that the episodes after these begin with", above=0, high=1
+        0.15, "initial rate of the episodes that follow, over agent.apg.rate", above=0, high=1
     )
 
 

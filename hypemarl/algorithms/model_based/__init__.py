@@ -21,28 +21,28 @@ class SurrogateOptions:
 
     form: SurrogateForm = key(
         "auto",
-        "flux (between neighbours, conserves the density), local (each next state); auto: "
-        "flux where the state is a density",
+        "flux (between neighbours; conserves mass), local (the next state of each agent); auto: "
+        "flux if the state is a density, else local",
     )
     cost: SurrogateCost = key(
         "auto",
-        "formula (of predicted states and actions, as in the plant), corrected (and a learned "
-        "rest), learned; auto: formula where there is one",
+        "formula (the plant's, of predicted states and actions), corrected (formula plus a "
+        "learned correction), learned; auto: formula if the plant has one, else learned",
     )
-    hidden: tuple[int, ...] = key((64, 64), "hidden layers of its networks", low=1)
-    radius: int = key(1, "agents to each side whose states and actions it reads (local)", low=0)
-    memory: int = key(2, "states before the present one that it reads", low=0)
-    ensemble: int = key(1, "networks that learn side by side; each imagines a share", low=1)
+    hidden: tuple[int, ...] = key((64, 64), "hidden layers of the surrogate's networks", low=1)
+    radius: int = key(1, "local: agents on each side whose states and actions are inputs", low=0)
+    memory: int = key(2, "earlier states among the inputs", low=0)
+    ensemble: int = key(1, "number of networks; each imagines a share of the episodes", low=1)
     cutoff: float = key(
         0.0,
-        "imagined steps end where the ensemble's spread exceeds so many times its error; 0: never",
+        "end imagined episodes if the ensemble's spread exceeds this many errors; 0: never",
         low=0,
     )
-    rate: float = key(2e-3, "Adam rate of its fit", above=0)
-    batch: int = key(16, "pieces of real episodes in a fit", low=1)
-    rollout: int = key(3, "control steps that a fit predicts in a row", low=1)
-    first_fits: int = key(800, "fits after the random episodes", low=1)
-    fits: int = key(160, "fits whenever new episodes came", low=1)
+    rate: float = key(2e-3, "Adam rate of the surrogate's fit", above=0)
+    batch: int = key(16, "pieces of real episodes per fit step", low=1)
+    rollout: int = key(3, "consecutive control steps predicted in a fit step", low=1)
+    first_fits: int = key(800, "fit steps after the random episodes", low=1)
+    fits: int = key(160, "fit steps after every further batch of episodes", low=1)
     every: int = key(4, "real episodes between fits", low=1)
 
 
@@ -50,10 +50,10 @@ class SurrogateOptions:
 class MBPGOptions(SurrogateOptions):
     """Policy gradients through imagined episodes."""
 
-    imagine: int = key(4, "imagined episodes in an update of the actor", low=1)
+    imagine: int = key(4, "imagined episodes per update of the actor", low=1)
     first_updates: int = key(150, "updates of the actor after the first fits", low=1)
     updates: int = key(30, "updates of the actor after later fits", low=1)
-    window: int = key(0, "control steps that are imagined, from anywhere; 0: whole episodes", low=0)
+    window: int = key(0, "control steps per imagined episode, from any step; 0: all", low=0)
     policy_rate: float = key(4e-3, "Adam rate of the actor", above=0)
     policy_average_rate: float = key(
         0.02, "rate of the averaged actor, per update", above=0, high=1
@@ -65,7 +65,7 @@ class DynaOptions(SurrogateOptions):
     """TD3 on real and imagined episodes."""
 
     imagined_per_real: int = key(
-        10, "imagined episodes per real one, and updates in proportion", low=1
+        10, "imagined episodes per real one, with updates in proportion", low=1
     )
 
 

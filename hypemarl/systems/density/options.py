@@ -1,4 +1,4 @@
-"""Settings of density control (``env.density.*``), and of that in a fluid."""
+"""Settings of density control (``env.density.*``, in a fluid ``env.density-fluid.*``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypemarl.systems.registry import System, deferred
 
 @dataclass(frozen=True)
 class DensityOptions:
-    """Fokker-Planck control: diffusion, cost weights, and where densities begin and should go."""
+    """Fokker-Planck control: diffusion, cost weights, initial and target densities."""
 
     viscosity: float = key(1e-3, "nu, the diffusion coefficient of the density", above=0)
     max_time_step: float = key(
@@ -28,9 +28,9 @@ class DensityOptions:
     target_low: tuple[float, ...] = key((0.0, -0.5), "lower corner of the box of c_d")
     target_high: tuple[float, ...] = key((0.5, 0.5), "upper corner of the box of c_d")
     drop_agents_outside: bool = key(
-        False, "leave out agents whose boxes of the grid lie outside the domain"
+        False, "leave out agents whose grid boxes lie outside the domain"
     )
-    observe_target: bool = key(False, "also observe the target density of the seen patches")
+    observe_target: bool = key(False, "also observe the target density on the observed patches")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class InFluidOptions(DensityOptions):
     angle_high: float = key(0.0, "highest inflow angle", low=-1.5, high=1.5)
     flow_viscosity: float = key(0.01, "viscosity of the flow", above=0)
     linear_solver: Literal["auto", "lu", "redundant", "mumps"] = key(
-        "auto", "factorisation of the flow; auto: PETSc's LU, MUMPS on larger meshes"
+        "auto", "factorisation for the flow; auto: PETSc's LU, MUMPS on larger meshes"
     )
-    observe_flow: bool = key(True, "also observe the mean flow over the own patch")
+    observe_flow: bool = key(True, "also observe the mean flow over the agent's patch")
 
 
 def check(config: Config) -> None:
@@ -62,7 +62,7 @@ def check(config: Config) -> None:
 
 
 def check_in_fluid(config: Config) -> None:
-    """As :func:`check`, and of the flow. Raises ConfigError."""
+    """Check as :func:`check` does, and the settings of the flow. Raises ConfigError."""
     check(config)
     env = config.env
     options, mesh = options_of(env, InFluidOptions), env.mesh

@@ -23,7 +23,7 @@ class BodyOptions:
     speed: float = key(1.0, "U, mean (parabolic) or entrance (oblique) velocity", above=0)
     reynolds_low: float = key(
         100.0,
-        "lowest Re = U D / viscosity, D the disc's diameter (shape: of the circle of equal area)",
+        "lowest Re = U D / viscosity, D the diameter of the disc (shape: of the equal-area circle)",
         above=0,
     )
     reynolds_high: float = key(100.0, "highest Re", above=0)
@@ -32,14 +32,14 @@ class BodyOptions:
     time_step: float = key(0.002, "time step of the unsteady solver", above=0)
     cfl_limit: float = key(
         2.0,
-        "largest Courant number of a time step; control intervals of a flow beyond it take shorter "
-        "ones, an eighth at least",
+        "largest Courant number; control intervals that exceed it are repeated with shorter time "
+        "steps, down to an eighth",
         above=0,
     )
     linear_solver: LinearSolver = key(
-        "auto", "auto: PETSc's LU (a copy per rank), MUMPS on larger, iterative on large meshes"
+        "auto", "auto, by mesh size: PETSc's LU (a copy on every rank), MUMPS, iterative"
     )
-    objective: Objective = key("drag", "drag (with lift fluctuation) or dissipation")
+    objective: Objective = key("drag", "drag (and squared lift) or dissipation")
     drag_weight: float = key(1.0, "weight of the drag coefficient in J", low=0)
     lift_weight: float = key(0.2, "weight of the squared lift coefficient in J", low=0)
     beta: float = key(0.05, "weight of 1/2 ||u||^2", low=0)
@@ -56,15 +56,17 @@ class FlowOptions(BodyOptions):
         "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a)",
     )
     walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
-    action: ArcAction = key("normal", "velocity components that an agent sets on its arc")
+    action: ArcAction = key("normal", "velocity components that an agent controls on its arc")
     u_max: float = key(1.0, "bound of every velocity amplitude, |u| <= u_max", above=0)
     arc_low: float = key(0.0, "first angle of the actuated arc, degrees anticlockwise from +x")
-    arc_high: float = key(360.0, "last angle of the actuated arc; 360 further: the whole disc")
+    arc_high: float = key(360.0, "last angle of the actuated arc; arc_low + 360: the whole disc")
     probe_distances: tuple[float, ...] = key(
         (0.1, 0.35, 0.8), "distances of an agent's probes from the disc, in diameters", low=0
     )
-    states: int = key(8, "developed states that training episodes start from", low=1)
-    develop_time: float = key(10.0, "time of flow, from rest, before a state counts", above=0)
+    states: int = key(8, "number of developed states from which training episodes start", low=1)
+    develop_time: float = key(
+        10.0, "time from rest after which a flow counts as developed", above=0
+    )
 
 
 def check(config: Config) -> None:

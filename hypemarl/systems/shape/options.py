@@ -18,38 +18,38 @@ Mode = Literal["steady", "unsteady"]
 
 @dataclass(frozen=True)
 class ShapeOptions(BodyOptions):
-    """Motion of an obstacle's boundary, and bounds of its shapes (docs/morphing.md).
+    """Motion of an obstacle's boundary, and bounds on its shape (docs/morphing.md).
 
-    R is the radius of the circle of the reference's area.
+    R is the radius of the circle with the area of the reference shape.
     """
 
     inflow: Literal["uniform"] = key(
-        "uniform", "uniform: U (cos a, sin a) on the inflow and at the side walls"
+        "uniform", "uniform: U (cos a, sin a) at the inflow and the side walls"
     )
     linear_solver: Literal["auto", "lu", "mumps"] = key(
-        "auto", "factorisation of the flow; auto: PETSc's LU, MUMPS on larger meshes"
+        "auto", "factorisation for the flow; auto: PETSc's LU, MUMPS on larger meshes"
     )
-    u_max: float = key(1.0, "bound of actions, in units of amplitude", above=0)
+    u_max: float = key(1.0, "bound on actions, in units of amplitude; must be 1", above=0)
     mode: Mode = key(
-        "steady", "steady: the steady flow of every shape; unsteady: flow while the shape moves"
+        "steady", "steady: steady flow around each shape; unsteady: flow while the shape moves"
     )
     displacement: Displacement = key(
-        "radial-fourier", "what an agent's amplitude moves: radial-*, normal-*, or free-form"
+        "radial-fourier", "parametrisation of the displacement: radial-*, normal-* or free-form"
     )
     lag: float = key(
-        0.5, "share of the way to the target amplitudes that a step goes", above=0, high=1
+        0.5, "share of the distance to the target amplitudes covered in a step", above=0, high=1
     )
-    amplitude: float = key(0.5, "largest amplitude, the target of actions of size 1, in R", above=0)
-    area: float = key(1.0, "area that all shapes have, over that of the reference", above=0)
+    amplitude: float = key(0.5, "largest amplitude over R, reached by actions of size 1", above=0)
+    area: float = key(1.0, "area of all shapes over that of the reference", above=0)
     max_curvature: float | None = key(
         None, "largest curvature times R; null: twice the reference's, at least 6", above=0
     )
     min_thickness: float | None = key(
         None, "smallest thickness over R; null: half the reference's, at most 1/2", above=0
     )
-    min_quality: float = key(0.2, "radius ratio of the worst cell", above=0, high=1)
+    min_quality: float = key(0.2, "smallest radius ratio of a cell", above=0, high=1)
     remesh: bool = key(
-        False, "make a mesh below min_quality anew; else it limits the shape. Has no gradients"
+        False, "remesh below min_quality (no gradients then); else the quality limits the shape"
     )
 
 
