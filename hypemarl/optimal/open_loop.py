@@ -27,6 +27,8 @@ from hypemarl.types import Array, Json, Record, Row
 
 TOLERANCE = 1e-4
 MAX_EVALUATIONS = 400
+SCREENING = 40
+"""Evaluations after which one of several starts is chosen."""
 UNSTOPPED = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0}  # L-BFGS-B: the callback decides
 REPEATABLE = 1e-6  # relative change of J at which stored actions are of another discretisation
 NOT_PHYSICS = (
@@ -108,7 +110,8 @@ class OpenLoop:
     ) -> Optimum:
         """The optimum at ``parameters``, from disk where it is known well enough.
 
-        ``starts``: action sequences (steps, n, m) to search from; where there is none the search
+        ``starts``: action sequences (steps, n, m) to search from; of several, each is followed for
+        :data:`SCREENING` evaluations, and the best one to the end. Where there is none the search
         goes on from what is stored, or begins at zero control. ``progress(evaluation, cost,
         reduction)`` is called on every rank. The result may not have converged: see
         :meth:`Optimum.converged`.
@@ -125,13 +128,18 @@ class OpenLoop:
         reference = _Search(self, parameters, 1.0, progress)
         uncontrolled, slope = reference.evaluate(zero)
         scale = float(np.linalg.norm(self._projected(zero, slope)))
-        best = known
-        for start in list(starts) or [zero if known is None else known.actions]:
-            search = _Search(self, parameters, scale, progress, uncontrolled)
-            result = search.run(np.clip(start, *self._bounds), tolerance, max_evaluations)
-            if best is None or result.cost <= best.cost:
-                best = result
-        assert best is not None
+
+        def search(start: Array, evaluations: int) -> Optimum:
+            descent = _Search(self, parameters, scale, progress, uncontrolled)
+            return descent.run(np.clip(start, *self._bounds), tolerance, evaluations)
+
+        start = next(iter(starts), zero if known is None else known.actions)
+        if len(starts) > 1:
+            screened = [search(each, min(SCREENING, max_evaluations)) for each in starts]
+            start = min(screened, key=lambda result: result.cost).actions
+        best = search(start, max_evaluations)
+        if known is not None and known.cost < best.cost:
+            best = known
         self._save(best)
         return best
 

@@ -12,6 +12,7 @@ import pytest
 from hypemarl import config as configuration
 from hypemarl import envs
 from hypemarl.envs import ArrayEnv
+from hypemarl.optimal import open_loop
 from hypemarl.optimal.open_loop import OpenLoop, differing, recovered_share, replay
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation, shares
@@ -133,6 +134,17 @@ def test_the_best_of_several_starts_is_kept(loop: OpenLoop) -> None:
     best = loop.solve(PARAMETERS)
     worse = loop.solve(PARAMETERS, starts=[np.zeros(loop.shape)], max_evaluations=3)
     assert worse.cost <= best.cost
+
+
+def test_the_best_of_several_starts_is_followed(
+    loop: OpenLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_loop, "SCREENING", 1)
+    good = loop.solve(PARAMETERS, max_evaluations=20).actions
+    loop.path(PARAMETERS).unlink()
+    best = loop.solve(PARAMETERS, starts=[np.zeros(loop.shape), good, -good], max_evaluations=10)
+    assert best.history[0, 0] <= loop.episode.cost(PARAMETERS, good)
+    assert best.cost <= best.history[0, 0]
 
 
 def test_a_step_that_diverges_is_shortened(loop: OpenLoop, monkeypatch: Any) -> None:
