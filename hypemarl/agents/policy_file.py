@@ -13,8 +13,6 @@ text with ``format`` 1, ``kind`` and whatever its writer says of the policy, and
 No number of a file is code, and no path stands in it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ the files (``code`` in its configuration); that is imported only where the comma
 or trusts the run by ``--trust``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util

@@ -6,8 +6,6 @@ zip archive (what numpy and torch write) whose comment is the SHA-256 of all byt
 carries its checksum along, and other programs open it as ever.
 """
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib

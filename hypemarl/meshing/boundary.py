@@ -5,8 +5,6 @@ holds there, which to a flow is an open outlet. So each problem states the roles
 mesh is compared with them before anything is solved. Serial, plain arrays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal

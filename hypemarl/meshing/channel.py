@@ -5,18 +5,13 @@ it up to ``element_size``; a wake behind the disc stays at half of ``element_siz
 function of place prescribes it, so that neighbours differ little in size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import gmsh
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing.raw import MeshError
-
-if TYPE_CHECKING:
-    import gmsh
-
 
 FRAME: dict[str, tuple[int, int]] = {
     "domain": (2, 1),

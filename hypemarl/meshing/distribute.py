@@ -1,7 +1,5 @@
 """Arrays on rank 0 -> a mesh distributed over a communicator, and back; a summary of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import combinations
 

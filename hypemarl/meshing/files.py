@@ -1,7 +1,5 @@
 """Meshes from a configuration and from files, and meshes to files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

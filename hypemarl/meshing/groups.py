@@ -1,7 +1,5 @@
 """A mesh as a file holds it, and its groups under our names -> a mesh with named tags."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

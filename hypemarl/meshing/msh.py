@@ -7,8 +7,6 @@ Source of the format: C. Geuzaine and J.-F. Remacle, Gmsh reference manual, sect
 format" and its legacy versions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

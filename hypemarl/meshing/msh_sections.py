@@ -1,7 +1,5 @@
 """The sections of gmsh's MSH files: nodes, elements, and physical groups of entities."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +22,23 @@ UNSUPPORTED = {
     10: "quadrangle of second order",
     11: "tetrahedron of second order",
 }
+
+
+@dataclass(frozen=True)
+class Block:
+    """Elements of one dimension.
+
+    Attributes:
+        dim: dimension.
+        nodes: tags of their nodes, (m, dim + 1).
+        entity: tags of their geometrical entities, (m,).
+        physical: numbers of their physical groups (m,), 0 without; None where entities have them.
+    """
+
+    dim: int
+    nodes: np.ndarray
+    entity: np.ndarray
+    physical: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -77,23 +92,6 @@ class Content:
         numbers = np.unique(joined[:, 1]).tolist()
         members = {n: np.sort(place[joined[joined[:, 1] == n, 0]]) for n in numbers}
         return nodes[order], members
-
-
-@dataclass(frozen=True)
-class Block:
-    """Elements of one dimension.
-
-    Attributes:
-        dim: dimension.
-        nodes: tags of their nodes, (m, dim + 1).
-        entity: tags of their geometrical entities, (m,).
-        physical: numbers of their physical groups (m,), 0 without; None where entities have them.
-    """
-
-    dim: int
-    nodes: np.ndarray
-    entity: np.ndarray
-    physical: np.ndarray | None
 
 
 def _dimension(kind: int) -> int:

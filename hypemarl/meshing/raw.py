@@ -1,7 +1,5 @@
 """A mesh with named tags as plain arrays, the form that every source is turned into."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable

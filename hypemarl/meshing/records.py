@@ -3,8 +3,6 @@
 A count that the file cannot hold is refused before anything of its size is made.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Literal, override
 

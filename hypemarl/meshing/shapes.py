@@ -5,8 +5,6 @@ and Delaunay, so that the off-diagonal entries of the P1 stiffness matrix are no
 non-negative schemes need). A structured mesh of right triangles would favour its diagonals.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Facets are rows of point indices in ascending order, and lists of them are sorte
 two lists can be compared by :func:`find_rows`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

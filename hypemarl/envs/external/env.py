@@ -5,8 +5,6 @@ of indices, an episode is a seed, the cost is minus the return, and agents that 
 leave early are padded and marked. ``docs/external_environments.md`` explains each choice.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A distributed mesh whose obstacle takes feasible shapes, on any number of ranks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

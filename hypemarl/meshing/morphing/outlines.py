@@ -1,7 +1,5 @@
 """The outline of an obstacle in a mesh: its nodes in order, and a smooth curve through them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

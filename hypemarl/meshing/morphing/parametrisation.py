@@ -4,8 +4,6 @@ Displacement D(s) = sum_i Phi_i(s) a_i is added to the reference outline X(s), n
 The agents of an outline stand at s_i = i / n, equally far from each other along it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
