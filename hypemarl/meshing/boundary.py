@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hypemarl.meshing.distribute import missing_tags
-from hypemarl.meshing.raw import MeshError, RawMesh, describe_place, measures
+from hypemarl.meshing.raw import MeshError, RawMesh, describe_centre, describe_place, measures
 from hypemarl.meshing.topology import (
     exterior_values,
     find_rows,
@@ -120,7 +120,7 @@ def _inside(raw: RawMesh) -> dict[str, np.ndarray]:
 
 
 def _where(raw: RawMesh, facets: np.ndarray) -> str:
-    return f"the first one at {describe_place(raw.points[facets[0]].mean(axis=0))}"
+    return f"the first one at {describe_centre(raw.points, facets[0])}"
 
 
 def _shared(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:

@@ -43,9 +43,8 @@ def validate(config: MeshConfig) -> None:
     if not config.disc_radius < room:
         raise MeshError(
             f"env.mesh.disc_radius={config.disc_radius} at env.mesh.disc_centre={[x, y]} touches "
-            f"or leaves the channel of env.mesh.length={config.length}, "
-            f"env.mesh.height={config.height}: the nearest wall is at distance {room:g} from the "
-            "centre"
+            f"or leaves the channel of env.mesh.length={config.length}, env.mesh.height="
+            f"{config.height}: the nearest wall is at distance {room:g} from the centre"
         )
 
 

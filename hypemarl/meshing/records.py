@@ -125,10 +125,6 @@ class BinaryRecords(Records):
         return rows["tag"].astype(np.int64), rows["x"].astype(np.float64)
 
     @override
-    def rest(self) -> list[int]:
-        return self.ints((len(self._body) - self._at) // 4).tolist()
-
-    @override
     def finish(self) -> None:
         if self._body[self._at :].strip():
             raise ValueError(f"the section ${self._name} is longer than it promises; damaged file")
