@@ -109,10 +109,15 @@ def facet_places(topology: dmesh.Topology, facets: np.ndarray) -> tuple[np.ndarr
     topology.create_connectivity(tdim, tdim - 1)
     to_cell = topology.connectivity(tdim - 1, tdim)
     to_facet = topology.connectivity(tdim, tdim - 1)
-    cells = np.array([to_cell.links(facet)[0] for facet in facets], dtype=np.int32)
-    pairs = zip(facets, cells, strict=True)
-    places = [np.flatnonzero(to_facet.links(cell) == facet)[0] for facet, cell in pairs]
-    return cells, np.array(places, dtype=np.int64)
+    cells = to_cell.array[to_cell.offsets[facets]]
+    sides = to_facet.array.reshape(-1, tdim + 1)[cells]
+    return cells, (sides == facets[:, None]).argmax(axis=1)
+
+
+def collect(vector: la.Vector) -> None:
+    """Add the ghosts' values to the owners' and set them to zero. Collective."""
+    vector.scatter_reverse(la.InsertMode.add)
+    vector.array[vector.index_map.size_local * vector.block_size :] = 0.0
 
 
 def require_ghosts_first(columns: IndexMap, space: IndexMap) -> None:
