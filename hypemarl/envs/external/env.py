@@ -77,7 +77,7 @@ class ExternalEnv(ArrayEnv):
         self._checked: CheckedEnv  # on rank 0
         facts = mpi.on_root(comm, self._open)
         self.names, self.n_agents = facts.names, len(facts.names)
-        self._observation_sizes, self._action_sizes = facts.observation_sizes, facts.action_sizes
+        self._observation_sizes = facts.observation_sizes
         self.observation_size = int(facts.observation_sizes.max()) + 1
         self.action_size = int(facts.action_sizes.max())
         self.action_low, self.action_high = -np.ones(self.action_size), np.ones(self.action_size)
