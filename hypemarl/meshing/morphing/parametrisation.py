@@ -72,12 +72,12 @@ class Parametrisation:
         weights = bsplines(s, self.agents)
         if blend == "fourier":
             weights = harmonics(s, self.agents, self.modes)
-        vectors = self.outline.normals(s) if direction == "normal" else self._radial(s)
+        if direction == "normal":
+            vectors = self.outline.normals(s)
+        else:
+            arms = self.outline.points(s) - self.outline.centre
+            vectors = arms / np.linalg.norm(arms, axis=1, keepdims=True)
         return vectors[:, :, None] * weights[:, None, :]
-
-    def _radial(self, s: np.ndarray) -> np.ndarray:
-        arms = self.outline.points(s) - self.outline.centre
-        return arms / np.linalg.norm(arms, axis=1, keepdims=True)
 
     def _box(self) -> tuple[np.ndarray, np.ndarray]:
         points = self.outline.points(self.outline.dense)
