@@ -29,7 +29,7 @@ class P1Space:
         self.gdim = mesh.geometry.dim
         self.space = fem.functionspace(mesh, ("Lagrange", 1))
         self.tdim = mesh.topology.dim
-        self.pattern = _assemble(lambda u, v: u * v, self.space)
+        self.pattern = assembled_matrix(lambda u, v: u * v, self.space)
         self.columns = self.pattern.index_map(1)
         self.n_owned = self.columns.size_local
         self.n_local = self.n_owned + self.columns.num_ghosts
@@ -49,7 +49,7 @@ class P1Space:
 
         Collective. Returns shape (nnz,).
         """
-        return _assemble(integrand, self.space).data[: self.indptr[-1]].copy()
+        return assembled_matrix(integrand, self.space).data[: self.indptr[-1]].copy()
 
     def vector(self) -> la.Vector:
         """A nodal vector with the halo of this space: ``.array`` has shape (n_local,)."""
@@ -140,7 +140,8 @@ def barycentric_gradients(corners: np.ndarray) -> np.ndarray:
     return np.concatenate([-rest.sum(axis=1, keepdims=True), rest], axis=1)
 
 
-def _assemble(integrand: Callable, space: fem.FunctionSpace) -> la.MatrixCSR:
+def assembled_matrix(integrand: Callable, space: fem.FunctionSpace) -> la.MatrixCSR:
+    """Matrix of ``integrand(u, v) * dx``, complete on the rows of the owners. Collective."""
     u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
     matrix = fem.assemble_matrix(fem.form(integrand(u, v) * ufl.dx))
     matrix.scatter_reverse()
