@@ -12,18 +12,12 @@ with q_it = dJ/da_it. The Jacobian J_i knows the agent alone: no observation is 
 observations, and their noise, come in. :meth:`AgentNetwork.generated` gives theta.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hypemarl.agents.policy import Probe
-
-if TYPE_CHECKING:
-    from hypemarl.agents.policy import Actor
+from hypemarl.agents.policy import Actor, Probe
 
 MOST_AGENTS = 16  # whose gradients are compared, evenly spread
 MOST_STEPS = 8  # of an episode, from which the variance is estimated, evenly spread

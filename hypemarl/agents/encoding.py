@@ -4,8 +4,6 @@ A code has mean square 1 over its entries, whatever its kind and size, so that n
 input of order one.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor, nn

@@ -6,8 +6,6 @@ agents, d) exists anywhere. After Ha, Dai, Le 2017 (static hypernetworks), with 
 HypeMARL. Kinds: :data:`KINDS`.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

@@ -1,7 +1,5 @@
 """Parts of every learner: an optimiser's step, state for checkpoints, and kept episodes."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable, Iterable

@@ -5,8 +5,6 @@ steps, C independent copies (twin critics are C = 2). mu comes scaled to [-1, 1]
 built of them stand in :mod:`hypemarl.agents.schemes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Exploration noise, white or smooth, with the same standard deviation either way."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from hypemarl.coupling.spec import AgentSpec

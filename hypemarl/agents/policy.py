@@ -4,11 +4,9 @@ Inside, actions are in units of half their range about the middle of their bound
 and noise are per component.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +15,12 @@ from torch import Tensor, nn
 from hypemarl.agents.encoding import encode
 from hypemarl.agents.learning import Episodes, Stateful
 from hypemarl.agents.noise import Noise
+from hypemarl.agents.replay import Batch
 from hypemarl.agents.schemes import Plan, make_network, scheme_of
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.seeding import torch_generator
 from hypemarl.types import Row
-
-if TYPE_CHECKING:
-    from hypemarl.agents.replay import Batch
 
 
 class Probe(NamedTuple):

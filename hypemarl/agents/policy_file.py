@@ -10,10 +10,8 @@ text with ``format`` 1, ``kind`` and whatever its writer says of the policy, and
   ``spec`` of the agents, and ``horizon``: null for a policy of observations, else the length of the
   episode, whose cosines :func:`time_features` stand in the place of observations.
 
-No number of a file is code, and no path stands in it.
+Nothing in a file is executed, and it holds no paths.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import json

@@ -4,10 +4,8 @@ Few episodes mean few distinct contexts (agent, mu), and a hypernetwork generate
 context, however many steps share them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -79,7 +77,7 @@ class Experience(NamedTuple):
         steps: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, bool]],
         gradients: np.ndarray | None = None,
         costs: np.ndarray | None = None,
-    ) -> Experience:
+    ) -> Self:
         """Stack one step or more: actions, rewards, observations after them, terminated."""
         actions, rewards, observations, terminated = map(np.array, zip(*steps, strict=True))
         seen = np.stack([first, *observations])

@@ -19,6 +19,7 @@ EPISODES, STEPS = 8, 32  # 64 agents x 256 samples, of 512 contexts
 TOLERANCE = 1e-4
 
 
+@torch_threads(1)
 def run(
     repeats: int = 7, repeats_per_sample: int = 2, episodes: int = EPISODES, steps: int = STEPS
 ) -> dict[str, float]:
@@ -31,11 +32,6 @@ def run(
     Raises:
         AssertionError: the gradients of both differ by more than 1e-4.
     """
-    with torch_threads(1):
-        return _run(repeats, repeats_per_sample, episodes, steps)
-
-
-def _run(repeats: int, repeats_per_sample: int, episodes: int, steps: int) -> dict[str, float]:
     spec = square_spec(GRID)
     # Hypernetwork width 256 and a dynamic layer of 64 are the defaults; both networks are updated.
     agent = TD3(spec, AgentConfig(credit="local", policy_delay=1), seed=0)

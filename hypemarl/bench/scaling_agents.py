@@ -78,15 +78,10 @@ def measure(name: str, side: int, repeats: int) -> dict[str, float]:
 
     counted: dict[str, int] = {}
     ready(2)()  # once for what torch sets up at first use
-    before = _forget_peak()
+    CLEAR.write_text("5")  # the peak of resident memory starts from now
+    before = _status("VmRSS")
     ms = best_ms(ready(side), repeats)
     return {"ms": ms, "mib": _status("VmHWM") - before, "parameters": float(sum(counted.values()))}
-
-
-def _forget_peak() -> float:
-    """Let the peak of resident memory start from now; returns what is resident, MiB."""
-    CLEAR.write_text("5")
-    return _status("VmRSS")
 
 
 def _status(name: str) -> float:

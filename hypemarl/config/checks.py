@@ -1,7 +1,5 @@
 """Settings that are fine one by one and cannot work together."""
 
-from __future__ import annotations
-
 from hypemarl.config.errors import ConfigError, quoted, refuse
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS
 from hypemarl.config.schema import Config, MeshConfig

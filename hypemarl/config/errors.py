@@ -1,7 +1,5 @@
 """Errors of a configuration that cannot work, and the values and names in their messages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 

@@ -1,7 +1,5 @@
 """Settings of an environment that is no PDE (``env.external.*``)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

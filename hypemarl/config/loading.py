@@ -1,7 +1,5 @@
 """YAML <-> dataclasses: scenarios, files, overrides; messages name unknown and unfit settings."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import math

@@ -1,7 +1,5 @@
 """Mesh files bound to a run: by absolute path, and by the hash of their content."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import replace
 from pathlib import Path

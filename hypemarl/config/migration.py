@@ -7,8 +7,6 @@ with an old key is read, and the new key is named. The ``config.yaml`` of an old
 keys of all systems; those of other systems, which nothing read, are left out.
 """
 
-from __future__ import annotations
-
 import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping

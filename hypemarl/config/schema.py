@@ -1,7 +1,5 @@
 """Every setting, its default and its meaning: the frozen dataclasses."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

@@ -6,8 +6,6 @@ them (``--trust``), which :func:`trusted` holds for the length of the command. T
 known packages (:func:`is_registered`) need no word.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib.util

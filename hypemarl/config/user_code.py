@@ -6,8 +6,6 @@ the files (``code`` in its configuration); that is imported only where the comma
 or trusts the run by ``--trust``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util
@@ -37,15 +35,14 @@ def use(code: str) -> None:
     Raises:
         ConfigError: it cannot be imported, has no such thing, or one of a name that is taken.
     """
-    place, _, name = code.rpartition(":") if _names_one(code) else (code, "", "")
+    names_one = ":" in code and not code.endswith(".py")
+    place, _, name = code.rpartition(":") if names_one else (code, "", "")
     if place.endswith(".py"):
         place = str(Path(place).expanduser().absolute())
-        sha256 = digest_of(place)
-        module = module_of_file(Path(place))
+        sha256, module = digest_of(place), module_of_file(Path(place))
     else:
         search_working_folder(place)
-        sha256 = digest_of(place)
-        module = imported(place)
+        sha256, module = digest_of(place), imported(place)
     there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
     if name and name not in there:
         raise ConfigError(
@@ -93,10 +90,6 @@ def note_other_code(where: object, stored: Iterable[str]) -> None:
                 f"{sha256[:12]}...), not with what is used now; its results may not be repeated",
                 file=sys.stderr,
             )
-
-
-def _names_one(code: str) -> bool:
-    return ":" in code and not code.endswith(".py")
 
 
 def imported(name: str, extra: str = "") -> types.ModuleType:

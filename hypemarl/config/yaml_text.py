@@ -1,7 +1,5 @@
 """YAML as plain data: nothing in it is executed, dropped or expanded without bounds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,21 +1,17 @@
 """The contract of training with an environment: agents as arrays of shape (n_agents, ...)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from hypemarl.config import EnvConfig
 from hypemarl.config.errors import UnsupportedError
 from hypemarl.coupling.plant import Plant, non_finite
 from hypemarl.coupling.spec import AgentSpec
 from hypemarl.mpi import Comm
 from hypemarl.types import Array, Row
-
-if TYPE_CHECKING:
-    from hypemarl.config import EnvConfig
 
 
 class EpisodeError(RuntimeError):

@@ -1,7 +1,5 @@
 """Conversion between PettingZoo's dictionaries and arrays (n, ...): infos, options, actions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

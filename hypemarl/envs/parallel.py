@@ -1,7 +1,5 @@
 """A plant as a PettingZoo environment, and the same environment as plain arrays for training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast

@@ -11,13 +11,11 @@ from hypemarl.files.cache import (
     facts_key,
     short_digest,
 )
-from hypemarl.files.locking import FolderLock, LockedError, Owner, check_unlocked
+from hypemarl.files.locking import FolderLock, LockedError, check_unlocked
 from hypemarl.files.references import content_hash, opened_with
 from hypemarl.files.writing import (
     DamagedError,
     WriteError,
-    first_line,
-    is_running,
     open_sealed,
     read_arrays,
     remove_leftovers,

@@ -1,7 +1,5 @@
 """Cache of computed results: its folder, and digests that name its files by facts and code."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

@@ -4,8 +4,6 @@ XDMF names files of numbers (HDF5, or raw: Format="Binary"), Abaqus includes fil
 files, and DOLFIN's XML comes with data in files of a similar name. All stand in one folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

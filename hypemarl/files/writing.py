@@ -1,12 +1,10 @@
 """Files that are read back: whole, synced and checksummed.
 
 A file is written beside its place under a temporary name, synced, and renamed, so that readers see
-the old one or the new one and a killed writer leaves neither a part nor a lie. A *sealed* file is a
+the old one or the new one, and a killed writer leaves nothing half written. A *sealed* file is a
 zip archive (what numpy and torch write) whose comment is the SHA-256 of all bytes before it: a copy
-carries its checksum along, and other programs open it as ever.
+carries its checksum along, and other programs open it as usual.
 """
-
-from __future__ import annotations
 
 import errno
 import glob

@@ -5,8 +5,6 @@ holds there, which to a flow is an open outlet. So each problem states the roles
 mesh is compared with them before anything is solved. Serial, plain arrays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hypemarl.meshing.distribute import missing_tags
-from hypemarl.meshing.raw import MeshError, RawMesh, describe_place, measures
+from hypemarl.meshing.raw import MeshError, RawMesh, describe_centre, describe_place, measures
 from hypemarl.meshing.topology import (
     exterior_values,
     find_rows,
@@ -122,7 +120,7 @@ def _inside(raw: RawMesh) -> dict[str, np.ndarray]:
 
 
 def _where(raw: RawMesh, facets: np.ndarray) -> str:
-    return f"the first one at {describe_place(raw.points[facets[0]].mean(axis=0))}"
+    return f"the first one at {describe_centre(raw.points, facets[0])}"
 
 
 def _shared(raw: RawMesh, roles: BoundaryRoles) -> Iterator[Fault]:

@@ -5,18 +5,13 @@ it up to ``element_size``; a wake behind the disc stays at half of ``element_siz
 function of place prescribes it, so that neighbours differ little in size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import gmsh
 
 from hypemarl.config import MeshConfig
 from hypemarl.meshing.raw import MeshError
-
-if TYPE_CHECKING:
-    import gmsh
-
 
 FRAME: dict[str, tuple[int, int]] = {
     "domain": (2, 1),
@@ -48,9 +43,8 @@ def validate(config: MeshConfig) -> None:
     if not config.disc_radius < room:
         raise MeshError(
             f"env.mesh.disc_radius={config.disc_radius} at env.mesh.disc_centre={[x, y]} touches "
-            f"or leaves the channel of env.mesh.length={config.length}, "
-            f"env.mesh.height={config.height}: the nearest wall is at distance {room:g} from the "
-            "centre"
+            f"or leaves the channel of env.mesh.length={config.length}, env.mesh.height="
+            f"{config.height}: the nearest wall is at distance {room:g} from the centre"
         )
 
 

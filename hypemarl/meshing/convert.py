@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hypemarl.meshing.groups import NO_MESH, FileMesh, Group, unsupported, with_domain
+from hypemarl.meshing.groups import FileMesh, Group, top_dimension, unsupported, with_domain
 from hypemarl.meshing.raw import UNTAGGED, describe_place
 from hypemarl.meshing.topology import COINCIDENT
 
@@ -36,8 +36,8 @@ def from_meshio(mesh: meshio.Mesh, facets: meshio.Mesh | None = None) -> FileMes
         ValueError: elements other than straight simplices, facets at other points than the cells.
     """
     tdim = _dimension(mesh)
-    rows, starts = _rows(mesh, (tdim, tdim - 1))
-    groups = _groups(mesh, starts)
+    rows = {dim: _rows(mesh, dim) for dim in (tdim, tdim - 1)}
+    groups = _groups(mesh, (tdim, tdim - 1))
     if tdim == 1:
         rows[0] = _add_points(mesh, rows[0], groups)
     if facets is not None:
@@ -53,44 +53,32 @@ def _dimension(mesh: meshio.Mesh) -> int:
     unknown = sorted({block.type for block in mesh.cells} - set(dims))
     if unknown:
         raise unsupported(", ".join(unknown))
-    tdim = max((dims[block.type] for block in mesh.cells if len(block.data)), default=0)
-    if tdim == 0:
-        raise ValueError(NO_MESH)
-    return tdim
+    return top_dimension(dims[block.type] for block in mesh.cells if len(block.data))
 
 
-Starts = list[tuple[int, int] | None]
-"""For each block its dimension and the index of its first element; None: of neither dimension."""
+def _rows(mesh: meshio.Mesh, dim: int) -> np.ndarray:
+    """Point indices (m, dim + 1) of all elements of a dimension."""
+    rows = mesh.cells_dict.get(CELL_TYPES[dim], np.empty((0, dim + 1)))
+    return np.asarray(rows, dtype=np.int64)
 
 
-def _rows(mesh: meshio.Mesh, dims: tuple[int, ...]) -> tuple[dict[int, np.ndarray], Starts]:
-    """All blocks of each dimension as one: dimension -> connectivity (m, dim + 1)."""
-    rows = {dim: np.empty((0, dim + 1), dtype=np.int64) for dim in dims}
-    starts: Starts = []
-    for block in mesh.cells:
-        dim = next((dim for dim in dims if CELL_TYPES[dim] == block.type), None)
-        starts.append(None if dim is None else (dim, len(rows[dim])))
-        if dim is not None:
-            rows[dim] = np.concatenate([rows[dim], np.asarray(block.data, dtype=np.int64)])
-    return rows, starts
-
-
-def _groups(mesh: meshio.Mesh, starts: Starts) -> list[Group]:
-    """The groups of the blocks, by the first of the forms that the mesh has."""
+def _groups(mesh: meshio.Mesh, dims: Sequence[int]) -> list[Group]:
+    """The groups of elements of these dimensions, by the first of the forms that the mesh has."""
     groups = list[Group]()
     for name, values in mesh.cell_data.items():
         if name.startswith(PREFIX):
-            groups += _numbered(values, starts, {}, name.removeprefix(PREFIX))
+            groups += _numbered(mesh, values, dims, {}, name.removeprefix(PREFIX))
     sets = [name for name in mesh.cell_sets if not name.startswith("gmsh:")]
     for number, name in enumerate(sets if not groups else (), start=1):
-        groups += _set(name, number, mesh.cell_sets[name], starts)
+        marks = _marks(mesh, number, mesh.cell_sets[name])
+        groups += _numbered(mesh, marks, dims, {}, name)
     if groups:
         return groups
     name = next((name for name in NUMBERS if name in mesh.cell_data), None) or _only(mesh)
     if name is None:
         return []
     names = {(int(dim), int(tag)): text for text, (tag, dim) in mesh.field_data.items()}
-    return _numbered(mesh.cell_data[name], starts, names)
+    return _numbered(mesh, mesh.cell_data[name], dims, names)
 
 
 def _only(mesh: meshio.Mesh) -> str | None:
@@ -105,32 +93,33 @@ def _only(mesh: meshio.Mesh) -> str | None:
 
 
 def _numbered(
+    mesh: meshio.Mesh,
     parts: Sequence[np.ndarray],
-    starts: Starts,
+    dims: Sequence[int],
     names: dict[tuple[int, int], str],
     name: str | None = None,
 ) -> list[Group]:
-    """Groups of an array over the cells; 0 is none, the sign does not count."""
-    members: dict[tuple[int, int], list[np.ndarray]] = {}
-    for part, start in zip(parts, starts, strict=True):
-        if start is not None:
-            values = np.abs(np.asarray(part).astype(np.int64))
-            for number in np.setdiff1d(values, [UNTAGGED]).tolist():
-                indices = start[1] + np.flatnonzero(values == number)
-                members.setdefault((start[0], number), []).append(indices)
-    return [
-        Group(name or names.get(key, str(key[1])), *key, np.concatenate(parts))
-        for key, parts in sorted(members.items())
-    ]
+    """Groups of an array over the blocks; 0 is none, the sign does not count."""
+    groups = []
+    for dim in sorted(dims):
+        pairs = zip(parts, mesh.cells, strict=True)
+        here = [np.asarray(p).astype(np.int64) for p, b in pairs if b.type == CELL_TYPES[dim]]
+        values = np.abs(np.concatenate([np.empty(0, dtype=np.int64), *here]))
+        for number in np.setdiff1d(values, [UNTAGGED]).tolist():
+            title = name or names.get((dim, number), str(number))
+            groups.append(Group(title, dim, number, np.flatnonzero(values == number)))
+    return groups
 
 
-def _set(name: str, number: int, parts: Sequence[np.ndarray], starts: Starts) -> list[Group]:
-    """A named set: indices of each block."""
-    members: dict[int, list[np.ndarray]] = {}
-    for part, start in zip(parts, starts, strict=True):
-        if start is not None and part is not None and len(part):
-            members.setdefault(start[0], []).append(start[1] + np.asarray(part, dtype=np.int64))
-    return [Group(name, dim, number, np.concatenate(items)) for dim, items in members.items()]
+def _marks(
+    mesh: meshio.Mesh, number: int, members: Sequence[np.ndarray | None]
+) -> list[np.ndarray]:
+    """A set of cells as an array over the blocks: its number on its members, 0 elsewhere."""
+    marks = [np.zeros(len(block.data), dtype=np.int64) for block in mesh.cells]
+    for values, indices in zip(marks, members, strict=True):
+        if indices is not None:
+            values[np.asarray(indices, dtype=np.int64)] = number
+    return marks
 
 
 def _add_points(mesh: meshio.Mesh, facets: np.ndarray, groups: list[Group]) -> np.ndarray:
@@ -149,15 +138,14 @@ def _second_file(
     mesh: meshio.Mesh, facets: meshio.Mesh, tdim: int
 ) -> tuple[np.ndarray, list[Group]]:
     """Facets (K, tdim) of the second file at the points of the mesh, and their groups."""
-    rows, starts = _rows(facets, (tdim - 1,))
-    groups = _groups(facets, starts)
+    rows, groups = _rows(facets, tdim - 1), _groups(facets, (tdim - 1,))
     if not groups:
         raise ValueError(
             f"env.mesh.facet_file holds no numbers of facets of dimension {tdim - 1}; expected one "
             f"array of whole numbers over its {CELL_TYPES[tdim - 1]}s"
         )
     width = min(mesh.points.shape[1], facets.points.shape[1])
-    used, inverse = np.unique(rows[tdim - 1], return_inverse=True)
+    used, inverse = np.unique(rows, return_inverse=True)
     distance, nearest = cKDTree(mesh.points[:, :width]).query(facets.points[used, :width])
     away = distance > COINCIDENT * float(np.ptp(mesh.points, axis=0).max())
     if away.any():
@@ -166,4 +154,4 @@ def _second_file(
             f"the first one is {describe_place(facets.points[used[away][0]])}; write both files "
             f"from one mesh"
         )
-    return nearest[inverse.reshape(-1)].reshape(rows[tdim - 1].shape), groups
+    return nearest[inverse.reshape(-1)].reshape(rows.shape), groups

@@ -1,7 +1,5 @@
 """Arrays on rank 0 -> a mesh distributed over a communicator, and back; a summary of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -93,15 +91,12 @@ def missing_tags(tags: dict[str, tuple[int, int]], needed: dict[str, int]) -> st
     )
 
 
-def distribute(
-    raw: RawMesh | None, comm: MPI.Intracomm, ghost_mode: GhostMode = GhostMode.shared_facet
-) -> TaggedMesh:
-    """Distribute a mesh that stands on rank 0. Collective.
+def distribute(raw: RawMesh | None, comm: MPI.Intracomm) -> TaggedMesh:
+    """Distribute a mesh that stands on rank 0; ranks keep cells that share a facet. Collective.
 
     Args:
         raw: the mesh on rank 0, anything elsewhere.
         comm: communicator of the mesh.
-        ghost_mode: which ghost cells each rank keeps.
 
     Raises:
         MeshError: on every rank, if there are more ranks than cells or the mesh is unusable.
@@ -122,19 +117,19 @@ def distribute(
         cells, facets = (np.empty((0, width), dtype=np.int64) for width in (tdim + 1, tdim))
         values = np.empty(0, dtype=np.int32)
         raw = RawMesh(np.empty((0, tdim)), cells, values, facets, values, {})
-    mesh = _create(raw, tdim, comm, ghost_mode)
+    mesh = _create(raw, tdim, comm)
     cell_tags = _mark(mesh, tdim, raw.cells, raw.cell_values, "cell_tags")
     facet_tags = _mark(mesh, tdim - 1, raw.facets, raw.facet_values, "facet_tags")
     return TaggedMesh(mesh, cell_tags, facet_tags, tags, content_hash)
 
 
-def _create(raw: RawMesh, tdim: int, comm: MPI.Intracomm, ghost_mode: GhostMode) -> Mesh:
+def _create(raw: RawMesh, tdim: int, comm: MPI.Intracomm) -> Mesh:
     element = basix.ufl.element(
         "Lagrange", CELL_NAMES[tdim], 1, shape=(tdim,), dtype=default_real_type
     )
     partitioner = None
     if comm.size > 1:  # mypy sees only the first overload of a singledispatch function
-        partitioner = create_cell_partitioner(ghost_mode, 2)  # type: ignore[call-arg]
+        partitioner = create_cell_partitioner(GhostMode.shared_facet, 2)  # type: ignore[call-arg]
     points = raw.points.astype(default_real_type)
     return create_mesh(comm, raw.cells.astype(np.int64), ufl.Mesh(element), points, partitioner)
 

@@ -1,12 +1,9 @@
 """Meshes from a configuration and from files, and meshes to files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from dolfinx.mesh import GhostMode
 from mpi4py import MPI
 
 from hypemarl.config import MeshConfig, mesh_files
@@ -27,9 +24,7 @@ WITHOUT_NAMES = (".su2", ".med", ".inp", ".mesh", ".meshb")
 """Formats that are read with their tags, and in which meshio writes none, or their numbers only."""
 
 
-def build(
-    config: MeshConfig, comm: MPI.Intracomm, ghost_mode: GhostMode = GhostMode.shared_facet
-) -> TaggedMesh:
+def build(config: MeshConfig, comm: MPI.Intracomm) -> TaggedMesh:
     """The mesh of a configuration: its file where it names one, its shape otherwise. Collective.
 
     Rank 0 reads or generates, then the mesh is distributed.
@@ -37,7 +32,6 @@ def build(
     Args:
         config: shape or file, see :class:`hypemarl.config.MeshConfig`.
         comm: communicator of the mesh.
-        ghost_mode: which ghost cells each rank keeps.
 
     Raises:
         MeshError: on every rank: bad numbers of a shape, an unusable file, no tag ``domain``, or
@@ -47,7 +41,7 @@ def build(
     with raise_together(comm):
         if comm.rank == 0:
             raw = load(config)
-    tagged = distribute(raw, comm, ghost_mode)
+    tagged = distribute(raw, comm)
     require_tags(tagged, {"domain": tagged.mesh.topology.dim})
     return tagged
 

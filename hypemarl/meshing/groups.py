@@ -1,18 +1,23 @@
 """A mesh as a file holds it, and its groups under our names -> a mesh with named tags."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hypemarl.config.errors import nearest
-from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, add_tag, compact, describe_place
+from hypemarl.meshing.raw import UNTAGGED, MeshError, RawMesh, add_tag, compact, describe_centre
 
 DOMAIN = "domain"
 """The tag that stands for cells; :func:`assemble` looks for other names among the facets first."""
-NO_MESH = "the file holds no mesh (no lines, triangles or tetrahedra)"
+
+
+def top_dimension(dims: Iterable[int]) -> int:
+    """Dimension of the cells among elements of these dimensions. Raises ValueError: no cells."""
+    tdim = max(dims, default=0)
+    if tdim == 0:
+        raise ValueError("the file holds no mesh (no lines, triangles or tetrahedra)")
+    return tdim
 
 
 def unsupported(kinds: str) -> ValueError:
@@ -184,12 +189,12 @@ def _values(mesh: FileMesh, dim: int, tags: list[_Tag], source: str) -> np.ndarr
             taken = members[values[members] != UNTAGGED]
             if taken.size:
                 other = next(t for t in tags if t.entry == (dim, values[taken[0]]))
-                place = mesh.points[mesh.rows(dim)[taken[0]]].mean(axis=0)
+                place = describe_centre(mesh.points, mesh.rows(dim)[taken[0]])
                 raise MeshError(
                     f"{source}: tag {tag.names[0]!r} overlaps {other.names[0]!r} on {taken.size} "
                     f"{'cells' if dim == mesh.tdim else 'facets'}, the first one at "
-                    f"{describe_place(place)}; a cell or facet may have one tag: say by "
-                    f"env.mesh.names which group counts"
+                    f"{place}; a cell or facet may have one tag: say by env.mesh.names which group "
+                    f"counts"
                 )
             values[members] = tag.entry[1]
     return values

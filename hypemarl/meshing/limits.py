@@ -1,7 +1,5 @@
 """Limits on memory and time of a reader, so that a damaged count ends in an error."""
 
-from __future__ import annotations
-
 import contextlib
 import resource
 import signal

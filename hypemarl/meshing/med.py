@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypemarl.meshing.foreign import open_hdf5
-from hypemarl.meshing.groups import NO_MESH, FileMesh, Group, unsupported, with_domain
+from hypemarl.meshing.groups import FileMesh, Group, top_dimension, unsupported, with_domain
 
 if TYPE_CHECKING:
     import h5py
 
 
-SIMPLICES = {"PO1": 0, "SE2": 1, "TR3": 2, "TE4": 3}
-"""MED's geometrical type -> dimension, of straight simplices."""
+SIMPLICES = ("PO1", "SE2", "TR3", "TE4")
+"""MED's geometrical types of straight simplices, by their dimension."""
 
 
 def read_med(path: Path) -> FileMesh:
@@ -57,16 +57,15 @@ def _build(points: np.ndarray, types: h5py.Group, families: dict[int, list[str]]
     unknown = sorted(set(types) - set(SIMPLICES))
     if unknown:
         raise unsupported(", ".join(unknown))
-    tdim = max((SIMPLICES[kind] for kind in types), default=0)
-    if tdim == 0:
-        raise ValueError(NO_MESH)
+    tdim = top_dimension(map(SIMPLICES.index, types))
     rows, groups = {}, list[Group]()
     for dim in (tdim, tdim - 1):
         rows[dim] = np.empty((0, dim + 1), dtype=np.int64)
-        for kind in (kind for kind in types if SIMPLICES[kind] == dim):
-            rows[dim] = types[kind]["NOD"][()].astype(np.int64).reshape(dim + 1, -1).T - 1
-            if "FAM" in types[kind]:
-                groups += _groups(types[kind]["FAM"][()], families, dim, len(groups))
+        if SIMPLICES[dim] in types:
+            elements = types[SIMPLICES[dim]]
+            rows[dim] = elements["NOD"][()].astype(np.int64).reshape(dim + 1, -1).T - 1
+            if "FAM" in elements:
+                groups += _groups(elements["FAM"][()], families, dim, len(groups))
     return with_domain(FileMesh(points, rows[tdim], rows[tdim - 1], groups))
 
 

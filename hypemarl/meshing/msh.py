@@ -7,8 +7,6 @@ Source of the format: C. Geuzaine and J.-F. Remacle, Gmsh reference manual, sect
 format" and its legacy versions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from hypemarl.meshing import msh_sections as sections
-from hypemarl.meshing.groups import NO_MESH, FileMesh, Group
+from hypemarl.meshing.groups import FileMesh, Group, top_dimension
 from hypemarl.meshing.msh_sections import Content
 from hypemarl.meshing.records import BinaryRecords, Records, show
 
@@ -161,9 +159,7 @@ def _names(section: _Section) -> dict[tuple[int, int], str]:
 
 def _build(content: Content, names: dict[tuple[int, int], str]) -> FileMesh:
     tags, points = content.nodes()
-    tdim = max((block.dim for block in content.blocks if len(block.nodes)), default=0)
-    if tdim == 0:
-        raise ValueError(NO_MESH)
+    tdim = top_dimension(block.dim for block in content.blocks if len(block.nodes))
     rows, groups = {}, []
     for dim in (tdim, tdim - 1):
         nodes, members = content.elements(dim)
@@ -171,9 +167,8 @@ def _build(content: Content, names: dict[tuple[int, int], str]) -> FileMesh:
         for number, which in members.items():
             groups.append(Group(names.get((dim, number), str(number)), dim, number, which))
     covered = np.zeros(len(rows[tdim]), dtype=bool)
-    for group in groups:
-        if group.dim == tdim:
-            covered[group.members] = True
+    for group in (group for group in groups if group.dim == tdim):
+        covered[group.members] = True
     if not covered.all():
         raise ValueError(
             f"{np.count_nonzero(~covered)} of {len(covered)} cells are in no physical group; put "

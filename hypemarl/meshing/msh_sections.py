@@ -1,7 +1,6 @@
 """The sections of gmsh's MSH files: nodes, elements, and physical groups of entities."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +23,23 @@ UNSUPPORTED = {
     10: "quadrangle of second order",
     11: "tetrahedron of second order",
 }
+
+
+@dataclass(frozen=True)
+class Block:
+    """Elements of one dimension.
+
+    Attributes:
+        dim: dimension.
+        nodes: tags of their nodes, (m, dim + 1).
+        entity: tags of their geometrical entities, (m,).
+        physical: numbers of their physical groups (m,), 0 without; None where entities have them.
+    """
+
+    dim: int
+    nodes: np.ndarray
+    entity: np.ndarray
+    physical: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -79,23 +95,6 @@ class Content:
         return nodes[order], members
 
 
-@dataclass(frozen=True)
-class Block:
-    """Elements of one dimension.
-
-    Attributes:
-        dim: dimension.
-        nodes: tags of their nodes, (m, dim + 1).
-        entity: tags of their geometrical entities, (m,).
-        physical: numbers of their physical groups (m,), 0 without; None where entities have them.
-    """
-
-    dim: int
-    nodes: np.ndarray
-    entity: np.ndarray
-    physical: np.ndarray | None
-
-
 def _dimension(kind: int) -> int:
     if kind not in SIMPLICES:
         raise unsupported(repr(UNSUPPORTED.get(kind, kind)))
@@ -145,12 +144,7 @@ def read_nodes_2(records: Records, content: Content) -> None:
 def read_nodes_4(records: Records, content: Content) -> None:
     """$Nodes of MSH 4: blocks by entity; in 4.1 tags first, then coordinates."""
     old = content.version == 4.0
-    blocks, total = records.sizes(2 if old else 4)[:2].tolist()
-    read = 0
-    for _ in range(blocks):
-        first, second, parametric = records.ints(3).tolist()
-        dim = second if old else first
-        count = int(records.sizes(1)[0])
+    for dim, _, parametric, count in _blocks(records, old, "nodes"):
         if dim not in range(4):
             raise ValueError(f"$Nodes: expected a dimension from 0 to 3, got {dim}; damaged file")
         width = 3 + (dim if parametric else 0)
@@ -161,8 +155,22 @@ def read_nodes_4(records: Records, content: Content) -> None:
         else:
             content.tags.append(records.sizes(count))
             content.points.append(records.floats(count * width).reshape(count, width)[:, :3])
+
+
+def _blocks(records: Records, old: bool, items: str) -> Iterator[tuple[int, int, int, int]]:
+    """Each block of MSH 4: dimension and tag of its entity, a number of its own, count of items.
+
+    Raises:
+        ValueError: after the last one, when there were not as many items as promised.
+    """
+    blocks, total = records.sizes(2 if old else 4)[:2].tolist()
+    read = 0
+    for _ in range(blocks):
+        first, second, further = records.ints(3).tolist()
+        count = int(records.sizes(1)[0])
+        yield *((second, first) if old else (first, second)), further, count
         read += count
-    _require_total("nodes", read, total)
+    _require_total(items, read, total)
 
 
 def read_parametric_nodes_2(records: Records, content: Content) -> None:
@@ -226,21 +234,13 @@ def _add_2(content: Content, dim: int, rows: np.ndarray) -> None:
 
 def read_elements_4(records: Records, content: Content) -> None:
     """$Elements of MSH 4: blocks by entity and type."""
-    old = content.version == 4.0
-    blocks, total = records.sizes(2 if old else 4)[:2].tolist()
-    read = 0
-    for _ in range(blocks):
-        first, second, kind = records.ints(3).tolist()
-        dim, entity = (second, first) if old else (first, second)
-        count = int(records.sizes(1)[0])
+    for dim, entity, kind, count in _blocks(records, content.version == 4.0, "elements"):
         if _dimension(kind) != dim:
             raise ValueError(
                 f"$Elements: elements of type {kind} on an entity of dimension {dim}; damaged file"
             )
         rows = records.sizes(count * (dim + 2)).reshape(count, dim + 2)
         content.blocks.append(Block(dim, rows[:, 1:], np.full(count, entity), None))
-        read += count
-    _require_total("elements", read, total)
 
 
 def _require_total(kind: str, read: int, promised: int) -> None:

@@ -4,11 +4,9 @@ The obstacle's facets are laid out along its outline (:mod:`hypemarl.meshing.obs
 length grows from theirs in proportion to the distance up to ``element_size``, with a finer wake.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
+import gmsh
 import numba
 import numpy as np
 
@@ -26,10 +24,6 @@ from hypemarl.meshing.channel import (
     require_sizes,
 )
 from hypemarl.meshing.raw import MeshError
-
-if TYPE_CHECKING:
-    import gmsh
-
 
 TAGS = FRAME | {"obstacle": (1, 6)}
 

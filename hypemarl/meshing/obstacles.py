@@ -3,8 +3,6 @@
 An outline runs anticlockwise; its parameter t in [0, 1) need not be arc length.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path

@@ -3,8 +3,6 @@
 A polygon is its corners (n, 2), the first one not repeated; outlines run anticlockwise.
 """
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 

@@ -1,7 +1,5 @@
 """A mesh with named tags as plain arrays, the form that every source is turned into."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable
@@ -91,10 +89,10 @@ class RawMesh:
         first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
         counts = np.diff(np.r_[first, len(rows)])
         if counts.max(initial=0) > 2:
-            place = self.points[rows[first[np.argmax(counts)]]].mean(axis=0)
+            place = describe_centre(self.points, rows[first[np.argmax(counts)]])
             raise MeshError(
                 f"{np.count_nonzero(counts > 2)} facets have three or more cells, the first one at "
-                f"{describe_place(place)}: cells overlap; a facet has a cell on one side or on both"
+                f"{place}: cells overlap; a facet has a cell on one side or on both"
             )
         cells = np.full((len(first), 2), -1, dtype=np.int64)
         cells[:, 0] = owner[first]
@@ -217,6 +215,11 @@ def add_tag(tags: dict[str, tuple[int, int]], name: str, dim: int, tag: int, sou
 def describe_place(place: np.ndarray) -> str:
     """Coordinates as text: ``(0.5, 1)``."""
     return "(" + ", ".join(f"{value:.6g}" for value in place) + ")"
+
+
+def describe_centre(points: np.ndarray, simplex: np.ndarray) -> str:
+    """The same of the centre of a simplex (d + 1,) of points (N, gdim)."""
+    return describe_place(points[simplex].mean(axis=0))
 
 
 def parse(read: Callable[[], RawMesh], source: str) -> RawMesh:

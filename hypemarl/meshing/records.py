@@ -3,8 +3,6 @@
 A count that the file cannot hold is refused before anything of its size is made.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Literal, override
 
@@ -125,10 +123,6 @@ class BinaryRecords(Records):
     def table(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self._take([("tag", "i4"), ("x", "f8", 3)], count)
         return rows["tag"].astype(np.int64), rows["x"].astype(np.float64)
-
-    @override
-    def rest(self) -> list[int]:
-        return self.ints((len(self._body) - self._at) // 4).tolist()
 
     @override
     def finish(self) -> None:

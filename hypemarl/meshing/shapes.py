@@ -5,8 +5,6 @@ and Delaunay, so that the off-diagonal entries of the P1 stiffness matrix are no
 non-negative schemes need). A structured mesh of right triangles would favour its diagonals.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,12 +29,13 @@ CHANNELS: Row = {"channel-with-disc": channel, "channel-with-obstacle": obstacle
 TAGS |= {name: module.TAGS for name, module in CHANNELS.items()}
 
 FRONTAL_DELAUNAY = 6
+MODEL = "hypemarl"
 GMSH_TYPES = {0: 15, 1: 1, 2: 2, 3: 4}
 """Dimension of a simplex -> gmsh's number of its type."""
 
 
 @contextmanager
-def session(name: str = "hypemarl") -> Iterator[type[gmsh.model]]:
+def session() -> Iterator[type[gmsh.model]]:
     """A new, quiet gmsh model; the caller's open session keeps its state.
 
     No signal handlers are installed and no configuration files of the user are read.
@@ -56,11 +55,11 @@ def session(name: str = "hypemarl") -> Iterator[type[gmsh.model]]:
     saved = {option: gmsh.option.getNumber(option) for option in options}
     for option, value in options.items():
         gmsh.option.setNumber(option, value)
-    gmsh.model.add(name)
+    gmsh.model.add(MODEL)
     try:
         yield gmsh.model
     finally:
-        gmsh.model.setCurrent(name)
+        gmsh.model.setCurrent(MODEL)
         gmsh.model.remove()
         if fresh:
             gmsh.finalize()

@@ -3,8 +3,6 @@
 meshio drops the names of markers. Source of the format: https://su2code.github.io/docs_v7/Mesh-File
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

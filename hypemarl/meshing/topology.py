@@ -4,8 +4,6 @@ Facets are rows of point indices in ascending order, and lists of them are sorte
 two lists can be compared by :func:`find_rows`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from hypemarl.meshing.raw import MeshError, RawMesh, describe_place
+from hypemarl.meshing.raw import MeshError, RawMesh, describe_centre
 
 COINCIDENT = 1e-9
 """Points closer than this share of the mesh's extent are taken for one place."""
@@ -34,25 +32,17 @@ def find_rows(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
         rows: point indices of the facets that are looked for.
         among: facets, ascending in each row and all different, as :class:`Facets` has them.
     """
-    rows = np.sort(rows, axis=1)
-    both = np.concatenate([among, rows])
-    order = np.lexsort(both.T[::-1])  # stable: a row of `among` stands before its equals
-    ordered = both[order]
-    new = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)] if len(both) else np.empty(0, bool)
-    leader = order[np.maximum.accumulate(np.where(new, np.arange(len(both)), 0))]
-    places = np.empty(len(both), dtype=np.int64)
-    places[order] = np.where(leader < len(among), leader, -1)
-    return places[len(among) :]
+    both = np.concatenate([among, np.sort(rows, axis=1)])
+    unique, inverse = np.unique(both, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    places = np.full(len(unique), -1)
+    places[inverse[: len(among)]] = np.arange(len(among))
+    return places[inverse[len(among) :]]
 
 
 def tagged_places(raw: RawMesh) -> np.ndarray:
     """Index of every tagged facet among all facets: (K,); -1 where it is no facet of a cell."""
     return find_rows(raw.facets, raw.sides.points)
-
-
-def stray_facets(raw: RawMesh) -> np.ndarray:
-    """Tagged facets that are no facets of cells: indices into ``raw.facets``, (k,)."""
-    return np.flatnonzero(tagged_places(raw) < 0)
 
 
 def interior_tagged(raw: RawMesh) -> np.ndarray:
@@ -147,15 +137,14 @@ def require_sound(raw: RawMesh, source: str) -> RawMesh:
 
 
 def _require_members(raw: RawMesh) -> None:
-    stray = stray_facets(raw)
+    stray = np.flatnonzero(tagged_places(raw) < 0)
     if stray.size:
         names = {value: name for name, (dim, value) in raw.tags.items() if dim < raw.tdim}
-        values = np.unique(raw.facet_values[stray])
-        place = raw.points[raw.facets[stray[0]]].mean(axis=0)
+        tags = ", ".join(names[value] for value in np.unique(raw.facet_values[stray]))
         raise MeshError(
             f"{stray.size} tagged facets are no facets of a cell, the first one at "
-            f"{describe_place(place)} (tags {', '.join(names[value] for value in values)}); mesh "
-            f"the boundary and the domain together, and write both"
+            f"{describe_centre(raw.points, raw.facets[stray[0]])} (tags {tags}); mesh the boundary "
+            f"and the domain together, and write both"
         )
 
 
@@ -188,11 +177,10 @@ def _require_no_cut(raw: RawMesh) -> None:
     cut = coincident_facets(raw)
     untagged = cut[~np.isin(cut, raw.sides.exterior[exterior_values(raw) != 0])]
     if untagged.size:
-        place = raw.points[raw.sides.points[untagged[0]]].mean(axis=0)
+        place = describe_centre(raw.points, raw.sides.points[untagged[0]])
         raise MeshError(
             f"the domain is cut: {len(cut)} facets lie on another one without sharing its points, "
-            f"the first untagged one at {describe_place(place)}. {_remedy(raw)}; tag both sides "
-            f"of an intended slit"
+            f"the first untagged one at {place}. {_remedy(raw)}; tag both sides of an intended slit"
         )
 
 
@@ -208,11 +196,10 @@ def _require_one_piece(raw: RawMesh) -> None:
     sizes = np.bincount(component)
     if len(sizes) > 1:
         other = np.flatnonzero(component == np.argsort(sizes)[-2])
-        place = raw.points[raw.cells[other[0]]].mean(axis=0)
         raise MeshError(
             f"the mesh has {len(sizes)} parts that share no facets; the largest has {sizes.max()} "
             f"of {len(raw.cells)} cells, another one of {len(other)} cells is at "
-            f"{describe_place(place)}. {_remedy(raw)}, or write one part"
+            f"{describe_centre(raw.points, raw.cells[other[0]])}. {_remedy(raw)}, or write one part"
         )
 
 

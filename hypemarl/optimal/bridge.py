@@ -34,8 +34,7 @@ def step(taped: TapedPlant, state: Tensor, actions: Tensor) -> Differentiable:
     """One control interval under ``actions`` (n, m), float64. The plant itself moves on.
 
     ``state`` stands for the plant's after the step before: its values mean nothing, its gradient is
-    this rank's part of the one of the plant's state. A graph is
-    differentiated once, at its end.
+    this rank's part of that of the plant's state. A graph is differentiated once, at its end.
 
     Raises:
         ActionError, SolverDiverged: as the plant does.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from hypemarl.coupling.adjoint import PlantAdjoint, Tape
 from hypemarl.types import Array
@@ -73,7 +74,8 @@ class EpisodeAdjoint:
         for row in actions:
             if held < self.memory:
                 *_, info, tape = self.adjoint.step(row)
-                held = self._agree(held + tape.nbytes)
+                # the most that any rank holds, so that all decide alike
+                held = self.plant.comm.allreduce(held + tape.nbytes, MPI.MAX)
                 kept.append((tape, None))
             else:
                 kept.append((None, self.plant.snapshot()))
@@ -82,10 +84,6 @@ class EpisodeAdjoint:
             for name, value in info["costs"].terms.items():
                 terms[name] = terms.get(name, 0.0) + value
         return cost, terms, kept
-
-    def _agree(self, held: int) -> int:
-        """The most that any rank holds: all decide alike. Collective."""
-        return max(self.plant.comm.allgather(held)) if self.plant.comm.size > 1 else held
 
     def _tape(self, kept: Kept, actions: Array) -> Tape:
         tape, before = kept

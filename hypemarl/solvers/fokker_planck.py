@@ -29,7 +29,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from hypemarl.mpi import sum_over_ranks
-from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged, require_positive
 from hypemarl.solvers.kernels import Exchange, edge_rates, euler_stage
 from hypemarl.solvers.p1 import P1Space
 
@@ -61,8 +61,8 @@ class FokkerPlanck:
     """
 
     def __init__(self, mesh: dmesh.Mesh, viscosity: float, max_time_step: float = 0.01) -> None:
-        _require_positive("viscosity", viscosity, "diffusion must be positive")
-        _require_positive("max_time_step", max_time_step, "it bounds the solver's time step")
+        require_positive("viscosity", viscosity, "diffusion must be positive")
+        require_positive("max_time_step", max_time_step, "it bounds the solver's time step")
         self.space = P1Space(mesh)
         self.viscosity = viscosity
         self.max_time_step = max_time_step
@@ -225,8 +225,3 @@ class FokkerPlanck:
                 f"density: expected finite values, got {count} NaN or infinite nodes "
                 f"at time {self.time:g} (step {self.steps}); check actions and initial state"
             )
-
-
-def _require_positive(name: str, value: float, reason: str) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name}: expected a positive finite number ({reason}), got {value!r}")

@@ -14,6 +14,7 @@ from numpy import ndarray as Array
 
 from hypemarl.solvers.fokker_planck import THETA, FokkerPlanck
 from hypemarl.solvers.kernels import Exchange
+from hypemarl.solvers.p1 import collect
 
 
 class FokkerPlanckAdjoint:
@@ -73,8 +74,7 @@ class FokkerPlanckAdjoint:
     def _collect(self, vector: la.Vector) -> None:
         """Send what lies on ghosts to the owners. Collective."""
         if self.solver.space.comm.size > 1:
-            vector.scatter_reverse(la.InsertMode.add)
-            vector.array[self.solver.space.n_owned :] = 0.0
+            collect(vector)
 
 
 @numba.njit(cache=True)

@@ -14,8 +14,6 @@ from numpy import ndarray as Array
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_adjoint_kernels as adjoint_kernels
 from hypemarl.solvers import flow_kernels as kernels
-from hypemarl.solvers.flow_adjoint_kernels import pull_quadratic_forms
-from hypemarl.solvers.flow_kernels import cell_stiffness, corner_slopes, reference_products
 from hypemarl.solvers.taylor_hood import TaylorHood
 
 
@@ -31,13 +29,13 @@ class FlowFunctionals:
 
     def __init__(self, space: TaylorHood) -> None:
         self.space, self.comm = space, space.comm
-        self._mass, _, _ = reference_products()
-        self._slopes = corner_slopes()
+        self._mass, _, _ = kernels.reference_products()
+        self._slopes = kernels.corner_slopes()
         self.renew()
 
     def renew(self) -> None:
         """Take over the geometry of a space whose nodes have moved. Collective."""
-        self._stiffness = cell_stiffness(self.space.volumes, self.space.gradients)
+        self._stiffness = kernels.cell_stiffness(self.space.volumes, self.space.gradients)
         thirds = np.repeat(self.space.volumes[:, None] / 3.0, 3, axis=1)
         self._nodal_volume = self._sum_at_nodes(thirds)
 
@@ -53,7 +51,9 @@ class FlowFunctionals:
         Where the values have the cotangent ``factors`` (n_cells,), adds that of the velocity ``v``
         to ``v_bar``, both (n_velocity_local or more, 2), to ghosts as well.
         """
-        pull_quadratic_forms(factors, v, self.space.velocity_cells, self._stiffness, v_bar)
+        adjoint_kernels.pull_quadratic_forms(
+            factors, v, self.space.velocity_cells, self._stiffness, v_bar
+        )
 
     def dissipation(self, velocity: np.ndarray, viscosity: float) -> float:
         """nu times the integral of |grad v|^2 over the domain. Collective."""
@@ -65,28 +65,18 @@ class FlowFunctionals:
         squares = np.einsum("dci,ij,dcj->c", values, self._mass, values)
         return self._total(0.5 * float(squares @ self.space.volumes))
 
-    def divergence_norm(self, velocity: np.ndarray) -> float:
-        """L2 norm of div v, which is linear in each cell. Collective."""
-        corners = self._corner_slopes(velocity)
-        divergence = corners[:, :, 0, 0] + corners[:, :, 1, 1]
-        squares = (divergence.sum(axis=1) ** 2 + (divergence**2).sum(axis=1)) / 12.0
-        return float(np.sqrt(self._total(float(squares @ self.space.volumes))))
-
     def vorticity(self, velocity: np.ndarray) -> np.ndarray:
         """dv_y/dx - dv_x/dy at the vertices, averaged over cells by volume. Collective.
 
         Shape (n_pressure_local,), ghosts up to date.
         """
-        corners = self._corner_slopes(velocity)
-        curl = corners[:, :, 1, 0] - corners[:, :, 0, 1]
-        weighted = curl * (self.space.volumes[:, None] / 3.0)
-        return self._sum_at_nodes(weighted) / self._nodal_volume
-
-    def _corner_slopes(self, velocity: np.ndarray) -> np.ndarray:
-        """dv_d/dx_e at the corners of the cells, (n_cells, 3, d, e)."""
         values = velocity[:, self.space.velocity_cells]
         reference = np.einsum("kai,dci->ckda", self._slopes, values)
-        return np.einsum("ckda,cae->ckde", reference, self.space.gradients[:, 1:])
+        # dv_d/dx_e at the corners of the cells
+        slopes = np.einsum("ckda,cae->ckde", reference, self.space.gradients[:, 1:])
+        curl = slopes[:, :, 1, 0] - slopes[:, :, 0, 1]
+        weighted = curl * (self.space.volumes[:, None] / 3.0)
+        return self._sum_at_nodes(weighted) / self._nodal_volume
 
     def _sum_at_nodes(self, at_corners: np.ndarray) -> np.ndarray:
         vector = la.vector(self.space.pressure_map)

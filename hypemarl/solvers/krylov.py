@@ -16,6 +16,7 @@ from numpy import ndarray as Array
 from hypemarl.mpi import sum_over_ranks
 
 TINY = 1e-300
+MAX_ITERATIONS = 200  # before the solver gives up
 
 
 class Rows(NamedTuple):
@@ -150,14 +151,13 @@ class TwoColumnBiCGStab:
 
     Args:
         columns: index map of the matrix's columns (its first nodes are the rank's rows).
-        rtol: relative residual, in the norm scaled by the rows; max_iterations: before giving up.
+        rtol: relative residual, in the norm scaled by the rows.
 
     Collective.
     """
 
-    def __init__(self, columns: object, rtol: float, max_iterations: int = 200) -> None:
-        self.rtol, self.max_iterations = rtol, max_iterations
-        self._columns = columns
+    def __init__(self, columns: object, rtol: float) -> None:
+        self.rtol = rtol
         self._p, self._s = la.vector(columns, 2), la.vector(columns, 2)
         self.comm = columns.comm  # type: ignore[attr-defined]
         n = columns.size_local  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ class TwoColumnBiCGStab:
     def solve(
         self, rows: Rows, mass: Array, scale: Array, rate: Array, force: Array, x: la.Vector
     ) -> bool:
-        """Improve ``x`` (block size 2) until both columns meet ``rtol``; whether they do.
+        """Improve ``x`` (block size 2) until both columns meet ``rtol``; returns whether they do.
 
         ``rows`` of A and ``mass`` (nnz,) values of M in their pattern; ``force`` (n_owned, 2);
         ``rate`` (n_local, 2) and ``x`` with current ghosts, as ``x`` has afterwards. Collective.
@@ -182,7 +182,7 @@ class TwoColumnBiCGStab:
         shadow[:], p[:n] = r, r
         rho, self.iterations = norms, 0
         while not (norms <= limits).all():
-            if self.iterations >= self.max_iterations or not np.isfinite(norms).all():
+            if self.iterations >= MAX_ITERATIONS or not np.isfinite(norms).all():
                 return False
             active = norms > limits
             self._multiply(rows, scale, self._p, shadow, v)

@@ -63,9 +63,7 @@ class MixedFlow:
         self.matrix.assemble()
 
     def _assembled(self, form: fem.Form) -> la.Vector:
-        vector = self._vector
-        vector.array[:] = 0.0
-        fem.assemble_vector(vector.array, form)
+        vector = assembled(form, self._vector)
         vector.scatter_reverse(la.InsertMode.add)
         return vector
 
@@ -77,3 +75,10 @@ class MixedFlow:
             self.velocity_dofs[component, space.V.dofmap.list.ravel()] = dofs.ravel()
         self.pressure_dofs = np.empty(space.n_pressure_local, dtype=np.int32)
         self.pressure_dofs[space.Q.dofmap.list.ravel()] = self.mixed.sub(1).dofmap.list.ravel()
+
+
+def assembled(form: fem.Form, vector: la.Vector) -> la.Vector:
+    """``vector`` with the contributions of this rank's cells to a form. Local."""
+    vector.array[:] = 0.0
+    fem.assemble_vector(vector.array, form)
+    return vector

@@ -3,11 +3,11 @@
 import numba
 import numpy as np
 import ufl
-from dolfinx import fem, la
+from dolfinx import la
 
 from hypemarl.solvers import flow_kernels as kernels
 from hypemarl.solvers.krylov import Rows
-from hypemarl.solvers.p1 import require_ghosts_first
+from hypemarl.solvers.p1 import assembled_matrix, require_ghosts_first
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
 
 
@@ -27,9 +27,7 @@ class MomentumMatrix:
 
     def __init__(self, space: TaylorHood, open_facets: BoundaryFacets) -> None:
         self.space, self.open = space, open_facets
-        u, v = ufl.TrialFunction(space.V), ufl.TestFunction(space.V)
-        self._matrix = fem.assemble_matrix(fem.form(u * v * ufl.dx))
-        self._matrix.scatter_reverse()
+        self._matrix = assembled_matrix(lambda u, v: u * v, space.V)
         self.columns = self._matrix.index_map(1)
         require_ghosts_first(self.columns, space.velocity_map)
         self.n_owned = self.columns.size_local
@@ -38,8 +36,7 @@ class MomentumMatrix:
         self._nnz = int(self.indptr[-1])
         self.indices = self._matrix.indices[: self._nnz].astype(np.uint32)
         self.mass = self._matrix.data[: self._nnz].copy()
-        stiffness = fem.assemble_matrix(fem.form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
-        stiffness.scatter_reverse()
+        stiffness = assembled_matrix(lambda u, v: ufl.inner(ufl.grad(u), ufl.grad(v)), space.V)
         self.stiffness = stiffness.data[: self._nnz].copy()
         self._constant, self._combined = np.zeros_like(self._matrix.data), (0.0, 0.0)
         #: see :func:`hypemarl.solvers.flow_kernels.reference_convection`

@@ -21,8 +21,6 @@ order (L. Formaggia, F. Nobile, Comput. Methods Appl. Mech. Engrg. 193 (2004) 40
 L. Gastaldi, ibid. 4717).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,7 +136,7 @@ class MovingFlow(UnsteadyFlow):
         self.momentum.renew_stiffness()
         return super()._dissipation()
 
-    def handed_over(self, tagged: TaggedMesh) -> MovingFlow:
+    def handed_over(self, tagged: TaggedMesh) -> "MovingFlow":
         """This flow on another mesh of the polygon that its mesh covers now, after a remesh.
 
         The velocity goes over by :class:`VelocityTransfer`, the pressure by interpolation; the next

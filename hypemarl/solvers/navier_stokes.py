@@ -26,7 +26,7 @@ from hypemarl.config.keys import LinearSolver
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers import flow_kernels as kernels
-from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
+from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong, require_positive
 from hypemarl.solvers.functionals import WallForces
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.momentum import MomentumMatrix
@@ -110,9 +110,8 @@ class UnsteadyFlow:
         imbalance_limit: float = 0.01,
         rtol: float = 5e-8,
     ) -> None:
-        for name, value in (("time_step", time_step), ("viscosity", viscosity)):
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name}: expected a positive finite number, got {value!r}")
+        require_positive("time_step", time_step)
+        require_positive("viscosity", viscosity)
         self.space = space = TaylorHood(tagged)
         self.comm = space.comm
         self.dt, self.viscosity = time_step, viscosity

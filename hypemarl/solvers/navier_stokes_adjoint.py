@@ -30,6 +30,7 @@ from hypemarl.solvers import flow_adjoint_kernels as kernels
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.krylov import TwoColumnBiCGStab, multiply, row_scales
 from hypemarl.solvers.navier_stokes import UnsteadyFlow
+from hypemarl.solvers.p1 import collect
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,8 @@ class UnsteadyFlowAdjoint:
         dt = step.time_step
         inertia = (1.0 if step.first else 1.5) / dt
         bar.collect()
-        n, pressure, momentum = (
-            len(self._free),
-            self.solver.pressure_correction,
-            self.solver.momentum,
-        )
+        n, momentum = len(self._free), self.solver.momentum
+        pressure = self.solver.pressure_correction
         by_pressure = pressure.increment_transposed(bar.increment + bar.pressure, inertia)
         bar.velocity[:n] += by_pressure + inertia * bar.rate[:n]
         self._set_matrix(step, inertia)
@@ -183,9 +181,8 @@ class UnsteadyFlowAdjoint:
         if step.first:
             self._turn_first(w_bar, bar, dt)
         else:
-            kernels.pull_extrapolation(
-                dt, w_bar, bar.rate, self._weighted, bar.velocity, bar.old_velocity
-            )
+            bars = (bar.velocity, bar.old_velocity)
+            kernels.pull_extrapolation(dt, w_bar, bar.rate, self._weighted, *bars)
         return self._boundary
 
     def _set_matrix(self, step: FlowStep, inertia: float) -> None:
@@ -253,9 +250,3 @@ class UnsteadyFlowAdjoint:
         bar.velocity[:n] = bar.old_velocity[:n] + w_bar[:n] - rate
         bar.old_velocity[:n] = 0.0
         bar.rate[:] = 0.0
-
-
-def collect(vector: la.Vector) -> None:
-    """Add the ghosts' values to the owners' and set them to zero. Collective."""
-    vector.scatter_reverse(la.InsertMode.add)
-    vector.array[vector.index_map.size_local * vector.block_size :] = 0.0

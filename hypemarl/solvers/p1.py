@@ -29,7 +29,7 @@ class P1Space:
         self.gdim = mesh.geometry.dim
         self.space = fem.functionspace(mesh, ("Lagrange", 1))
         self.tdim = mesh.topology.dim
-        self.pattern = _assemble(lambda u, v: u * v, self.space)
+        self.pattern = assembled_matrix(lambda u, v: u * v, self.space)
         self.columns = self.pattern.index_map(1)
         self.n_owned = self.columns.size_local
         self.n_local = self.n_owned + self.columns.num_ghosts
@@ -49,7 +49,7 @@ class P1Space:
 
         Collective. Returns shape (nnz,).
         """
-        return _assemble(integrand, self.space).data[: self.indptr[-1]].copy()
+        return assembled_matrix(integrand, self.space).data[: self.indptr[-1]].copy()
 
     def vector(self) -> la.Vector:
         """A nodal vector with the halo of this space: ``.array`` has shape (n_local,)."""
@@ -109,10 +109,15 @@ def facet_places(topology: dmesh.Topology, facets: np.ndarray) -> tuple[np.ndarr
     topology.create_connectivity(tdim, tdim - 1)
     to_cell = topology.connectivity(tdim - 1, tdim)
     to_facet = topology.connectivity(tdim, tdim - 1)
-    cells = np.array([to_cell.links(facet)[0] for facet in facets], dtype=np.int32)
-    pairs = zip(facets, cells, strict=True)
-    places = [np.flatnonzero(to_facet.links(cell) == facet)[0] for facet, cell in pairs]
-    return cells, np.array(places, dtype=np.int64)
+    cells = to_cell.array[to_cell.offsets[facets]]
+    sides = to_facet.array.reshape(-1, tdim + 1)[cells]
+    return cells, (sides == facets[:, None]).argmax(axis=1)
+
+
+def collect(vector: la.Vector) -> None:
+    """Add the ghosts' values to the owners' and set them to zero. Collective."""
+    vector.scatter_reverse(la.InsertMode.add)
+    vector.array[vector.index_map.size_local * vector.block_size :] = 0.0
 
 
 def require_ghosts_first(columns: IndexMap, space: IndexMap) -> None:
@@ -135,7 +140,8 @@ def barycentric_gradients(corners: np.ndarray) -> np.ndarray:
     return np.concatenate([-rest.sum(axis=1, keepdims=True), rest], axis=1)
 
 
-def _assemble(integrand: Callable, space: fem.FunctionSpace) -> la.MatrixCSR:
+def assembled_matrix(integrand: Callable, space: fem.FunctionSpace) -> la.MatrixCSR:
+    """Matrix of ``integrand(u, v) * dx``, complete on the rows of the owners. Collective."""
     u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
     matrix = fem.assemble_matrix(fem.form(integrand(u, v) * ufl.dx))
     matrix.scatter_reverse()

@@ -27,7 +27,7 @@ from mpi4py import MPI
 from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.direct import Factorisation, direct_package
-from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.errors import SolverDiverged, require_positive
 from hypemarl.solvers.mixed_flow import MixedFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 
@@ -203,8 +203,7 @@ class SteadyFlow:
         return sum_over_ranks(self.comm, solution.forces[:, self.space.nodes(tag)].sum(axis=1))
 
     def _set_problem(self, viscosity: float, boundary: np.ndarray) -> None:
-        if not (np.isfinite(viscosity) and viscosity > 0):
-            raise ValueError(f"viscosity: expected a positive finite number, got {viscosity!r}")
+        require_positive("viscosity", viscosity)
         shape = (2, self.space.n_velocity_local)
         if boundary.shape != shape:
             raise ValueError(

@@ -19,6 +19,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, la
 
+from hypemarl.solvers.mixed_flow import assembled
 from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 
 
@@ -68,18 +69,11 @@ class SteadyShapeGradient:
         test.array[:] = 0.0
         test.array[mixed.velocity_dofs] = forces
         self.flow.assume(solution)
-        slope = _assemble(self._slope, self._slope_vector)
+        slope = assembled(self._slope, self._slope_vector)
         slope.scatter_reverse(la.InsertMode.add)
         test.array[:owned] += self.flow.transposed(solution, slope.array[:owned])
         test.scatter_forward()
-        parts = _assemble(self._motion, self._motion_vector).array.reshape(-1, 2)
+        parts = assembled(self._motion, self._motion_vector).array.reshape(-1, 2)
         result = np.zeros((len(self.flow.space.mesh.geometry.x), 2))
         result[self._nodes] = parts
         return result
-
-
-def _assemble(form: fem.Form, vector: la.Vector) -> la.Vector:
-    """Contributions of this rank's cells. Local."""
-    vector.array[:] = 0.0
-    fem.assemble_vector(vector.array, form)
-    return vector

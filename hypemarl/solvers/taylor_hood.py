@@ -4,8 +4,6 @@ Built once per mesh. Local node arrays hold the rank's own nodes first, then gho
 arrays hold the cells that the rank owns, so that every cell is counted once over all ranks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +48,7 @@ class BoundaryFacets:
         """Views of the arrays, which follow :meth:`renew`, with quadrature points."""
         return Facets(self.nodes, self.lengths, self.normals, *facet_quadrature())
 
-    def renew(self, space: TaylorHood) -> None:
+    def renew(self, space: "TaylorHood") -> None:
         """Lengths and normals where the nodes of ``space`` are now, in place. Local."""
         self.lengths[:], self.normals[:] = _measure(space, self.nodes, self.cells, self.places)
 

@@ -15,10 +15,9 @@ from hypemarl.meshing import TaggedMesh, build
 from hypemarl.mpi import world
 from hypemarl.solvers.steady_flow import FlowSolution, SteadyFlow
 from hypemarl.systems.flow.inflow import InflowProfile
-from hypemarl.verification.flow import DFG, ENDS, l2_errors
+from hypemarl.verification.flow import DFG, ENDS, WALLS, l2_errors
 from hypemarl.verification.report import Report
 
-WALLS = ("left", "right", "bottom", "top")
 KOVASZNAY_REYNOLDS = 40.0
 # DFG benchmark 2D-1: Schaefer and Turek, Notes Numer. Fluid Mech. 52 (1996) 547; digits of
 # Nabh, PhD thesis, Heidelberg 1998.

@@ -20,7 +20,7 @@ class AxisScene(style.Scene):
         self._draw_density(above)
         self._draw_control(below)
         self.figure.align_ylabels()
-        self.figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        style.legend_below(self.figure, 4)
         style.freeze_layout(self.figure)
 
     def _draw_density(self, axes: Axes) -> None:

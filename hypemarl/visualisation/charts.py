@@ -16,6 +16,7 @@ from hypemarl.visualisation import style
 
 HELD_OUT = "held-out cost J (dimensionless)"
 PANEL = 3.1  # inches
+COLUMNS = 3  # of panels
 
 
 def draw_budgets(rows: Sequence[Row], path_png: str | Path, reference: str) -> Path:
@@ -53,8 +54,7 @@ def draw_budgets(rows: Sequence[Row], path_png: str | Path, reference: str) -> P
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(bottom=0.0)
-    style.legend_below(figure, 2)
-    return style.save(figure, path_png)
+    return style.save(figure, path_png, legend=2)
 
 
 def draw_speeds(rows: Sequence[Record], path_png: str | Path) -> Path:
@@ -82,8 +82,7 @@ def draw_speeds(rows: Sequence[Record], path_png: str | Path) -> Path:
     else:
         axes.set_ylim(bottom=0.0)
     axes.minorticks_off()
-    style.legend_below(figure, 2)
-    return style.save(figure, path_png)
+    return style.save(figure, path_png, legend=2)
 
 
 def draw_distances(rows: Sequence[Record], path_png: str | Path) -> Path:
@@ -107,8 +106,7 @@ def draw_distances(rows: Sequence[Record], path_png: str | Path) -> Path:
     )
     axes.title.set_fontsize("medium")
     axes.set_xlim(left=0.0)
-    style.legend_below(figure, 4)
-    return style.save(figure, path_png)
+    return style.save(figure, path_png, legend=4)
 
 
 def draw_errors(rows: Sequence[Record], path_png: str | Path) -> Path:
@@ -137,8 +135,7 @@ def draw_errors(rows: Sequence[Record], path_png: str | Path) -> Path:
     axes.set_xlim(left=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yscale("log")  # without control the distance is short, and errors are large beside it
-    style.legend_below(figure, 4)
-    return style.save(figure, path_png)
+    return style.save(figure, path_png, legend=4)
 
 
 def _draw_rows(axes: Axes, rows: Sequence[Record], key: str) -> None:
@@ -161,12 +158,10 @@ class Panel:
     """vertical lines by name"""
 
 
-def draw_dots(
-    names: Sequence[str], panels: Sequence[Panel], path_png: str | Path, *, columns: int = 3
-) -> Path:
+def draw_dots(names: Sequence[str], panels: Sequence[Panel], path_png: str | Path) -> Path:
     """Every seed as a dot and their mean as a bar, a panel per number, returning the path.
 
-    Names stand down the side, ``columns`` panels in a row; a name keeps its colour in all of them.
+    Names stand down the side, up to three panels in a row; a name keeps its colour in all of them.
 
     Raises:
         ValueError: a panel has values for another number of names.
@@ -174,7 +169,7 @@ def draw_dots(
     for panel in panels:
         if len(panel.values) != len(names):
             raise ValueError(f"{panel.title!r}: {len(panel.values)} rows for {len(names)} names")
-    columns = min(columns, len(panels))
+    columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = style.new_figure(1.4 + PANEL * columns, 0.3 + rows * (0.8 + 0.3 * len(names)))
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -184,9 +179,8 @@ def draw_dots(
         _draw_panel(axes, panel)
     grid[0, 0].set_yticks(range(len(names)), [style.scheme_name(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    if any(panel.levels for panel in panels):
-        style.legend_below(figure, 3)
-    return style.save(figure, path_png)
+    columns = 3 if any(panel.levels for panel in panels) else 0
+    return style.save(figure, path_png, legend=columns)
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
@@ -232,8 +226,7 @@ def draw_sizes(
         style.draw_levels(axes.axhline, levels, named=index == 0)
         style.plain_axes(axes, xlabel=kind, ylabel="" if index else HELD_OUT)
     panels[0].set_ylim(bottom=0.0)  # of all, once all costs are drawn
-    style.legend_below(figure, 2)
-    return style.save(figure, path)
+    return style.save(figure, path, legend=2)
 
 
 def _draw_costs(axes: Axes, colour: str, sizes: Mapping[int, Row]) -> None:

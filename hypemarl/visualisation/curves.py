@@ -122,4 +122,4 @@ def _finish(axes: Axes, costs: list[float]) -> None:
         axes.set_ylim(bottom=0.0)
     axes.set_xlim(left=0.0)
     # Below the axes, where it hides no curve.
-    style.legend_below(axes.figure, 3)
+    style.legend_below(axes.figure, 3, fontsize="small")

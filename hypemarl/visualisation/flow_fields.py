@@ -85,8 +85,7 @@ class FlowScene(style.Scene):
             forces.draw_series(axes, self._flows, name)
             self._cursors.append(axes.axvline(0.0, color="0.3", linewidth=1.0))
         if series:
-            lines = figure.axes[-1].get_lines()[:count]
-            figure.legend(handles=lines, loc="outside lower center", ncols=count, frameon=False)
+            style.legend_below(figure, count, handles=figure.axes[-1].get_lines()[:count])
         style.freeze_layout(figure)
 
     def _place(self, axes: Axes, which: int, box: Box) -> AxesImage:

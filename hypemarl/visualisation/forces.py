@@ -36,7 +36,7 @@ def draw_forces(trajectories: Sequence[Record], path: str | Path) -> Path:
         axes.set_xlabel("")
     panels[-1].set_xlabel("time $t$")
     lines = panels[0].get_lines()[: len(trajectories)]
-    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
+    style.legend_below(figure, len(lines), handles=lines)
     return style.save(figure, path)
 
 

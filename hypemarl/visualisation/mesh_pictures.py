@@ -15,13 +15,7 @@ from hypemarl.meshing.boundary import Fault
 from hypemarl.meshing.morphing import MovingMesh, anticlockwise, radius_ratios
 from hypemarl.mpi import on_root, world
 from hypemarl.seeding import numpy_generator
-from hypemarl.visualisation.style import (
-    CONTROL_COLOUR,
-    DENSITY_COLOUR,
-    DENSITY_MAP,
-    new_figure,
-    save,
-)
+from hypemarl.visualisation import style
 
 MARGIN = 0.25
 """Room around the obstacle, in units of its largest extent."""
@@ -138,19 +132,16 @@ def draw_meshes(
     low, high = box or (panels[0].points.min(axis=0), panels[0].points.max(axis=0))
     aspect = (high[1] - low[1]) / (high[0] - low[0])
     width = 3.4 if len(panels) > 1 else 8.0
-    figure = new_figure(width * len(panels) + 0.9, max(1.8, width * aspect + 0.9))
+    figure = style.new_figure(width * len(panels) + 0.9, max(1.8, width * aspect + 0.9))
     rows = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(rows, panels, strict=True):
         colours = _draw(axes, panel)
-        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title=panel.title)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        style.frame(axes, low, high)
+        axes.set_title(panel.title)
     figure.colorbar(colours, ax=rows, shrink=0.85, label="radius ratio of a cell")
-    handles, labels = rows[-1].get_legend_handles_labels()
-    if handles:
-        look = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
-        figure.legend(handles, labels, **look)
-    return save(figure, path)
+    if handles := rows[-1].get_legend_handles_labels()[0]:
+        style.legend_below(figure, len(handles), handles=handles)
+    return style.save(figure, path)
 
 
 def around(outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,22 +152,17 @@ def around(outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw(axes: Axes, panel: MeshPanel) -> PolyCollection:
-    cells = PolyCollection(
-        list(panel.points[panel.cells]), cmap=DENSITY_MAP, edgecolors="white", linewidths=0.25
-    )
-    cells.set_array(panel.quality)
-    cells.set_clim(0.0, 1.0)
+    cells = PolyCollection(list(panel.points[panel.cells]), cmap=style.DENSITY_MAP)
+    cells.set(array=panel.quality, clim=(0.0, 1.0), edgecolor="white", linewidth=0.25)
     axes.add_collection(cells)
-    styles = ((CONTROL_COLOUR, "--"), (DENSITY_COLOUR, ":"))
-    for (label, curve), (colour, style) in zip(panel.outlines.items(), styles, strict=False):
+    lines = ((style.CONTROL_COLOUR, "--"), (style.DENSITY_COLOUR, ":"))
+    for (label, curve), (colour, line) in zip(panel.outlines.items(), lines, strict=False):
         closed = np.concatenate([curve, curve[:1]])
-        axes.plot(*closed.T, style, color=colour, linewidth=1.4, label=label)
+        axes.plot(*closed.T, line, color=colour, linewidth=1.4, label=label)
     if len(panel.marked):
-        lines = LineCollection(
-            list(panel.marked), colors=CONTROL_COLOUR, linewidths=3.0, capstyle="round"
-        )
-        lines.set_label(f"{len(panel.marked)} facets that do not fit")
-        axes.add_collection(lines)
+        faults = LineCollection(list(panel.marked), colors=style.CONTROL_COLOUR, linewidths=3.0)
+        faults.set(capstyle="round", label=f"{len(panel.marked)} facets that do not fit")
+        axes.add_collection(faults)
     if len(panel.agents):
         axes.plot(*panel.agents.T, "o", color="black", markersize=4, label="agents")
     return cells

@@ -109,5 +109,5 @@ class PlaneScene(style.Scene):
         label = f"control $u$ at the agents, longest arrow {self._longest:.2g}"
         control = Line2D([], [], color=OUTLINE_COLOUR, linestyle="none", label=label)
         control.set(marker=r"$\rightarrow$", markersize=16)
-        figure.legend(handles=[target, control], loc="outside lower center", ncols=2, frameon=False)
+        style.legend_below(figure, 2, handles=[target, control])
         style.freeze_layout(figure)

@@ -16,7 +16,7 @@ from hypemarl.training import evaluation
 from hypemarl.training.episodes import Rollout
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.learner import Agent, label
-from hypemarl.training.loop import MakeEnv, default_make_env
+from hypemarl.training.loop import default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
 from hypemarl.training.summary import trained_policy
 
@@ -37,14 +37,7 @@ def draw_curves(run_dirs: Sequence[str | Path], path: str | Path) -> Path | None
     return draw(run_dirs, labels, path)
 
 
-def draw_run(
-    run_dir: str | Path,
-    *,
-    index: int | None = None,
-    film: bool = True,
-    comm: Comm | None = None,
-    make_env: MakeEnv = default_make_env,
-) -> list[Path]:
+def draw_run(run_dir: str | Path, *, index: int | None = None, film: bool = True) -> list[Path]:
     """Film, stills and policy map of a run's best policy, into its folder. Collective.
 
     The episode is the one recorded in the folder; where there is none, or with an ``index`` into
@@ -53,12 +46,12 @@ def draw_run(
     """
     from hypemarl.visualisation.fields import render
 
-    comm = mpi.world() if comm is None else comm
+    comm = mpi.world()
     folder = RunFolder(run_dir)
     written: list[Path] = []
     maps: list[Path] = []
     if index is not None or not folder.trajectory.exists() or folder.last.exists():
-        maps = _replay(folder, index, comm, make_env)
+        maps = _replay(folder, index, comm)
     with mpi.raise_together(comm):
         if comm.rank == 0:
             bare = folder.uncontrolled
@@ -68,7 +61,7 @@ def draw_run(
     return written
 
 
-def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv) -> list[Path]:
+def _replay(folder: RunFolder, index: int | None, comm: Comm) -> list[Path]:
     """Record an episode where one is due, and draw the policy map of the trained agents."""
     config = folder.read_config()
     if (external := external_of(config.env)) is not None:
@@ -76,8 +69,7 @@ def _replay(folder: RunFolder, index: int | None, comm: Comm, make_env: MakeEnv)
             f"{folder.path} is a run of an external environment, {external.source}, "
             "which has no fields to draw; `hypemarl compare` draws its training curve"
         )
-    env = make_env(config.env, comm=comm)
-
+    env = default_make_env(config.env, comm=comm)
     try:
         policy, agent = trained_policy(folder, env, config, comm)
         plant = plant_of(env)

@@ -93,9 +93,7 @@ class ShapeScene(style.Scene):
         points = self._data["points"]
         first = np.maximum(self._centre - low * self._size, points.min(axis=(0, 1)))
         last = np.minimum(self._centre + high * self._size, points.max(axis=(0, 1)))
-        axes.set(xlim=(first[0], last[0]), ylim=(first[1], last[1]), aspect="equal")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        style.frame(axes, first, last)
 
     def _describe(self, frame: int) -> str:
         """The drag at a frame; of the first one no cost was taken."""

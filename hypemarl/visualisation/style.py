@@ -107,6 +107,11 @@ def plain_axes(axes: Axes, **labels: object) -> None:
     axes.set_axisbelow(True)
 
 
+def frame(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
+    """Show the box between two corners (2,) in its true proportions, without ticks."""
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xticks=[], yticks=[])
+
+
 def plane_arrows(axes: Axes, arrows: Sequence[Any], scale: float = 1.0, **look: Any) -> Quiver:
     """Arrows (x, y, u, v) of the length |(u, v)| / scale in the units of the axes."""
     return axes.quiver(*arrows, angles="xy", scale_units="xy", scale=scale, **look)
@@ -141,9 +146,9 @@ def draw_levels(line: Line, levels: Levels, looks: str = LEVELS, *, named: bool 
         line(level, color="0.35", linestyle=look, label=label)
 
 
-def legend_below(figure: Figure | SubFigure, columns: int) -> None:
-    """One legend of all axes, under them."""
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+def legend_below(figure: Figure | SubFigure, columns: int, **options: Any) -> None:
+    """One legend of all axes, under them; ``options`` are those of ``Figure.legend``."""
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, **options)
 
 
 def freeze_layout(figure: Figure) -> None:
@@ -152,8 +157,10 @@ def freeze_layout(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, making its folder; returns the path."""
+def save(figure: Figure, path: str | Path, legend: int = 0) -> Path:
+    """Write a figure, making its folder; returns the path. ``legend``: columns of one, 0: none."""
+    if legend:
+        legend_below(figure, legend, fontsize="small")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)

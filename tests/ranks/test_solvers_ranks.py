@@ -73,7 +73,6 @@ def test_unsteady_flow(comm: MPI.Intracomm) -> None:
             functionals.kinetic_energy(flow.velocity),
             flow.courant,
             flow.imbalance,
-            functionals.divergence_norm(flow.velocity),
             functionals.dissipation(flow.velocity, 1.0),
         ]
         vorticity = functionals.vorticity(flow.velocity)[: flow.space.n_pressure]

@@ -223,16 +223,7 @@ def test_functionals_of_known_fields(developed: UnsteadyFlow) -> None:
     assert functionals.kinetic_energy(np.ones((2, len(x)))) == pytest.approx(area)
     assert functionals.gradient_squares(turning).sum() == pytest.approx(2 * area)
     assert functionals.dissipation(turning, 0.3) == pytest.approx(0.6 * area)
-    assert functionals.divergence_norm(turning) < 1e-12
-    assert functionals.divergence_norm(np.stack([x * x, y])) == pytest.approx(
-        np.sqrt(_integral(space, lambda z: (2 * z[0] + 1) ** 2))
-    )
     np.testing.assert_allclose(functionals.vorticity(turning), 2.0)
-
-
-def _integral(space: object, function: object) -> float:
-    x = ufl.SpatialCoordinate(space.mesh)
-    return fem.assemble_scalar(fem.form(function(x) * ufl.dx))
 
 
 def test_strouhal_number_of_a_sine() -> None:

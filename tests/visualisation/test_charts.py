@@ -21,9 +21,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     figures: list[Figure] = []
     save = style.save
 
-    def keep(figure: Figure, path: str | Path) -> Path:
+    def keep(figure: Figure, path: str | Path, legend: int = 0) -> Path:
         figures.append(figure)
-        return save(figure, path)
+        return save(figure, path, legend)
 
     monkeypatch.setattr(style, "save", keep)
     return figures

@@ -3,8 +3,6 @@
 Nothing here is collective: the rank that holds the environment raises, :mod:`hypemarl.mpi` relays.
 """
 
-from __future__ import annotations
-
 import inspect
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Mapping

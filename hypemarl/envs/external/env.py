@@ -5,8 +5,6 @@ of indices, an episode is a seed, the cost is minus the return, and agents that 
 leave early are padded and marked. ``docs/external_environments.md`` explains each choice.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -79,7 +77,7 @@ class ExternalEnv(ArrayEnv):
         self._checked: CheckedEnv  # on rank 0
         facts = mpi.on_root(comm, self._open)
         self.names, self.n_agents = facts.names, len(facts.names)
-        self._observation_sizes, self._action_sizes = facts.observation_sizes, facts.action_sizes
+        self._observation_sizes = facts.observation_sizes
         self.observation_size = int(facts.observation_sizes.max()) + 1
         self.action_size = int(facts.action_sizes.max())
         self.action_low, self.action_high = -np.ones(self.action_size), np.ones(self.action_size)

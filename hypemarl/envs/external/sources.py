@@ -1,7 +1,5 @@
 """PettingZoo environments from the text of ``env.external.source``."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import re

@@ -3,8 +3,6 @@
 VMAS computes in torch; numpy goes in and out here, so that nothing of torch is used by name.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

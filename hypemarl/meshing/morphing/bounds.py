@@ -4,8 +4,6 @@ Margins are relative to their bound and hold where they are >= 0. They are exact
 through the dense points of the outline, PER_FACET per facet of the mesh.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

@@ -6,8 +6,6 @@ J. Liou, Computation of unsteady incompressible flows with the stabilized finite
 ASME PVP 246 (1992). Harmonic extension, which the tests compare with it, inverts cells.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import SuperLU, splu

@@ -14,8 +14,6 @@ monotonous function of its multiplier l, as the step of a trust region is (J. No
 Numerical Optimization, 2006, section 4.3): q = B^-1 (t q_0 + l g), B = t I + (1 - t) K - l H.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A mesh that follows the shape of its obstacle: coordinates as a function of the shape alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +32,7 @@ class MeshMotion:
     origin: np.ndarray
     modes: np.ndarray
     tag: str = "obstacle"
-    root: MeshMotion | None = None
+    root: "MeshMotion | None" = None
 
     def points(self, q: np.ndarray) -> np.ndarray:
         """Coordinates (N, 2) of all nodes for the shape q, a new array."""

@@ -1,7 +1,5 @@
 """A distributed mesh whose obstacle takes feasible shapes, on any number of ranks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -33,7 +31,6 @@ class MovingMesh:
         comm: communicator of the mesh.
         bounds: changes the default bounds, ``lambda b: replace(b, amplitude=0.01)``.
         remeshes: whether a mesh below min_quality is made anew; else it limits the shape.
-        tag: of the obstacle's facets.
 
     Attributes:
         tagged: the distributed mesh, its coordinates those of ``shape``. A remesh replaces it.
@@ -52,15 +49,14 @@ class MovingMesh:
         *,
         bounds: Bounds = lambda bounds: bounds,
         remeshes: bool = False,
-        tag: str = "obstacle",
     ) -> None:
         def make() -> FeasibleMap:
             raw = load(config)
             side = round(np.sqrt(agents)) if kind == "free-form" else 0
             lattice = (side, agents // max(side, 1))
-            parametrisation = Parametrisation(outline_of(raw, tag), kind, agents, lattice=lattice)
+            parametrisation = Parametrisation(outline_of(raw), kind, agents, lattice=lattice)
             space = ShapeSpace(parametrisation)
-            motion = follow(raw, space, tag)
+            motion = follow(raw, space)
             chosen = bounds(default_bounds(space, motion))
             return FeasibleMap(space, chosen, motion, limit_quality=not remeshes)
 

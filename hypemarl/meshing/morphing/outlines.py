@@ -1,11 +1,11 @@
 """The outline of an obstacle in a mesh: its nodes in order, and a smooth curve through them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
 from scipy.interpolate import CubicSpline
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hypemarl.meshing.polygons import centroid, crosses_itself, signed_area
 from hypemarl.meshing.raw import MeshError, RawMesh
@@ -105,20 +105,14 @@ def ordered_loop(facets: np.ndarray, source: str) -> np.ndarray:
     return np.array(order)
 
 
-def closed_loops(edges: np.ndarray, source: str = "boundary") -> Iterator[np.ndarray]:
+def closed_loops(edges: np.ndarray) -> Iterator[np.ndarray]:
     """The closed curves that edges (n, 2) form, each as nodes in order.
 
     Raises:
         MeshError: an edge belongs to no closed curve.
     """
-    rest = edges
-    while len(rest):
-        nodes = {int(rest[0, 0])}
-        while True:  # a curve's edges, round by round
-            here = np.isin(rest, list(nodes)).any(axis=1)
-            grown = set(rest[here].ravel().tolist())
-            if grown == nodes:
-                break
-            nodes = grown
-        yield ordered_loop(rest[here], source)
-        rest = rest[~here]
+    size = int(edges.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(edges), dtype=bool), edges.T), shape=(size, size))
+    curve = connected_components(links, directed=False)[1][edges[:, 0]]
+    for number in dict.fromkeys(curve.tolist()):
+        yield ordered_loop(edges[curve == number], "boundary")

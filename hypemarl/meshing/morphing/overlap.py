@@ -5,8 +5,6 @@ Farrell, M. D. Piggott, C. C. Pain, G. J. Gorman, C. R. Wilson, Conservative int
 unstructured meshes via supermesh construction, Comput. Methods Appl. Mech. Engrg. 198 (2009).
 """
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 from scipy import sparse

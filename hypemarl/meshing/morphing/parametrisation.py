@@ -4,8 +4,6 @@ Displacement D(s) = sum_i Phi_i(s) a_i is added to the reference outline X(s), n
 The agents of an outline stand at s_i = i / n, equally far from each other along it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -74,12 +72,12 @@ class Parametrisation:
         weights = bsplines(s, self.agents)
         if blend == "fourier":
             weights = harmonics(s, self.agents, self.modes)
-        vectors = self.outline.normals(s) if direction == "normal" else self._radial(s)
+        if direction == "normal":
+            vectors = self.outline.normals(s)
+        else:
+            arms = self.outline.points(s) - self.outline.centre
+            vectors = arms / np.linalg.norm(arms, axis=1, keepdims=True)
         return vectors[:, :, None] * weights[:, None, :]
-
-    def _radial(self, s: np.ndarray) -> np.ndarray:
-        arms = self.outline.points(s) - self.outline.centre
-        return arms / np.linalg.norm(arms, axis=1, keepdims=True)
 
     def _box(self) -> tuple[np.ndarray, np.ndarray]:
         points = self.outline.points(self.outline.dense)

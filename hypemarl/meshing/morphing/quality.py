@@ -1,7 +1,5 @@
 """Quality of moved triangles: their radius ratios, compiled."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 

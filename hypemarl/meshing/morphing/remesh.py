@@ -5,8 +5,6 @@ old and new mesh cover the same polygon, fields can be transferred without loss 
 and whatever is tied to the boundary's nodes stays as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Displacements are written in modes that are orthonormal over the outline, D(s) =
 so that |q| is the root mean square of the displacement and the nearest q is the nearest shape.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from hypemarl.meshing.morphing.outlines import PER_FACET

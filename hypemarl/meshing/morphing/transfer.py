@@ -8,8 +8,6 @@ J. N. Shadid, M. Shashkov, Failsafe flux limiting and constrained data projectio
 gas dynamics, J. Comput. Phys. 229 (2010).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import sparse
 
