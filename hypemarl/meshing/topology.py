@@ -165,10 +165,10 @@ def folded_facets(raw: RawMesh) -> np.ndarray:
 def _require_no_fold(raw: RawMesh) -> None:
     folded = folded_facets(raw)
     if folded.size:
-        place = raw.points[raw.sides.points[folded[0]]].mean(axis=0)
+        place = describe_centre(raw.points, raw.sides.points[folded[0]])
         raise MeshError(
             f"the mesh is folded: at {folded.size} facets both cells lie on the same side, the "
-            f"first one at {describe_place(place)}: cells overlap. Look at the coordinates near "
+            f"first one at {place}: cells overlap. Look at the coordinates near "
             "it, or mesh the domain again"
         )
 
