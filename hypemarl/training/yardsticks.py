@@ -38,7 +38,7 @@ from hypemarl.agents.policy_file import (
     save_policy,
     time_features,
 )
-from hypemarl.agents.schemes import REFERENCE
+from hypemarl.agents.schemes import INFORMED, REFERENCE
 from hypemarl.config import Config, EnvConfig, mesh_files
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import plant_of
@@ -178,8 +178,9 @@ def fit(
 def _model(
     kind: str, env: ArrayEnv, config: Config, seed: int, start: Schedule | None
 ) -> _Table | _Network:
-    if kind == "schedule_mu":
-        return _Network(env, config, seed, time=True)
+    if kind == "schedule_mu":  # whatever the scheme of the configuration
+        agent = dataclasses.replace(config.agent, scheme=INFORMED.name)
+        return _Network(env, dataclasses.replace(config, agent=agent), seed, time=True)
     if kind == "feedback":
         agent = dataclasses.replace(config.agent, scheme=REFERENCE.name, actor_hidden=())
         return _Network(env, dataclasses.replace(config, agent=agent), seed, time=False)

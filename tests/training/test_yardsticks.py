@@ -94,6 +94,20 @@ def test_fits_are_kept_and_depend_on_the_seed(fitted: Any) -> None:
     np.testing.assert_array_equal(first.actions, again.best.actions)  # type: ignore[attr-defined]
 
 
+def test_a_schedule_given_mu_knows_places_whatever_the_scheme(fitted: Any) -> None:
+    _, config, env = fitted
+    marl = replace(config, agent=replace(config.agent, scheme="marl"))
+    budget = yardsticks.Budget(20, validations=1)
+    first, second = (
+        yardsticks.fit("schedule_mu", env, settings, budget=budget).last(
+            np.zeros((env.n_agents, env.agent_spec.observation_size)), env.parameter_low, 0.25
+        )
+        for settings in (config, marl)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert np.ptp(first, axis=0).max() > 1e-4
+
+
 def test_without_an_adjoint_constants_are_searched_for(
     fitted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
