@@ -65,28 +65,29 @@ def do_mesh(arguments: Arguments) -> None:
     config = configuration.load(arguments.scenario, arguments.set)
     needs_pde(config, "mesh")
     # not by --set: the agents need not fit the shape
-    mesh, found = dataclasses.replace(config.env.mesh, **changes), None
+    mesh, findings = dataclasses.replace(config.env.mesh, **changes), None
     if arguments.morph is not None:
         tagged = _morphed(mesh, arguments, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
         examine = system_of(config.env).examine
-        found = None if changes or examine is None else validation.find(config.env, tagged, examine)
+        if examine is not None and not changes:
+            findings = validation.find(config.env, tagged, examine)
         if arguments.picture is not None:
             from hypemarl.visualisation.mesh_pictures import draw_mesh
 
-            faults = () if found is None else found.faults
+            faults = () if findings is None else findings.faults
             say(f"drawn in {draw_mesh(tagged, Path(arguments.picture), faults)}")
     for name, value in meshing.mesh_summary(tagged).items():
         say(f"{name:>16}  {value}")
     if arguments.output is not None:
         meshing.write(tagged, arguments.output)
         say(f"written to {arguments.output}")
-    if found is not None:
-        for note in found.notes:
+    if findings is not None:
+        for note in findings.notes:
             say(f"note: {note}")
-        if found.faults:
-            raise meshing.MeshError(f"{config.scenario} refuses this mesh: {found.message}")
+        if findings.faults:
+            raise meshing.MeshError(f"{config.scenario} refuses this mesh: {findings.message}")
         say(f"the mesh fits {config.scenario}")
 
 
@@ -213,13 +214,13 @@ def do_map(arguments: Arguments) -> None:
     runs = _expand(arguments.runs)
     for folder in map(RunFolder, runs):
         needs_pde(folder.read_config(), "map")
-    found = generalisation.share_map(
+    shares = generalisation.share_map(
         runs, Path(arguments.output), arguments.parameters, size=arguments.size
     )
     for run in map(str, runs):
         say(
-            f"{run}: recovered {found['inside'][run]:.3f} inside the training range, "
-            f"{found['outside'][run]:.3f} outside"
+            f"{run}: recovered {shares['inside'][run]:.3f} inside the training range, "
+            f"{shares['outside'][run]:.3f} outside"
         )
     say(f"written {arguments.output}")
 
@@ -330,8 +331,8 @@ def do_demo(arguments: Arguments) -> int:
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {arguments.jobs} at a time")
     progress = not arguments.quiet
-    kept, in_vain = demo.train_all(jobs, arguments.jobs, fresh=arguments.fresh, progress=progress)
-    for run in kept:
+    done, in_vain = demo.train_all(jobs, arguments.jobs, fresh=arguments.fresh, progress=progress)
+    for run in done:
         say(f"{run} is finished already, kept")
     rows = demo.compare(folder, runs)
     say(f"\n{demo.SCENARIO}, {jobs[0].config.training.held_out_size} held-out parameters")

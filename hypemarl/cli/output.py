@@ -61,8 +61,8 @@ def error_line(error: BaseException) -> str:
     elif isinstance(error, ModuleNotFoundError) and _extra(error):
         text = f"{error}: pip install 'hypemarl[{_extra(error)}]'"
     else:
-        own = type(error).__module__.partition(".")[0] == "hypemarl" or isinstance(error, OSError)
-        hint = "" if own else f" ({type(error).__name__}; --debug shows where)"
+        known = type(error).__module__.partition(".")[0] == "hypemarl" or isinstance(error, OSError)
+        hint = "" if known else f" ({type(error).__name__}; --debug shows where)"
         text = f"{str(error).strip() or type(error).__name__}{hint}"
     return f"hypemarl: error: {cut_words(text)}"
 

@@ -43,8 +43,8 @@ def do_yardsticks(arguments: argparse.Namespace) -> None:
     say(f"{config.scenario}, {row['held_out']} held-out parameters\n{table_text(rows, shown)}")
     worth = table.worth([row])
     say_worth(worth)
-    kept = {name: value for name, value in row.items() if not isinstance(value, list)}
-    write_json(arguments.json, kept | worth | {"rows": table.records([row])})
+    numbers = {name: value for name, value in row.items() if not isinstance(value, list)}
+    write_json(arguments.json, numbers | worth | {"rows": table.records([row])})
 
 
 def say_worth(worth: dict[str, float]) -> None:

@@ -72,8 +72,8 @@ def measure(group: Group) -> list[Row]:
     placed = "agent.encoder=sinusoidal" in group.entry.overrides
     rows = []
     for told in (False, True) if placed else (False,):
-        found = np.array([costs_of(run, SPEEDS, told=told) for run in group.runs])  # (seeds, S, E)
-        costs, medians = found.mean(axis=2), np.median(found, axis=2).mean(axis=0)
+        values = np.array([costs_of(run, SPEEDS, told=told) for run in group.runs])  # (seeds, S, E)
+        costs, medians = values.mean(axis=2), np.median(values, axis=2).mean(axis=0)
         bands = (SPEEDS, costs.mean(axis=0), costs.min(axis=0), costs.max(axis=0))
         table = np.stack(bands, axis=1)
         row: Row = {"name": group.entry.name + (TOLD if told else ""), "seeds": len(group.runs)}

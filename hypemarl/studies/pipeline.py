@@ -233,8 +233,8 @@ def tabulated(study: Study, groups: Sequence[Group], scenario: str) -> list[Row]
         return table.summarise(_results(groups))
     rows = []
     for group in groups:
-        found = study.measure(group)
-        for row in found if isinstance(found, list) else [found]:
+        measured = study.measure(group)
+        for row in measured if isinstance(measured, list) else [measured]:
             rows.append({"name": group.entry.name, **costs(group.results), **row})
     study.figures(rows, scenario)
     return rows
@@ -252,8 +252,8 @@ def costs(runs: Sequence[Row]) -> Row:
     """
     if not runs:
         return {}
-    found = [row["cost"] for row in runs]
-    row: Row = {"seeds": len(runs), **table.spread(found), "costs": found}
+    values = [row["cost"] for row in runs]
+    row: Row = {"seeds": len(runs), **table.spread(values), "costs": values}
     row["uncontrolled"] = float(runs[0]["uncontrolled"])
     if "optimum_cost" in runs[0]:
         row["optimum"] = float(runs[0]["optimum_cost"])
@@ -342,10 +342,10 @@ def write(
 def known(study: Study, scenario: str, rows: Sequence[Row], output: Path) -> list[Row]:
     """``rows`` and those of earlier calls that are not among them, in the entries' order."""
     places = {entry.name: k for k, entry in enumerate(study.entries(scenario))}
-    every = {row["name"]: row for row in (*stored(study, scenario, output), *rows)}
+    by_name = {row["name"]: row for row in (*stored(study, scenario, output), *rows)}
     # an entry may have several rows: "<entry>: <part>" or "<entry>, <part>"
-    order = {name: places.get(re.split("[:,] ", name)[0], len(places)) for name in every}
-    return [every[name] for name in sorted(every, key=lambda name: order[name])]
+    order = {name: places.get(re.split("[:,] ", name)[0], len(places)) for name in by_name}
+    return [by_name[name] for name in sorted(by_name, key=lambda name: order[name])]
 
 
 def stored(study: Study, scenario: str, output: Path) -> list[Row]:

@@ -66,14 +66,14 @@ COLUMNS = {
 
 def measure(group: Group) -> Row:
     """Diagnostics, means over seeds, and ``by_seed`` each of them."""
-    found = [_diagnosis(run) for run in group.runs]
-    names = [name for name in (*MEASURED, *DURING) if all(name in row for row in found)]
-    size = next(({"actor_parameters": row["actor_parameters"]} for row in found if row), {})
+    by_seed = [_diagnosis(run) for run in group.runs]
+    names = [name for name in (*MEASURED, *DURING) if all(name in row for row in by_seed)]
+    size = next(({"actor_parameters": row["actor_parameters"]} for row in by_seed if row), {})
     return {
-        **{name: pipeline.mean_of(found, name) for name in names},
+        **{name: pipeline.mean_of(by_seed, name) for name in names},
         **size,
         "seconds": pipeline.seconds(group.runs),
-        "by_seed": found,
+        "by_seed": by_seed,
     }
 
 

@@ -88,9 +88,9 @@ def _read(path: Path, stream: IO[bytes]) -> Row:
 
 def _check_header(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        actual = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path}: expected format {FORMAT!r}, got {found!r}; it was not written by hypemarl"
+            f"{path}: expected format {FORMAT!r}, got {actual!r}; it was not written by hypemarl"
         )
     if content.get("version") not in (BEFORE_CHECKSUMS, VERSION):
         raise CheckpointError(
@@ -186,8 +186,8 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
         try:
             loader(state)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            missing = isinstance(error, KeyError)
-            reason = f"it lacks {error}" if missing else " ".join(str(error).split())[:300]
+            absent = isinstance(error, KeyError)
+            reason = f"it lacks {error}" if absent else " ".join(str(error).split())[:300]
             raise CheckpointError(
                 f"{path}: its {name} does not fit this run ({reason}); evaluate or resume it with "
                 "the configuration that wrote it"

@@ -177,11 +177,11 @@ class Children:
         return [process for process in self._running if process.poll() is None]
 
     def _end_all(self) -> None:
-        left = self._left()
+        running = self._left()
         if not self.asked:
-            for process in left:
+            for process in running:
                 process.terminate()
-        for process in left:
+        for process in running:
             process.wait()
 
 
@@ -210,9 +210,9 @@ def reason_of(status: int, log: str) -> str:
         hint = "; was memory short?" if -status == signal.SIGKILL else ""
         return f"ended by {name}{hint}"
     lines = [line for line in log.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("hypemarl: ")]
-    if own:
-        return own[-1].removeprefix("hypemarl: ").removeprefix("error: ")
+    reported = [line for line in lines if line.startswith("hypemarl: ")]
+    if reported:
+        return reported[-1].removeprefix("hypemarl: ").removeprefix("error: ")
     return " | ".join(lines[-3:]) or f"exit status {status} and no output"
 
 
@@ -243,8 +243,8 @@ def launch(ranks: int, module: str, *arguments: str) -> Row:
 
 
 def _launcher() -> str:
-    own = Path(sys.executable).parent / "mpirun"
-    found = str(own) if own.exists() else shutil.which("mpirun")
-    if found is None:
+    local = Path(sys.executable).parent / "mpirun"
+    launcher = str(local) if local.exists() else shutil.which("mpirun")
+    if launcher is None:
         raise RuntimeError("this needs an mpirun beside this Python or on the PATH")
-    return found
+    return launcher

@@ -90,8 +90,8 @@ def spread_costs(groups: Groups, env: ArrayEnv, policy: Policy, parameters: Arra
 
     The policy is asked on the first rank of every group; a failed episode has infinite cost.
     """
-    own = parameters[groups.index :: groups.count]
-    costs = evaluation.evaluate_policy(env, policy, own).costs if len(own) else np.zeros(0)
+    rows = parameters[groups.index :: groups.count]
+    costs = evaluation.evaluate_policy(env, policy, rows).costs if len(rows) else np.zeros(0)
     parts, total = groups.gather(costs), np.zeros(len(parameters))
     for group, part in enumerate(parts):
         total[group :: groups.count] = part

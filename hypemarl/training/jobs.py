@@ -102,12 +102,12 @@ def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str
             f"{path}: nothing to resume: expected a config.yaml there or in its folders; name a "
             "scenario to begin a run"
         )
-    found = [Job(override(RunFolder(run).read_config(), overrides), run) for run in folders]
+    jobs = [Job(override(RunFolder(run).read_config(), overrides), run) for run in folders]
     if seeds is None:
-        return found
+        return jobs
     inside = folders != [path]
     return [
-        Job(replace(found[0].config, seed=seed), path / f"seed{seed}" if inside else path)
+        Job(replace(jobs[0].config, seed=seed), path / f"seed{seed}" if inside else path)
         for seed in seeds
     ]
 
@@ -172,12 +172,12 @@ def complete_jobs(
     Returns a sentence for each run whose every episode failed, also of an earlier call; it is
     printed on stderr too. Tables show the infinite costs of such a run.
     """
-    missing = [(job, flags) for job, flags in planned if flags is not None]
-    in_vain = [failure_of(job.run_dir) for job, flags in planned if flags is None]
-    useless = [text for text in in_vain if text] + run_jobs(missing, parallel, progress=progress)
-    for sentence in useless:
+    unfinished = [(job, flags) for job, flags in planned if flags is not None]
+    earlier = [failure_of(job.run_dir) for job, flags in planned if flags is None]
+    in_vain = [text for text in earlier if text] + run_jobs(unfinished, parallel, progress=progress)
+    for sentence in in_vain:
         print(f"warning: {sentence}", file=sys.stderr)
-    return useless
+    return in_vain
 
 
 def failure_of(run_dir: Path) -> str:
@@ -196,14 +196,14 @@ def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Pop
 def _judge(ended: Sequence[Running], asked: bool) -> list[str]:
     """Judge the exit statuses, see :func:`run_jobs`."""
     stopped = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL) if asked else ()
-    useless = [_explain(job, process) for job, process in ended if process.returncode == EXIT_VAIN]
-    fine = (0, EXIT_VAIN, *stopped)
-    failed = [_explain(*entry) for entry in ended if entry[1].returncode not in fine]
+    in_vain = [_explain(job, process) for job, process in ended if process.returncode == EXIT_VAIN]
+    accepted = (0, EXIT_VAIN, *stopped)
+    failed = [_explain(*entry) for entry in ended if entry[1].returncode not in accepted]
     if failed:
-        raise TrainingError("\n".join(failed + useless))
+        raise TrainingError("\n".join(failed + in_vain))
     if asked:
         raise KeyboardInterrupt
-    return useless
+    return in_vain
 
 
 def _episodes_done(job: Job) -> int:

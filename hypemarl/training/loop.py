@@ -190,17 +190,17 @@ def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> No
             copy of its records; with neither nothing is known of edits.
     """
     file = folder.config
-    kept = metrics.read_copy(folder.copy)
-    if not file.is_file() or (kept is None and stored is None):
+    copy = metrics.read_copy(folder.copy)
+    if not file.is_file() or (copy is None and stored is None):
         return
-    if kept is not None and file.read_bytes() == kept.config:
+    if copy is not None and file.read_bytes() == copy.config:
         return
     try:
         edited = flat(to_dict(load_file(file)))
     except ConfigError as error:
         note(f"{error}; config.yaml is written anew with the settings of this command")
         return
-    before = stored if kept is None else {"config": yaml.safe_load(kept.config)}
+    before = stored if copy is None else {"config": yaml.safe_load(copy.config)}
     written = completed((before or {})["config"])
     taken = flat(to_dict(config))
     dropped = [

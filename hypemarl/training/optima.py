@@ -124,11 +124,11 @@ def _search(
         )
 
 
-def _export(path: Path, env: ArrayEnv, config: Config, found: Sequence[Optimum]) -> None:
+def _export(path: Path, env: ArrayEnv, config: Config, solutions: Sequence[Optimum]) -> None:
     """Write optima as a policy, on rank 0. Collective."""
-    mu = np.stack([env.reset_arrays(best.parameters).mu for best in found])
-    costs = [np.array([(b.cost, b.uncontrolled) for b in found])[:, k] for k in (0, 1)]
-    actions = np.stack([best.actions for best in found])
+    mu = np.stack([env.reset_arrays(best.parameters).mu for best in solutions])
+    costs = [np.array([(b.cost, b.uncontrolled) for b in solutions])[:, k] for k in (0, 1)]
+    actions = np.stack([best.actions for best in solutions])
     with mpi.raise_together(env.comm):
         if env.comm.rank == 0:
             optima = Optima(mu, actions, env.config.control_interval, *costs)

@@ -188,8 +188,8 @@ def _evaluate(
     if last:
         policy, _ = trained_policy(folder, env, config, env.comm, last=True)
         final = evaluation.evaluate_policy(env, policy, held_out)
-        found = {"cost": final.cost, **known.recovered(final)}
-        row |= {f"last_{name}": found[name] for name in _LAST if name in found}
+        results = {"cost": final.cost, **known.recovered(final)}
+        row |= {f"last_{name}": results[name] for name in _LAST if name in results}
     return row
 
 

@@ -221,8 +221,8 @@ class Trainer:
 
     def _load(self, stored: Row) -> None:
         file = self.folder.last
-        own = ("progress", "parameters", *self.learner.state_dict(whole=True))
-        checkpoint.check_entries(file, {"groups": 1} | stored, (*own, "groups"))
+        expected = ("progress", "parameters", *self.learner.state_dict(whole=True))
+        checkpoint.check_entries(file, {"groups": 1} | stored, (*expected, "groups"))
         checkpoint.restore(
             file,
             {

@@ -78,11 +78,11 @@ class Watch:
                 f"last one: {progress.failure}",
             )
 
-    def agents(self, found: Mapping[str, float]) -> None:
+    def agents(self, diagnostics: Mapping[str, float]) -> None:
         """Diagnostics of the actors: warns where agents with places of their own act alike."""
         if not scheme_of(self.config.agent).distinct:  # they cannot but
             return
-        relative = found.get("diversity_relative", math.inf)
+        relative = diagnostics.get("diversity_relative", math.inf)
         if relative < ALIKE:
             self.warn(
                 "agents-alike",
@@ -142,9 +142,9 @@ def look(watch: Watch, learner: Learner, *, describe: bool) -> None:
         return
     actor = learner.agent.actor
     if describe:
-        found = diagnostics.describe(actor, probe)
-        watch.record("diagnostic", **found)
+        values = diagnostics.describe(actor, probe)
+        watch.record("diagnostic", **values)
     else:
-        found = diagnostics.behavioural_diversity(actor, probe)
+        values = diagnostics.behavioural_diversity(actor, probe)
     if probe.observations.shape[1] > 1:
-        watch.agents(found)
+        watch.agents(values)

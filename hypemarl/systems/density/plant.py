@@ -90,8 +90,8 @@ class DensityPlant(Plant):
         self.grid = self.layout.grid
         seen = self.sensors.seen.size
         self.observation_size = seen * (2 if self.options.observe_target else 1)
-        own = (seen // 2, seen + seen // 2)
-        self.own_features = own if self.options.observe_target else own[:1]
+        centre = (seen // 2, seen + seen // 2)
+        self.own_features = centre if self.options.observe_target else centre[:1]
         self.observation_low = np.zeros(self.observation_size)
         self.observation_high = np.full(self.observation_size, self._largest_mean())
         self.action_low = np.full(gdim, -self.options.u_max)

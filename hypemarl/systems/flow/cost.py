@@ -160,9 +160,9 @@ class FlowCost:
         """
         options, lengths = self.options, self.layout.facets.lengths
         values = control[:, self._place]
-        given = shares_bar[self.layout.facet_owners]
-        parts = options.beta * (given * lengths)[None, :, None] * (values @ MASS)
-        parts += options.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
+        weights = shares_bar[self.layout.facet_owners]
+        parts = options.beta * (weights * lengths)[None, :, None] * (values @ MASS)
+        parts += options.beta_g * (weights / lengths)[None, :, None] * (values @ STIFFNESS)
         result = np.zeros_like(control)
         for axis in range(2):
             np.add.at(result[axis], self._place, parts[axis])

@@ -77,13 +77,13 @@ def require_mass_balance(
     through it is not zero.
     """
     parts = [space.facets(name) for name in given]
-    every = space.exterior(np.zeros(space.n_velocity_local, dtype=bool), closed=False)
-    left = len(every.lengths) - sum(len(part.lengths) for part in parts)
+    exterior = space.exterior(np.zeros(space.n_velocity_local, dtype=bool), closed=False)
+    open_facets = len(exterior.lengths) - sum(len(part.lengths) for part in parts)
     flux = 0.0
     for part in parts:
         through = np.einsum("xma,mx,a->m", boundary[:, part.nodes], part.normals, SIMPSON)
         flux += float(through @ part.lengths)
-    open_count, net = sum_over_ranks(space.comm, np.array([float(left), flux])).tolist()
+    open_count, net = sum_over_ranks(space.comm, np.array([float(open_facets), flux])).tolist()
     if open_count == 0 and abs(net) > BALANCE * scale:
         raise MassBalanceError(
             f"inflow breaks mass balance: velocities are given on the whole boundary and their net "

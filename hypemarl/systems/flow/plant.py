@@ -287,8 +287,8 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         across = np.einsum("npx,nx->np", velocity, layout.normals)
         along = np.einsum("npx,nx->np", velocity, layout.tangents)
         amplitudes = self._amplitudes / self.options.u_max
-        own = np.concatenate([pressure, across, along, amplitudes], axis=1)
-        return self.seen.gather(own).reshape(n, -1)
+        shown = np.concatenate([pressure, across, along, amplitudes], axis=1)
+        return self.seen.gather(shown).reshape(n, -1)
 
     def _bank(self) -> np.ndarray:
         """Halton points in the box of mu, without repetitions (a box may be a point)."""

@@ -88,7 +88,7 @@ class MovingShapeFlow(ShapeFlow):
         """
         march, layout = self.march, self.layout
         march.restore(start.state)
-        found, forces, dissipation = start, [], []
+        solution, forces, dissipation = start, [], []
         for step, q in enumerate(path, 1):
             march.move(self.motion.points(q))
             march.step()
@@ -96,10 +96,10 @@ class MovingShapeFlow(ShapeFlow):
             forces.append(layout.node_shares @ traction[:, layout.nodes].T)
             if self.each_step or step == len(path):
                 velocity, pressure = march.velocity.copy(), march.pressure.copy()
-                found = replace(start, velocity=velocity, pressure=pressure)
-                dissipation.append(super().dissipation(found))
+                solution = replace(start, velocity=velocity, pressure=pressure)
+                dissipation.append(super().dissipation(solution))
         return replace(
-            found,
+            solution,
             forces=traction.copy(),
             state=march.snapshot(),
             agent_forces=sum_over_ranks(self.comm, np.array(forces)),
