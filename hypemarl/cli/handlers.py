@@ -16,8 +16,9 @@ from hypemarl import config as configuration
 from hypemarl import studies
 from hypemarl.cli.output import say, table_text, world_size, write_json
 from hypemarl.cli.settings import (
-    check_runs,
     check_trust,
+    checked_runs,
+    expanded,
     load_config,
     named_seeds,
     needs_pde,
@@ -175,8 +176,7 @@ def do_experiment(arguments: Arguments) -> int:
 
     Exit status 3 where every episode of a run failed in training.
     """
-    if world_size() > 1:
-        raise ConfigError("experiment runs its processes itself: start it without mpirun")
+    _refuse_mpirun("experiment runs its processes itself")
     _known("experiment", [arguments.name], (*studies.NAMES, *studies.TABLES))
     from hypemarl.studies import pipeline
 
@@ -209,9 +209,8 @@ def do_map(arguments: Arguments) -> None:
     from hypemarl.studies import generalisation
     from hypemarl.training.records import RunFolder
 
-    if world_size() > 1:
-        raise ConfigError("map is serial: start it without mpirun")
-    runs = _expand(arguments.runs)
+    _refuse_mpirun("map is serial")
+    runs = expanded(arguments.runs)
     for folder in map(RunFolder, runs):
         needs_pde(folder.read_config(), "map")
     shares = generalisation.share_map(
@@ -230,8 +229,7 @@ def do_evaluate(arguments: Arguments) -> int:
     from hypemarl.training import summary
     from hypemarl.training.table import columns, flat, summarise, worth
 
-    runs = _expand(arguments.runs)
-    check_runs(runs, arguments.env)
+    runs = checked_runs(arguments)
     summary.check_comparable(runs)
     rows = summary.evaluate_runs(runs, episodes=arguments.episodes, last=arguments.last)
     table = summarise(rows)
@@ -253,8 +251,7 @@ def do_diagnose(arguments: Arguments) -> None:
     """Print the diagnostics of how agents of runs share."""
     from hypemarl.training.diagnosis import diagnose_run
 
-    runs = _expand(arguments.runs)
-    check_runs(runs, arguments.env)
+    runs = checked_runs(arguments)
     rows = [diagnose_run(run, episodes=arguments.episodes) for run in runs]
     for row in rows:
         say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
@@ -267,8 +264,7 @@ def do_compare(arguments: Arguments) -> int:
     from hypemarl.training import summary
     from hypemarl.visualisation.run_pictures import draw_curves
 
-    runs = _expand(arguments.runs)
-    check_runs(runs, arguments.env)
+    runs = checked_runs(arguments)
     summary.check_comparable(runs)
     # ahead of the evaluation, which costs more: curves may be refused
     drawn = mpi.on_root(mpi.world(), lambda: draw_curves(runs, arguments.output))
@@ -322,17 +318,20 @@ def do_demo(arguments: Arguments) -> int:
     Exit status 3 where every episode of a run failed in training.
     """
     from hypemarl.cli import demo
+    from hypemarl.training.jobs import complete_jobs, continue_flags
     from hypemarl.training.table import columns
 
-    if world_size() > 1:
-        raise ConfigError("demo runs its processes itself: start it without mpirun")
+    _refuse_mpirun("demo runs its processes itself")
     folder = Path(arguments.run)
     jobs = demo.demo_jobs(folder, named_seeds(arguments) or [], overrides(arguments))
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {arguments.jobs} at a time")
-    progress = not arguments.quiet
-    done, in_vain = demo.train_all(jobs, arguments.jobs, fresh=arguments.fresh, progress=progress)
-    for run in done:
+    fresh, progress = arguments.fresh, not arguments.quiet
+    finished = [
+        job.run_dir for job in jobs if not fresh and continue_flags(job.config, job.run_dir) is None
+    ]
+    in_vain = complete_jobs(jobs, arguments.jobs, progress=progress, fresh=fresh)
+    for run in finished:
         say(f"{run} is finished already, kept")
     rows = demo.compare(folder, runs)
     say(f"\n{demo.SCENARIO}, {jobs[0].config.training.held_out_size} held-out parameters")
@@ -342,11 +341,9 @@ def do_demo(arguments: Arguments) -> int:
     return EXIT_VAIN if in_vain else 0
 
 
-def _expand(paths: Sequence[str]) -> list[Path]:
-    """Run folders; a folder of runs stands for all of them."""
-    from hypemarl.training.jobs import run_folders
-
-    return [run for path in paths for run in run_folders(Path(path))]
+def _refuse_mpirun(reason: str) -> None:
+    if world_size() > 1:
+        raise ConfigError(f"{reason}: start it without mpirun")
 
 
 def _shown(value: object) -> str:

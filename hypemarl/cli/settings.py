@@ -187,14 +187,21 @@ def named_sources(arguments: argparse.Namespace) -> list[str]:
     return [source for source in named if source]
 
 
-def check_runs(runs: Iterable[Path], env: str | None) -> None:
-    """Refuse runs of environments that may not be imported, ahead of all work.
+def expanded(paths: Iterable[str]) -> list[Path]:
+    """Run folders; a folder of runs stands for all of them."""
+    from hypemarl.training.jobs import run_folders
+
+    return [run for path in paths for run in run_folders(Path(path))]
+
+
+def checked_runs(arguments: argparse.Namespace) -> list[Path]:
+    """The runs that a command names, whose environments may be imported. Local.
 
     Raises ConfigError: names the run's file; or no run has the environment that ``--env`` names.
     """
     from hypemarl.training.records import RunFolder
 
-    external = False
+    runs, external = expanded(arguments.runs), False
     for folder in map(RunFolder, runs):
         config = folder.read_config().env
         settings = external_of(config)
@@ -205,5 +212,6 @@ def check_runs(runs: Iterable[Path], env: str | None) -> None:
             permitted(settings)
         except ConfigError as error:
             raise ConfigError(f"{folder.config}: {error}") from error
-    if env is not None and not external:
-        raise ConfigError(f"--env {env}: none of these runs has an external environment")
+    if arguments.env is not None and not external:
+        raise ConfigError(f"--env {arguments.env}: none of these runs has an external environment")
+    return runs

@@ -139,8 +139,5 @@ def _train_one(job: Job, flags: Sequence[str], arguments: Arguments) -> Row:
         f"(uncontrolled {summary['uncontrolled']:.4g})"
     )
     if summary["in_vain"]:
-        say(
-            f"hypemarl: error: {failure_text(job.run_dir, summary)}",
-            error=True,
-        )
+        say(f"hypemarl: error: {failure_text(job.run_dir, summary)}", error=True)
     return summary

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from hypemarl.cli.output import say, table_text, write_json
-from hypemarl.cli.settings import check_trust, load_config, named_seeds
-from hypemarl.config import Config
+from hypemarl.cli.settings import check_trust, expanded, load_config, named_seeds
 
 WORTH = ("time", "mu", "feedback", "place")
 
@@ -71,19 +70,16 @@ def _copy(files: list[Path], folder: Path, seed: int) -> None:
 def do_export(arguments: argparse.Namespace) -> None:
     """Write the policies of runs as files that load without the solver."""
     from hypemarl import mpi
+    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.agents.policy_file import NetworkPolicy, save_policy
     from hypemarl.envs import make
-    from hypemarl.training.jobs import run_folders
     from hypemarl.training.records import RunFolder
     from hypemarl.training.summary import trained_policy
 
-    runs = [run for path in arguments.runs for run in run_folders(Path(path))]
-    for run in runs:
+    for run in expanded(arguments.runs):
         folder = RunFolder(run)
-        config: Config = folder.read_config()
+        config = folder.read_config()
         check_trust(config)
-        from hypemarl.agents.policy import PolicyAgent
-
         env = make(config.env)
         _, agent = trained_policy(folder, env, config, mpi.world())
         env.close()

@@ -173,15 +173,6 @@ def jobs_of(scenario: str, entries: Sequence[Entry], seeds: Sequence[int], runs:
     ]
 
 
-def train_jobs(jobs: Sequence[Job], parallel: int, *, progress: bool) -> list[str]:
-    """Bring every job to its end, ``parallel`` at a time; finished ones are left as they are.
-
-    Returns a sentence for each run whose every episode failed. Raises TrainingError.
-    """
-    planned = [(job, continue_flags(job.config, job.run_dir)) for job in jobs]
-    return complete_jobs(planned, parallel, progress=progress)
-
-
 def trained(study: Study, plan: Plan) -> list[Group]:
     """The runs of the entries that the plan names, trained to their end, and their optima.
 
@@ -196,7 +187,7 @@ def trained(study: Study, plan: Plan) -> list[Group]:
         if not jobs:
             raise RunError(f"{plan.folder / plan.scenario}: no run of {study.name} is finished")
     else:
-        plan.in_vain.extend(train_jobs(jobs, plan.jobs, progress=plan.progress))
+        plan.in_vain.extend(complete_jobs(jobs, plan.jobs, progress=plan.progress))
         _measure_by(study, plan, jobs)
     folders: dict[str, list[Path]] = {}
     for job in jobs:

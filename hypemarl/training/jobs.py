@@ -31,8 +31,8 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
-from hypemarl.training.loop import TrainingError, episodes_trained, require_begun
-from hypemarl.training.progress import Progress, failure_text
+from hypemarl.training.loop import episodes_trained, require_begun
+from hypemarl.training.progress import Progress, TrainingError, failure_text
 from hypemarl.training.records import RunError, RunFolder
 
 _POLL_SECONDS = 0.5
@@ -165,13 +165,16 @@ def run_jobs(jobs: Sequence[Planned], parallel: int, *, progress: bool) -> list[
 
 
 def complete_jobs(
-    planned: Sequence[tuple[Job, list[str] | None]], parallel: int, *, progress: bool
+    jobs: Sequence[Job], parallel: int, *, progress: bool, fresh: bool = False
 ) -> list[str]:
-    """Bring jobs to their ends, as :func:`run_jobs`, but for those without flags, which are whole.
+    """Train jobs to their ends, ``parallel`` at a time; finished runs are kept unless ``fresh``.
 
     Returns a sentence for each run whose every episode failed, also of an earlier call; it is
-    printed on stderr too. Tables show the infinite costs of such a run.
+    printed on stderr too. Tables show the infinite costs of such a run. Raises as :func:`run_jobs`.
     """
+    planned = [
+        (job, ["--overwrite"] if fresh else continue_flags(job.config, job.run_dir)) for job in jobs
+    ]
     unfinished = [(job, flags) for job, flags in planned if flags is not None]
     earlier = [failure_of(job.run_dir) for job, flags in planned if flags is None]
     in_vain = [text for text in earlier if text] + run_jobs(unfinished, parallel, progress=progress)

@@ -139,10 +139,6 @@ class Algorithm(AlgorithmSettings):
     diagnose: Callable[..., dict[str, float]] | None = None
     """(run_dir, episodes=, comm=, make_env=) -> further entries of ``diagnose``. Collective"""
 
-    def label_of(self, config: Config) -> str:
-        """Name of a run in tables, beside the scheme."""
-        return self.name if self.label is None else self.label(config)
-
     def reads(self, key: str) -> bool:
         """Whether a setting such as ``agent.gamma`` decides how training goes on."""
         part, _, rest = key.partition(".")
@@ -173,4 +169,5 @@ def algorithm_of(config: Config | str) -> Algorithm:
 
 def label(config: Config) -> str:
     """Name of a run's algorithm in tables, beside the scheme."""
-    return algorithm_of(config).label_of(config)
+    algorithm = algorithm_of(config)
+    return algorithm.name if algorithm.label is None else algorithm.label(config)

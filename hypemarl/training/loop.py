@@ -27,22 +27,10 @@ from hypemarl.training import checkpoint, metrics
 from hypemarl.training.checkpoint import CheckpointError, completed, flat
 from hypemarl.training.children import deferred_interrupt
 from hypemarl.training.groups import Groups
-from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
-from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, torch_threads
+from hypemarl.training.setup import MakeEnv, default_make_env, torch_threads
 from hypemarl.training.trainer import Trainer
 from hypemarl.types import Record, Row
-
-__all__ = [
-    "MakeEnv",
-    "TrainingError",
-    "default_make_env",
-    "episodes_trained",
-    "is_finished",
-    "pick_device",
-    "torch_threads",
-    "train",
-]
 
 
 def train(
@@ -174,11 +162,6 @@ def episodes_trained(run_dir: str | Path, config: Config) -> int | None:
     progress = stored.get("progress")
     episode = progress.get("episode") if isinstance(progress, Mapping) else None
     return episode if isinstance(episode, int) else 0
-
-
-def is_finished(run_dir: str | Path, config: Config) -> bool:
-    """Whether ``run_dir`` holds a whole run of just this configuration. Local, never raises."""
-    return episodes_trained(run_dir, config) == config.training.episodes
 
 
 def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> None:

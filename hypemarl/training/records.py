@@ -25,7 +25,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,23 +87,23 @@ class RunFolder:
 
         Raises RunError: another process trains into it; WriteError: it cannot be written.
         """
-        try:
+        with self._unoccupied():
             return files.FolderLock(self.path)
-        except files.LockedError as error:
-            raise RunError(self._occupied(error)) from error
 
     def check_unlocked(self) -> None:
         """Raise :class:`RunError` where a process trains into the folder; changes nothing."""
-        try:
+        with self._unoccupied():
             files.check_unlocked(self.path)
-        except files.LockedError as error:
-            raise RunError(self._occupied(error)) from error
 
-    def _occupied(self, error: files.LockedError) -> str:
-        return (
-            f"{self.path}: another run writes there: {error}; let it end, stop it, or name another "
-            "folder by --run"
-        )
+    @contextmanager
+    def _unoccupied(self) -> Iterator[None]:
+        try:
+            yield
+        except files.LockedError as error:
+            raise RunError(
+                f"{self.path}: another run writes there: {error}; let it end, stop it, or name "
+                "another folder by --run"
+            ) from error
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left."""

@@ -184,11 +184,8 @@ def contains(raw: RawMesh, places: np.ndarray) -> np.ndarray:
     corners = raw.points[raw.cells]
     room = 1e-9 * float(np.ptp(raw.points, axis=0).max())
     low, high = corners.min(axis=1) - room, corners.max(axis=1) + room
-    return np.array([_in_any(corners[_boxed(low, high, place)], place) for place in places], bool)
-
-
-def _boxed(low: np.ndarray, high: np.ndarray, place: np.ndarray) -> np.ndarray:
-    return ((low <= place) & (place <= high)).all(axis=1)
+    near = [corners[((low <= place) & (place <= high)).all(axis=1)] for place in places]
+    return np.array([_in_any(*pair) for pair in zip(near, places, strict=True)], bool)
 
 
 def _in_any(corners: np.ndarray, place: np.ndarray) -> bool:
