@@ -1,4 +1,4 @@
-"""One function per command: it calls the rooms and prints.
+"""The handlers of the commands: each calls the rooms and prints.
 
 Heavy modules (torch, dolfinx) are imported inside the handlers that need them, so that help is
 quick.
@@ -139,7 +139,7 @@ def do_simulate(arguments: Arguments) -> int:
 
 
 def do_optimum(arguments: Arguments) -> int:
-    """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
+    """Find open-loop optima by exact gradients; exit status 1 where one has not converged."""
     from hypemarl.training import optima
 
     config = load_config(arguments)
@@ -172,7 +172,7 @@ def do_optimum(arguments: Arguments) -> int:
 
 
 def do_experiment(arguments: Arguments) -> int:
-    """A table of docs/results or an experiment: train what is missing, evaluate, tabulate, draw.
+    """Train the missing runs of an experiment or a table of docs/results, evaluate and tabulate.
 
     Exit status 3 where every episode of a run failed in training.
     """
@@ -205,7 +205,7 @@ def do_experiment(arguments: Arguments) -> int:
 
 
 def do_map(arguments: Arguments) -> None:
-    """Recovered share over two parameters, inside the training range and beyond."""
+    """Map the recovered share over two parameters, inside the training range and beyond."""
     from hypemarl.studies import generalisation
     from hypemarl.training.records import RunFolder
 
@@ -259,7 +259,7 @@ def do_diagnose(arguments: Arguments) -> None:
 
 
 def do_compare(arguments: Arguments) -> int:
-    """The table of evaluated runs, and their curves; exit status as of evaluate."""
+    """Print the table of evaluated runs and draw their curves; exit status as of evaluate."""
     from hypemarl import mpi
     from hypemarl.training import summary
     from hypemarl.visualisation.run_pictures import draw_curves
@@ -274,7 +274,7 @@ def do_compare(arguments: Arguments) -> int:
 
 
 def do_render(arguments: Arguments) -> None:
-    """Film, stills and policy map."""
+    """Draw film, stills and policy map of a run."""
     from hypemarl.visualisation.run_pictures import draw_run
 
     for path in draw_run(arguments.run, index=arguments.index, film=not arguments.no_film):
@@ -282,7 +282,7 @@ def do_render(arguments: Arguments) -> None:
 
 
 def do_validate(arguments: Arguments) -> int:
-    """Measured against expected numbers."""
+    """Compare measured with expected numbers; exit status 1 where one is off."""
     from hypemarl.verification import CASES
 
     names = list(CASES) if arguments.case == "all" else [arguments.case]

@@ -11,7 +11,7 @@ from hypemarl.types import Row
 
 
 def world_size() -> int:
-    """Number of ranks that were started; 1 where there is no mpi4py. Local."""
+    """Number of ranks of the world; 1 without mpi4py. Local."""
     try:
         from hypemarl import mpi
     except ImportError:
@@ -28,7 +28,7 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def write_json(path: str | None, content: Row) -> None:
-    """Write a flat object where a ``path`` is named. Collective; raises OSError."""
+    """Write a flat object to ``path``, unless that is None. Collective; raises OSError."""
     from hypemarl import mpi
     from hypemarl.training import records
 

@@ -12,7 +12,7 @@ WORTH = ("time", "mu", "feedback", "place")
 
 
 def do_yardsticks(arguments: argparse.Namespace) -> None:
-    """Fit what agents are measured by, and evaluate it on the held-out set."""
+    """Fit the yardsticks, and evaluate them on the held-out set."""
     from hypemarl.envs import make
     from hypemarl.training import evaluation, shares, summary, table, yardsticks
 
@@ -47,7 +47,7 @@ def do_yardsticks(arguments: argparse.Namespace) -> None:
 
 
 def say_worth(worth: dict[str, float]) -> None:
-    """Print the worth of each step up that is known, in recovered shares."""
+    """Print the known gains in recovered share by time, mu, feedback and place."""
     known = {name: worth[f"worth_of_{name}"] for name in WORTH if f"worth_of_{name}" in worth}
     if known:
         parts = ", ".join(f"{name} {value:+.3f}" for name, value in known.items())
@@ -55,7 +55,7 @@ def say_worth(worth: dict[str, float]) -> None:
 
 
 def _copy(files: list[Path], folder: Path, seed: int) -> None:
-    """Copies with short names, to be kept beside a table. On rank 0."""
+    """Copy fitted policies into a folder under short names. Collective; rank 0 writes."""
     from hypemarl import mpi
     from hypemarl.agents.policy_file import load_policy, read_about, save_policy
 

@@ -1,4 +1,4 @@
-"""Do codes make policies differ: distances between agents' policies over their distance in space.
+"""Effect of codes on policies: their distances over the distance between agents in space.
 
 HypeMARL with every encoder, and MARL, whose agents have no code. Policies collapse where agents do
 the same on the same observations although they stand at different places; the warning

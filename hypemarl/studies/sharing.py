@@ -86,7 +86,7 @@ def _diagnosis(run: Path) -> Row:
         row = diagnose_run(run, episodes=EPISODES)
     except NothingToDiagnose:
         return {}  # the command ends with the run's failure
-    row.pop("run")  # where it lies says nothing of it
+    row.pop("run")  # a path is no diagnostic
     lines = [line for line in read_metrics(run) if line["kind"] == "diagnostic"]
     for name in (*MEASURED, "gradient_variance"):
         logged = [line[name] for line in lines if line.get(name) is not None]

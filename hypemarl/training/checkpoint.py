@@ -125,7 +125,7 @@ def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> 
 
 
 def check_config(path: str | Path, content: Record, config: Config) -> None:
-    """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
+    """Raise :class:`CheckpointError` where ``config`` would not continue the stored run.
 
     A key that is younger than the checkpoint counts as its default there, and what the algorithm
     does not read may differ.
@@ -151,7 +151,7 @@ def check_config(path: str | Path, content: Record, config: Config) -> None:
 
 
 def _compare_files(config: Config, stored: Row, expected: Row) -> frozenset[str]:
-    """Make what both say of mesh files comparable; returns the keys that need no comparison.
+    """Normalise the entries on mesh files; returns the keys that need no comparison.
 
     A file may have moved where its content is known to be the same.
     """
@@ -171,7 +171,7 @@ def _compare_files(config: Config, stored: Row, expected: Row) -> frozenset[str]
 
 
 def _moved_source(config: Config, stored: Row) -> frozenset[str]:
-    """The key of an external environment whose files are elsewhere now, and the same."""
+    """The key of the source of an external environment whose files have moved unchanged."""
     external = external_of(config.env)
     if external is None:
         return frozenset()

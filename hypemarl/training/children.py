@@ -59,8 +59,8 @@ def tell(text: str) -> None:
 def deferred_interrupt(speaks: bool) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag; a second one interrupts. Local.
 
-    Gives a function that tells whether to stop. Outside the main thread, where no signal arrives,
-    it never does.
+    Yields a function that returns True after a stop was requested. Outside the main thread, where
+    no signal arrives, it always returns False.
     """
     asked = False
 
@@ -86,7 +86,7 @@ EXIT_INTERRUPTED = 130
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a launcher of MPI put into it. Local."""
+    """The environment without the variables of an MPI launcher. Local."""
     return {name: value for name, value in environment.items() if not name.startswith(_LAUNCHER)}
 
 
@@ -186,7 +186,7 @@ class Children:
 
 
 def follow_parent() -> None:
-    """Take the end of the process that started this one by :class:`Children` for a SIGTERM. Local.
+    """Send this process a SIGTERM when the one that started it by :class:`Children` ends. Local.
 
     Does nothing in other processes.
     """

@@ -1,6 +1,6 @@
 """Diagnostics of a trained run: how its agents share, by its policies on fresh episodes.
 
-What the numbers mean is said in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
+The numbers are explained in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
 actor that is shipped. The gradients dJ/da come from what the run itself learned from: its critics,
 or the plant's adjoint where it followed exact gradients of the cost; its algorithm says which.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Probed(NamedTuple):
-    """A run's agents and what some episodes show of them."""
+    """Agents of a run, and diagnostics' view of some episodes."""
 
     config: Config
     agent: Agent | None
@@ -151,7 +151,7 @@ def _by_sample(
 class _Exact(NamedTuple):
     """An episode and minus its cost's gradients in the unit actions: (T, n, k), (n_mu,), (T, n, m).
 
-    They hold later actions to the policy, which answers to what an earlier one changed.
+    Later actions follow the policy, which reacts to the changes by earlier ones.
     """
 
     observations: Array

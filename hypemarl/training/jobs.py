@@ -88,11 +88,11 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str]) -> list[Job]:
-    """Jobs of the runs in a folder (itself, or those in it) as they are stored there.
+    """Jobs of the run in a folder, or of the runs inside it, with their stored settings.
 
     Args:
-        path: the folder. seeds: take these in place of those that are there, with the settings of
-            the first. overrides: changed settings, ``key=value``.
+        path: the folder. seeds: in place of the stored ones, with the settings of the first run.
+            overrides: changed settings, ``key=value``.
 
     Raises RunError: there is no run. ConfigError: an override is wrong.
     """
@@ -113,7 +113,7 @@ def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str
 
 
 def plan_jobs(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Planned]:
-    """Each job with the flags that it takes, checked before any of them costs anything.
+    """Jobs with their flags, checked before any training starts.
 
     With ``resume`` runs that have begun go on and the others begin. Local.
     Raises RunError: a folder is occupied. CheckpointError: no run has begun, or one has with other

@@ -107,7 +107,7 @@ def require_begun(folders: Sequence[RunFolder]) -> None:
 
 
 def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], None]:
-    """Lock the folder where these flags allow to train into it; returns how to let go. Local."""
+    """Lock the folder where these flags allow training into it; returns its release. Local."""
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
     if resume:
@@ -122,7 +122,7 @@ def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], Non
 
 
 def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
-    """The checkpoint that ``config`` goes on from, None where none was written yet. Local.
+    """The checkpoint that ``config`` continues, None where none was written yet. Local.
 
     ``unbound``: ``config`` before its files were hashed.
     """
@@ -149,7 +149,7 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
 
 
 def episodes_trained(run_dir: str | Path, config: Config) -> int | None:
-    """Episodes in ``run_dir`` of just this configuration, 0 where its checkpoint lost the count.
+    """Episodes of exactly this configuration in ``run_dir``, 0 where the checkpoint has no count.
 
     None where no checkpoint of this configuration loads. Local, never raises.
     """

@@ -91,7 +91,7 @@ def joined(lines: Sequence[Line]) -> bytes:
 
 
 def gap(lines: Sequence[Line], episode: int) -> Gap | None:
-    """Episodes up to ``episode`` that ``lines`` have no record of, None where all are there."""
+    """Episodes up to ``episode`` that ``lines`` have no record of, None where all have one."""
     recorded: set[int] = set()
     for _, record in lines:
         if record["kind"] in ("episode", "failure"):
@@ -128,7 +128,7 @@ def read_copy(path: Path) -> Records | None:
 
 
 def how_to_go_on(last: Path) -> str:
-    """Advice after a failed write beside the checkpoint ``last``: is it whole, how to go on."""
+    """Advice on how to continue after a failed write beside the checkpoint ``last``."""
     if last.exists():
         return "the last checkpoint is whole: then run the same command with --resume"
     return "there is no checkpoint yet: then run the same command with --overwrite"

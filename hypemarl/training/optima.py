@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def chosen_parameters(
     env: ArrayEnv, mu: Sequence[float] | None, index: Sequence[int] | None, held_out: int
 ) -> np.ndarray:
-    """Parameters (E, n_par): the one given, or rows of the held-out set.
+    """Parameters (E, n_par): ``mu``, or rows of the held-out set.
 
     Raises ConfigError: a number too many or too few, or an index that the set does not have.
     """
@@ -183,7 +183,7 @@ def find_held_out(
 
     ``start`` and ``several`` as in :func:`find_optima`. Each process takes every ``parallel``-th
     one. Raises as :func:`side_by_side`; a search that has not converged is no failure: its best
-    actions count as what is known.
+    actions count as the known optimum.
     """
     words = [] if start is None else ["--start", str(start)]
     words += ["--several"] if several else []

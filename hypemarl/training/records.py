@@ -66,7 +66,7 @@ class RunFolder:
         self.uncontrolled = self.path / "uncontrolled.npz"
 
     def exists(self) -> bool:
-        """Whether a run was started here."""
+        """True where a run was started here."""
         return self.config.exists() or self.metrics.exists() or self.last.exists()
 
     def check_free(self) -> None:

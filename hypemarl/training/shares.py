@@ -47,7 +47,7 @@ class KnownOptima:
 
         ``recovered`` is that of the mean costs, in which expensive episodes count most;
         ``recovered_median`` the median of the episodes' own shares; ``gains`` J0 - J of each, for
-        :func:`interval`. No share is cut off at 1: what is known to be best may be beaten.
+        :func:`interval`. Shares above 1 are kept: a policy may be better than a known optimum.
         """
         if not len(self.rows):
             return {}

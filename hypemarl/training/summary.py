@@ -179,7 +179,7 @@ def _evaluate(
     *,
     last: bool,
 ) -> Row:
-    """Results of a run's policy, and where asked of its last one. Collective."""
+    """Results of a run's best policy and, with ``last``, of its last one. Collective."""
     policy, _ = trained_policy(folder, env, config, env.comm)
     result = evaluation.evaluate_policy(env, policy, held_out)
     row = _flatten(result) | known.recovered(result)
@@ -242,7 +242,7 @@ def check_comparable(run_dirs: Sequence[str | Path]) -> None:
 
 
 def _unstamped(config: Config) -> Config:
-    """Without what does not make a problem: an external environment's SHA-256, paths of a mesh.
+    """``config`` without entries that define no problem: an environment's SHA-256, mesh paths.
 
     A change of the environment is reported when it is opened; mesh files of known content are
     compared by that.

@@ -49,8 +49,8 @@ _NO_METRIC = ("seed", "seeds", "held_out", "optima", "uncontrolled")
 
 
 def columns(table: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
-    and metrics as they are found in its rows.
+    """Keys and headings of a table of :func:`summarise`: those of all problems, then the cost
+    terms and metrics of its rows.
     """
     known = {name for row in table for name in row}
     shared = {k: text for k, text in _COLUMNS.items() if k in known or k not in _SOMETIMES}
@@ -193,7 +193,7 @@ def _details(rows: Sequence[Row]) -> list[str]:
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    """Over the rows the mean, or what a metric has over parameters; a row without the term is of a
+    """Mean over the rows, or the reduction of a metric; infinite for a row without the term, of a
     run whose every episode failed at once."""
     metric = evaluation.METRICS.get(name)
     reduce = np.mean if metric is None else metric.of_many
@@ -251,7 +251,7 @@ def flat(rows: Sequence[Row]) -> Row:
 
 
 def worth(rows: Sequence[Row]) -> Row:
-    """Recovered shares that each step up is worth, where both ends of it are known.
+    """Gain in recovered share by each step up, where both of its policies are known.
 
     ``worth_of_time`` is that of a schedule over constant actions, ``worth_of_mu`` of a schedule
     made for mu over the one for all mu, ``worth_of_feedback`` of the best policy over the former,

@@ -180,7 +180,7 @@ def mass_of_bumps(raw: RawMesh, centres: np.ndarray) -> np.ndarray:
 
 
 def contains(raw: RawMesh, places: np.ndarray) -> np.ndarray:
-    """Whether each place (k, gdim) lies in a cell or on its boundary, to rounding: (k,). Local."""
+    """True for each place (k, gdim) in a cell or on its boundary, to rounding: (k,). Local."""
     corners = raw.points[raw.cells]
     room = 1e-9 * float(np.ptp(raw.points, axis=0).max())
     low, high = corners.min(axis=1) - room, corners.max(axis=1) + room
@@ -189,7 +189,7 @@ def contains(raw: RawMesh, places: np.ndarray) -> np.ndarray:
 
 
 def _in_any(corners: np.ndarray, place: np.ndarray) -> bool:
-    """Whether a place is in one of a few simplices (m, d + 1, d): no barycentric coordinate < 0."""
+    """True where a place is in one of simplices (m, d + 1, d): no barycentric coordinate < 0."""
     if not len(corners):
         return False
     edges = np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2)

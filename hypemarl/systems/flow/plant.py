@@ -296,11 +296,11 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         span = self.parameter_high - self.parameter_low
         return np.unique(self.parameter_low + span * points, axis=0)
 
-    def _require_balance(self, given: tuple[str, ...]) -> None:
+    def _require_balance(self, tags: tuple[str, ...]) -> None:
         flow, boundary = self.options, np.zeros_like(self.solver.boundary)
         for angle in (flow.angle_low, flow.angle_high):
             boundary[:, self.inflow.nodes] = self.inflow.values(angle)
-            require_mass_balance(self.space, given, boundary, flow.speed * self.inflow.height)
+            require_mass_balance(self.space, tags, boundary, flow.speed * self.inflow.height)
 
     def _warn_outside(self, low: float, high: float) -> None:
         if self.comm.rank == 0 and (low < VALIDATED[0] or high > VALIDATED[1]):

@@ -159,7 +159,7 @@ def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
 
 
 def _difference(stored_key: str, key: str) -> str:
-    """Which facts of a file differ from the wanted ones."""
+    """Reason of a refusal: the facts in which a file differs from the expected ones."""
     try:
         stored = dict(json.loads(stored_key))
     except (ValueError, TypeError):
