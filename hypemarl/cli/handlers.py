@@ -254,7 +254,8 @@ def do_diagnose(arguments: Arguments) -> None:
     runs = checked_runs(arguments)
     rows = [diagnose_run(run, episodes=arguments.episodes) for run in runs]
     for row in rows:
-        say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
+        _say_values(row)
+        say("")
     write_json(arguments.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
 
 
@@ -289,8 +290,8 @@ def do_validate(arguments: Arguments) -> int:
     _known("case", names, CASES)
     reports = {name: CASES[name]() for name in names}
     flat: Row = {}
+    keys = ("quantity", "measured", "expected", "ok")
     for name, report in reports.items():
-        keys = ("quantity", "measured", "expected", "ok")
         rows = [dict(zip(keys, row, strict=True)) for row in report.rows]
         shown = [row | {"ok": "ok" if row["ok"] else "FAILED"} for row in rows]
         say(f"{name}\n{table_text(shown, {key: key for key in keys})}\n")
@@ -307,8 +308,7 @@ def do_bench(arguments: Arguments) -> None:
 
     _known("benchmark", [arguments.name], BENCHES)
     result = BENCHES[arguments.name]()
-    for name, value in result.items():
-        say(f"{name:>24}  {_shown(value)}")
+    _say_values(result)
     write_json(arguments.json, result)
 
 
@@ -346,8 +346,9 @@ def _refuse_mpirun(reason: str) -> None:
         raise ConfigError(f"{reason}: start it without mpirun")
 
 
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _say_values(row: Row) -> None:
+    for name, value in row.items():
+        say(f"{name:>24}  {f'{value:.4g}' if isinstance(value, float) else value}")
 
 
 def _known(kind: str, names: Sequence[str], known: Collection[str]) -> None:

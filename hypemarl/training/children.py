@@ -116,9 +116,9 @@ class Children:
         self._stack = ExitStack()
 
     def __enter__(self) -> Children:
-        self._end, self._own_end = os.pipe()
-        self._stack.callback(os.close, self._own_end)
-        self._stack.callback(os.close, self._end)
+        self._read_end, self._write_end = os.pipe()
+        self._stack.callback(os.close, self._write_end)
+        self._stack.callback(os.close, self._read_end)
         self._stack.enter_context(handled_stops(self._pass_on))
         if threading.current_thread() is threading.main_thread():
             pausing = signal.signal(signal.SIGTSTP, self._pause)
@@ -144,10 +144,10 @@ class Children:
         limits = dict.fromkeys(THREAD_LIMITS, "1")
         process = subprocess.Popen(
             command,
-            env=without_launcher(os.environ) | limits | {PIPE: str(self._end)},
+            env=without_launcher(os.environ) | limits | {PIPE: str(self._read_end)},
             stdin=subprocess.DEVNULL,
             process_group=0,
-            pass_fds=(self._end,),
+            pass_fds=(self._read_end,),
             **options,
         )
         self._running.append(process)
@@ -159,7 +159,7 @@ class Children:
         self.asked += 1
         if self.asked == 1:
             tell("waiting until what runs is saved (again: stop at once, a third time: kill)")
-        for process in self._left():
+        for process in self._alive():
             if self.asked <= 2:
                 process.terminate()
             else:
@@ -167,17 +167,17 @@ class Children:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def _pause(self, number: int, frame: FrameType | None) -> None:
-        for process in self._left():
+        for process in self._alive():
             process.send_signal(signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)  # returns when this process is continued
-        for process in self._left():
+        for process in self._alive():
             process.send_signal(signal.SIGCONT)
 
-    def _left(self) -> list[subprocess.Popen]:
+    def _alive(self) -> list[subprocess.Popen]:
         return [process for process in self._running if process.poll() is None]
 
     def _end_all(self) -> None:
-        running = self._left()
+        running = self._alive()
         if not self.asked:
             for process in running:
                 process.terminate()

@@ -75,7 +75,7 @@ def train(
                     if resume:
                         stored = _stored(folder, bound, config)
                         note_dropped(folder, bound, stored)
-            env = make_env(bound.env, comm=split.own)
+            env = make_env(bound.env, comm=split.group)
             closing.callback(env.close)
         with mpi.abort_together(comm):
             trainer = Trainer(bound, env, folder, split)

@@ -158,16 +158,16 @@ class UnsteadyShapePlant(ShapePlant):
         self._dissipation = self.present.dissipation(flow)
         forces = flow.agent_forces
         dissipation = np.broadcast_to(flow.agent_dissipation, forces.shape[:2])
-        each = [
+        steps = [
             self.cost.evaluate(*pair, amplitudes, angle)
             for pair in zip(forces, dissipation, strict=True)
         ]
         terms = {
-            name: float(np.mean([one.costs.terms[name] for one in each]))
+            name: float(np.mean([step.costs.terms[name] for step in steps]))
             for name in self.cost.names
         }
-        shares = np.mean([one.costs.shares for one in each], axis=0)
-        coefficients = np.mean([one.coefficients for one in each], axis=0)
+        shares = np.mean([step.costs.shares for step in steps], axis=0)
+        coefficients = np.mean([step.coefficients for step in steps], axis=0)
         return ShapeCosts(StepCosts(terms, shares), coefficients)
 
 
