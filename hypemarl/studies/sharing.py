@@ -1,6 +1,6 @@
 """Schemes of sharing a policy: HyperMARL's schemes, their gradients and their behaviour.
 
-Separate networks, one network, one network that is told which agent it is, that without
+Separate networks, one network, one network that sees the index of the agent, the same without
 observations, and hypernetworks (HyperMARL, arXiv:2412.04233), all with the scenario's training.
 """
 

@@ -116,8 +116,8 @@ class FlowCost:
 
         ``weights`` (levels,) of the time levels in the cost, ``shares_bar`` (n,) of the costs.
 
-        A share of C_L^2 is C_L times the share of C_L: everybody's share of the lift enters
-        everybody's cost.
+        A share of C_L^2 is C_L times the share of C_L, so that each agent's share of the lift
+        enters the costs of all.
         """
         flow = self.options
         if flow.objective != "drag":
