@@ -12,7 +12,7 @@ from hypemarl.bench.timing import best_ms
 from hypemarl.config import AgentConfig
 from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.coupling.spec import AgentSpec
-from hypemarl.training.loop import torch_threads
+from hypemarl.training.setup import torch_threads
 
 GRID = (8, 8)
 EPISODES, STEPS = 8, 32  # 64 agents x 256 samples, of 512 contexts

@@ -66,7 +66,7 @@ def collect(scenario: str, seconds: float = SECONDS) -> float:
     from hypemarl.training.groups import Groups
 
     groups = Groups(mpi.world(), ranks_per_env=1)
-    env = envs.make(configuration.load(scenario).env, comm=groups.own)
+    env = envs.make(configuration.load(scenario).env, comm=groups.group)
     parameters = 0.5 * (env.parameter_low + env.parameter_high)
     generator = seeding.numpy_generator(groups.index, "bench")
     low, high = ACTION_SHARE * env.action_low, ACTION_SHARE * env.action_high

@@ -1,7 +1,7 @@
 """The ``hypemarl`` command. Handlers only parse, call the rooms and print; rank 0 alone prints.
 
 Exit status: 0 done, 1 a check failed, 2 bad input or an error, 3 every episode of a run failed,
-130 interrupted, 141 nobody reads the output.
+130 interrupted, 141 the reader closed the output.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mend_streams() -> None:
-    """Let output go nowhere where it was closed, and print words that its encoding lacks."""
+    """Replace closed streams by the null device, and escape characters that an encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

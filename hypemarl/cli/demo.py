@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypemarl import config as configuration
 from hypemarl.training import summary, table
-from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
+from hypemarl.training.jobs import Job, failure_of
 from hypemarl.training.records import write_json
 from hypemarl.types import Row
 
@@ -25,21 +25,6 @@ def demo_jobs(run_dir: Path, seeds: Sequence[int], overrides: Sequence[str]) -> 
         for seed in seeds
         for scheme in SCHEMES
     ]
-
-
-def train_all(
-    jobs: Sequence[Job], parallel: int, *, fresh: bool, progress: bool
-) -> tuple[list[Path], list[str]]:
-    """Bring every job to its end.
-
-    Returns the folders of those that were finished before, and a sentence for each run whose every
-    episode failed.
-    """
-    planned = [
-        (job, ["--overwrite"] if fresh else continue_flags(job.config, job.run_dir)) for job in jobs
-    ]
-    in_vain = complete_jobs(planned, parallel, progress=progress)
-    return [job.run_dir for job, flags in planned if flags is None], in_vain
 
 
 def compare(run_dir: Path, runs: Sequence[Path]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""One function per command: it calls the rooms and prints.
+"""The handlers of the commands: each calls the rooms and prints.
 
 Heavy modules (torch, dolfinx) are imported inside the handlers that need them, so that help is
 quick.
@@ -16,8 +16,9 @@ from hypemarl import config as configuration
 from hypemarl import studies
 from hypemarl.cli.output import say, table_text, world_size, write_json
 from hypemarl.cli.settings import (
-    check_runs,
     check_trust,
+    checked_runs,
+    expanded,
     load_config,
     named_seeds,
     needs_pde,
@@ -65,28 +66,29 @@ def do_mesh(arguments: Arguments) -> None:
     config = configuration.load(arguments.scenario, arguments.set)
     needs_pde(config, "mesh")
     # not by --set: the agents need not fit the shape
-    mesh, found = dataclasses.replace(config.env.mesh, **changes), None
+    mesh, findings = dataclasses.replace(config.env.mesh, **changes), None
     if arguments.morph is not None:
         tagged = _morphed(mesh, arguments, config.seed)
     else:
         tagged = meshing.build(mesh, mpi.world())
         examine = system_of(config.env).examine
-        found = None if changes or examine is None else validation.find(config.env, tagged, examine)
+        if examine is not None and not changes:
+            findings = validation.find(config.env, tagged, examine)
         if arguments.picture is not None:
             from hypemarl.visualisation.mesh_pictures import draw_mesh
 
-            faults = () if found is None else found.faults
+            faults = () if findings is None else findings.faults
             say(f"drawn in {draw_mesh(tagged, Path(arguments.picture), faults)}")
     for name, value in meshing.mesh_summary(tagged).items():
         say(f"{name:>16}  {value}")
     if arguments.output is not None:
         meshing.write(tagged, arguments.output)
         say(f"written to {arguments.output}")
-    if found is not None:
-        for note in found.notes:
+    if findings is not None:
+        for note in findings.notes:
             say(f"note: {note}")
-        if found.faults:
-            raise meshing.MeshError(f"{config.scenario} refuses this mesh: {found.message}")
+        if findings.faults:
+            raise meshing.MeshError(f"{config.scenario} refuses this mesh: {findings.message}")
         say(f"the mesh fits {config.scenario}")
 
 
@@ -137,7 +139,7 @@ def do_simulate(arguments: Arguments) -> int:
 
 
 def do_optimum(arguments: Arguments) -> int:
-    """Open-loop optima by exact gradients; exit status 1 where one has not converged."""
+    """Find open-loop optima by exact gradients; exit status 1 where one has not converged."""
     from hypemarl.training import optima
 
     config = load_config(arguments)
@@ -170,12 +172,11 @@ def do_optimum(arguments: Arguments) -> int:
 
 
 def do_experiment(arguments: Arguments) -> int:
-    """A table of docs/results or an experiment: train what is missing, evaluate, tabulate, draw.
+    """Train the missing runs of an experiment or a table of docs/results, evaluate and tabulate.
 
     Exit status 3 where every episode of a run failed in training.
     """
-    if world_size() > 1:
-        raise ConfigError("experiment runs its processes itself: start it without mpirun")
+    _refuse_mpirun("experiment runs its processes itself")
     _known("experiment", [arguments.name], (*studies.NAMES, *studies.TABLES))
     from hypemarl.studies import pipeline
 
@@ -204,22 +205,21 @@ def do_experiment(arguments: Arguments) -> int:
 
 
 def do_map(arguments: Arguments) -> None:
-    """Recovered share over two parameters, inside the training range and beyond."""
+    """Map the recovered share over two parameters, inside the training range and beyond."""
     from hypemarl.studies import generalisation
     from hypemarl.training.records import RunFolder
 
-    if world_size() > 1:
-        raise ConfigError("map is serial: start it without mpirun")
-    runs = _expand(arguments.runs)
+    _refuse_mpirun("map is serial")
+    runs = expanded(arguments.runs)
     for folder in map(RunFolder, runs):
         needs_pde(folder.read_config(), "map")
-    found = generalisation.share_map(
+    shares = generalisation.share_map(
         runs, Path(arguments.output), arguments.parameters, size=arguments.size
     )
     for run in map(str, runs):
         say(
-            f"{run}: recovered {found['inside'][run]:.3f} inside the training range, "
-            f"{found['outside'][run]:.3f} outside"
+            f"{run}: recovered {shares['inside'][run]:.3f} inside the training range, "
+            f"{shares['outside'][run]:.3f} outside"
         )
     say(f"written {arguments.output}")
 
@@ -229,8 +229,7 @@ def do_evaluate(arguments: Arguments) -> int:
     from hypemarl.training import summary
     from hypemarl.training.table import columns, flat, summarise, worth
 
-    runs = _expand(arguments.runs)
-    check_runs(runs, arguments.env)
+    runs = checked_runs(arguments)
     summary.check_comparable(runs)
     rows = summary.evaluate_runs(runs, episodes=arguments.episodes, last=arguments.last)
     table = summarise(rows)
@@ -252,22 +251,21 @@ def do_diagnose(arguments: Arguments) -> None:
     """Print the diagnostics of how agents of runs share."""
     from hypemarl.training.diagnosis import diagnose_run
 
-    runs = _expand(arguments.runs)
-    check_runs(runs, arguments.env)
+    runs = checked_runs(arguments)
     rows = [diagnose_run(run, episodes=arguments.episodes) for run in runs]
     for row in rows:
-        say("\n".join(f"{name:>24}  {_shown(value)}" for name, value in row.items()) + "\n")
+        _say_values(row)
+        say("")
     write_json(arguments.json, rows[0] if len(rows) == 1 else {row["run"]: row for row in rows})
 
 
 def do_compare(arguments: Arguments) -> int:
-    """The table of evaluated runs, and their curves; exit status as of evaluate."""
+    """Print the table of evaluated runs and draw their curves; exit status as of evaluate."""
     from hypemarl import mpi
     from hypemarl.training import summary
     from hypemarl.visualisation.run_pictures import draw_curves
 
-    runs = _expand(arguments.runs)
-    check_runs(runs, arguments.env)
+    runs = checked_runs(arguments)
     summary.check_comparable(runs)
     # ahead of the evaluation, which costs more: curves may be refused
     drawn = mpi.on_root(mpi.world(), lambda: draw_curves(runs, arguments.output))
@@ -277,7 +275,7 @@ def do_compare(arguments: Arguments) -> int:
 
 
 def do_render(arguments: Arguments) -> None:
-    """Film, stills and policy map."""
+    """Draw film, stills and policy map of a run."""
     from hypemarl.visualisation.run_pictures import draw_run
 
     for path in draw_run(arguments.run, index=arguments.index, film=not arguments.no_film):
@@ -285,15 +283,15 @@ def do_render(arguments: Arguments) -> None:
 
 
 def do_validate(arguments: Arguments) -> int:
-    """Measured against expected numbers."""
+    """Compare measured with expected numbers; exit status 1 where one is off."""
     from hypemarl.verification import CASES
 
     names = list(CASES) if arguments.case == "all" else [arguments.case]
     _known("case", names, CASES)
     reports = {name: CASES[name]() for name in names}
     flat: Row = {}
+    keys = ("quantity", "measured", "expected", "ok")
     for name, report in reports.items():
-        keys = ("quantity", "measured", "expected", "ok")
         rows = [dict(zip(keys, row, strict=True)) for row in report.rows]
         shown = [row | {"ok": "ok" if row["ok"] else "FAILED"} for row in rows]
         say(f"{name}\n{table_text(shown, {key: key for key in keys})}\n")
@@ -310,8 +308,7 @@ def do_bench(arguments: Arguments) -> None:
 
     _known("benchmark", [arguments.name], BENCHES)
     result = BENCHES[arguments.name]()
-    for name, value in result.items():
-        say(f"{name:>24}  {_shown(value)}")
+    _say_values(result)
     write_json(arguments.json, result)
 
 
@@ -321,17 +318,20 @@ def do_demo(arguments: Arguments) -> int:
     Exit status 3 where every episode of a run failed in training.
     """
     from hypemarl.cli import demo
+    from hypemarl.training.jobs import complete_jobs, continue_flags
     from hypemarl.training.table import columns
 
-    if world_size() > 1:
-        raise ConfigError("demo runs its processes itself: start it without mpirun")
+    _refuse_mpirun("demo runs its processes itself")
     folder = Path(arguments.run)
     jobs = demo.demo_jobs(folder, named_seeds(arguments) or [], overrides(arguments))
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {arguments.jobs} at a time")
-    progress = not arguments.quiet
-    kept, in_vain = demo.train_all(jobs, arguments.jobs, fresh=arguments.fresh, progress=progress)
-    for run in kept:
+    fresh, progress = arguments.fresh, not arguments.quiet
+    finished = [
+        job.run_dir for job in jobs if not fresh and continue_flags(job.config, job.run_dir) is None
+    ]
+    in_vain = complete_jobs(jobs, arguments.jobs, progress=progress, fresh=fresh)
+    for run in finished:
         say(f"{run} is finished already, kept")
     rows = demo.compare(folder, runs)
     say(f"\n{demo.SCENARIO}, {jobs[0].config.training.held_out_size} held-out parameters")
@@ -341,15 +341,14 @@ def do_demo(arguments: Arguments) -> int:
     return EXIT_VAIN if in_vain else 0
 
 
-def _expand(paths: Sequence[str]) -> list[Path]:
-    """Run folders; a folder of runs stands for all of them."""
-    from hypemarl.training.jobs import run_folders
-
-    return [run for path in paths for run in run_folders(Path(path))]
+def _refuse_mpirun(reason: str) -> None:
+    if world_size() > 1:
+        raise ConfigError(f"{reason}: start it without mpirun")
 
 
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _say_values(row: Row) -> None:
+    for name, value in row.items():
+        say(f"{name:>24}  {f'{value:.4g}' if isinstance(value, float) else value}")
 
 
 def _known(kind: str, names: Sequence[str], known: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from hypemarl.types import Row
 
 
 def world_size() -> int:
-    """Number of ranks that were started; 1 where there is no mpi4py. Local."""
+    """Number of ranks of the world; 1 without mpi4py. Local."""
     try:
         from hypemarl import mpi
     except ImportError:
@@ -28,7 +28,7 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def write_json(path: str | None, content: Row) -> None:
-    """Write a flat object where a ``path`` is named. Collective; raises OSError."""
+    """Write a flat object to ``path``, unless that is None. Collective; raises OSError."""
     from hypemarl import mpi
     from hypemarl.training import records
 
@@ -61,8 +61,8 @@ def error_line(error: BaseException) -> str:
     elif isinstance(error, ModuleNotFoundError) and _extra(error):
         text = f"{error}: pip install 'hypemarl[{_extra(error)}]'"
     else:
-        own = type(error).__module__.partition(".")[0] == "hypemarl" or isinstance(error, OSError)
-        hint = "" if own else f" ({type(error).__name__}; --debug shows where)"
+        known = type(error).__module__.partition(".")[0] == "hypemarl" or isinstance(error, OSError)
+        hint = "" if known else f" ({type(error).__name__}; --debug shows where)"
         text = f"{str(error).strip() or type(error).__name__}{hint}"
     return f"hypemarl: error: {cut_words(text)}"
 

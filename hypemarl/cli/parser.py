@@ -18,7 +18,7 @@ from hypemarl.config.keys import Displacement
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """As of the base, without the ends of long values."""
+        """Exit as the base class does, with long values cut short."""
         super().error(cut_words(message))
 
 
@@ -72,15 +72,17 @@ def _command(
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="import whatever code and environment the run or the file names",
+        help="import any code and environment that the run or the file names",
     )
     parser.set_defaults(handler=handler)
     return parser
 
 
 def _add_configuration(parser: argparse.ArgumentParser, **scenario: Any) -> None:
+    """``--set``, after a scenario where its settings are passed."""
     if scenario:
-        parser.add_argument("scenario", metavar="SCENARIO", **scenario)
+        text = "a scenario's name or a YAML file"
+        parser.add_argument("scenario", metavar="SCENARIO", help=text, **scenario)
     parser.add_argument(
         "--set",
         action="append",
@@ -93,16 +95,13 @@ def _add_configuration(parser: argparse.ArgumentParser, **scenario: Any) -> None
 def _add_environment(parser: argparse.ArgumentParser) -> None:
     """A scenario, or an environment that is no PDE."""
     parser.add_argument(
-        "scenario", metavar="SCENARIO", nargs="?", help="a scenario's name or a YAML file"
-    )
-    parser.add_argument(
         "--env",
         metavar="SOURCE",
         help="an external environment: pettingzoo:MODULE:FACTORY, "
         "pettingzoo:FILE.py:FACTORY, vmas:SCENARIO or mamujoco:ROBOT[:PARTITION]; without SCENARIO "
         "its own settings, or those of `external`",
     )
-    _add_configuration(parser)
+    _add_configuration(parser, nargs="?")
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
@@ -121,8 +120,16 @@ def _add_run(parser: argparse.ArgumentParser, text: str, default: str | None = N
     parser.add_argument("--run", type=folder, metavar="DIR", default=default, help=text)
 
 
+def _add_seeds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
+
+
+def _add_json(parser: argparse.ArgumentParser, text: str = "also write one flat object") -> None:
+    parser.add_argument("--json", metavar="FILE", help=text)
+
+
 def _add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
@@ -132,18 +139,17 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_setup_commands(commands: Commands) -> None:
-    scenario = {"help": "a scenario's name or a YAML file"}
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
 
     text = "Build a mesh, check it, print its sizes, quality and tags, write, draw and morph it"
     parser = _command(commands, handlers.do_mesh, text, "density-1d --output meshes/line.msh")
-    _add_configuration(parser, **scenario, nargs="?", default="density-vacuum")
+    _add_configuration(parser, nargs="?", default="density-vacuum")
     parser.add_argument("--shape", choices=configuration.choices("env.mesh.shape"))
     parser.add_argument(
         "--element-size", type=number(above=0.0), metavar="H", help="target edge length"
     )
-    parser.add_argument("--output", metavar="FILE", help=".msh, or what meshio writes")
+    parser.add_argument("--output", metavar="FILE", help=".msh, or a format that meshio writes")
     parser.add_argument("--picture", metavar="FILE", help="draw the (morphed) mesh: .png, .pdf")
     parser.add_argument(
         "--morph",
@@ -168,7 +174,7 @@ def _add_setup_commands(commands: Commands) -> None:
         "--policy",
         choices=("uncontrolled", "hand-made", "constant", "random"),
         default="uncontrolled",
-        help="hand-made: the plant's constant push (constant: its old name)",
+        help="hand-made: the plant's baseline actions (constant: their old name)",
     )
     parser.add_argument("--output", metavar="DIR", help="also write DIR/trajectory.npz")
 
@@ -192,11 +198,9 @@ def _add_train(commands: Commands) -> None:
         "--seeds", type=integer(0), nargs="+", help="one run per seed, in DIR/seed<N>"
     )
     parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
-    parser.add_argument(
-        "--run", type=folder, metavar="DIR", help="run folder (default: runs/<what it is>)"
-    )
+    _add_run(parser, "run folder (default: runs/<scenario>-<scheme>-<algorithm>-seed<N>)")
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    again.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     parser.add_argument(
         "--jobs", type=integer(), default=1, help="seeds trained at a time (default 1)"
@@ -222,15 +226,14 @@ def _add_reports(commands: Commands) -> None:
     _add_evaluation(parser)
     parser.add_argument("--output", type=picture, metavar="PNG", default="curves.png")
 
-    text = "Tell how the agents of a run share: conflict and noise of their gradients, diversity"
+    text = (
+        "Report how agents share: conflict and noise of their gradients, diversity of their actions"
+    )
     example = "runs/hypemarl/seed0 --json diagnosis.json"
     parser = _command(commands, handlers.do_diagnose, text, example)
-    parser.add_argument(
-        "runs", type=folder, metavar="RUN", nargs="+", help="run folder, or a folder of them"
-    )
-    _add_env(parser)
-    parser.add_argument("--episodes", type=integer(), default=4, help="run afresh (default 4)")
-    parser.add_argument("--json", metavar="FILE", help="also write one flat object per run")
+    _add_runs(parser)
+    parser.add_argument("--episodes", type=integer(), default=4, help="new episodes (default 4)")
+    _add_json(parser, "also write one flat object per run")
 
     text = "Map the recovered share over two parameters, up to a fifth beyond the training range"
     example = "runs/apg/seed0 --parameters target_x target_y"
@@ -251,12 +254,12 @@ def _add_reports(commands: Commands) -> None:
 
 
 def _add_optimum(commands: Commands) -> None:
-    text = "Find the open-loop optimum by exact gradients; kept on disk, `evaluate` then reports "
+    text = "Find the open-loop optimum by exact gradients and store it, so that `evaluate` reports "
     text += "the recovered share"
     parser = _command(
         commands, handlers.do_optimum, text, "density-vacuum --held-out 32 --run runs/optimum"
     )
-    _add_configuration(parser, help="a scenario's name or a YAML file")
+    _add_configuration(parser, nargs=None)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--mu", type=number(), nargs="+", help="all parameters of the episode")
     which.add_argument("--index", type=integer(0), nargs="+", help="rows of the held-out set")
@@ -267,7 +270,7 @@ def _add_optimum(commands: Commands) -> None:
         "--tolerance",
         type=number(above=0.0),
         default=1e-4,
-        help="share of its value at zero control that the projected gradient must fall to "
+        help="size of the projected gradient over that at zero control, at which the search ends "
         "(default 1e-4)",
     )
     parser.add_argument("--max-evaluations", type=integer(), default=400, help="default 400")
@@ -278,43 +281,38 @@ def _add_optimum(commands: Commands) -> None:
     parser.add_argument("--several", action="store_true", help=text)
     text = "write the actions to a file that hypemarl.load_policy reads"
     parser.add_argument("--export", metavar="FILE", help=text)
-    parser.add_argument(
-        "--run", type=folder, metavar="DIR", help="record the first episode there, for render"
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the rows")
+    _add_run(parser, "record the first episode there, for render")
+    _add_json(parser, "also write the rows")
     _add_quiet(parser)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs", type=folder, metavar="RUN", nargs="+", help="run folder, or a folder of them"
-    )
-    _add_env(parser)
+    _add_runs(parser)
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--last", action="store_true", help="evaluate the last checkpoint, too")
-    parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+    _add_json(parser)
 
 
 def _add_checks(commands: Commands) -> None:
     text = "Compare computed numbers with known ones; exit status 1 where one is off"
     parser = _command(commands, handlers.do_validate, text, "ou --json ou.json")
     parser.add_argument("case", metavar="CASE", help="ou, gibbs, mass, ..., or all")
-    parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+    _add_json(parser)
 
     text = "Time a hot path beside its peers"
     parser = _command(commands, handlers.do_bench, text, "density-step --json step.json")
     parser.add_argument("name", metavar="NAME", help="density-step, agent-update, reset, ...")
-    parser.add_argument("--json", metavar="FILE", help="also write one flat object")
+    _add_json(parser)
 
 
 def _add_tables(commands: Any) -> None:
-    """The command that trains what a table compares."""
+    """The command that produces the tables of docs/results."""
     text = "Train, evaluate, tabulate and draw an experiment or a table of docs/results over "
-    text += "several seeds; what is finished is kept"
+    text += "several seeds; finished runs are kept"
     parser = _command(commands, handlers.do_experiment, text, "density --jobs 2", ["results"])
     names = ", ".join((*studies.NAMES, *studies.TABLES))
     parser.add_argument("name", metavar="NAME", help=names)
-    text = "default: what the study is about (docs/experiments.md)"
+    text = "default: the study's scenarios (docs/experiments.md)"
     parser.add_argument("scenario", metavar="SCENARIO", nargs="*", help=text)
     parser.add_argument("--scenario", dest="scenarios", nargs="+", help=argparse.SUPPRESS)
     _add_configuration(parser)
@@ -322,7 +320,7 @@ def _add_tables(commands: Any) -> None:
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these entries")
     parser.add_argument("--seeds", type=integer(0), nargs="+", help="default: as in the docs")
     parser.add_argument(
-        "--finished-only", action="store_true", help="tabulate what is there, train nothing"
+        "--finished-only", action="store_true", help="tabulate finished runs, train nothing"
     )
     parser.add_argument("--episodes", type=integer(), help="size of the held-out set")
     parser.add_argument("--runs", metavar="DIR", help="default: runs, or runs/EXPERIMENT")
@@ -335,22 +333,19 @@ def _add_yardsticks(commands: Any) -> None:
     text += "are worth"
     parser = _command(commands, yardsticks.do_yardsticks, text, "density-1d --seeds 0 1 2")
     _add_environment(parser)
-    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
+    _add_seeds(parser)
     parser.add_argument(
         "--episodes", type=integer(), default=400, help="of each fit (default: 400)"
     )
     parser.add_argument("--output", metavar="DIR", help="also write the policies there")
-    parser.add_argument("--fresh", action="store_true", help="fit again what is stored")
+    parser.add_argument("--fresh", action="store_true", help="repeat the fits that are stored")
     parser.add_argument("--fit-only", action="store_true", help="evaluate nothing")
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    _add_json(parser, "also write the numbers")
+    _add_quiet(parser)
 
     text = "Write policies of runs as files that hypemarl.load_policy reads, without the solver"
     parser = _command(commands, yardsticks.do_export, text, "runs/demo --output policies")
-    parser.add_argument(
-        "runs", type=folder, metavar="RUN", nargs="+", help="run folder, or a folder of them"
-    )
-    _add_env(parser)
+    _add_runs(parser)
     parser.add_argument("--output", metavar="DIR", default="policies", help="default: policies")
 
 
@@ -360,10 +355,8 @@ def _add_demo(commands: Commands) -> None:
     text += "settings replaced"
     parser = _command(commands, handlers.do_demo, text, "--seeds 0 1 --run runs/demo")
     _add_configuration(parser)
-    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="default: 0")
+    _add_seeds(parser)
     parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
-    parser.add_argument(
-        "--run", type=folder, metavar="DIR", default="runs/demo", help="default: runs/demo"
-    )
+    _add_run(parser, "default: runs/demo", "runs/demo")
     parser.add_argument("--fresh", action="store_true", help="train again in any case")
     _add_jobs(parser)

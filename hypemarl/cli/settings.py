@@ -19,7 +19,7 @@ PICTURES = (".png", ".pdf", ".svg")
 
 
 def integer(low: int = 1) -> Callable[[str], int]:
-    """A type for the parser: an integer of ``low`` or more; others are refused with the range."""
+    """Parser type: an integer of ``low`` or more. The parser raises ArgumentTypeError."""
 
     def convert(text: str) -> int:
         try:
@@ -34,7 +34,7 @@ def integer(low: int = 1) -> Callable[[str], int]:
 
 
 def number(above: float = -math.inf) -> Callable[[str], float]:
-    """A type for the parser: a finite number, larger than ``above``."""
+    """Parser type: a finite number above ``above``. The parser raises ArgumentTypeError."""
     limit = f" above {above:g}" if math.isfinite(above) else ""
 
     def convert(text: str) -> float:
@@ -50,21 +50,21 @@ def number(above: float = -math.inf) -> Callable[[str], float]:
 
 
 def folder(text: str) -> str:
-    """A type for the parser: a folder's name, which is not empty."""
+    """Parser type: the name of a folder, not empty. Raises ArgumentTypeError."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"expected a folder's name, got {text!r}")
     return text
 
 
 def picture(text: str) -> str:
-    """A type for the parser: a picture of a format that can be written."""
+    """Parser type: the name of a picture in one of :data:`PICTURES`. Raises ArgumentTypeError."""
     if Path(text).suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"expected a name in {', '.join(PICTURES)}, got {text!r}")
     return text
 
 
 def named_seeds(arguments: argparse.Namespace) -> list[int] | None:
-    """``--seeds``, where they are there: each of them once, and no other seed beside them.
+    """The seeds of ``--seeds``, None without the option.
 
     Raises ConfigError: a seed is repeated, or ``--set seed=...`` stands beside ``--seeds``.
     """
@@ -94,7 +94,7 @@ def require_once(arguments: argparse.Namespace, options: Mapping[str, str]) -> N
 def load_config(arguments: argparse.Namespace) -> Config:
     """The configuration that a command line asks for. Local.
 
-    Raises ConfigError: it names neither scenario nor environment, or settings that cannot be.
+    Raises ConfigError: it names neither scenario nor environment, or a setting is invalid.
     """
     scenario, source = arguments.scenario, getattr(arguments, "env", None)
     if scenario is None:
@@ -105,7 +105,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
 
 
 def located(config: Config) -> Config:
-    """``config`` with the path of its environment's file absolute: found from every folder."""
+    """``config`` with the path of its external environment made absolute."""
     external = external_of(config.env)
     if external is None:
         return config
@@ -114,13 +114,13 @@ def located(config: Config) -> Config:
 
 
 def check_trust(config: Config) -> None:
-    """Refuse to import what only a file names, ahead of all work."""
+    """Raise ConfigError where an external environment is named by a file only and not trusted."""
     if (external := external_of(config.env)) is not None:
         permitted(external)
 
 
 def needs_pde(config: Config, command: str) -> None:
-    """Refuse an external environment where ``command`` cannot do without a PDE."""
+    """Raise ConfigError where ``config`` has no PDE, which ``command`` needs."""
     if (external := external_of(config.env)) is not None:
         raise ConfigError(
             f"{command} needs a PDE, with its mesh, fields or parameters; {config.scenario} is an "
@@ -129,7 +129,7 @@ def needs_pde(config: Config, command: str) -> None:
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """``--set`` entries, after the options that are short for some of them."""
+    """Overrides ``key=value``: of short options such as ``--seed``, then the ``--set`` entries."""
     short = {
         "env": "env.external.source",
         "scheme": "agent.scheme",
@@ -173,13 +173,13 @@ def stored_code(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _words(arguments: argparse.Namespace, name: str) -> list[str]:
-    """What stands on the command line under ``name``: none, one or several."""
+    """The values of an argument, as a list."""
     words = getattr(arguments, name, None) or []
     return [words] if isinstance(words, str) else list(words)
 
 
 def named_sources(arguments: argparse.Namespace) -> list[str]:
-    """Sources that stand on the command line itself, by ``--env`` or ``--set``."""
+    """Sources of environments that the command line names by ``--env`` or ``--set``."""
     named = [getattr(arguments, "env", None)]
     for key, _, value in (entry.partition("=") for entry in getattr(arguments, "set", [])):
         if key.strip() == _SOURCE_KEY:
@@ -187,14 +187,21 @@ def named_sources(arguments: argparse.Namespace) -> list[str]:
     return [source for source in named if source]
 
 
-def check_runs(runs: Iterable[Path], env: str | None) -> None:
-    """Refuse runs of environments that may not be imported, ahead of all work.
+def expanded(paths: Iterable[str]) -> list[Path]:
+    """Run folders; a folder of runs stands for all of them."""
+    from hypemarl.training.jobs import run_folders
+
+    return [run for path in paths for run in run_folders(Path(path))]
+
+
+def checked_runs(arguments: argparse.Namespace) -> list[Path]:
+    """The runs that a command names, whose environments may be imported. Local.
 
     Raises ConfigError: names the run's file; or no run has the environment that ``--env`` names.
     """
     from hypemarl.training.records import RunFolder
 
-    external = False
+    runs, external = expanded(arguments.runs), False
     for folder in map(RunFolder, runs):
         config = folder.read_config().env
         settings = external_of(config)
@@ -205,5 +212,6 @@ def check_runs(runs: Iterable[Path], env: str | None) -> None:
             permitted(settings)
         except ConfigError as error:
             raise ConfigError(f"{folder.config}: {error}") from error
-    if env is not None and not external:
-        raise ConfigError(f"--env {env}: none of these runs has an external environment")
+    if arguments.env is not None and not external:
+        raise ConfigError(f"--env {arguments.env}: none of these runs has an external environment")
+    return runs

@@ -76,7 +76,7 @@ def _train_together(planned: Sequence[Planned], arguments: Arguments) -> int:
 
 
 def _train_in_turn(planned: Sequence[Planned], arguments: Arguments) -> int:
-    """Until a stop is asked for, which is for all runs."""
+    """Train one run after the other; a stop ends all of them. Returns the exit status."""
     status = 0
     for number, (job, flags) in enumerate(planned, 1):
         summary = _train_one(job, flags, arguments)
@@ -139,8 +139,5 @@ def _train_one(job: Job, flags: Sequence[str], arguments: Arguments) -> Row:
         f"(uncontrolled {summary['uncontrolled']:.4g})"
     )
     if summary["in_vain"]:
-        say(
-            f"hypemarl: error: {failure_text(job.run_dir, summary)}",
-            error=True,
-        )
+        say(f"hypemarl: error: {failure_text(job.run_dir, summary)}", error=True)
     return summary

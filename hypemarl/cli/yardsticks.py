@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 
 from hypemarl.cli.output import say, table_text, write_json
-from hypemarl.cli.settings import check_trust, load_config, named_seeds
-from hypemarl.config import Config
+from hypemarl.cli.settings import check_trust, expanded, load_config, named_seeds
 
 WORTH = ("time", "mu", "feedback", "place")
 
 
 def do_yardsticks(arguments: argparse.Namespace) -> None:
-    """Fit what agents are measured by, and evaluate it on the held-out set."""
+    """Fit the yardsticks, and evaluate them on the held-out set."""
     from hypemarl.envs import make
     from hypemarl.training import evaluation, shares, summary, table, yardsticks
 
@@ -43,12 +42,12 @@ def do_yardsticks(arguments: argparse.Namespace) -> None:
     say(f"{config.scenario}, {row['held_out']} held-out parameters\n{table_text(rows, shown)}")
     worth = table.worth([row])
     say_worth(worth)
-    kept = {name: value for name, value in row.items() if not isinstance(value, list)}
-    write_json(arguments.json, kept | worth | {"rows": table.records([row])})
+    numbers = {name: value for name, value in row.items() if not isinstance(value, list)}
+    write_json(arguments.json, numbers | worth | {"rows": table.records([row])})
 
 
 def say_worth(worth: dict[str, float]) -> None:
-    """Print the worth of each step up that is known, in recovered shares."""
+    """Print the known gains in recovered share by time, mu, feedback and place."""
     known = {name: worth[f"worth_of_{name}"] for name in WORTH if f"worth_of_{name}" in worth}
     if known:
         parts = ", ".join(f"{name} {value:+.3f}" for name, value in known.items())
@@ -56,7 +55,7 @@ def say_worth(worth: dict[str, float]) -> None:
 
 
 def _copy(files: list[Path], folder: Path, seed: int) -> None:
-    """Copies with short names, to be kept beside a table. On rank 0."""
+    """Copy fitted policies into a folder under short names. Collective; rank 0 writes."""
     from hypemarl import mpi
     from hypemarl.agents.policy_file import load_policy, read_about, save_policy
 
@@ -71,21 +70,18 @@ def _copy(files: list[Path], folder: Path, seed: int) -> None:
 def do_export(arguments: argparse.Namespace) -> None:
     """Write the policies of runs as files that load without the solver."""
     from hypemarl import mpi
+    from hypemarl.agents.policy import PolicyAgent
     from hypemarl.agents.policy_file import NetworkPolicy, save_policy
     from hypemarl.agents.schemes import variant
     from hypemarl.envs import make
-    from hypemarl.training.jobs import run_folders
     from hypemarl.training.learner import label
     from hypemarl.training.records import RunFolder
     from hypemarl.training.summary import trained_policy
 
-    runs = [run for path in arguments.runs for run in run_folders(Path(path))]
-    for run in runs:
+    for run in expanded(arguments.runs):
         folder = RunFolder(run)
-        config: Config = folder.read_config()
+        config = folder.read_config()
         check_trust(config)
-        from hypemarl.agents.policy import PolicyAgent
-
         env = make(config.env)
         _, agent = trained_policy(folder, env, config, mpi.world())
         env.close()

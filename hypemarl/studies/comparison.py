@@ -34,11 +34,11 @@ def measure(group: Group) -> Row:
     """``curves``: each seed's validation cost by episode; ``metrics``: the same as lines of
     :func:`hypemarl.studies.pipeline.validation_costs`.
     """
-    found = [read_validation(run) for run in group.runs]
-    levels = [level for _, levels in found for level in levels]
+    validations = [read_validation(run) for run in group.runs]
+    levels = [level for _, levels in validations for level in levels]
     return {
         "seconds": pipeline.seconds(group.runs),
-        "curves": [curve for curve, _ in found],
+        "curves": [curve for curve, _ in validations],
         "uncontrolled_validation": float(np.mean(levels)) if levels else None,
         "metrics": pipeline.validation_costs(group.runs),
     }

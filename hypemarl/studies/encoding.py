@@ -1,4 +1,4 @@
-"""Do codes make policies differ: distances between agents' policies over their distance in space.
+"""Effect of codes on policies: their distances over the distance between agents in space.
 
 HypeMARL with every encoder, and MARL, whose agents have no code. Policies collapse where agents do
 the same on the same observations although they stand at different places; the warning
@@ -52,18 +52,18 @@ def measure(group: Group) -> Row:
     ``collapsed`` is the number of seeds whose agents act alike; ``by_distance`` holds places'
     distances and policies' (mean, min, max over seeds).
     """
-    found = [distances_of(run) for run in group.runs]
-    curves = np.array([row["by_distance"] for row in found])  # (seeds, bins, 2)
+    by_seed = [distances_of(run) for run in group.runs]
+    curves = np.array([row["by_distance"] for row in by_seed])  # (seeds, bins, 2)
     policies = curves[:, :, 1]
     bands = (curves[0, :, 0], policies.mean(axis=0), policies.min(axis=0), policies.max(axis=0))
     keys = ("diversity", "observation_spread", "distance_over_spread")
     return {
-        **{key: pipeline.mean_of(found, key) for key in keys},
+        **{key: pipeline.mean_of(by_seed, key) for key in keys},
         "nearest": float(bands[1][0]),
         "farthest": float(bands[1][-1]),
-        "collapsed": sum(row["collapsed"] for row in found),
+        "collapsed": sum(row["collapsed"] for row in by_seed),
         "by_distance": np.stack(bands, axis=1),
-        "by_seed": found,
+        "by_seed": by_seed,
     }
 
 

@@ -52,8 +52,8 @@ def share_map(
     grid[..., axes[1].column] = axes[1].values[None, :]
     best, idle = np.zeros((size, size)), np.zeros((size, size))
     for index in tqdm(np.ndindex(size, size), total=size * size, desc="optima"):
-        found = loop.solve(grid[index], tolerance=TOLERANCE)
-        best[index], idle[index] = found.cost, found.uncontrolled
+        optimum = loop.solve(grid[index], tolerance=TOLERANCE)
+        best[index], idle[index] = optimum.cost, optimum.uncontrolled
     shares = {str(run): _shares(run, env, grid, best, idle) for run in run_dirs}
     inside = np.logical_and.outer(
         *[(a.values >= a.low - 1e-12) & (a.values <= a.high + 1e-12) for a in axes]

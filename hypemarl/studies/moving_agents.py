@@ -6,8 +6,8 @@ sense and act, stay where they are, and each is served by one agent at a time: w
 interval begins, they are matched so that the squared distances are least in sum. An agent answers
 for its patch by the policy of
 
-- the place where it is (``told``): its code is computed anew for every interval, which the encoding
-  of positions allows and codes of identities do not;
+- the place where it is (``moved``): its code is computed anew for every interval, which the
+  encoding of positions allows and codes of identities do not;
 - the place where it started, as the paper has it.
 
 Policies are those of finished runs, trained with agents at rest; nothing is learned here. MARL,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 SPEEDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Lengths per time, both in units of the equations."""
 REFERENCE = "none"
-TOLD = ", told where it is"
+MOVED = ", told where it is"
 
 
 def fails_at(by_speed: Sequence[Sequence[float]], bound: float) -> float | None:
@@ -63,7 +63,7 @@ def failures(rows: Sequence[Row], scenario: str) -> Row:
 
 
 def measure(group: Group) -> list[Row]:
-    """One row, or with codes of places one more where agents are told of theirs.
+    """One row, or with codes of places one more where they follow the agents.
 
     Keys: name, seeds, ``cost_at_<speed>`` (mean over seeds and held-out set),
     ``median_at_<speed>`` (over the set, mean over seeds), and by_speed (S, 4: speed, mean, min, max
@@ -71,19 +71,20 @@ def measure(group: Group) -> list[Row]:
     """
     placed = "agent.encoder=sinusoidal" in group.entry.overrides
     rows = []
-    for told in (False, True) if placed else (False,):
-        found = np.array([costs_of(run, SPEEDS, told=told) for run in group.runs])  # (seeds, S, E)
-        costs, medians = found.mean(axis=2), np.median(found, axis=2).mean(axis=0)
+    for moved in (False, True) if placed else (False,):
+        # (seeds, S, E)
+        values = np.array([costs_of(run, SPEEDS, moved=moved) for run in group.runs])
+        costs, medians = values.mean(axis=2), np.median(values, axis=2).mean(axis=0)
         bands = (SPEEDS, costs.mean(axis=0), costs.min(axis=0), costs.max(axis=0))
         table = np.stack(bands, axis=1)
-        row: Row = {"name": group.entry.name + (TOLD if told else ""), "seeds": len(group.runs)}
+        row: Row = {"name": group.entry.name + (MOVED if moved else ""), "seeds": len(group.runs)}
         row |= {f"cost_at_{speed:g}": float(mean) for speed, mean, *_ in table}
         row |= {f"median_at_{v:g}": float(m) for v, m in zip(SPEEDS, medians, strict=True)}
         rows.append(row | {"by_speed": table.tolist()})
     return rows
 
 
-def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
+def costs_of(run: Path, speeds: Sequence[float], *, moved: bool) -> Array:
     """Costs (S, E) of a run's policy at every speed, over the held-out set. Serial."""
     folder = RunFolder(run)
     config = folder.read_config()
@@ -96,18 +97,18 @@ def costs_of(run: Path, speeds: Sequence[float], *, told: bool) -> Array:
         _, agent = trained_policy(folder, env, config, mpi.world())
         assert isinstance(agent, PolicyAgent)  # serial
         parameters = evaluation.fixed_set(env, config.training.held_out_size, "held-out")
-        return np.array([_costs(env, agent, parameters, speed, told=told) for speed in speeds])
+        return np.array([_costs(env, agent, parameters, speed, moved=moved) for speed in speeds])
     finally:
         env.close()
 
 
 def _costs(
-    env: ArrayEnv, agent: PolicyAgent, parameters: Array, speed: float, *, told: bool
+    env: ArrayEnv, agent: PolicyAgent, parameters: Array, speed: float, *, moved: bool
 ) -> list[float]:
     costs = []
     for index, row in enumerate(parameters):
         motion = Motion(env, speed, index)
-        policy = MovingPolicy(agent, motion, env.positions, told=told)
+        policy = MovingPolicy(agent, motion, env.positions, moved=moved)
         costs.append(evaluation.evaluate_policy(env, policy, row[None]).cost)
     return costs
 
@@ -136,8 +137,8 @@ class Motion:
 class MovingPolicy:
     """The policies of agents that move, for one episode: each answers for the patch it is at."""
 
-    def __init__(self, agent: PolicyAgent, motion: Motion, patches: Array, *, told: bool) -> None:
-        self.agent, self.motion, self.patches, self.told = agent, motion, patches, told
+    def __init__(self, agent: PolicyAgent, motion: Motion, patches: Array, *, moved: bool) -> None:
+        self.agent, self.motion, self.patches, self.moved = agent, motion, patches, moved
         self.step = 0
 
     def __call__(self, observations: Array, mu: Array) -> Array:
@@ -145,7 +146,7 @@ class MovingPolicy:
         places = self.motion.at(self.step)
         self.step += 1
         patch = serving(places, self.patches)
-        if self.told:
+        if self.moved:
             self.agent.move_to(places)
         actions = self.agent.act(observations[patch], mu)
         placed = np.empty_like(actions)

@@ -173,15 +173,6 @@ def jobs_of(scenario: str, entries: Sequence[Entry], seeds: Sequence[int], runs:
     ]
 
 
-def train_jobs(jobs: Sequence[Job], parallel: int, *, progress: bool) -> list[str]:
-    """Bring every job to its end, ``parallel`` at a time; finished ones are left as they are.
-
-    Returns a sentence for each run whose every episode failed. Raises TrainingError.
-    """
-    planned = [(job, continue_flags(job.config, job.run_dir)) for job in jobs]
-    return complete_jobs(planned, parallel, progress=progress)
-
-
 def trained(study: Study, plan: Plan) -> list[Group]:
     """The runs of the entries that the plan names, trained to their end, and their optima.
 
@@ -196,7 +187,7 @@ def trained(study: Study, plan: Plan) -> list[Group]:
         if not jobs:
             raise RunError(f"{plan.folder / plan.scenario}: no run of {study.name} is finished")
     else:
-        plan.in_vain.extend(train_jobs(jobs, plan.jobs, progress=plan.progress))
+        plan.in_vain.extend(complete_jobs(jobs, plan.jobs, progress=plan.progress))
         _measure_by(study, plan, jobs)
     folders: dict[str, list[Path]] = {}
     for job in jobs:
@@ -233,8 +224,8 @@ def tabulated(study: Study, groups: Sequence[Group], scenario: str) -> list[Row]
         return table.summarise(_results(groups))
     rows = []
     for group in groups:
-        found = study.measure(group)
-        for row in found if isinstance(found, list) else [found]:
+        measured = study.measure(group)
+        for row in measured if isinstance(measured, list) else [measured]:
             rows.append({"name": group.entry.name, **costs(group.results), **row})
     study.figures(rows, scenario)
     return rows
@@ -252,8 +243,8 @@ def costs(runs: Sequence[Row]) -> Row:
     """
     if not runs:
         return {}
-    found = [row["cost"] for row in runs]
-    row: Row = {"seeds": len(runs), **table.spread(found), "costs": found}
+    values = [row["cost"] for row in runs]
+    row: Row = {"seeds": len(runs), **table.spread(values), "costs": values}
     row["uncontrolled"] = float(runs[0]["uncontrolled"])
     if "optimum_cost" in runs[0]:
         row["optimum"] = float(runs[0]["optimum_cost"])
@@ -342,10 +333,10 @@ def write(
 def known(study: Study, scenario: str, rows: Sequence[Row], output: Path) -> list[Row]:
     """``rows`` and those of earlier calls that are not among them, in the entries' order."""
     places = {entry.name: k for k, entry in enumerate(study.entries(scenario))}
-    every = {row["name"]: row for row in (*stored(study, scenario, output), *rows)}
+    by_name = {row["name"]: row for row in (*stored(study, scenario, output), *rows)}
     # an entry may have several rows: "<entry>: <part>" or "<entry>, <part>"
-    order = {name: places.get(re.split("[:,] ", name)[0], len(places)) for name in every}
-    return [every[name] for name in sorted(every, key=lambda name: order[name])]
+    order = {name: places.get(re.split("[:,] ", name)[0], len(places)) for name in by_name}
+    return [by_name[name] for name in sorted(by_name, key=lambda name: order[name])]
 
 
 def stored(study: Study, scenario: str, output: Path) -> list[Row]:

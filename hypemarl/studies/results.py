@@ -76,14 +76,12 @@ def _table(
     yardsticks: int = 0,
     start: str = "",
 ) -> dict[str, Study]:
-    """A table of one scenario; the last four as of :class:`Study`, with so many seeds."""
-
-    def of_scenario(_: str) -> Sequence[Entry]:
-        return entries
-
+    """A table of one scenario, by name of the scenario; arguments as of :class:`Study`."""
     return {
         scenario: Study(
-            *(name, scenario, of_scenario),
+            name,
+            scenario,
+            lambda _: entries,
             runs="runs",
             seeds=seeds,
             by_scheme=True,

@@ -52,7 +52,7 @@ def axes_of(scenario: str) -> dict[str, dict[int, str]]:
 
 def entries(scenario: str) -> list[Entry]:
     """MARL, the scenario's own sizes, and one other size at a time."""
-    found = [
+    result = [
         Entry(REFERENCE, (*TRAINED, "agent.scheme=marl")),
         Entry(USUAL, (*TRAINED, "agent.scheme=hypemarl")),
     ]
@@ -62,17 +62,17 @@ def entries(scenario: str) -> list[Entry]:
             if kind == "depth" and not value:
                 change = "agent.hypernetwork=linear"
             if name != USUAL:
-                found.append(Entry(name, (*TRAINED, "agent.scheme=hypemarl", change)))
-    return found
+                result.append(Entry(name, (*TRAINED, "agent.scheme=hypemarl", change)))
+    return result
 
 
 def measure(group: Group) -> Row:
     """``collapsed`` is the number of seeds whose agents act alike (see ``experiment encoding``)."""
-    found = [distances_of(run) for run in group.runs]
+    by_seed = [distances_of(run) for run in group.runs]
     return {
-        "diversity": pipeline.mean_of(found, "diversity"),
-        "collapsed": sum(row["collapsed"] for row in found),
-        "actor_parameters": found[0]["actor_parameters"],
+        "diversity": pipeline.mean_of(by_seed, "diversity"),
+        "collapsed": sum(row["collapsed"] for row in by_seed),
+        "actor_parameters": by_seed[0]["actor_parameters"],
         "seconds": pipeline.seconds(group.runs),
     }
 

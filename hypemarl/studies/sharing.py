@@ -1,6 +1,6 @@
 """Schemes of sharing a policy: HyperMARL's schemes, their gradients and their behaviour.
 
-Separate networks, one network, one network that is told which agent it is, that without
+Separate networks, one network, one network that sees the index of the agent, the same without
 observations, and hypernetworks (HyperMARL, arXiv:2412.04233), all with the scenario's training.
 """
 
@@ -66,14 +66,14 @@ COLUMNS = {
 
 def measure(group: Group) -> Row:
     """Diagnostics, means over seeds, and ``by_seed`` each of them."""
-    found = [_diagnosis(run) for run in group.runs]
-    names = [name for name in (*MEASURED, *DURING) if all(name in row for row in found)]
-    size = next(({"actor_parameters": row["actor_parameters"]} for row in found if row), {})
+    by_seed = [_diagnosis(run) for run in group.runs]
+    names = [name for name in (*MEASURED, *DURING) if all(name in row for row in by_seed)]
+    size = next(({"actor_parameters": row["actor_parameters"]} for row in by_seed if row), {})
     return {
-        **{name: pipeline.mean_of(found, name) for name in names},
+        **{name: pipeline.mean_of(by_seed, name) for name in names},
         **size,
         "seconds": pipeline.seconds(group.runs),
-        "by_seed": found,
+        "by_seed": by_seed,
     }
 
 
@@ -86,7 +86,7 @@ def _diagnosis(run: Path) -> Row:
         row = diagnose_run(run, episodes=EPISODES)
     except NothingToDiagnose:
         return {}  # the command ends with the run's failure
-    row.pop("run")  # where it lies says nothing of it
+    row.pop("run")  # a path is no diagnostic
     lines = [line for line in read_metrics(run) if line["kind"] == "diagnostic"]
     for name in (*MEASURED, "gradient_variance"):
         logged = [line[name] for line in lines if line.get(name) is not None]

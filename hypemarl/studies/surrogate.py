@@ -29,9 +29,9 @@ def measure(group: Group) -> list[Row]:
 
     Means over seeds, and by_step (T, 3: mean, min, max over seeds).
     """
-    found = [surrogate_errors(path, episodes=EPISODES) for path in group.runs]
-    names = sorted(found[0], key=lambda name: (name != "policy", name))
-    return [_row(f"{group.entry.name}: {name}", [seed[name] for seed in found]) for name in names]
+    errors = [surrogate_errors(path, episodes=EPISODES) for path in group.runs]
+    names = sorted(errors[0], key=lambda name: (name != "policy", name))
+    return [_row(f"{group.entry.name}: {name}", [seed[name] for seed in errors]) for name in names]
 
 
 def _row(name: str, seeds: list[Row]) -> Row:

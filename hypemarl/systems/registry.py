@@ -6,10 +6,10 @@ Looking one up imports no solver.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypemarl.config.registry import SYSTEMS, SystemSettings
 from hypemarl.mpi import Comm
@@ -52,12 +52,6 @@ def system_of(env: EnvConfig) -> System:
     return system
 
 
-def deferred[**P, R](place: str) -> Callable[P, R]:
+def deferred(place: str) -> Callable[..., Any]:
     """The function at ``module:name``, which is imported when it is first called."""
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        module, _, name = place.partition(":")
-        result: R = getattr(import_module(module), name)(*args, **kwargs)
-        return result
-
-    return call
+    return lambda *args, **options: pkgutil.resolve_name(place)(*args, **options)

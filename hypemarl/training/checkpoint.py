@@ -88,9 +88,9 @@ def _read(path: Path, stream: IO[bytes]) -> Row:
 
 def _check_header(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        actual = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path}: expected format {FORMAT!r}, got {found!r}; it was not written by hypemarl"
+            f"{path}: expected format {FORMAT!r}, got {actual!r}; it was not written by hypemarl"
         )
     if content.get("version") not in (BEFORE_CHECKSUMS, VERSION):
         raise CheckpointError(
@@ -125,7 +125,7 @@ def check_entries(path: str | Path, stored: Record, expected: Iterable[str]) -> 
 
 
 def check_config(path: str | Path, content: Record, config: Config) -> None:
-    """Raise :class:`CheckpointError` where ``config`` would not continue what is stored.
+    """Raise :class:`CheckpointError` where ``config`` would not continue the stored run.
 
     A key that is younger than the checkpoint counts as its default there, and what the algorithm
     does not read may differ.
@@ -151,7 +151,7 @@ def check_config(path: str | Path, content: Record, config: Config) -> None:
 
 
 def _compare_files(config: Config, stored: Row, expected: Row) -> frozenset[str]:
-    """Make what both say of mesh files comparable; returns the keys that need no comparison.
+    """Normalise the entries on mesh files; returns the keys that need no comparison.
 
     A file may have moved where its content is known to be the same.
     """
@@ -171,7 +171,7 @@ def _compare_files(config: Config, stored: Row, expected: Row) -> frozenset[str]
 
 
 def _moved_source(config: Config, stored: Row) -> frozenset[str]:
-    """The key of an external environment whose files are elsewhere now, and the same."""
+    """The key of the source of an external environment whose files have moved unchanged."""
     external = external_of(config.env)
     if external is None:
         return frozenset()
@@ -186,8 +186,8 @@ def restore(path: str | Path, parts: Mapping[str, tuple[Callable[[Any], None], A
         try:
             loader(state)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            missing = isinstance(error, KeyError)
-            reason = f"it lacks {error}" if missing else " ".join(str(error).split())[:300]
+            absent = isinstance(error, KeyError)
+            reason = f"it lacks {error}" if absent else " ".join(str(error).split())[:300]
             raise CheckpointError(
                 f"{path}: its {name} does not fit this run ({reason}); evaluate or resume it with "
                 "the configuration that wrote it"

@@ -59,8 +59,8 @@ def tell(text: str) -> None:
 def deferred_interrupt(speaks: bool) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag; a second one interrupts. Local.
 
-    Gives a function that tells whether to stop. Outside the main thread, where no signal arrives,
-    it never does.
+    Yields a function that returns True after a stop was requested. Outside the main thread, where
+    no signal arrives, it always returns False.
     """
     asked = False
 
@@ -86,7 +86,7 @@ EXIT_INTERRUPTED = 130
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a launcher of MPI put into it. Local."""
+    """The environment without the variables of an MPI launcher. Local."""
     return {name: value for name, value in environment.items() if not name.startswith(_LAUNCHER)}
 
 
@@ -116,9 +116,9 @@ class Children:
         self._stack = ExitStack()
 
     def __enter__(self) -> Children:
-        self._end, self._own_end = os.pipe()
-        self._stack.callback(os.close, self._own_end)
-        self._stack.callback(os.close, self._end)
+        self._read_end, self._write_end = os.pipe()
+        self._stack.callback(os.close, self._write_end)
+        self._stack.callback(os.close, self._read_end)
         self._stack.enter_context(handled_stops(self._pass_on))
         if threading.current_thread() is threading.main_thread():
             pausing = signal.signal(signal.SIGTSTP, self._pause)
@@ -144,10 +144,10 @@ class Children:
         limits = dict.fromkeys(THREAD_LIMITS, "1")
         process = subprocess.Popen(
             command,
-            env=without_launcher(os.environ) | limits | {PIPE: str(self._end)},
+            env=without_launcher(os.environ) | limits | {PIPE: str(self._read_end)},
             stdin=subprocess.DEVNULL,
             process_group=0,
-            pass_fds=(self._end,),
+            pass_fds=(self._read_end,),
             **options,
         )
         self._running.append(process)
@@ -159,7 +159,7 @@ class Children:
         self.asked += 1
         if self.asked == 1:
             tell("waiting until what runs is saved (again: stop at once, a third time: kill)")
-        for process in self._left():
+        for process in self._alive():
             if self.asked <= 2:
                 process.terminate()
             else:
@@ -167,26 +167,26 @@ class Children:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def _pause(self, number: int, frame: FrameType | None) -> None:
-        for process in self._left():
+        for process in self._alive():
             process.send_signal(signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)  # returns when this process is continued
-        for process in self._left():
+        for process in self._alive():
             process.send_signal(signal.SIGCONT)
 
-    def _left(self) -> list[subprocess.Popen]:
+    def _alive(self) -> list[subprocess.Popen]:
         return [process for process in self._running if process.poll() is None]
 
     def _end_all(self) -> None:
-        left = self._left()
+        running = self._alive()
         if not self.asked:
-            for process in left:
+            for process in running:
                 process.terminate()
-        for process in left:
+        for process in running:
             process.wait()
 
 
 def follow_parent() -> None:
-    """Take the end of the process that started this one by :class:`Children` for a SIGTERM. Local.
+    """Send this process a SIGTERM when the one that started it by :class:`Children` ends. Local.
 
     Does nothing in other processes.
     """
@@ -210,9 +210,9 @@ def reason_of(status: int, log: str) -> str:
         hint = "; was memory short?" if -status == signal.SIGKILL else ""
         return f"ended by {name}{hint}"
     lines = [line for line in log.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("hypemarl: ")]
-    if own:
-        return own[-1].removeprefix("hypemarl: ").removeprefix("error: ")
+    reported = [line for line in lines if line.startswith("hypemarl: ")]
+    if reported:
+        return reported[-1].removeprefix("hypemarl: ").removeprefix("error: ")
     return " | ".join(lines[-3:]) or f"exit status {status} and no output"
 
 
@@ -243,8 +243,8 @@ def launch(ranks: int, module: str, *arguments: str) -> Row:
 
 
 def _launcher() -> str:
-    own = Path(sys.executable).parent / "mpirun"
-    found = str(own) if own.exists() else shutil.which("mpirun")
-    if found is None:
+    local = Path(sys.executable).parent / "mpirun"
+    launcher = str(local) if local.exists() else shutil.which("mpirun")
+    if launcher is None:
         raise RuntimeError("this needs an mpirun beside this Python or on the PATH")
-    return found
+    return launcher

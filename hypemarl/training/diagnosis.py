@@ -1,6 +1,6 @@
 """Diagnostics of a trained run: how its agents share, by its policies on fresh episodes.
 
-What the numbers mean is said in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
+The numbers are explained in :mod:`hypemarl.agents.diagnostics`. They are those of the averaged
 actor that is shipped. The gradients dJ/da come from what the run itself learned from: its critics,
 or the plant's adjoint where it followed exact gradients of the cost; its algorithm says which.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Probed(NamedTuple):
-    """A run's agents and what some episodes show of them."""
+    """Agents of a run, and diagnostics' view of some episodes."""
 
     config: Config
     agent: Agent | None
@@ -71,12 +71,12 @@ def diagnose_run(
     followed exact gradients of a plant that has none here. NothingToDiagnose: every episode failed.
     """
     comm = mpi.world() if comm is None else comm
-    found = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
-    row = _head(RunFolder(run_dir), found.config) | {"episodes": found.episodes, "cost": found.cost}
-    row = dict(mpi.on_root(comm, lambda: row | _measure(found.agent, found.probe)))
-    further = algorithm_of(found.config).diagnose
-    if further is not None:
-        row |= further(run_dir, episodes=episodes, comm=comm, make_env=make_env)
+    probed = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
+    row = _head(RunFolder(run_dir), probed)
+    row |= mpi.on_root(comm, lambda: _measure(probed.agent, probed.probe))
+    diagnose = algorithm_of(probed.config).diagnose
+    if diagnose is not None:
+        row |= diagnose(run_dir, episodes=episodes, comm=comm, make_env=make_env)
     return row
 
 
@@ -108,8 +108,9 @@ def probe_run(
         env.close()
 
 
-def _head(folder: RunFolder, config: Config) -> Row:
-    agent, scheme = config.agent, schemes.scheme_of(config.agent)
+def _head(folder: RunFolder, probed: Probed) -> Row:
+    config, agent = probed.config, probed.config.agent
+    scheme = schemes.scheme_of(agent)
     return {
         "run": str(folder.path),
         "scenario": config.scenario,
@@ -118,6 +119,8 @@ def _head(folder: RunFolder, config: Config) -> Row:
         "encoder": agent.encoder if scheme.has_codes else "none",
         "credit": label(config),
         "seed": config.seed,
+        "episodes": probed.episodes,
+        "cost": probed.cost,
     }
 
 
@@ -148,7 +151,7 @@ def _by_sample(
 class _Exact(NamedTuple):
     """An episode and minus its cost's gradients in the unit actions: (T, n, k), (n_mu,), (T, n, m).
 
-    They hold later actions to the policy, which answers to what an earlier one changed.
+    Later actions follow the policy, which reacts to the changes by earlier ones.
     """
 
     observations: Array

@@ -34,9 +34,9 @@ class Groups:
         self.size = comm.size if ranks_per_env is None else ranks_per_env
         one = self.size == comm.size
         group = mpi.Group(comm, 0, 1) if one else mpi.split_groups(comm, self.size)
-        self.own, self.index, self.count = group.comm, group.index, group.count
+        self.group, self.index, self.count = group.comm, group.index, group.count
         self.root = comm.rank == 0  # learns
-        self.leads = self.own.rank == 0  # speaks for its group
+        self.leads = self.group.rank == 0  # speaks for its group
 
     def gather[T](self, value: T) -> list[T]:
         """The values of the groups' first ranks in their order, on rank 0; else empty. Collective.
@@ -51,8 +51,8 @@ class Groups:
 
     def close(self) -> None:
         """Free the group's communicator."""
-        if self.own is not self.comm:
-            self.own.Free()
+        if self.group is not self.comm:
+            self.group.Free()
 
 
 def start_round(
@@ -90,8 +90,8 @@ def spread_costs(groups: Groups, env: ArrayEnv, policy: Policy, parameters: Arra
 
     The policy is asked on the first rank of every group; a failed episode has infinite cost.
     """
-    own = parameters[groups.index :: groups.count]
-    costs = evaluation.evaluate_policy(env, policy, own).costs if len(own) else np.zeros(0)
+    rows = parameters[groups.index :: groups.count]
+    costs = evaluation.evaluate_policy(env, policy, rows).costs if len(rows) else np.zeros(0)
     parts, total = groups.gather(costs), np.zeros(len(parameters))
     for group, part in enumerate(parts):
         total[group :: groups.count] = part

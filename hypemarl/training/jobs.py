@@ -31,8 +31,8 @@ from hypemarl.training.children import (
     python_module,
     reason_of,
 )
-from hypemarl.training.loop import TrainingError, episodes_trained, require_begun
-from hypemarl.training.progress import Progress, failure_text
+from hypemarl.training.loop import episodes_trained, require_begun
+from hypemarl.training.progress import Progress, TrainingError, failure_text
 from hypemarl.training.records import RunError, RunFolder
 
 _POLL_SECONDS = 0.5
@@ -88,11 +88,11 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str]) -> list[Job]:
-    """Jobs of the runs in a folder (itself, or those in it) as they are stored there.
+    """Jobs of the run in a folder, or of the runs inside it, with their stored settings.
 
     Args:
-        path: the folder. seeds: take these in place of those that are there, with the settings of
-            the first. overrides: changed settings, ``key=value``.
+        path: the folder. seeds: in place of the stored ones, with the settings of the first run.
+            overrides: changed settings, ``key=value``.
 
     Raises RunError: there is no run. ConfigError: an override is wrong.
     """
@@ -102,18 +102,18 @@ def stored_jobs(path: Path, seeds: Sequence[int] | None, overrides: Sequence[str
             f"{path}: nothing to resume: expected a config.yaml there or in its folders; name a "
             "scenario to begin a run"
         )
-    found = [Job(override(RunFolder(run).read_config(), overrides), run) for run in folders]
+    jobs = [Job(override(RunFolder(run).read_config(), overrides), run) for run in folders]
     if seeds is None:
-        return found
+        return jobs
     inside = folders != [path]
     return [
-        Job(replace(found[0].config, seed=seed), path / f"seed{seed}" if inside else path)
+        Job(replace(jobs[0].config, seed=seed), path / f"seed{seed}" if inside else path)
         for seed in seeds
     ]
 
 
 def plan_jobs(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Planned]:
-    """Each job with the flags that it takes, checked before any of them costs anything.
+    """Jobs with their flags, checked before any training starts.
 
     With ``resume`` runs that have begun go on and the others begin. Local.
     Raises RunError: a folder is occupied. CheckpointError: no run has begun, or one has with other
@@ -165,19 +165,22 @@ def run_jobs(jobs: Sequence[Planned], parallel: int, *, progress: bool) -> list[
 
 
 def complete_jobs(
-    planned: Sequence[tuple[Job, list[str] | None]], parallel: int, *, progress: bool
+    jobs: Sequence[Job], parallel: int, *, progress: bool, fresh: bool = False
 ) -> list[str]:
-    """Bring jobs to their ends, as :func:`run_jobs`, but for those without flags, which are whole.
+    """Train jobs to their ends, ``parallel`` at a time; finished runs are kept unless ``fresh``.
 
     Returns a sentence for each run whose every episode failed, also of an earlier call; it is
-    printed on stderr too. Tables show the infinite costs of such a run.
+    printed on stderr too. Tables show the infinite costs of such a run. Raises as :func:`run_jobs`.
     """
-    missing = [(job, flags) for job, flags in planned if flags is not None]
-    in_vain = [failure_of(job.run_dir) for job, flags in planned if flags is None]
-    useless = [text for text in in_vain if text] + run_jobs(missing, parallel, progress=progress)
-    for sentence in useless:
+    planned = [
+        (job, ["--overwrite"] if fresh else continue_flags(job.config, job.run_dir)) for job in jobs
+    ]
+    unfinished = [(job, flags) for job, flags in planned if flags is not None]
+    earlier = [failure_of(job.run_dir) for job, flags in planned if flags is None]
+    in_vain = [text for text in earlier if text] + run_jobs(unfinished, parallel, progress=progress)
+    for sentence in in_vain:
         print(f"warning: {sentence}", file=sys.stderr)
-    return useless
+    return in_vain
 
 
 def failure_of(run_dir: Path) -> str:
@@ -196,14 +199,14 @@ def _start(children: Children, job: Job, flags: Sequence[str]) -> subprocess.Pop
 def _judge(ended: Sequence[Running], asked: bool) -> list[str]:
     """Judge the exit statuses, see :func:`run_jobs`."""
     stopped = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL) if asked else ()
-    useless = [_explain(job, process) for job, process in ended if process.returncode == EXIT_VAIN]
-    fine = (0, EXIT_VAIN, *stopped)
-    failed = [_explain(*entry) for entry in ended if entry[1].returncode not in fine]
+    in_vain = [_explain(job, process) for job, process in ended if process.returncode == EXIT_VAIN]
+    accepted = (0, EXIT_VAIN, *stopped)
+    failed = [_explain(*entry) for entry in ended if entry[1].returncode not in accepted]
     if failed:
-        raise TrainingError("\n".join(failed + useless))
+        raise TrainingError("\n".join(failed + in_vain))
     if asked:
         raise KeyboardInterrupt
-    return useless
+    return in_vain
 
 
 def _episodes_done(job: Job) -> int:

@@ -57,11 +57,11 @@ class Agent(Protocol):
 
 
 class Learner:
-    """Base of what collects episodes and learns from them. Made on every rank; rank 0 alone learns.
+    """Base of all learners: collects episodes. Made on every rank; rank 0 alone learns.
 
-    Whoever inherits :meth:`start` and :meth:`collect` anew and takes the rest as it is has a whole
-    algorithm. ``agent`` is there on the first rank of every group, after :meth:`start`: it acts,
-    and on rank 0 it holds everything that is learned.
+    A subclass that defines :meth:`start` and :meth:`collect` is complete. ``agent`` exists on the
+    first rank of every group after :meth:`start`: it acts, and on rank 0 it holds everything that
+    is learned.
     """
 
     def __init__(self, config: Config, env: ArrayEnv, groups: Groups) -> None:
@@ -95,7 +95,7 @@ class Learner:
             self.agent.actor_average.load_state_dict(state)
 
     def has_policy(self, episode: int) -> bool:
-        """Whether there is a policy to validate after this number of episodes: always."""
+        """True where there is a policy to validate after ``episode`` episodes; here always."""
         return True
 
     def probe(self) -> Probe | None:
@@ -141,12 +141,8 @@ class Algorithm(AlgorithmSettings):
     diagnose: Callable[..., dict[str, float]] | None = None
     """(run_dir, episodes=, comm=, make_env=) -> further entries of ``diagnose``. Collective"""
 
-    def label_of(self, config: Config) -> str:
-        """Name of a run in tables, beside the scheme."""
-        return self.name if self.label is None else self.label(config)
-
     def reads(self, key: str) -> bool:
-        """Whether a setting such as ``agent.gamma`` decides how training goes on."""
+        """True where a setting such as ``agent.gamma`` affects how training continues."""
         part, _, rest = key.partition(".")
         section = rest.partition(".")[0]
         if part == "agent" and section in ALGORITHMS:
@@ -188,4 +184,5 @@ def make_learner(config: Config, env: ArrayEnv, groups: Groups) -> Learner:
 
 def label(config: Config) -> str:
     """Name of a run's algorithm in tables, beside the scheme."""
-    return algorithm_of(config).label_of(config)
+    algorithm = algorithm_of(config)
+    return algorithm.name if algorithm.label is None else algorithm.label(config)

@@ -27,22 +27,10 @@ from hypemarl.training import checkpoint, metrics
 from hypemarl.training.checkpoint import CheckpointError, completed, flat
 from hypemarl.training.children import deferred_interrupt
 from hypemarl.training.groups import Groups
-from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunFolder, read_metrics
-from hypemarl.training.setup import MakeEnv, default_make_env, pick_device, torch_threads
+from hypemarl.training.setup import MakeEnv, default_make_env, torch_threads
 from hypemarl.training.trainer import Trainer
 from hypemarl.types import Record, Row
-
-__all__ = [
-    "MakeEnv",
-    "TrainingError",
-    "default_make_env",
-    "episodes_trained",
-    "is_finished",
-    "pick_device",
-    "torch_threads",
-    "train",
-]
 
 
 def train(
@@ -87,7 +75,7 @@ def train(
                     if resume:
                         stored = _stored(folder, bound, config)
                         note_dropped(folder, bound, stored)
-            env = make_env(bound.env, comm=split.own)
+            env = make_env(bound.env, comm=split.group)
             closing.callback(env.close)
         with mpi.abort_together(comm):
             trainer = Trainer(bound, env, folder, split)
@@ -119,7 +107,7 @@ def require_begun(folders: Sequence[RunFolder]) -> None:
 
 
 def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], None]:
-    """Lock the folder where these flags allow to train into it; returns how to let go. Local."""
+    """Lock the folder where these flags allow training into it; returns its release. Local."""
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
     if resume:
@@ -134,7 +122,7 @@ def _claim(folder: RunFolder, resume: bool, overwrite: bool) -> Callable[[], Non
 
 
 def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
-    """The checkpoint that ``config`` goes on from, None where none was written yet. Local.
+    """The checkpoint that ``config`` continues, None where none was written yet. Local.
 
     ``unbound``: ``config`` before its files were hashed.
     """
@@ -161,7 +149,7 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
 
 
 def episodes_trained(run_dir: str | Path, config: Config) -> int | None:
-    """Episodes in ``run_dir`` of just this configuration, 0 where its checkpoint lost the count.
+    """Episodes of exactly this configuration in ``run_dir``, 0 where the checkpoint has no count.
 
     None where no checkpoint of this configuration loads. Local, never raises.
     """
@@ -176,11 +164,6 @@ def episodes_trained(run_dir: str | Path, config: Config) -> int | None:
     return episode if isinstance(episode, int) else 0
 
 
-def is_finished(run_dir: str | Path, config: Config) -> bool:
-    """Whether ``run_dir`` holds a whole run of just this configuration. Local, never raises."""
-    return episodes_trained(run_dir, config) == config.training.episodes
-
-
 def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> None:
     """Name the edited settings in ``config.yaml`` that ``config``, which replaces it, drops. Local.
 
@@ -190,17 +173,17 @@ def note_dropped(folder: RunFolder, config: Config, stored: Record | None) -> No
             copy of its records; with neither nothing is known of edits.
     """
     file = folder.config
-    kept = metrics.read_copy(folder.copy)
-    if not file.is_file() or (kept is None and stored is None):
+    copy = metrics.read_copy(folder.copy)
+    if not file.is_file() or (copy is None and stored is None):
         return
-    if kept is not None and file.read_bytes() == kept.config:
+    if copy is not None and file.read_bytes() == copy.config:
         return
     try:
         edited = flat(to_dict(load_file(file)))
     except ConfigError as error:
         note(f"{error}; config.yaml is written anew with the settings of this command")
         return
-    before = stored if kept is None else {"config": yaml.safe_load(kept.config)}
+    before = stored if copy is None else {"config": yaml.safe_load(copy.config)}
     written = completed((before or {})["config"])
     taken = flat(to_dict(config))
     dropped = [

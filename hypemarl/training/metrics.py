@@ -91,15 +91,15 @@ def joined(lines: Sequence[Line]) -> bytes:
 
 
 def gap(lines: Sequence[Line], episode: int) -> Gap | None:
-    """Episodes up to ``episode`` that ``lines`` have no record of, None where all are there."""
-    there: set[int] = set()
+    """Episodes up to ``episode`` that ``lines`` have no record of, None where all have one."""
+    recorded: set[int] = set()
     for _, record in lines:
         if record["kind"] in ("episode", "failure"):
-            there.add(record["episode"])
+            recorded.add(record["episode"])
         elif record["kind"] == "gap":  # marked already
-            there.update(range(int(record["first"]), int(record["last"]) + 1))
-    missing = [number for number in range(1, episode + 1) if number not in there]
-    return Gap(len(missing), missing[0], missing[-1]) if missing else None
+            recorded.update(range(int(record["first"]), int(record["last"]) + 1))
+    lost = [number for number in range(1, episode + 1) if number not in recorded]
+    return Gap(len(lost), lost[0], lost[-1]) if lost else None
 
 
 class Records(NamedTuple):
@@ -128,7 +128,7 @@ def read_copy(path: Path) -> Records | None:
 
 
 def how_to_go_on(last: Path) -> str:
-    """Advice after a failed write beside the checkpoint ``last``: is it whole, how to go on."""
+    """Advice on how to continue after a failed write beside the checkpoint ``last``."""
     if last.exists():
         return "the last checkpoint is whole: then run the same command with --resume"
     return "there is no checkpoint yet: then run the same command with --overwrite"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def chosen_parameters(
     env: ArrayEnv, mu: Sequence[float] | None, index: Sequence[int] | None, held_out: int
 ) -> np.ndarray:
-    """Parameters (E, n_par): the one given, or rows of the held-out set.
+    """Parameters (E, n_par): ``mu``, or rows of the held-out set.
 
     Raises ConfigError: a number too many or too few, or an index that the set does not have.
     """
@@ -155,11 +155,11 @@ def _search(
         )
 
 
-def _export(path: Path, env: ArrayEnv, config: Config, found: Sequence[Optimum]) -> None:
+def _export(path: Path, env: ArrayEnv, config: Config, solutions: Sequence[Optimum]) -> None:
     """Write optima as a policy, on rank 0. Collective."""
-    mu = np.stack([env.reset_arrays(best.parameters).mu for best in found])
-    costs = [np.array([(b.cost, b.uncontrolled) for b in found])[:, k] for k in (0, 1)]
-    actions = np.stack([best.actions for best in found])
+    mu = np.stack([env.reset_arrays(best.parameters).mu for best in solutions])
+    costs = [np.array([(b.cost, b.uncontrolled) for b in solutions])[:, k] for k in (0, 1)]
+    actions = np.stack([best.actions for best in solutions])
     with mpi.raise_together(env.comm):
         if env.comm.rank == 0:
             optima = Optima(mu, actions, env.config.control_interval, *costs)
@@ -218,7 +218,7 @@ def find_held_out(
 
     ``start`` and ``several`` as in :func:`find_optima`. Each process takes every ``parallel``-th
     one. Raises as :func:`side_by_side`; a search that has not converged is no failure: its best
-    actions count as what is known.
+    actions count as the known optimum.
     """
     words = [] if start is None else ["--start", str(start)]
     words += ["--several"] if several else []

@@ -1,4 +1,4 @@
-"""Counters of a run, and what is known of its episodes."""
+"""Counters of a run, results of its episodes, and losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypemarl.types import Record
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: the networks left the finite numbers."""
+    """Training cannot continue: actions, losses or gradients are not finite."""
 
 
 @dataclass
@@ -25,21 +25,21 @@ class Progress:
     updates: int = 0
     warm_step: int = 0  # control steps since updates were allowed
     failures: int = 0  # failed episodes
-    failure: str = ""  # why the last of them failed
+    failure: str = ""  # reason of the last of them
     seconds: float = 0.0
     best_cost: float = float("inf")
     best_episode: int = 0
     uncontrolled: float = float("nan")
-    warned: list[str] = field(default_factory=list)  # names of warnings that were given
+    warned: list[str] = field(default_factory=list)  # names of warnings so far
 
     @property
     def in_vain(self) -> bool:
-        """Whether every episode so far failed: nothing was there to learn from."""
+        """True where every episode so far has failed."""
         return 0 < self.episode == self.failures
 
 
 def failure_text(run_dir: str | Path, progress: Record) -> str:
-    """The sentence on a run whose every episode failed; ``progress`` as :class:`Progress`."""
+    """Sentence on a run whose every episode failed; ``progress`` as :class:`Progress`."""
     return (
         f"{run_dir}: every one of {progress['episode']} episodes failed, the last one at "
         f"{progress['failure']}"

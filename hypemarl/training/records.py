@@ -25,7 +25,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ class RunFolder:
         self.uncontrolled = self.path / "uncontrolled.npz"
 
     def exists(self) -> bool:
-        """Whether a run was started here."""
+        """True where a run was started here."""
         return self.config.exists() or self.metrics.exists() or self.last.exists()
 
     def check_free(self) -> None:
@@ -86,23 +87,23 @@ class RunFolder:
 
         Raises RunError: another process trains into it; WriteError: it cannot be written.
         """
-        try:
+        with self._unoccupied():
             return files.FolderLock(self.path)
-        except files.LockedError as error:
-            raise RunError(self._occupied(error)) from error
 
     def check_unlocked(self) -> None:
         """Raise :class:`RunError` where a process trains into the folder; changes nothing."""
-        try:
+        with self._unoccupied():
             files.check_unlocked(self.path)
-        except files.LockedError as error:
-            raise RunError(self._occupied(error)) from error
 
-    def _occupied(self, error: files.LockedError) -> str:
-        return (
-            f"{self.path}: another run writes there: {error}; let it end, stop it, or name another "
-            "folder by --run"
-        )
+    @contextmanager
+    def _unoccupied(self) -> Iterator[None]:
+        try:
+            yield
+        except files.LockedError as error:
+            raise RunError(
+                f"{self.path}: another run writes there: {error}; let it end, stop it, or name "
+                "another folder by --run"
+            ) from error
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left."""
@@ -137,8 +138,8 @@ class RunFolder:
                 f"{error}. Mend config.yaml, or train the run on with --resume and its settings, "
                 "which writes it anew"
             ) from error
-        kept = metrics.read_copy(self.copy)
-        if kept is not None and kept.config != self.config.read_bytes():
+        copy = metrics.read_copy(self.copy)
+        if copy is not None and copy.config != self.config.read_bytes():
             note(f"{self.config} was changed since the last checkpoint; it is taken as it is now")
         return config
 
@@ -245,9 +246,9 @@ def read_metrics(path: str | Path) -> list[Metric]:
     file = RunFolder(path).metrics if path.is_dir() else path
     if not file.is_file():
         raise RunError(f"{file}: no metrics there; name the folder of a run")
-    kept = metrics.read_copy(RunFolder(file.parent).copy) if path.is_dir() else None
+    copy = metrics.read_copy(RunFolder(file.parent).copy) if path.is_dir() else None
     content = file.read_bytes()  # after the copy, which must be a beginning of it
-    if kept is not None and not content.startswith(kept.metrics):
+    if copy is not None and not content.startswith(copy.metrics):
         note(f"{file} was changed since it was written; it is taken as it is now")
     return [line.record for line in metrics.parse(content, file)]
 
@@ -259,10 +260,10 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
     either. Changed lines stay as they are. A note reports both.
     """
     file = folder.metrics
-    own = metrics.parse(file.read_bytes() if file.is_file() else b"", file)
-    kept = metrics.read_copy(folder.copy)
-    copied = metrics.until(metrics.parse(kept.metrics, folder.copy) if kept else [], after_episode)
-    lines = metrics.until(own, after_episode)
+    written = metrics.parse(file.read_bytes() if file.is_file() else b"", file)
+    copy = metrics.read_copy(folder.copy)
+    copied = metrics.until(metrics.parse(copy.metrics, folder.copy) if copy else [], after_episode)
+    lines = metrics.until(written, after_episode)
     lost = metrics.gap(lines, after_episode)
     if lost and copied and metrics.gap(copied, after_episode) is None:
         note(f"{file}: {_spell(lost, after_episode)}; they are restored from {folder.copy}")
@@ -273,8 +274,8 @@ def continue_metrics(folder: RunFolder, after_episode: int) -> Gap | None:
         note(f"{file} was changed since the checkpoint; it is taken as it is now")
     text = metrics.joined(lines)
     if file.is_file() or text:
-        if kept is not None:  # first the copy: it stays a beginning of the file
-            config = folder.config.read_bytes() if folder.config.exists() else kept.config
+        if copy is not None:  # first the copy: it stays a beginning of the file
+            config = folder.config.read_bytes() if folder.config.exists() else copy.config
             metrics.write_copy(folder.copy, Records(config, text))
         files.write_atomically(file, lambda stream: stream.write(text))
     return lost
@@ -344,9 +345,9 @@ def read_trajectory(path: str | Path) -> Row:
     except (files.DamagedError, OSError) as error:
         raise RunError(f"{file}: not a trajectory that loads ({error}); record it again") from error
     content: Row = dict(arrays)
-    if missing := sorted({"times", "points", "actions"} - content.keys()):
+    if absent := sorted({"times", "points", "actions"} - content.keys()):
         raise RunError(
-            f"{file}: not a trajectory: it lacks {', '.join(missing)}; record it again with "
+            f"{file}: not a trajectory: it lacks {', '.join(absent)}; record it again with "
             "hypemarl render --index or simulate --output"
         )
     if not sealed:

@@ -47,15 +47,15 @@ class KnownOptima:
 
         ``recovered`` is that of the mean costs, in which expensive episodes count most;
         ``recovered_median`` the median of the episodes' own shares; ``gains`` J0 - J of each, for
-        :func:`interval`. No share is cut off at 1: what is known to be best may be beaten.
+        :func:`interval`. Shares above 1 are kept: a policy may be better than a known optimum.
         """
         if not len(self.rows):
             return {}
         costs = result.costs[self.rows]
-        own = (self.uncontrolled - costs) / (self.uncontrolled - self.costs)
+        shares = (self.uncontrolled - costs) / (self.uncontrolled - self.costs)
         share = recovered_share(costs, self.uncontrolled, self.costs)
         gains = (self.uncontrolled - costs).tolist()
-        return {"recovered": share, "recovered_median": float(np.median(own)), "gains": gains}
+        return {"recovered": share, "recovered_median": float(np.median(shares)), "gains": gains}
 
 
 def interval(gains: ArrayLike, best: ArrayLike) -> tuple[float, float] | None:
@@ -76,10 +76,10 @@ def interval(gains: ArrayLike, best: ArrayLike) -> tuple[float, float] | None:
         seeds = drawn[0] if len(drawn) > 1 else [0]
         return float(table[np.ix_(seeds, mu)].mean() / best[mu].mean())
 
-    found = bootstrap(
+    limits = bootstrap(
         axes, share, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=0
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(limits.low), float(limits.high)
 
 
 def known_optima(env: ArrayEnv, parameters: Array) -> KnownOptima:
@@ -87,13 +87,13 @@ def known_optima(env: ArrayEnv, parameters: Array) -> KnownOptima:
 
     None is computed here; each that is found is checked by one episode. Collective.
     """
-    found = []
+    optima = []
     loop = OpenLoop(env) if OpenLoop.serves(env) else None
     if loop is not None:
         stored = [(k, loop.load(row)) for k, row in enumerate(parameters)]
-        found = [(k, best) for k, best in stored if best is not None]
+        optima = [(k, best) for k, best in stored if best is not None]
     return KnownOptima(
-        np.array([k for k, _ in found], dtype=np.int64),
-        np.array([best.cost for _, best in found]),
-        np.array([best.uncontrolled for _, best in found]),
+        np.array([k for k, _ in optima], dtype=np.int64),
+        np.array([best.cost for _, best in optima]),
+        np.array([best.uncontrolled for _, best in optima]),
     )

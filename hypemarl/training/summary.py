@@ -179,7 +179,7 @@ def _evaluate(
     *,
     last: bool,
 ) -> Row:
-    """Results of a run's policy, and where asked of its last one. Collective."""
+    """Results of a run's best policy and, with ``last``, of its last one. Collective."""
     policy, _ = trained_policy(folder, env, config, env.comm)
     result = evaluation.evaluate_policy(env, policy, held_out)
     row = _flatten(result) | known.recovered(result)
@@ -188,8 +188,8 @@ def _evaluate(
     if last:
         policy, _ = trained_policy(folder, env, config, env.comm, last=True)
         final = evaluation.evaluate_policy(env, policy, held_out)
-        found = {"cost": final.cost, **known.recovered(final)}
-        row |= {f"last_{name}": found[name] for name in _LAST if name in found}
+        results = {"cost": final.cost, **known.recovered(final)}
+        row |= {f"last_{name}": results[name] for name in _LAST if name in results}
     return row
 
 
@@ -242,7 +242,7 @@ def check_comparable(run_dirs: Sequence[str | Path]) -> None:
 
 
 def _unstamped(config: Config) -> Config:
-    """Without what does not make a problem: an external environment's SHA-256, paths of a mesh.
+    """``config`` without entries that define no problem: an environment's SHA-256, mesh paths.
 
     A change of the environment is reported when it is opened; mesh files of known content are
     compared by that.

@@ -49,8 +49,8 @@ _NO_METRIC = ("seed", "seeds", "held_out", "optima", "uncontrolled")
 
 
 def columns(table: Sequence[Row]) -> dict[str, str]:
-    """Keys and headings of a table of :func:`summarise`: what all problems have, then cost terms
-    and metrics as they are found in its rows.
+    """Keys and headings of a table of :func:`summarise`: those of all problems, then the cost
+    terms and metrics of its rows.
     """
     known = {name for row in table for name in row}
     shared = {k: text for k, text in _COLUMNS.items() if k in known or k not in _SOMETIMES}
@@ -110,8 +110,8 @@ def baseline_of(row: Row, name: str) -> Row:
     """The results of one of the :func:`baselines`, without its name before the keys."""
     longer = tuple(f"{n}_" for n in baselines(row) if n.startswith(f"{name}_"))
     prefix = f"{name}_"
-    mine = {k: v for k, v in row.items() if k.startswith(prefix) and not k.startswith(longer)}
-    return {key.removeprefix(prefix): value for key, value in mine.items()}
+    results = {k: v for k, v in row.items() if k.startswith(prefix) and not k.startswith(longer)}
+    return {key.removeprefix(prefix): value for key, value in results.items()}
 
 
 def _algorithm(row: Row) -> str:
@@ -122,13 +122,13 @@ def _algorithm(row: Row) -> str:
 
 def _recovered(members: Sequence[Row]) -> Row:
     """Mean and range over seeds of the recovered share, where optima are known."""
-    found = [member["recovered"] for member in members if "recovered" in member]
-    if not found:
+    values = [member["recovered"] for member in members if "recovered" in member]
+    if not values:
         return {}
     return {
-        "recovered": float(np.mean(found)),
-        "recovered_min": min(found),
-        "recovered_max": max(found),
+        "recovered": float(np.mean(values)),
+        "recovered_min": min(values),
+        "recovered_max": max(values),
         "recovered_median": _mean(members, "recovered_median"),
         **_interval([row["gains"] for row in members if "gains" in row], members[0]),
     }
@@ -148,8 +148,8 @@ def _last(members: Sequence[Row]) -> Row:
 
 def _interval(gains: Sequence[Sequence[float]], row: Record) -> Row:
     """The bootstrap interval of a recovered share; rows of version 0.1 have no gains."""
-    found = shares.interval(gains, row["optimum_gains"]) if gains else None
-    return {} if found is None else {"recovered_low": found[0], "recovered_high": found[1]}
+    limits = shares.interval(gains, row["optimum_gains"]) if gains else None
+    return {} if limits is None else {"recovered_low": limits[0], "recovered_high": limits[1]}
 
 
 def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
@@ -157,21 +157,21 @@ def _order(group: tuple[tuple[str, str], list[Row]]) -> tuple[bool, str, str]:
     return scheme != REFERENCE.name, scheme, credit  # it stands before what is compared with it
 
 
-def _single(name: str, found: Row, row: Row) -> Row:
+def _single(name: str, result: Row, row: Row) -> Row:
     """The row of a policy without seeds, from its cost and whatever else is known of it."""
-    cost = float(found["cost"])
+    cost = float(result["cost"])
     if name in shares.KINDS:
-        found |= _interval(found.get("gains", []), row)
-    kept = [key for key in _SHARES if key in found]
+        result |= _interval(result.get("gains", []), row)
+    present = [key for key in _SHARES if key in result]
     return {
         "name": name,
         "scheme": name,
         "credit": "",
-        "seeds": found.get("seeds", ""),
+        "seeds": result.get("seeds", ""),
         **dict.fromkeys(SPREAD, cost),
         **({RATIO: cost / row["uncontrolled"]} if RATIO in row else {}),
-        **({"return_mean": found["return"]} if "return" in found else {}),
-        **{key: found[key] for key in (*_details([found]), *kept)},
+        **({"return_mean": result["return"]} if "return" in result else {}),
+        **{key: result[key] for key in (*_details([result]), *present)},
     }
 
 
@@ -193,7 +193,7 @@ def _details(rows: Sequence[Row]) -> list[str]:
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    """Over the rows the mean, or what a metric has over parameters; a row without the term is of a
+    """Mean over the rows, or the reduction of a metric; infinite for a row without the term, of a
     run whose every episode failed at once."""
     metric = evaluation.METRICS.get(name)
     reduce = np.mean if metric is None else metric.of_many
@@ -210,13 +210,13 @@ def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row
     single = {name: baseline_of(first, name) for name in baselines(first)}
     if "optimum_cost" in first:
         single["optimum"] = {"cost": first["optimum_cost"], "optima": first["optima"]}
-    found = [record for name, row in single.items() for record in _long(name, None, row)]
+    result = [record for name, row in single.items() for record in _long(name, None, row)]
     prefixes = tuple(f"{name}_" for name in single)
     for k, row in enumerate(rows if "scheme" in first else []):
         policy = f"{row['scheme']} ({row['credit']})" if names is None else names[k]
-        mine = {key: value for key, value in row.items() if not key.startswith(prefixes)}
-        found += _long(policy, row["seed"], mine)
-    return found
+        values = {key: value for key, value in row.items() if not key.startswith(prefixes)}
+        result += _long(policy, row["seed"], values)
+    return result
 
 
 def _long(policy: str, seed: int | None, row: Record) -> list[Row]:
@@ -238,8 +238,8 @@ def flat(rows: Sequence[Row]) -> Row:
     single = (*baselines(rows[0]), "optimum")
     table = [row for row in summarise(rows) if row["scheme"] not in single]
     result: Row = dict(rows[0]) if len(rows) == 1 else {}
-    kept = (*(f"{name}_" for name in single), "optima", "held_out")
-    result |= {name: value for name, value in rows[0].items() if name.startswith(kept)}
+    shared = (*(f"{name}_" for name in single), "optima", "held_out")
+    result |= {name: value for name, value in rows[0].items() if name.startswith(shared)}
     result = {name: value for name, value in result.items() if not isinstance(value, list)}
     result |= {"seeds": len({row["seed"] for row in rows}), "runs": len(rows)}
     schemes = [row["scheme"] for row in table]
@@ -251,7 +251,7 @@ def flat(rows: Sequence[Row]) -> Row:
 
 
 def worth(rows: Sequence[Row]) -> Row:
-    """Recovered shares that each step up is worth, where both ends of it are known.
+    """Gain in recovered share by each step up, where both of its policies are known.
 
     ``worth_of_time`` is that of a schedule over constant actions, ``worth_of_mu`` of a schedule
     made for mu over the one for all mu, ``worth_of_feedback`` of the best policy over the former,
@@ -270,14 +270,14 @@ def worth(rows: Sequence[Row]) -> Row:
         "feedback": (max(informed.values(), default=None), known["schedule_mu"]),
         "place": max(shared, default=(None, None)),
     }
-    found = {
+    result = {
         f"worth_of_{name}": upper - lower
         for name, (upper, lower) in steps.items()
         if upper is not None and lower is not None
     }
     if unplaced:
-        found[f"{UNPLACED.name.replace('-', '_')}_recovered"] = max(unplaced.values())
-    return found
+        result[f"{UNPLACED.name.replace('-', '_')}_recovered"] = max(unplaced.values())
+    return result
 
 
 def _ratio(table: Sequence[Row]) -> Row:

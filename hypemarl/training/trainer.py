@@ -48,16 +48,16 @@ class Trainer:
         self.recorder: Recorder
 
     def start(self, stored: Row | None) -> None:
-        """Build what learns, and on rank 0 continue what is ``stored``. Local, writes nothing.
+        """Build the networks, and on rank 0 load the checkpoint ``stored``. Local, writes nothing.
 
-        Raises CheckpointError: what is stored does not fit.
+        Raises CheckpointError: the checkpoint does not fit.
         """
         self.learner.start()
         if self.root and stored is not None:
             self._load(stored)
 
     def open_records(self) -> None:
-        """Go on with the records of the episodes so far. Local, on rank 0."""
+        """Open the records, which continue those of earlier episodes. Local, on rank 0."""
         self.recorder = Recorder(
             self.folder,
             tensorboard=self.settings.tensorboard,
@@ -141,7 +141,7 @@ class Trainer:
         self.watch.failures()
 
     def _look(self, before: int) -> None:
-        """Diagnostics, where they are due, and signs of failure now and then. Local, on rank 0."""
+        """Diagnostics where due; warnings with validations and checkpoints. Local, on rank 0."""
         settings = self.settings
         describe = self._due(settings.diagnose_every, before)
         now = describe or any(
@@ -184,7 +184,7 @@ class Trainer:
             self._save(self.folder.best, whole=False)
 
     def _due(self, every: int, before: int) -> bool:
-        """Whether what comes every so many episodes, and at the end, fell due since ``before``."""
+        """True where a task of every so many episodes, or of the end, fell due since ``before``."""
         episode = self.progress.episode
         if every == 0:
             return False
@@ -196,11 +196,11 @@ class Trainer:
             self.recorder.write(kind, now.episode, now.step, now.seconds, **values)
 
     def _agree(self, stop: bool) -> bool:
-        """Whether any rank wants to stop. Collective."""
+        """True where any rank wants to stop. Collective."""
         return bool(self.comm.allreduce(int(stop)) if self.comm.size > 1 else stop)
 
     def _share_progress(self) -> None:
-        """Give rank 0's counters and generator to every rank: the control flow hangs on them."""
+        """Give rank 0's counters and generator to every rank: the control flow depends on them."""
         if self.comm.size > 1:
             state = seeding.generator_state(self.parameters)
             self.progress, state = self.comm.bcast((self.progress, state), root=0)
@@ -221,8 +221,8 @@ class Trainer:
 
     def _load(self, stored: Row) -> None:
         file = self.folder.last
-        own = ("progress", "parameters", *self.learner.state_dict(whole=True))
-        checkpoint.check_entries(file, {"groups": 1} | stored, (*own, "groups"))
+        expected = ("progress", "parameters", *self.learner.state_dict(whole=True))
+        checkpoint.check_entries(file, {"groups": 1} | stored, (*expected, "groups"))
         checkpoint.restore(
             file,
             {

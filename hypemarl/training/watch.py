@@ -1,7 +1,7 @@
-"""Signs that a training goes wrong, each said once with what to do about it.
+"""Warnings of a training that goes wrong, each given once, with a remedy.
 
-On rank 0 alone. What is compared is what the records hold anyway, so that watching changes nothing
-that is learned, and a resumed run warns where the uninterrupted one would.
+On rank 0 alone. Only recorded numbers are compared, so that watching does not affect learning, and
+a resumed run warns where the uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ POLICY_WORSE = 1.2
 """A cost this many times the best one so far is worse, beyond the noise of validation sets."""
 
 VAIN_EPISODES = 10
-"""So many episodes that all failed at a run's beginning are no accident."""
+"""Failed episodes at a run's beginning from which on a warning is given."""
 
 
 class Watch:
-    """Looks at the numbers of a run and warns, each kind of failure once in its life.
+    """Checks the numbers of a run and warns of each kind of failure once.
 
     Args:
         config: the run's.
@@ -49,7 +49,7 @@ class Watch:
         self._latest: Mapping[str, float] = {}
 
     def losses(self, losses: Mapping[str, float]) -> None:
-        """A round's ``update`` line: warns where its critics run away from what rewards allow."""
+        """Warn where a round's critics exceed the values that rewards allow; ``losses`` by name."""
         self._latest = losses
         bound = losses.get("value_bound", math.inf)
         if not math.isfinite(bound):
@@ -69,7 +69,7 @@ class Watch:
             )
 
     def failures(self) -> None:
-        """The end of a round: warns where no episode of a run has come to its end."""
+        """Warn at the end of a round where every episode so far has failed."""
         progress = self.progress()
         if progress.in_vain and progress.episode >= VAIN_EPISODES:
             self.warn(
@@ -78,11 +78,11 @@ class Watch:
                 f"last one: {progress.failure}",
             )
 
-    def agents(self, found: Mapping[str, float]) -> None:
-        """Diagnostics of the actors: warns where agents with places of their own act alike."""
-        if not scheme_of(self.config.agent).distinct:  # they cannot but
+    def agents(self, diagnostics: Mapping[str, float]) -> None:
+        """Warn where the diagnostics of actors show agents at different places that act alike."""
+        if not scheme_of(self.config.agent).distinct:  # agents with one common policy
             return
-        relative = found.get("diversity_relative", math.inf)
+        relative = diagnostics.get("diversity_relative", math.inf)
         if relative < ALIKE:
             self.warn(
                 "agents-alike",
@@ -94,7 +94,7 @@ class Watch:
             )
 
     def validated(self, cost: float) -> None:
-        """A validation, before its cost counts as the best: what the surrogate thought of it.
+        """Compare the cost of a validation, before it counts as the best, with the surrogate's.
 
         For model-based algorithms, which put ``surrogate_error`` (a root mean square, in units of
         changes) and ``imagined_cost`` among the losses of every round with imagined episodes.
@@ -104,7 +104,7 @@ class Watch:
             self.surrogate(error, self._latest["imagined_cost"], cost)
 
     def surrogate(self, error: float, imagined: float, real: float) -> None:
-        """Warns where a surrogate is good on its data and its policy nevertheless got worse.
+        """Warn where a surrogate is good on its data and its policy has nevertheless become worse.
 
         Args:
             error: mean squared error of its one-step predictions on real steps that it was not
@@ -123,7 +123,7 @@ class Watch:
             )
 
     def warn(self, name: str, text: str) -> None:
-        """Say ``text`` on the terminal and in the metrics, unless this name was said before."""
+        """Print and record ``text``, once for each ``name``."""
         progress = self.progress()
         if name in progress.warned:
             return
@@ -142,9 +142,9 @@ def look(watch: Watch, learner: Learner, *, describe: bool) -> None:
         return
     actor = learner.agent.actor
     if describe:
-        found = diagnostics.describe(actor, probe)
-        watch.record("diagnostic", **found)
+        values = diagnostics.describe(actor, probe)
+        watch.record("diagnostic", **values)
     else:
-        found = diagnostics.behavioural_diversity(actor, probe)
+        values = diagnostics.behavioural_diversity(actor, probe)
     if probe.observations.shape[1] > 1:
-        watch.agents(found)
+        watch.agents(values)

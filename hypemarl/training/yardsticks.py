@@ -1,4 +1,4 @@
-"""Policies that know less than the agents, the best of their kind: each step up has its worth.
+"""Yardsticks: the best policies that know less than the agents.
 
 ========================= ============================================================
 ``best_constant``         one vector (n, m) of actions for all times and mu
@@ -152,8 +152,8 @@ def fit(
 ) -> Fitted:
     """Fit a policy of one of the :data:`KINDS` on training mu. Collective; rank 0's counts.
 
-    ``start``: what a schedule begins from, so that it is no worse on the validation set; constants
-    begin from zero or the plant's baseline, whichever is better. ``progress`` is called with the
+    ``start``: initial actions of a schedule, so that it is no worse in validation; constants begin
+    from zero or the plant's baseline, whichever is better. ``progress`` is called with the
     episode and the cost after each validation.
     Raises TypeError: the plant has no adjoint, which all but ``best_constant`` need.
     """

@@ -16,8 +16,8 @@ from hypemarl.training import evaluation
 from hypemarl.training.episodes import Rollout
 from hypemarl.training.evaluation import Array, Policy
 from hypemarl.training.learner import Agent, label
-from hypemarl.training.loop import default_make_env
 from hypemarl.training.records import RunFolder, read_trajectory
+from hypemarl.training.setup import default_make_env
 from hypemarl.training.summary import trained_policy
 
 SHARED_OBSERVATIONS = 24

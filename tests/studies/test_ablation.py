@@ -10,7 +10,7 @@ import pytest
 
 from hypemarl.studies import ablation, pipeline
 from hypemarl.studies.pipeline import Entry, Plan, jobs_of
-from hypemarl.training.loop import is_finished
+from hypemarl.training.jobs import continue_flags
 
 SMALL = (
     "env.mesh.element_size=0.1",
@@ -82,7 +82,7 @@ def test_variants_are_trained_once_and_compared(tmp_path: Path, monkeypatch: Any
     assert all(r["cost_min"] <= r["cost_mean"] <= r["cost_max"] for r in rows)
     entries = [Entry(variant.name, (*variant.overrides, *short)) for variant in variants]
     for job in jobs_of("density-1d", entries, [0, 1], tmp_path):
-        assert is_finished(job.run_dir, job.config)
+        assert continue_flags(job.config, job.run_dir) is None
     times = [file.stat().st_mtime_ns for file in sorted(tmp_path.glob("**/last.pt"))]
     assert run() == rows
     assert [file.stat().st_mtime_ns for file in sorted(tmp_path.glob("**/last.pt"))] == times

@@ -57,7 +57,7 @@ def test_agents_answer_for_the_patch_that_they_are_at() -> None:
         return np.stack([10.0 * np.arange(4), observations[:, 0]], axis=1)  # who, and what it sees
 
     agent = SimpleNamespace(act=act, move_to=told.append)
-    policy = MovingPolicy(agent, placed, patches, told=True)
+    policy = MovingPolicy(agent, placed, patches, moved=True)
     actions = policy(np.arange(4.0)[:, None], np.zeros(1))
     np.testing.assert_array_equal(actions[:, 0], [30.0, 0.0, 10.0, 20.0])  # of patch 0: agent 3
     np.testing.assert_array_equal(actions[:, 1], np.arange(4.0))
@@ -93,7 +93,7 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert start["cost_at_0"] == told["cost_at_0"] == pytest.approx(rest[0], rel=1e-6)
     assert none["cost_at_0"] == pytest.approx(rest[1], rel=1e-6)
     assert none["cost_at_0.8"] == pytest.approx(rest[1], rel=1e-5)
-    alone = moving_agents.costs_of(runs / "density-1d" / "none" / "seed0", (0.8,), told=False)
+    alone = moving_agents.costs_of(runs / "density-1d" / "none" / "seed0", (0.8,), moved=False)
     assert none["median_at_0.8"] == pytest.approx(np.median(alone))
     moved = start["cost_at_0.8"], told["cost_at_0.8"], rest[0]
     assert len({round(cost, 8) for cost in moved}) == 3
@@ -101,7 +101,7 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row["name"] for row in stored] == [row["name"] for row in rows]
     assert (tmp_path / "images" / "moving-agents-density-1d.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="have no codes of their places"):
-        moving_agents.costs_of(runs / "density-1d" / "none" / "seed0", (0.1,), told=True)
+        moving_agents.costs_of(runs / "density-1d" / "none" / "seed0", (0.1,), moved=True)
 
 
 @pytest.mark.parametrize("grid_of_agents", [None, (4,)])  # a ring, an open arc
@@ -115,4 +115,4 @@ def test_agents_on_an_arc_are_refused(
     monkeypatch.setattr(moving_agents, "RunFolder", lambda run: folder)
     monkeypatch.setattr(moving_agents, "make", lambda given: env)
     with pytest.raises(ConfigError, match="agents on a grid over the domain; flow-cylinder has"):
-        moving_agents.costs_of(tmp_path, (0.0,), told=False)
+        moving_agents.costs_of(tmp_path, (0.0,), moved=False)

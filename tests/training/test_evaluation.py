@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy import N, ToyEnv, toy_config
 
-from hypemarl.training import evaluation, loop
+from hypemarl.training import evaluation, setup
 from hypemarl.training.records import read_trajectory
 
 LOW, HIGH = np.array([-0.5, 0.0, 1.0]), np.array([0.5, 2.0, 1.0])
@@ -129,8 +129,8 @@ def test_a_failing_trajectory_ends_where_it_fails(tmp_path: Path) -> None:
 def test_devices() -> None:
     import torch
 
-    assert loop.pick_device("cpu") == "cpu"
-    assert loop.pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert setup.pick_device("cpu") == "cpu"
+    assert setup.pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device"):
-            loop.pick_device("cuda")
+            setup.pick_device("cuda")

@@ -17,7 +17,7 @@ from point_agents import best_return
 from hypemarl import cli
 from hypemarl.config import Config, load, trusted
 from hypemarl.envs import ArrayEnv
-from hypemarl.training import evaluation, loop, summary
+from hypemarl.training import evaluation, loop, setup, summary
 from hypemarl.training.checkpoint import load as load_checkpoint
 from hypemarl.training.records import RunFolder, read_metrics
 
@@ -111,7 +111,7 @@ def test_validation_runs_its_own_seeds(tmp_path: Path) -> None:
     seen: list[int] = []
 
     def make_env(config: Any, comm: Any) -> Any:
-        env = loop.default_make_env(config, comm)
+        env = setup.default_make_env(config, comm)
         reset = env.reset_arrays
         env.reset_arrays = lambda p: (seen.append(int(p[0])), reset(p))[1]
         return env

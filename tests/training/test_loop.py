@@ -14,6 +14,8 @@ from toy import LateFailures, ToyEnv, toy_config
 from hypemarl import config as configuration
 from hypemarl.training import checkpoint, loop
 from hypemarl.training.checkpoint import CheckpointError
+from hypemarl.training.jobs import continue_flags
+from hypemarl.training.progress import TrainingError
 from hypemarl.training.records import RunError, RunFolder, read_metrics
 
 
@@ -204,15 +206,15 @@ def test_networks_that_leave_the_numbers_stop_the_run(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hypemarl.algorithms.td3.agent.TD3.update", nan_update)
-        with pytest.raises(loop.TrainingError, match="episode 3.*critic is nan"):
+        with pytest.raises(TrainingError, match="episode 3.*critic is nan"):
             train(toy_config(), tmp_path)
 
 
 def test_a_finished_run_is_known(tmp_path: Path) -> None:
-    assert not loop.is_finished(tmp_path, toy_config())
+    assert continue_flags(toy_config(), tmp_path) == ["--overwrite"]
     train(toy_config(), tmp_path)
-    assert loop.is_finished(tmp_path, toy_config())
-    assert not loop.is_finished(tmp_path, toy_config(episodes=9))
+    assert continue_flags(toy_config(), tmp_path) is None
+    assert continue_flags(toy_config(episodes=9), tmp_path) == ["--resume"]
 
 
 def test_torch_threads_are_limited_while_training_only(tmp_path: Path) -> None:

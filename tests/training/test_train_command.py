@@ -17,7 +17,7 @@ from hypemarl import cli, envs
 from hypemarl.cli import demo, handlers
 from hypemarl.config import load_file, to_yaml
 from hypemarl.studies import pipeline
-from hypemarl.studies.pipeline import Plan, train_jobs
+from hypemarl.studies.pipeline import Plan
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags
 from hypemarl.training.loop import train
 from hypemarl.training.records import RunFolder, read_metrics
@@ -227,9 +227,9 @@ def test_a_kept_run_whose_every_episode_failed_is_reported_again(
     train(sound.config, sound.run_dir, progress=False)
     toys.fails = lambda episode, step: episode > BEFORE_TRAINING and step == 2
     train(failed.config, failed.run_dir, progress=False)
-    kept = [(job, continue_flags(job.config, job.run_dir)) for job in (sound, failed)]
-    assert [flags for _, flags in kept] == [None, None]
-    (sentence,) = complete_jobs(kept, 1, progress=False)
+    finished = (sound, failed)
+    assert all(continue_flags(job.config, job.run_dir) is None for job in finished)
+    (sentence,) = complete_jobs(finished, 1, progress=False)
     assert sentence.startswith("failed: every one of 4 episodes failed, the last one at toy")
     assert sentence in capsys.readouterr().err
     monkeypatch.setattr(demo, "compare", lambda folder, runs: [])
@@ -241,7 +241,7 @@ def test_a_kept_run_whose_every_episode_failed_is_reported_again(
         assert cli.main(["demo", "--run", "d", "--quiet"]) == status
 
         def make(study: Any, plan: Plan, output: Path, jobs: list[Job] = jobs) -> list[Any]:
-            plan.in_vain.extend(train_jobs(jobs, plan.jobs, progress=False))
+            plan.in_vain.extend(complete_jobs(jobs, plan.jobs, progress=False))
             return []
 
         monkeypatch.setattr(pipeline, "make", make)

@@ -126,11 +126,11 @@ class Dyna(TD3):
         imagined = self._imagined(replay, config.imagined_per_real * episodes)
         count = self.steps * episodes * (1 + config.imagined_per_real)
         share = config.imagined_per_real / (1.0 + config.imagined_per_real)
-        kept: list[Losses] = []
+        updates: list[Losses] = []
         for _ in range(count):
             usable = len(imagined) > 0 and self.choice.random() < share
-            kept.append(self.update(imagined if usable else replay))
-        return losses | averages(kept), count
+            updates.append(self.update(imagined if usable else replay))
+        return losses | averages(updates), count
 
     def _target_actions(self, batch: dict[str, Tensor]) -> Tensor:
         """As TD3's; the actions themselves in real episodes, which have no action gradients."""

@@ -167,7 +167,7 @@ def imagine(
 ) -> Imagined:
     """``steps`` control steps of ``policy`` (observations (C, B, n, k) -> unit actions).
 
-    Differentiable in all that the policy hangs on. ``noise`` (T of (C, B, n, m)) is added to the
+    Differentiable in the parameters of the policy. ``noise`` (T of (C, B, n, m)) is added to the
     actions. ``backward_discount`` scales gradients that go back through a state, once per step.
     ``cutoff(history, actions, fixed)`` (C, B) says which imagined steps still count.
     """

@@ -28,7 +28,7 @@ class ModelBased(OffPolicy):
     after the random episodes, and whenever ``agent.<algorithm>.every`` more are there.
 
     Raises:
-        TypeError: nothing is known of the plant's local states.
+        TypeError: the plant has no local model.
     """
 
     keep_costs = True

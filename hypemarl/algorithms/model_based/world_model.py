@@ -71,10 +71,10 @@ class WorldModel(Stateful):
 
     def _cost_loss(self, costs: Tensor, real: Tensor) -> Tensor:
         """Loss of the shares (C, B, n, L) and of their sums: small errors of all agents add up."""
-        wrong = (costs - real) / self.surrogate.cost.cost_scale
-        sums = wrong.sum(dim=2) / wrong.shape[2] ** 0.5
+        errors = (costs - real) / self.surrogate.cost.cost_scale
+        sums = errors.sum(dim=2) / errors.shape[2] ** 0.5
         huber = nn.functional.huber_loss
-        return huber(wrong, torch.zeros_like(wrong)) + huber(sums, torch.zeros_like(sums))
+        return huber(errors, torch.zeros_like(errors)) + huber(sums, torch.zeros_like(sums))
 
     @torch.no_grad()
     def _set_scales(self, replay: Replay) -> None:
@@ -100,10 +100,10 @@ class WorldModel(Stateful):
         ``surrogate_rollout_error``: after a whole episode under the real actions, in units of the
         distance that the states went; ``surrogate_cost_error``: of the whole episode's cost.
         """
-        away, cost = self.rolled_out(replay, rows)
+        deviations, cost = self.rolled_out(replay, rows)
         return {
             "surrogate_error": self._one_step(replay, rows),
-            "surrogate_rollout_error": float(away[-1]),
+            "surrogate_rollout_error": float(deviations[-1]),
             "surrogate_cost_error": cost,
         }
 
@@ -115,11 +115,11 @@ class WorldModel(Stateful):
         states, costs = predict(self.surrogate, piece)
         start = piece.history[..., -1:, :]
         axes = (0, 1, 2, 4)
-        went = (piece.states - start).square().mean(dim=axes).sqrt()
-        missed = (states - piece.states).square().mean(dim=axes).sqrt()
+        travelled = (piece.states - start).square().mean(dim=axes).sqrt()
+        deviation = (states - piece.states).square().mean(dim=axes).sqrt()
         totals = costs.sum(dim=(2, 3)), piece.costs.sum(dim=(2, 3))
-        wrong = float(((totals[0] - totals[1]) / totals[1]).abs().mean())
-        return (missed / went).cpu().numpy(), wrong
+        cost_error = float(((totals[0] - totals[1]) / totals[1]).abs().mean())
+        return (deviation / travelled).cpu().numpy(), cost_error
 
     @torch.no_grad()
     def _one_step(self, replay: Replay, rows: np.ndarray) -> float:
@@ -137,8 +137,8 @@ class WorldModel(Stateful):
         before = torch.cat([start, real[..., :-1, :]], dim=3)
         single = torch.cat([states for states, _ in once], dim=3)
         change = self.surrogate.dynamics.change_scale
-        wrong = ((single - real) / change).square().mean()
-        return float((wrong / ((real - before) / change).square().mean()).sqrt())
+        error = ((single - real) / change).square().mean()
+        return float((error / ((real - before) / change).square().mean()).sqrt())
 
     def _whole(self, replay: Replay, rows: np.ndarray) -> Piece:
         """These episodes, as long as the shortest, for every member."""
@@ -185,12 +185,12 @@ class WorldModel(Stateful):
         """(C, B) 1 where the members agree about the next states, to ``cutoff`` errors, else 0."""
         members = len(history)
 
-        def every(values: Tensor) -> Tensor:  # each member judges the episodes of all
+        def for_each(values: Tensor) -> Tensor:  # each member judges the episodes of all
             return values.flatten(0, 1).expand(members, -1, *values.shape[2:])
 
-        known = Fixed(*(every(part) for part in fixed))
-        judged = self.surrogate.dynamics(every(history), every(actions), known)
+        known = Fixed(*(for_each(part) for part in fixed))
+        judged = self.surrogate.dynamics(for_each(history), for_each(actions), known)
         scale = self.surrogate.dynamics.change_scale
-        apart = (judged.std(dim=0) / scale).square().mean(dim=(1, 2)).sqrt()
-        allowed = self.config.cutoff * self.error**0.5
-        return (apart <= allowed).float().view(history.shape[:2])
+        disagreement = (judged.std(dim=0) / scale).square().mean(dim=(1, 2)).sqrt()
+        bound = self.config.cutoff * self.error**0.5
+        return (disagreement <= bound).float().view(history.shape[:2])

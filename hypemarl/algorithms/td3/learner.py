@@ -73,8 +73,9 @@ class OffPolicy(Learner):
     def collect(self, parameters: Sequence[Array], progress: Progress) -> Round:
         """Step through a round in lockstep, with updates on the way.
 
-        Updates see whole episodes of earlier rounds only, so that nothing hangs on whether they are
-        made before or after the step. With several groups rank 0 makes them while the others step.
+         Updates see whole episodes of earlier rounds only, so that it makes no difference whether
+        they come before or after the step. With several groups rank 0 makes them while the others
+        step.
         """
         before = progress.episode
         random = [before + g < self.policy_from for g in range(len(parameters))]
@@ -147,7 +148,7 @@ class OffPolicy(Learner):
     def _update(self, running: list[Slot], progress: Progress) -> list[Losses]:
         """The updates that are due for a control step of these slots; their losses. Local.
 
-        An error is kept for :meth:`_plan`, where every rank hears of it.
+        An error is kept for :meth:`_plan`, which raises it on every rank.
         """
         progress.warm_step += sum(not slot.random for slot in running)
         due = int(progress.warm_step * self.settings.updates_per_step)

@@ -2,7 +2,4 @@
 
 from hypemarl.systems.density.options import DENSITY, IN_FLUID
 
-SYSTEMS = (
-    DENSITY,
-    IN_FLUID,
-)
+SYSTEMS = (DENSITY, IN_FLUID)

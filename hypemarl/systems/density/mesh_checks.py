@@ -182,19 +182,16 @@ def mass_of_bumps(raw: RawMesh, centres: np.ndarray) -> np.ndarray:
 
 
 def contains(raw: RawMesh, places: np.ndarray) -> np.ndarray:
-    """Whether each place (k, gdim) lies in a cell or on its boundary, to rounding: (k,). Local."""
+    """True for each place (k, gdim) in a cell or on its boundary, to rounding: (k,). Local."""
     corners = raw.points[raw.cells]
     room = 1e-9 * float(np.ptp(raw.points, axis=0).max())
     low, high = corners.min(axis=1) - room, corners.max(axis=1) + room
-    return np.array([_in_any(corners[_boxed(low, high, place)], place) for place in places], bool)
-
-
-def _boxed(low: np.ndarray, high: np.ndarray, place: np.ndarray) -> np.ndarray:
-    return ((low <= place) & (place <= high)).all(axis=1)
+    near = [corners[((low <= place) & (place <= high)).all(axis=1)] for place in places]
+    return np.array([_in_any(*pair) for pair in zip(near, places, strict=True)], bool)
 
 
 def _in_any(corners: np.ndarray, place: np.ndarray) -> bool:
-    """Whether a place is in one of a few simplices (m, d + 1, d): no barycentric coordinate < 0."""
+    """True where a place is in one of simplices (m, d + 1, d): no barycentric coordinate < 0."""
     if not len(corners):
         return False
     edges = np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2)

@@ -76,9 +76,11 @@ class DensityPlant(Plant):
         weights = (self.options.boundary_weight, self.options.beta, self.options.beta_g)
         self.cost = DensityCost(space, self.layout, *weights)
         self._describe(config, space.gdim)
-        self._target = np.zeros(space.n_local)
+        #: nodal values (n_local,) of the target density
+        self.target = np.zeros(space.n_local)
         self._target_means = np.zeros(self.n_agents)
-        self._actions = np.zeros((self.n_agents, self.action_size))
+        #: amplitudes (n, gdim) of the last interval, within their bounds
+        self.actions = np.zeros((self.n_agents, self.action_size))
         self._background: np.ndarray | None = None  # a flow (n_local, gdim) that is not the agents'
         self._time_steps = 1
         #: called in every time step, see :meth:`FokkerPlanck.advance`; an adjoint sets it
@@ -90,8 +92,8 @@ class DensityPlant(Plant):
         self.grid = self.layout.grid
         seen = self.sensors.seen.size
         self.observation_size = seen * (2 if self.options.observe_target else 1)
-        own = (seen // 2, seen + seen // 2)
-        self.own_features = own if self.options.observe_target else own[:1]
+        centre = (seen // 2, seen + seen // 2)
+        self.own_features = centre if self.options.observe_target else centre[:1]
         self.observation_low = np.zeros(self.observation_size)
         self.observation_high = np.full(self.observation_size, self._largest_mean())
         self.action_low = np.full(gdim, -self.options.u_max)
@@ -119,16 +121,6 @@ class DensityPlant(Plant):
         return self._target_means[:, None]
 
     @property
-    def target(self) -> np.ndarray:
-        """Nodal values (n_local,) of the target; a view."""
-        return self._target
-
-    @property
-    def actions(self) -> np.ndarray:
-        """Amplitudes (n, gdim) of the last interval, within their bounds; a view."""
-        return self._actions
-
-    @property
     def time(self) -> float:
         """Time since the episode's start."""
         return self.solver.time
@@ -149,9 +141,9 @@ class DensityPlant(Plant):
         gdim = self.space.gdim
         self.solver.reset(bump(self.space.points, values[:gdim]))
         self._time_steps = self._steps_at_the_bounds()
-        self._target = bump(self.space.points, values[gdim : 2 * gdim])
-        self._target_means = self.sensors.means(self._target)
-        self._actions = np.zeros((self.n_agents, self.action_size))
+        self.target = bump(self.space.points, values[gdim : 2 * gdim])
+        self._target_means = self.sensors.means(self.target)
+        self.actions = np.zeros((self.n_agents, self.action_size))
 
     def _steps_at_the_bounds(self) -> int:
         """Time steps of an interval under the fastest uniform control.
@@ -176,14 +168,14 @@ class DensityPlant(Plant):
         with ``costs`` (StepCosts) and ``time_steps``. Collective.
         Raises ActionError: wrong shape or NaN; SolverDiverged: the density left the trusted range.
         """
-        self._actions = self.agreed(actions)
-        u = self.actuators.field(self._actions)
+        self.actions = self.agreed(actions)
+        u = self.actuators.field(self.actions)
         interval = self.config.control_interval
         self.solver.set_velocity(self._with_background(u))
         self.cost.begin(u, interval)
         count = self.solver.advance(
             interval,
-            lambda y, weight: self.cost.add(y, self._target, weight),
+            lambda y, weight: self.cost.add(y, self.target, weight),
             self._time_steps,
             self.record,
         )
@@ -196,9 +188,9 @@ class DensityPlant(Plant):
         """A copy of the episode's state. Local."""
         return DensitySnapshot(
             self.solver.snapshot(),
-            self._target.copy(),
+            self.target.copy(),
             self._target_means.copy(),
-            self._actions.copy(),
+            self.actions.copy(),
             self._time_steps,
             None if self._background is None else self._background.copy(),
         )
@@ -206,8 +198,8 @@ class DensityPlant(Plant):
     def restore(self, state: DensitySnapshot) -> np.ndarray:
         """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
         self.solver.restore(state.solver)
-        self._target, self._target_means = state.target.copy(), state.target_means.copy()
-        self._actions, self._time_steps = state.actions.copy(), state.time_steps
+        self.target, self._target_means = state.target.copy(), state.target_means.copy()
+        self.actions, self._time_steps = state.actions.copy(), state.time_steps
         return self._observe()
 
     def fields(self) -> dict[str, np.ndarray] | None:
@@ -215,7 +207,7 @@ class DensityPlant(Plant):
 
         On rank 0, None elsewhere. Collective.
         """
-        columns = [self.solver.density, self._target, *self.solver.velocity.T]
+        columns = [self.solver.density, self.target, *self.solver.velocity.T]
         gathered = self.space.gather(np.stack(columns, axis=1))
         if gathered is None:
             return None
@@ -226,7 +218,7 @@ class DensityPlant(Plant):
             "density": values[:, 0],
             "target": values[:, 1],
             "velocity": values[:, 2:],
-            "actions": self._actions.copy(),
+            "actions": self.actions.copy(),
         }
 
     def adjoint(self) -> PlantAdjoint:

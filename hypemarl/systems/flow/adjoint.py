@@ -58,8 +58,8 @@ class FlowAdjoint:
         self.solver = UnsteadyFlowAdjoint(plant.solver, rtol)
         self._bar = FlowCotangent(plant.solver)
         self._n_amplitudes = plant.n_agents * plant.action_size
-        own = self._n_amplitudes if plant.comm.rank == 0 else 0
-        self.state_size = self._bar.size + own
+        local = self._n_amplitudes if plant.comm.rank == 0 else 0
+        self.state_size = self._bar.size + local
         self._returned: np.ndarray | None = None
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, FlowTape]:
@@ -152,8 +152,8 @@ class FlowAdjoint:
             if level:
                 old, now, new = tape.velocities[level - 1 : level + 2]
                 first = tape.first and level == 1
-                given = self.solver.pull(FlowStep(old, now, new, dt, tape.viscosity, first), bar)
-                control_bar[:, owned] += given[nodes[owned]].T
+                node_bar = self.solver.pull(FlowStep(old, now, new, dt, tape.viscosity, first), bar)
+                control_bar[:, owned] += node_bar[nodes[owned]].T
             old_bar += (1.0 - share) * control_bar
             new_bar += share * control_bar
         if tape.parts > 1:
@@ -170,12 +170,12 @@ def pull_observations(
     ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
     """
     flow, layout, n = plant.options, plant.layout, plant.n_agents
-    own = plant.seen.scatter_add(observations_bar.reshape(n, plant.seen.size, -1))
+    bar = plant.seen.scatter_add(observations_bar.reshape(n, plant.seen.size, -1))
     probes = len(flow.probe_distances)
-    pressure, across, along = (own[:, i * probes : (i + 1) * probes] for i in range(3))
+    pressure, across, along = (bar[:, i * probes : (i + 1) * probes] for i in range(3))
     velocity = across[..., None] * layout.normals[:, None]
     velocity = (velocity + along[..., None] * layout.tangents[:, None]).reshape(-1, 2) / flow.speed
     matrix = plant.probes.velocity_matrix
     state_bar.velocity[: matrix.shape[1]] += matrix.T @ velocity
     state_bar.pressure += plant.probes.pressure_matrix.T @ pressure.ravel() / flow.speed**2
-    return own[:, 3 * probes :] / flow.u_max
+    return bar[:, 3 * probes :] / flow.u_max

@@ -85,8 +85,8 @@ class ArcActuators:
 
         Every node counts once: ghosts' values are not read.
         """
-        own = np.where(self._owned, values.ravel(), 0.0)
-        return self.project(sum_over_ranks(self.comm, self.matrix.T @ own))
+        owned = np.where(self._owned, values.ravel(), 0.0)
+        return self.project(sum_over_ranks(self.comm, self.matrix.T @ owned))
 
     def net_flux(self, amplitudes: np.ndarray) -> float:
         """Flux of the actuated field through the disc, out of the fluid (zero). Collective."""

@@ -257,8 +257,8 @@ def _disc_facets(space: TaylorHood) -> BoundaryFacets:
 
 def _refuse_empty(space: TaylorHood, intervals: np.ndarray, owners: np.ndarray) -> None:
     """Every arc must hold a facet. Collective."""
-    own = np.bincount(owners[owners >= 0], minlength=len(intervals)).astype(float)
-    count = sum_over_ranks(space.comm, own)
+    local = np.bincount(owners[owners >= 0], minlength=len(intervals)).astype(float)
+    count = sum_over_ranks(space.comm, local)
     if np.any(count == 0):
         empty = np.flatnonzero(count == 0).tolist()
         where = np.degrees(intervals[empty[0]]).round(3).tolist()

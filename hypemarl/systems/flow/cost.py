@@ -117,8 +117,8 @@ class FlowCost:
 
         ``weights`` (levels,) of the time levels in the cost, ``shares_bar`` (n,) of the costs.
 
-        A share of C_L^2 is C_L times the share of C_L: everybody's share of the lift enters
-        everybody's cost.
+        A share of C_L^2 is C_L times the share of C_L, so that each agent's share of the lift
+        enters the costs of all.
         """
         flow = self.options
         if flow.objective != "drag":
@@ -161,9 +161,9 @@ class FlowCost:
         """
         options, lengths = self.options, self.layout.facets.lengths
         values = control[:, self._place]
-        given = shares_bar[self.layout.facet_owners]
-        parts = options.beta * (given * lengths)[None, :, None] * (values @ MASS)
-        parts += options.beta_g * (given / lengths)[None, :, None] * (values @ STIFFNESS)
+        weights = shares_bar[self.layout.facet_owners]
+        parts = options.beta * (weights * lengths)[None, :, None] * (values @ MASS)
+        parts += options.beta_g * (weights / lengths)[None, :, None] * (values @ STIFFNESS)
         result = np.zeros_like(control)
         for axis in range(2):
             np.add.at(result[axis], self._place, parts[axis])

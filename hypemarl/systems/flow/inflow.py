@@ -65,25 +65,25 @@ class InflowProfile:
 
 
 def require_mass_balance(
-    space: TaylorHood, given: Iterable[str], boundary: np.ndarray, scale: float
+    space: TaylorHood, tags: Iterable[str], boundary: np.ndarray, scale: float
 ) -> None:
     """Refuse boundary values that push fluid into a flow without an exit. Collective.
 
     Args:
-        space: of the flow; given: the tags whose normal velocity is given; boundary:
-            (2, n_velocity_local) those velocities; scale: speed times height.
+        space: of the flow; tags: those with a prescribed normal velocity; boundary:
+            (2, n_velocity_local) these velocities; scale: speed times height.
 
-    Raises MassBalanceError: on every rank, when ``given`` is the whole boundary and the net flux
+    Raises MassBalanceError: on every rank, when ``tags`` are the whole boundary and the net flux
     through it is not zero.
     """
-    parts = [space.facets(name) for name in given]
-    every = space.exterior(np.zeros(space.n_velocity_local, dtype=bool), closed=False)
-    left = len(every.lengths) - sum(len(part.lengths) for part in parts)
+    parts = [space.facets(name) for name in tags]
+    exterior = space.exterior(np.zeros(space.n_velocity_local, dtype=bool), closed=False)
+    open_facets = len(exterior.lengths) - sum(len(part.lengths) for part in parts)
     flux = 0.0
     for part in parts:
         through = np.einsum("xma,mx,a->m", boundary[:, part.nodes], part.normals, SIMPSON)
         flux += float(through @ part.lengths)
-    open_count, net = sum_over_ranks(space.comm, np.array([float(left), flux])).tolist()
+    open_count, net = sum_over_ranks(space.comm, np.array([float(open_facets), flux])).tolist()
     if open_count == 0 and abs(net) > BALANCE * scale:
         raise MassBalanceError(
             f"inflow breaks mass balance: velocities are given on the whole boundary and their net "

@@ -124,14 +124,10 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         self.cost_terms = self.cost.names
         series = np.zeros(self._steps)
         self.measured = {"drag": series, "lift": series, "dissipation": 0.0, "time_steps": 0}
-        self._amplitudes = np.zeros((self.n_agents, self.action_size))
+        #: amplitudes (n, m) that the last control interval ended with, within their bounds
+        self.amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
         self._baseline = np.zeros(self.n_agents)
-
-    @property
-    def amplitudes(self) -> np.ndarray:
-        """Amplitudes (n, m) that the last control interval ended with, within their bounds."""
-        return self._amplitudes
 
     @property
     def baseline(self) -> np.ndarray:
@@ -156,9 +152,9 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         state = self.states.get(values)
         self.solver.restore(state)
         self._start = state.time
-        self._amplitudes = np.zeros((self.n_agents, self.action_size))
+        self.amplitudes = np.zeros((self.n_agents, self.action_size))
         self.cost.begin()
-        self.cost.add(self.actuators.field(self._amplitudes), self.config.control_interval)
+        self.cost.add(self.actuators.field(self.amplitudes), self.config.control_interval)
         self._baseline = self.cost.finish().costs.shares
         return self._observe()
 
@@ -173,10 +169,10 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         """
         target = self.agreed(actions)
         try:
-            self.interval = interval = self._march(self._amplitudes, target)
+            self.interval = interval = self._march(self.amplitudes, target)
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
-        self._amplitudes = target
+        self.amplitudes = target
         count = len(interval.drag) - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {
@@ -236,13 +232,13 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
     def snapshot(self) -> FlowSnapshot:
         """A copy of the episode's state. Local."""
         return FlowSnapshot(
-            self.solver.snapshot(), self._amplitudes.copy(), self._start, self._baseline.copy()
+            self.solver.snapshot(), self.amplitudes.copy(), self._start, self._baseline.copy()
         )
 
     def restore(self, state: FlowSnapshot) -> np.ndarray:
         """Return to a snapshot of this plant; returns its observations (n, k). Collective."""
         self.solver.restore(state.solver)
-        self._amplitudes, self._start = state.amplitudes.copy(), state.start
+        self.amplitudes, self._start = state.amplitudes.copy(), state.start
         self._baseline = state.baseline.copy()
         return self._observe()
 
@@ -254,7 +250,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         velocity, points = self.solver.velocity, self.space.pressure_points
         vorticity = self.functionals.vorticity(velocity)
         fields = vertex_fields(self.space, points, velocity, self.solver.pressure, vorticity)
-        actions = self.actuators.project(self._amplitudes)
+        actions = self.actuators.project(self.amplitudes)
         return None if fields is None else {**fields, "actions": actions}
 
     @property
@@ -286,9 +282,9 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         velocity, pressure = values[..., :2] / speed, values[..., 2] / speed**2
         across = np.einsum("npx,nx->np", velocity, layout.normals)
         along = np.einsum("npx,nx->np", velocity, layout.tangents)
-        amplitudes = self._amplitudes / self.options.u_max
-        own = np.concatenate([pressure, across, along, amplitudes], axis=1)
-        return self.seen.gather(own).reshape(n, -1)
+        amplitudes = self.amplitudes / self.options.u_max
+        shown = np.concatenate([pressure, across, along, amplitudes], axis=1)
+        return self.seen.gather(shown).reshape(n, -1)
 
     def _bank(self) -> np.ndarray:
         """Halton points in the box of mu, without repetitions (a box may be a point)."""
@@ -296,11 +292,11 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         span = self.parameter_high - self.parameter_low
         return np.unique(self.parameter_low + span * points, axis=0)
 
-    def _require_balance(self, given: tuple[str, ...]) -> None:
+    def _require_balance(self, tags: tuple[str, ...]) -> None:
         flow, boundary = self.options, np.zeros_like(self.solver.boundary)
         for angle in (flow.angle_low, flow.angle_high):
             boundary[:, self.inflow.nodes] = self.inflow.values(angle)
-            require_mass_balance(self.space, given, boundary, flow.speed * self.inflow.height)
+            require_mass_balance(self.space, tags, boundary, flow.speed * self.inflow.height)
 
     def _warn_outside(self, low: float, high: float) -> None:
         if self.comm.rank == 0 and (low < VALIDATED[0] or high > VALIDATED[1]):

@@ -80,13 +80,13 @@ class StateCache:
         """All nodes' values on rank 0, ordered by coordinates; None elsewhere. Collective."""
         space = self.space
         counts = {"velocity": space.n_velocity, "pressure": space.n_pressure}
-        own = {name: value[: counts[_KIND[value.ndim]]] for name, value in _arrays(state).items()}
-        own["velocity_points"] = space.velocity_points[: space.n_velocity]
-        own["pressure_points"] = space.pressure_points[: space.n_pressure]
-        parts = self.comm.gather(own, root=0)
+        local = {name: value[: counts[_KIND[value.ndim]]] for name, value in _arrays(state).items()}
+        local["velocity_points"] = space.velocity_points[: space.n_velocity]
+        local["pressure_points"] = space.pressure_points[: space.n_pressure]
+        parts = self.comm.gather(local, root=0)
         if parts is None:
             return None
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in own}
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in local}
         scale = SAME_PLACE * float(np.ptp(whole["pressure_points"]))
         for kind in counts:
             rows = whole[f"{kind}_points"]
@@ -149,21 +149,21 @@ def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
     except (files.DamagedError, OSError) as error:
         note(f"{error}; the flow is computed again")
         return None
-    found = str(stored.pop("key", ""))
-    if found != key:
-        raise CacheError(_refusal(path, _difference(found, key)))
+    stored_key = str(stored.pop("key", ""))
+    if stored_key != key:
+        raise CacheError(_refusal(path, _difference(stored_key, key)))
     if not sealed or {field.name for field in dataclasses.fields(FlowState)} - stored.keys():
         note(f"{path}: a stored flow without a checksum, from before there were; computed again")
         return None
     return stored
 
 
-def _difference(found: str, key: str) -> str:
-    """Which facts of a file differ from the wanted ones."""
+def _difference(stored_key: str, key: str) -> str:
+    """Reason of a refusal: the facts in which a file differs from the expected ones."""
     try:
-        have = dict(json.loads(found))
+        stored = dict(json.loads(stored_key))
     except (ValueError, TypeError):
         return "it does not say what it belongs to"
-    want = json.loads(key)
-    names = sorted(n for n in have.keys() | want.keys() if have.get(n) != want.get(n))
+    expected = json.loads(key)
+    names = sorted(n for n in stored.keys() | expected.keys() if stored.get(n) != expected.get(n))
     return f"it belongs to another {', '.join(names)}"

@@ -76,9 +76,9 @@ class ShapeAdjoint:
         """
         plant, state = self.plant, tape.state
         amplitudes, lag = state.amplitudes, plant.options.lag
-        own = np.zeros(amplitudes.size)
-        own[: len(state_bar)] = state_bar
-        bar = sum_over_ranks(plant.comm, own).reshape(amplitudes.shape)
+        local = np.zeros(amplitudes.size)
+        local[: len(state_bar)] = state_bar
+        bar = sum_over_ranks(plant.comm, local).reshape(amplitudes.shape)
         bar += plant.cost.pull_amplitudes(amplitudes, shares_bar)
         forces_bar = self._pull_objective(tape, shares_bar)
         moved_bar = np.zeros(len(state.shape.q))
@@ -106,9 +106,9 @@ class ShapeAdjoint:
     def _pull_observations(self, observations_bar: np.ndarray) -> np.ndarray:
         """Cotangent (n, 2 + 2 m) of what each agent shows, tractions as of the forces in them."""
         plant = self.plant
-        own = plant.seen.scatter_add(observations_bar.reshape(plant.n_agents, plant.seen.size, -1))
-        own[:, :2] *= plant.traction
-        return own
+        bar = plant.seen.scatter_add(observations_bar.reshape(plant.n_agents, plant.seen.size, -1))
+        bar[:, :2] *= plant.traction
+        return bar
 
     def _pull_flow(
         self, state: ShapeState, forces_bar: np.ndarray, shares_bar: np.ndarray

@@ -49,7 +49,7 @@ class ShapeCost:
 
     @property
     def uses_drag(self) -> bool:
-        """Whether forces make up the objective; else dissipation does."""
+        """True where the objective is made of forces, False where of dissipation."""
         return self.options.objective == "drag"
 
     def axes(self, angle: float) -> np.ndarray:

@@ -91,8 +91,8 @@ class ShapeFlow:
 
         From the residual: they sum to the force on the body.
         """
-        own = solution.forces[:, self.layout.nodes]
-        return sum_over_ranks(self.comm, self.layout.node_shares @ own.T)
+        nodal = solution.forces[:, self.layout.nodes]
+        return sum_over_ranks(self.comm, self.layout.node_shares @ nodal.T)
 
     def dissipation(self, solution: FlowSolution) -> np.ndarray:
         """Integral (n,) of |grad v|^2 / 2 over each agent's cells. Collective.
@@ -112,9 +112,9 @@ class ShapeFlow:
         curl, volume = (
             self._assemble(form, self._at_vertices, add=True) for form in (self._curl, self._volume)
         )
-        space, own = self.space, self.space.n_pressure
+        space, count = self.space, self.space.n_pressure
         points = space.Q.tabulate_dof_coordinates()[:, :2]
-        curl = curl[:own] / volume[:own]  # ghosts have no volume here
+        curl = curl[:count] / volume[:count]  # ghosts have no volume here
         return vertex_fields(space, points, solution.velocity, solution.pressure, curl)
 
     def _assemble(self, form: fem.Form, vector: la.Vector, *, add: bool = False) -> np.ndarray:

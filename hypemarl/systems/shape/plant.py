@@ -346,8 +346,8 @@ class ShapePlant(BodyPlant[ShapeOptions, ShapeLayout]):
         forces = self.present.forces(state.flow)
         tractions = np.einsum("nij,nj->ni", self.layout.directions, forces) * self.traction
         moved = (self.sensed @ state.shape.q).reshape(n, -1)
-        own = np.concatenate([tractions, state.amplitudes, moved], axis=1)
-        return self.seen.gather(own).reshape(n, -1)
+        shown = np.concatenate([tractions, state.amplitudes, moved], axis=1)
+        return self.seen.gather(shown).reshape(n, -1)
 
     def _curvature(self, shape: FeasibleShape) -> float:
         """Largest curvature of the outline, convex or concave, of a circle of its area 1. Local."""

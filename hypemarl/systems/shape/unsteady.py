@@ -88,7 +88,7 @@ class MovingShapeFlow(ShapeFlow):
         """
         march, layout = self.march, self.layout
         march.restore(start.state)
-        found, forces, dissipation = start, [], []
+        solution, forces, dissipation = start, [], []
         for step, q in enumerate(path, 1):
             march.move(self.motion.points(q))
             march.step()
@@ -96,10 +96,10 @@ class MovingShapeFlow(ShapeFlow):
             forces.append(layout.node_shares @ traction[:, layout.nodes].T)
             if self.each_step or step == len(path):
                 velocity, pressure = march.velocity.copy(), march.pressure.copy()
-                found = replace(start, velocity=velocity, pressure=pressure)
-                dissipation.append(super().dissipation(found))
+                solution = replace(start, velocity=velocity, pressure=pressure)
+                dissipation.append(super().dissipation(solution))
         return replace(
-            found,
+            solution,
             forces=traction.copy(),
             state=march.snapshot(),
             agent_forces=sum_over_ranks(self.comm, np.array(forces)),
@@ -158,16 +158,16 @@ class UnsteadyShapePlant(ShapePlant):
         self._dissipation = self.present.dissipation(flow)
         forces = flow.agent_forces
         dissipation = np.broadcast_to(flow.agent_dissipation, forces.shape[:2])
-        each = [
+        steps = [
             self.cost.evaluate(*pair, amplitudes, angle)
             for pair in zip(forces, dissipation, strict=True)
         ]
         terms = {
-            name: float(np.mean([one.costs.terms[name] for one in each]))
+            name: float(np.mean([step.costs.terms[name] for step in steps]))
             for name in self.cost.names
         }
-        shares = np.mean([one.costs.shares for one in each], axis=0)
-        coefficients = np.mean([one.coefficients for one in each], axis=0)
+        shares = np.mean([step.costs.shares for step in steps], axis=0)
+        coefficients = np.mean([step.coefficients for step in steps], axis=0)
         return ShapeCosts(StepCosts(terms, shares), coefficients)
 
 
