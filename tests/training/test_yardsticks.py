@@ -101,7 +101,7 @@ def test_a_schedule_given_mu_knows_places_whatever_the_scheme(fitted: Any) -> No
     budget = yardsticks.Budget(20, validations=1)
     first, second = (
         yardsticks.fit("schedule_mu", env, settings, budget=budget).last(
-            np.zeros((env.n_agents, env.agent_spec.observation_size)), env.parameter_low, 0.25
+            np.zeros((env.n_agents, env.agent_spec.observation_size)), env.agent_spec.mu_low, 0.25
         )
         for settings in (config, marl)
     )
