@@ -72,8 +72,8 @@ def diagnose_run(
     """
     comm = mpi.world() if comm is None else comm
     probed = probe_run(run_dir, episodes=episodes, comm=comm, make_env=make_env)
-    row = _head(RunFolder(run_dir), probed)
-    row |= mpi.on_root(comm, lambda: _measure(probed.agent, probed.probe))
+    folder = RunFolder(run_dir)  # rank 0 alone knows the cost
+    row = mpi.on_root(comm, lambda: _head(folder, probed) | _measure(probed.agent, probed.probe))
     diagnose = algorithm_of(probed.config).diagnose
     if diagnose is not None:
         row |= diagnose(run_dir, episodes=episodes, comm=comm, make_env=make_env)

@@ -86,7 +86,7 @@ def test_motion_in_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     start, told, none = rows
     assert [row["name"] for row in rows] == [
         "sinusoidal",
-        "sinusoidal" + moving_agents.TOLD,
+        "sinusoidal" + moving_agents.MOVED,
         "none",
     ]
     rest = [evaluate_run(runs / "density-1d" / name / "seed0")["cost"] for name in names]
