@@ -20,7 +20,7 @@ test: env lint ## run the fast tests with coverage, in two processes
 test-all: env lint ## run all tests, with coverage
 	$(BIN)/python -m pytest --cov
 
-campaign: env ## test kills, damaged files, hostile inputs, long episodes; write docs/reliability.md (15 to 18 minutes)
+campaign: env ## test kills, damaged files, hostile inputs, long episodes; write docs/reliability.md (21 minutes)
 	$(BIN)/python -m tests.campaign --write
 
 lint: env ## check style, types and imports between packages
