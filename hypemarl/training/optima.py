@@ -124,6 +124,7 @@ class _Starts:
             starts.append(min(played, key=lambda one: one.cost).actions)
         if solved:
             width = self.env.parameter_high - self.env.parameter_low
+            width = np.where(width > 0.0, width, 1.0)  # a parameter may have one value only
             near = min(solved, key=lambda o: float(np.sum(((o.parameters - values) / width) ** 2)))
             starts.append(near.actions)
         return starts
