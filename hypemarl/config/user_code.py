@@ -61,7 +61,7 @@ def use_flags() -> list[str]:
 
 
 def used() -> tuple[str, ...]:
-    """What this process uses, each with its SHA-256, as a configuration stores it."""
+    """The code that was imported by :func:`use`, each entry with its SHA-256. Local."""
     return tuple(f"{code}{_SHA256}{sha256}" for code, sha256 in _USED.items())
 
 
