@@ -226,11 +226,24 @@ def do_map(arguments: Arguments) -> None:
 
 def do_evaluate(arguments: Arguments) -> int:
     """Evaluate runs on the held-out set; exit status 3 where every episode of a run fails."""
+    return _evaluate(_comparable_runs(arguments), arguments)
+
+
+def _comparable_runs(arguments: Arguments) -> list[Path]:
+    """The runs of one problem that a command names. Raises as :func:`checked_runs`, and where
+    their problems differ.
+    """
     from hypemarl.training import summary
-    from hypemarl.training.table import columns, flat, summarise, worth
 
     runs = checked_runs(arguments)
     summary.check_comparable(runs)
+    return runs
+
+
+def _evaluate(runs: Sequence[Path], arguments: Arguments) -> int:
+    from hypemarl.training import summary
+    from hypemarl.training.table import columns, flat, summarise, worth
+
     rows = summary.evaluate_runs(runs, episodes=arguments.episodes, last=arguments.last)
     table = summarise(rows)
     say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
@@ -262,14 +275,12 @@ def do_diagnose(arguments: Arguments) -> None:
 def do_compare(arguments: Arguments) -> int:
     """Print the table of evaluated runs and draw their curves; exit status as of evaluate."""
     from hypemarl import mpi
-    from hypemarl.training import summary
     from hypemarl.visualisation.run_pictures import draw_curves
 
-    runs = checked_runs(arguments)
-    summary.check_comparable(runs)
+    runs = _comparable_runs(arguments)
     # ahead of the evaluation, which costs more: curves may be refused
     drawn = mpi.on_root(mpi.world(), lambda: draw_curves(runs, arguments.output))
-    status = do_evaluate(arguments)
+    status = _evaluate(runs, arguments)
     say(f"written {drawn}" if drawn else "no curve to draw: every validation failed")
     return status
 

@@ -158,15 +158,15 @@ _SOURCE_KEY = "env.external.source"
 
 
 def stored_code(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """What the runs and the file of a command were made with (``code``), where it trusts them.
+    """The user's code that is named by the runs and the file of a command with ``--trust``.
 
-    Local. Raises ConfigError: a file is no YAML.
+    In the form of ``--use``. Local. Raises ConfigError: a file is no YAML.
     """
     if not arguments.trust:
         return ()
     files = [Path(scenario) for scenario in _words(arguments, "scenario")]
-    for run in _words(arguments, "run") + _words(arguments, "runs"):
-        files += [Path(run) / "config.yaml", *sorted(Path(run).glob("*/config.yaml"))]
+    runs = expanded(_words(arguments, "run") + _words(arguments, "runs"))
+    files += [run / "config.yaml" for run in runs]
     lists = [read_file(file).content.get("code") for file in files if file.is_file()]
     entries = [str(entry) for code in lists if isinstance(code, list) for entry in code]
     return tuple(dict.fromkeys(map(code_in, entries)))

@@ -49,7 +49,7 @@ from hypemarl.seeding import numpy_generator
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.training import evaluation
 from hypemarl.training.shares import KINDS
-from hypemarl.types import Array
+from hypemarl.types import Array, Row
 
 if TYPE_CHECKING:
     from hypemarl.envs.array_env import ArrayEnv
@@ -178,12 +178,15 @@ def fit(
 def _model(
     kind: str, env: ArrayEnv, config: Config, seed: int, start: Schedule | None
 ) -> _Table | _Network:
-    if kind == "schedule_mu":  # whatever the scheme of the configuration
-        agent = dataclasses.replace(config.agent, scheme=INFORMED.name)
-        return _Network(env, dataclasses.replace(config, agent=agent), seed, time=True)
-    if kind == "feedback":
-        agent = dataclasses.replace(config.agent, scheme=REFERENCE.name, actor_hidden=())
-        return _Network(env, dataclasses.replace(config, agent=agent), seed, time=False)
+    # whatever the scheme of the configuration
+    networks: dict[str, Row] = {
+        "schedule_mu": {"scheme": INFORMED.name},
+        "feedback": {"scheme": REFERENCE.name, "actor_hidden": ()},
+    }
+    if kind in networks:
+        agent = dataclasses.replace(config.agent, **networks[kind])
+        config = dataclasses.replace(config, agent=agent)
+        return _Network(env, config, seed, time=kind == "schedule_mu")
     spec = env.agent_spec
     if start is None:
         validation = evaluation.fixed_set(env, config.training.validation_size, "validation")
