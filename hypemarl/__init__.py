@@ -16,14 +16,29 @@ if TYPE_CHECKING:
     from hypemarl.coupling.neighbourhood import Neighbourhood
     from hypemarl.coupling.plant import Plant, StepCosts
     from hypemarl.envs import make
+    from hypemarl.systems.problem.actuators import Actuators, Bumps, Fields, Hats, Patches
+    from hypemarl.systems.problem.agents import Grid, Parts, Points
+    from hypemarl.systems.problem.problem import Dirichlet, Problem
+    from hypemarl.systems.problem.sensors import PointValue
     from hypemarl.systems.registry import System, register_system
     from hypemarl.training.learner import Algorithm, Learner, register_algorithm
 
 __all__ = [
+    "Actuators",
     "Algorithm",
+    "Bumps",
+    "Dirichlet",
+    "Fields",
+    "Grid",
+    "Hats",
     "Learner",
     "Neighbourhood",
+    "Parts",
+    "Patches",
     "Plant",
+    "PointValue",
+    "Points",
+    "Problem",
     "Scheme",
     "StepCosts",
     "System",
@@ -38,10 +53,21 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Actuators": "hypemarl.systems.problem.actuators",
     "Algorithm": "hypemarl.training.learner",
+    "Bumps": "hypemarl.systems.problem.actuators",
+    "Dirichlet": "hypemarl.systems.problem.problem",
+    "Fields": "hypemarl.systems.problem.actuators",
+    "Grid": "hypemarl.systems.problem.agents",
+    "Hats": "hypemarl.systems.problem.actuators",
     "Learner": "hypemarl.training.learner",
     "Neighbourhood": "hypemarl.coupling.neighbourhood",
+    "Parts": "hypemarl.systems.problem.agents",
+    "Patches": "hypemarl.systems.problem.actuators",
     "Plant": "hypemarl.coupling.plant",
+    "PointValue": "hypemarl.systems.problem.sensors",
+    "Points": "hypemarl.systems.problem.agents",
+    "Problem": "hypemarl.systems.problem.problem",
     "Scheme": "hypemarl.agents.schemes",
     "StepCosts": "hypemarl.coupling.plant",
     "System": "hypemarl.systems.registry",

@@ -18,8 +18,9 @@ from hypemarl.config.errors import LONGEST_NAME, ConfigError, nearest, quoted
 from hypemarl.config.external import NAME as EXTERNAL
 from hypemarl.config.external import source_in
 from hypemarl.config.migration import USUAL, migrated, put, system_of
+from hypemarl.config.problems import PROBLEMS, only, settings_of
 from hypemarl.config.schema import Config
-from hypemarl.config.user_code import remedy
+from hypemarl.config.user_code import remedy, use
 from hypemarl.config.yaml_text import Document, read_file, read_text
 
 LARGEST_INTEGER = 2**63 - 1  # of NumPy and torch
@@ -27,9 +28,10 @@ SCENARIOS = Path(__file__).parent.parent / "scenarios"
 
 
 def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a scenario or a YAML file, with overrides applied last.
+    """The configuration of a scenario, a YAML file or a problem, with overrides applied last.
 
-    ``source`` is a scenario's name or the path of a YAML file; a file may name its base by
+    ``source`` is a scenario's name, the path of a YAML file, or the code of a user's problem,
+    ``FILE.py:CLASS`` or ``MODULE:CLASS``, which is imported; a YAML file may name its base by
     ``scenario: density-1d`` and then holds differences only. ``overrides`` are like
     ``agent.gamma=0.95``, the value in YAML. Rank-local. Raises :class:`ConfigError`.
     """
@@ -154,25 +156,39 @@ def _keys(cls: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[
             yield prefix + item.name, item, hints[item.name]
 
 
+def is_code(source: str) -> bool:
+    """Whether a word names a user's code: ``FILE.py``, ``FILE.py:NAME`` or ``MODULE:NAME``."""
+    place, colon, name = source.rpartition(":")
+    dotted = all(part.isidentifier() for part in place.split("."))
+    code = source.endswith(".py") or place.endswith(".py") or (bool(colon) and dotted)
+    return code and (source.endswith(".py") or name.isidentifier())
+
+
 def _read(source: str | Path) -> tuple[Path, Document]:
     """The file of a scenario or of the user, its settings on top of their base, and its lines."""
     name = str(source)
+    if is_code(name):
+        name = only(name, use(name))
     if name in scenarios():
         path = SCENARIOS / f"{name}.yaml"
+    elif name in PROBLEMS:
+        return Path(name), Document(settings_of(name), {})
     else:
         path = Path(source)
         if not os.path.isfile(path):  # False of an unfit name, where Path.is_file raises
-            hint = nearest(name, scenarios(), ".")
+            hint = nearest(name, (*scenarios(), *PROBLEMS.names()), ".")
             raise ConfigError(
-                f"no scenario or file {quoted(name)}{hint} Scenarios: {', '.join(scenarios())}"
+                f"no scenario or file {quoted(name)}{hint} Scenarios: "
+                f"{', '.join((*scenarios(), *PROBLEMS.names()))}; a problem of your own is named "
+                "as FILE.py:CLASS"
             )
     settings, lines = read_file(path)
     start, base = dict[str, Any](), settings.get("scenario")
     if base is not None and path.parent != SCENARIOS:
-        if base not in scenarios():
+        if base not in scenarios() and base not in PROBLEMS:
             raise ConfigError(
                 f"{path}:{lines['scenario']}: scenario {quoted(base)} is none of "
-                f"{', '.join(scenarios())}"
+                f"{', '.join((*scenarios(), *PROBLEMS.names()))}"
             )
         start = _read(base)[1].content
     settings = migrated(settings, system_of(settings, system_of(start)), lines)

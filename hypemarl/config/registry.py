@@ -102,7 +102,7 @@ class Registry[T: Named]:
         Raises:
             ConfigError: another one has this name.
         """
-        if self._known().get(item.name, item) is not item:
+        if self._known().get(item.name, item) != item:
             raise ConfigError(f"{self.kind} {quoted(item.name)} is taken: choose another name")
         self._items[item.name] = item
 

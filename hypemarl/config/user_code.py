@@ -1,9 +1,9 @@
 """The user's code: modules and files that a command names, and what they register.
 
-A configuration names systems, algorithms and schemes that are registered already. ``--use`` on the
-command line imports the code that registers them. A run stores what it used, with the SHA-256 of
-the files (``code`` in its configuration); that is imported only where the command names it again,
-or trusts the run by ``--trust``.
+A configuration names systems, problems, algorithms and schemes that are registered already.
+``--use`` on the command line imports the code that registers them. A run stores what it used, with
+the SHA-256 of the files (``code`` in its configuration); that is imported only where the command
+names it again, or trusts the run by ``--trust``.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hypemarl.config.errors import ConfigError, nearest, quoted
+from hypemarl.config.problems import PROBLEMS, classes_in, entry_of
 from hypemarl.config.registry import ALGORITHMS, SCHEMES, SYSTEMS, Named
 from hypemarl.config.sources import digest_of, search_working_folder
 
@@ -26,8 +27,10 @@ _USED: dict[str, str] = {}
 _SHA256 = " sha256:"
 
 
-def use(code: str) -> None:
-    """Register systems, algorithms and schemes of the user's code. Local: on every rank.
+def use(code: str) -> list[Named]:
+    """Register systems, problems, algorithms and schemes of the user's code; returns them.
+
+    Local: on every rank.
 
     Args:
         code: ``MODULE`` or ``path/to/FILE.py``, for all that are there, or with ``:NAME`` for one.
@@ -43,16 +46,21 @@ def use(code: str) -> None:
     else:
         search_working_folder(place)
         sha256, module = digest_of(place), imported(place)
-    there = {key: item for key, item in vars(module).items() if isinstance(item, Named)}
+    there: dict[str, Named] = {
+        key: item for key, item in vars(module).items() if isinstance(item, Named)
+    }
+    there |= {key: entry_of(item) for key, item in classes_in(module).items()}
     if name and name not in there:
         raise ConfigError(
-            f"{place} has no system, algorithm or scheme {quoted(name)}{nearest(name, there, '.')} "
-            f"It has: {', '.join(there) or 'none at all'}"
+            f"{place} has no problem, system, algorithm or scheme {quoted(name)}"
+            f"{nearest(name, there, '.')} It has: {', '.join(there) or 'none at all'}"
         )
-    for item in [there[name]] if name else there.values():
-        for registry in (SYSTEMS, ALGORITHMS, SCHEMES):
+    taken = [there[name]] if name else list(there.values())
+    for item in taken:
+        for registry in (SYSTEMS, ALGORITHMS, SCHEMES, PROBLEMS):
             registry.take(item)
     _USED.setdefault(f"{place}:{name}" if name else place, sha256)
+    return taken
 
 
 def use_flags() -> list[str]:

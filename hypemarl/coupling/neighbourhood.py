@@ -41,21 +41,25 @@ class Neighbourhood:
         return total
 
 
-def grid_stencil(grid: Sequence[int], radius: int) -> np.ndarray:
+def grid_stencil(grid: Sequence[int], radius: int, periodic: Sequence[int] = ()) -> np.ndarray:
     """Agents within ``radius`` steps along every axis of a grid in C order: (n, (2 radius + 1)^d).
 
     Columns are aligned by relative place, the middle one is the agent itself; -1 where the grid
-    ends. Local.
+    ends, and along ``periodic`` axes for what another column already holds. Local.
 
     Raises:
         ValueError: the radius is negative.
     """
     if radius < 0:
         raise ValueError(f"radius: expected 0 or more grid steps, got {radius}")
-    places = np.array(list(np.ndindex(*grid)))
+    places, counts = np.array(list(np.ndindex(*grid))), np.array(grid)
     offsets = np.array(list(product(range(-radius, radius + 1), repeat=len(grid))))
     near = places[:, None, :] + offsets[None, :, :]
-    inside = np.all((near >= 0) & (near < np.array(grid)), axis=2)
+    wraps = np.isin(np.arange(len(grid)), list(periodic))
+    # offset -n/2 is the agent at +n/2
+    new = (2 * offsets > -counts) & (2 * offsets <= counts)
+    inside = np.all(np.where(wraps, new, (near >= 0) & (near < counts)), axis=2)
+    near = np.where(wraps, near % counts, near)
     index = np.ravel_multi_index(tuple(np.moveaxis(near, 2, 0)), tuple(grid), mode="clip")
     return np.where(inside, index, -1).astype(np.int64)
 

@@ -106,6 +106,12 @@ class Plant(ABC):
             return grid_stencil(self.grid, radius)
         return nearest_stencil(self.positions, radius)
 
+    def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
+        """Parameters (n_parameters,) of a training episode: uniform, or out of the bank. Local."""
+        if self.parameter_bank is not None:
+            return self.parameter_bank[generator.integers(len(self.parameter_bank))].copy()
+        return generator.uniform(self.parameter_low, self.parameter_high)
+
     def baseline_actions(self, share: float) -> np.ndarray:
         """Constant actions (n, m) to compare with: ``share`` of the upper bounds, by default."""
         return np.tile(share * self.action_high, (self.n_agents, 1))

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from pettingzoo import ParallelEnv
 
 from hypemarl import mpi
-from hypemarl.config import EnvConfig, mesh_files
+from hypemarl.config import EnvConfig, load, mesh_files
 from hypemarl.coupling.neighbourhood import Neighbourhood
 from hypemarl.coupling.plant import Plant
 from hypemarl.envs.array_env import ArrayEnv, Episode, EpisodeError, Step
@@ -94,11 +94,8 @@ class PDEEnv(ParallelEnv, ArrayEnv):
         return self.plant.stencil(radius)
 
     def sample_parameters(self, generator: np.random.Generator) -> np.ndarray:
-        """Parameters of an episode (n_parameters,): uniform, or out of the plant's bank. Local."""
-        bank = self.plant.parameter_bank
-        if bank is not None:
-            return bank[generator.integers(len(bank))].copy()
-        return generator.uniform(self.parameter_low, self.parameter_high)
+        """Parameters of a training episode (n_parameters,), see Plant.sample_parameters. Local."""
+        return self.plant.sample_parameters(generator)
 
     def reset_arrays(self, parameters: np.ndarray) -> Episode:
         """Start an episode at ``parameters`` (n_parameters,), which may lie outside the box.
@@ -319,12 +316,13 @@ def _made_on_one_rank(remake: Remake, config: EnvConfig) -> ArrayEnv:
     return remake(config, MPI.COMM_SELF)
 
 
-def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
+def make(config: EnvConfig | str, comm: MPI.Intracomm | None = None) -> ArrayEnv:
     """The environment of ``config`` on ``comm`` (default: the world). Collective.
 
-    A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which has the same array
-    calls and no plant. Raises ConfigError where the files of the mesh are not those that ``config``
-    was bound to (:mod:`hypemarl.config.mesh_files`).
+    In place of a configuration the name of a scenario or of a problem, or a user's own problem as
+    ``FILE.py:CLASS``. A :class:`PDEEnv`, or for ``system: external`` an :class:`ExternalEnv`, which
+    has the same array calls and no plant. Raises ConfigError where the files of the mesh are not
+    those that ``config`` was bound to (:mod:`hypemarl.config.mesh_files`).
 
     Example:
         >>> from hypemarl import config, envs
@@ -332,6 +330,7 @@ def make(config: EnvConfig, comm: MPI.Intracomm | None = None) -> ArrayEnv:
         >>> observations, infos = env.reset(seed=0)
     """
     comm = comm or mpi.world()
+    config = load(config).env if isinstance(config, str) else config
     mpi.on_root(comm, lambda: mesh_files.check(config))
     made = system_of(config).make(config, comm)
     return PDEEnv(made, config, make) if isinstance(made, Plant) else cast("ArrayEnv", made)

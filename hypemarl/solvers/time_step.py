@@ -1,0 +1,267 @@
+"""One implicit time step of a PDE that is given as a UFL residual, and its transpose.
+
+    F(u; known) = 0,  u = u^{n+1},  known: u^n, u^{n-1}, control and constants
+
+The form decides: where dF/du is constant it is factorised once, for the transposed solves too;
+where F is linear in u a step is one solve; else Newton iterations (Deuflhard, Newton Methods for
+Nonlinear Problems, 2011, ch. 2) with a line search, whose matrix is kept while they converge fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ufl
+from dolfinx.fem import Constant, DirichletBC, Function
+from petsc4py import PETSc
+
+from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.direct import Factorisation
+from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.solvers.fem_petsc import petsc
+from hypemarl.solvers.jit import Assembled, compiled, contains, update
+from hypemarl.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ITERATIONS = 25
+INCREMENT = 1e-10  # relative size of the last Newton step
+STAGNATION = 1e-8  # fall of the residual at which rounding may end the iteration
+FAST = 0.2  # ratio of Newton steps above which the matrix is renewed
+HALVINGS = 8  # of a step that does not lower the residual
+LARGE = 150_000  # unknowns above which iterative solvers are the default
+ITERATIVE: Mapping[str, str] = {
+    "ksp_type": "gmres",
+    "ksp_rtol": "1e-11",
+    "ksp_max_it": "1000",
+    "ksp_gmres_restart": "60",
+    "pc_type": "bjacobi",
+    "sub_pc_type": "ilu",
+}
+
+
+class TimeStep:
+    """Solves F(u; known) = 0 for the function ``unknown``, and the transposed linear system.
+
+    Args:
+        residual: linear form in ``test``; unknown: u; known: functions that F may hold.
+        times: constants that change from step to step; parameters: those that change between
+            episodes only.
+        conditions: Dirichlet conditions, whose values may change.
+        options: of PETSc's linear solver, none for LU (MUMPS on ranks, and where PETSc's own
+            finds no pivots), or GMRES above :data:`LARGE` unknowns.
+
+    Collective, every method too.
+    """
+
+    def __init__(
+        self,
+        residual: ufl.Form,
+        test: ufl.Argument,
+        unknown: Function,
+        known: Sequence[Function],
+        *,
+        times: Sequence[Constant] = (),
+        parameters: Sequence[Constant] = (),
+        conditions: Sequence[DirichletBC] = (),
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        space = unknown.function_space
+        self.unknown, self.comm, self._conditions = unknown, space.mesh.comm, list(conditions)
+        jacobian = ufl.derivative(residual, unknown, ufl.TrialFunction(space))
+        self.is_linear = not contains(jacobian, unknown)
+        self.is_constant = self.is_linear and not contains(jacobian, *known, *times)
+        self._parameters = [item for item in parameters if contains(jacobian, item)]
+        self.residual = Assembled(residual, space)
+        self._jacobian = compiled(jacobian)
+        #: of the transposed system, its Lagrange multipliers
+        self.multiplier = Function(space)
+        self._adjoint = ufl.replace(residual, {test: self.multiplier})
+        self._matrix = petsc.create_matrix(self._jacobian)
+        n = self.residual.n_owned
+        self.fixed = _owned_dofs(self._conditions, n)
+        self._solver = _solver(self._matrix, options, self.comm)
+        self._current: tuple[float, ...] | None = None  # constants that the factors belong to
+
+    def sensitivity(self, function: Function) -> Assembled:
+        """(dF/df)^T times the multiplier, as a vector of the function's space."""
+        space = function.function_space
+        return Assembled(ufl.derivative(self._adjoint, function, ufl.TestFunction(space)), space)
+
+    def begin(self) -> None:
+        """Forget a matrix of earlier states, so that what follows depends on the present only."""
+        if not self.is_constant:
+            self._current = None
+
+    def advance(self) -> None:
+        """Solve for the unknown, from its present values, at which conditions are set first.
+
+        Raises:
+            SolverDiverged: on every rank.
+        """
+        values = self.unknown.x.array
+        for condition in self._conditions:
+            condition.set(values)
+        if self.is_linear:
+            self._refresh(again=not self.is_constant)
+            values[: self.residual.n_owned] -= self._solve(self._defect())
+            update(self.unknown)
+        else:
+            self._newton()
+
+    def transpose(self, bar: Array) -> None:
+        """Solve (dF/du)^T lambda = ``bar`` (n_owned,) into the multiplier, zero where u is fixed.
+
+        At the present values of the unknown and all that is known.
+        """
+        self._refresh(again=not self.is_constant)
+        right = bar.copy()
+        right[self.fixed] = 0.0
+        self.multiplier.x.array[: len(right)] = self._solve(right, transposed=True)
+        update(self.multiplier)
+
+    def _defect(self) -> Array:
+        defect = self.residual()
+        defect[self.fixed] = 0.0
+        return defect
+
+    def _norm(self, values: Array) -> float:
+        return float(np.sqrt(sum_over_ranks(self.comm, np.array([values @ values]))[0]))
+
+    def _refresh(self, *, again: bool = False) -> None:
+        """Assemble and factorise dF/du, where that is due or asked for."""
+        now = tuple(float(entry) for item in self._parameters for entry in item.value.ravel())
+        if now == self._current and not again:
+            return
+        self._matrix.zeroEntries()
+        petsc.assemble_matrix(self._matrix, self._jacobian, bcs=self._conditions)
+        self._matrix.assemble()
+        self._solver.update()
+        self._current = now
+
+    def _solve(self, right: Array, *, transposed: bool = False) -> Array:
+        solution = self._solver.solve(right, transposed=transposed)
+        if solution is None:
+            raise SolverDiverged(
+                "the linear system of a time step could not be solved: its matrix is singular, or "
+                "the linear solver does not suit it (Problem.solver); is every unknown determined "
+                "by the residual and the boundary conditions?"
+            )
+        return solution
+
+    def _newton(self) -> None:
+        values, n = self.unknown.x.array, self.residual.n_owned
+        first = size = self._norm(self._defect())
+        before = np.inf
+        for _ in range(ITERATIONS):
+            if self._current is None:
+                self._refresh(again=True)
+            step = self._solve(self.residual.values[:n])
+            length = self._norm(step)
+            if length > FAST * before:
+                self._current = None
+            self._line_search(step, size)
+            size = self._size
+            if length <= INCREMENT * self._norm(values[:n]):
+                return
+            if length > 0.5 * before and size <= STAGNATION * first:
+                return  # rounding
+            before = length
+        raise SolverDiverged(
+            f"Newton's method did not converge in {ITERATIONS} iterations: residual {size:.3g}, at "
+            f"first {first:.3g}; take more substeps, or smaller bounds of the actions"
+        )
+
+    def _line_search(self, step: Array, size: float) -> None:
+        """Go along a Newton step as far as the residual does not grow."""
+        values, n = self.unknown.x.array, self.residual.n_owned
+        start, share = values[:n].copy(), 1.0
+        for _ in range(HALVINGS):
+            values[:n] = start - share * step
+            update(self.unknown)
+            self._size = self._norm(self._defect())
+            if self._size <= size * (1.0 + 1e-6) or self._size <= 1e-13 * self._norm(start):
+                return
+            share, self._current = 0.5 * share, None
+        if not np.isfinite(self._size):
+            raise SolverDiverged("Newton's method: the residual is not finite")
+
+
+class Krylov:
+    """A linear solver by PETSc options, with the interface of a :class:`Factorisation`."""
+
+    def __init__(self, matrix: PETSc.Mat, options: Mapping[str, str]) -> None:
+        self._matrix, self._solver = matrix, PETSc.KSP().create(matrix.comm)
+        _apply(self._solver, options)
+        self._right, self._left = matrix.createVecRight(), matrix.createVecLeft()
+
+    def update(self) -> None:
+        """Set up for the matrix as it is now. Collective."""
+        self._solver.setOperators(self._matrix)
+        self._solver.setUp()
+
+    def solve(self, right: Array, *, transposed: bool = False) -> Array | None:
+        """Solution (n_owned,), None where the iteration fails. Collective."""
+        self._left.array_w[:] = right
+        solve = self._solver.solveTranspose if transposed else self._solver.solve
+        solve(self._left, self._right)
+        return self._right.array_r.copy() if self._solver.is_converged else None
+
+
+class Pivoting:
+    """PETSc's own LU, which does not pivot, and MUMPS from where that fails."""
+
+    def __init__(self, matrix: PETSc.Mat, comm: object) -> None:
+        self._matrix, self._comm = matrix, comm
+        self._factors = Factorisation(matrix, "petsc", comm)  # type: ignore[arg-type]
+        self._pivots = False
+
+    def update(self) -> None:
+        """Factorise the matrix as it is now. Collective."""
+        self._factors.update()
+
+    def solve(self, right: Array, *, transposed: bool = False) -> Array | None:
+        """Solution (n_owned,), None where neither package finds one. Collective."""
+        solution = self._factors.solve(right, transposed=transposed)
+        if solution is None and not self._pivots:
+            self._pivots = True
+            self._factors = Factorisation(self._matrix, "mumps", self._comm)  # type: ignore[arg-type]
+            self._factors.update()
+            solution = self._factors.solve(right, transposed=transposed)
+        return solution
+
+
+def _solver(
+    matrix: PETSc.Mat, options: Mapping[str, str] | None, comm: object
+) -> Factorisation | Krylov | Pivoting:
+    if options:
+        return Krylov(matrix, options)
+    if matrix.getSize()[0] > LARGE:
+        return Krylov(matrix, ITERATIVE)
+    if matrix.comm.size > 1:
+        return Factorisation(matrix, "mumps", comm)  # type: ignore[arg-type]
+    return Pivoting(matrix, comm)
+
+
+_COUNT = iter(range(10**9))
+
+
+def _apply(solver: PETSc.KSP, options: Mapping[str, str]) -> None:
+    """Configure a solver by options of its own, which leave PETSc's database as it was."""
+    prefix = f"hypemarl_step_{next(_COUNT)}_"
+    database: Any = PETSc.Options()
+    for name, value in options.items():
+        database[prefix + name] = value
+    solver.setOptionsPrefix(prefix)
+    solver.setFromOptions()
+    for name in options:
+        del database[prefix + name]
+
+
+def _owned_dofs(conditions: Iterable[DirichletBC], n_owned: int) -> np.ndarray:
+    parts = [condition._cpp_object.dof_indices()[0] for condition in conditions]
+    dofs = np.unique(np.concatenate([np.zeros(0, np.int32), *parts]))
+    return np.asarray(dofs[dofs < n_owned])

@@ -1,0 +1,13 @@
+"""Any time-dependent PDE, written in UFL by its user."""
+
+from hypemarl.config.problems import shipped
+from hypemarl.systems.problem.options import PROBLEM
+
+SYSTEMS = (PROBLEM,)
+_PLACE = "hypemarl.systems.problem.library"
+_KURAMOTO = f"{_PLACE}.kuramoto_sivashinsky:KuramotoSivashinsky"
+PROBLEMS = (
+    shipped("kuramoto-sivashinsky", _KURAMOTO, "Chaos in 1D, to be led to a wave"),
+    shipped("kuramoto-sivashinsky-homogeneous", f"{_KURAMOTO}Homogeneous", "Chaos in 1D, to rest"),
+    shipped("kuramoto-sivashinsky-mu", f"{_KURAMOTO}Mu", "Chaos in 1D, to a wave with phase mu"),
+)

@@ -1,0 +1,143 @@
+"""Settings of problems (``env.problem.*``): which one it is, and what of it is changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypemarl.config.errors import ConfigError, nearest, quoted
+from hypemarl.config.keys import key
+from hypemarl.config.problems import PROBLEMS, SYSTEM
+from hypemarl.config.problems import problem_of as class_of
+from hypemarl.config.schema import Config, EnvConfig, MeshConfig, options_of
+from hypemarl.config.yaml_text import read_text
+from hypemarl.systems.registry import System, deferred
+
+if TYPE_CHECKING:
+    from hypemarl.mpi import Comm
+    from hypemarl.systems.problem.problem import Problem
+
+
+@dataclass(frozen=True)
+class ProblemOptions:
+    """Any PDE: a class that states it in UFL, see docs/problems.md."""
+
+    name: str = key("", "of the problem: one of the package, or of code named by --use")
+    options: tuple[str, ...] = key((), "attributes of its class, each name=value (in YAML)")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The options by name. Raises ConfigError where one is no ``name=value``."""
+        values: dict[str, Any] = {}
+        for option in self.options:
+            name, equals, text = option.partition("=")
+            if not equals or not name.strip().isidentifier():
+                raise ConfigError(
+                    f"env.problem.options: expected name=value, as in width=0.2, got "
+                    f"{quoted(option)}",
+                    "env.problem.options",
+                )
+            where = f"env.problem.options: {quoted(option)}"
+            values[name.strip()] = read_text(text, where).content
+        return values
+
+
+def problem_of(env: EnvConfig) -> Problem:
+    """An instance of the problem of a configuration, with its options. Local.
+
+    Raises:
+        ConfigError: there is no such problem, or option.
+    """
+    options = options_of(env, ProblemOptions)
+    cls: Any = class_of(options.name)
+    problem = cls()
+    for name, value in options.changes.items():
+        before = getattr(cls, name, None)
+        if not hasattr(cls, name) or callable(before) or name in ("settings", "name"):
+            known = [
+                item
+                for item in dir(cls)
+                if not item.startswith("_") and not callable(getattr(cls, item, None))
+            ]
+            raise ConfigError(
+                f"env.problem.options: {cls.__name__} has no option {quoted(name)}"
+                f"{nearest(name, known, ';')} it has {', '.join(known)}",
+                "env.problem.options",
+            )
+        if isinstance(before, float) and isinstance(value, int):
+            value = float(value)
+        setattr(problem, name, tuple(value) if isinstance(before, tuple) else value)
+    changed = getattr(problem, "changed", None)
+    if changed is not None:
+        changed(tuple(env.agents))
+    _require_agents(problem, env)
+    return problem
+
+
+def _require_agents(problem: Problem, env: EnvConfig) -> None:
+    from hypemarl.systems.problem.agents import Grid
+
+    counts = problem.agents.counts
+    if tuple(env.agents) == counts:
+        return
+    if isinstance(problem.agents, Grid):
+        problem.agents = Grid(*env.agents)
+        return
+    raise ConfigError(
+        f"env.agents: {type(problem).__name__} states {counts} agents, got {list(env.agents)}",
+        "env.agents",
+    )
+
+
+def mesh_of(problem: Problem, env: EnvConfig, comm: Comm) -> Any:
+    """The mesh that a problem states, or that of ``env.mesh``. Collective."""
+    from hypemarl.meshing import build
+    from hypemarl.systems.problem.calls import call
+
+    stated = type(problem).mesh
+    if isinstance(stated, str | Mapping):
+        return build(env.mesh, comm)
+    return call(problem.mesh, {"comm": comm})
+
+
+def check(config: Config) -> None:
+    """Refuse a problem that does not exist, and settings that it does not read.
+
+    Raises:
+        ConfigError: names them.
+    """
+    env, options = config.env, options_of(config.env, ProblemOptions)
+    if not options.name:
+        raise ConfigError(
+            f"env.problem.name: expected the name of a problem ({', '.join(PROBLEMS.names())}), or "
+            "of one of your own (--use FILE.py)",
+            "env.problem.name",
+        )
+    cls: Any = class_of(options.name)
+    if not isinstance(cls.mesh, str | Mapping) and env.mesh != MeshConfig():
+        raise ConfigError(
+            f"env.mesh: {cls.__name__} makes its mesh itself (method `mesh`), which these settings "
+            "do not reach; change it there, or by env.problem.options",
+            "env.mesh",
+        )
+    if env.reward_baseline:
+        raise ConfigError("env.reward_baseline is for flows and shapes; leave it out")
+    _ = options.changes
+
+
+def located(cls: Any, name: str) -> str:
+    """The path of a mesh file that a class names, from the folder of its own file."""
+    import inspect
+
+    return os.path.normpath(Path(inspect.getfile(cls)).parent / name)
+
+
+PROBLEM = System(
+    name=SYSTEM,
+    make=deferred("hypemarl.systems.problem.plant:make"),
+    options=ProblemOptions,
+    check=check,
+)
