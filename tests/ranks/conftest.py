@@ -15,7 +15,7 @@ import pytest
 from mpi4py import MPI
 
 TESTS = Path(__file__).parents[1]
-ROOMS = ("coupling", "envs", "meshing", "optimal", "solvers", "training")
+ROOMS = ("coupling", "envs", "meshing", "optimal", "problem", "solvers", "training")
 sys.path[1:1] = [str(TESTS), *(str(TESTS / room) for room in ROOMS)]  # whose cases are shared
 
 from together import agree, first_ranks  # noqa: E402

@@ -56,19 +56,18 @@ class Conditions:
         Collective.
         """
         forms = self._forms
-        columns = np.zeros((len(forms.u.x.array), matrix.shape[1]))
+        columns = np.zeros((matrix.shape[1], len(forms.u.x.array)))
         control = forms.control.x.array.copy()
-        dense = np.asarray(matrix.todense())
-        for k in range(matrix.shape[1]):
-            forms.control.x.array[:] = dense[:, k]
+        for column, amplitude in zip(columns, np.asarray(matrix.todense()).T, strict=True):
+            forms.control.x.array[:] = amplitude
             for condition, (value, _), slope in zip(
                 self.items, self._values, self._slopes, strict=True
             ):
                 if slope is not None:
                     value.interpolate(slope)
-                    condition.set(columns[:, k])
+                    condition.set(column)
         forms.control.x.array[:] = control
-        return columns
+        return columns.T
 
     def _make(self, item: Dirichlet) -> tuple[Any, fem.Function, fem.Expression, Any]:
         forms, domain, method = self._forms, self._forms.domain, self._forms.problem.boundary

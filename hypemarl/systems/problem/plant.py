@@ -269,7 +269,7 @@ class ProblemPlant(Plant):
             return self.actions
         names = list(self.problem.parameters)
         size = self._parameters[names.index(noise)] if isinstance(noise, str) else noise
-        return np.asarray(self.actions + size * self._noise[count])
+        return np.asarray(self.actions + size * self._noise[count % len(self._noise)])
 
     def hold(self, amplitudes: np.ndarray) -> None:
         """Set the control, and what of the boundary depends on it. Local."""

@@ -93,7 +93,7 @@ class AtPoints:
 
     def _at(self, element: Any, points: np.ndarray) -> np.ndarray:
         """Values (m, nodes) of the element's basis at one point in each cell."""
-        maps, rows = self._mesh.geometry.cmap, []
+        maps, rows = self._mesh.geometry.cmaps[0], []
         x, nodes = self._mesh.geometry.x[:, : points.shape[1]], self._mesh.geometry.dofmaps[0]
         for cell, point in zip(self._cells, points, strict=True):
             inside = maps.pull_back(point[None], x[nodes[cell]])

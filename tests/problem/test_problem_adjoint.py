@@ -1,0 +1,81 @@
+"""Gradients of a user's problem are exact for its discrete scheme."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import CASES, Problem, actions, parameters, plant
+
+from hypemarl.optimal.trajectory import EpisodeAdjoint
+
+SIZES = 0.5 ** np.arange(2, 7)
+
+
+@pytest.mark.parametrize("cls", CASES)
+def test_taylor_remainders_are_of_second_order(cls: type[Problem]) -> None:
+    made = plant(cls)
+    episode, at, base = EpisodeAdjoint(made.adjoint()), parameters(made), actions(made)
+    result = episode.gradient(at, base)
+    direction = actions(made, seed=1)
+    slope = float((result.gradient * direction).sum())
+    rests = [abs(episode.cost(at, base + h * direction) - result.cost - h * slope) for h in SIZES]
+    assert abs(slope) > 1e-6
+    order = np.polyfit(np.log(SIZES), np.log(rests), 1)[0]
+    assert order == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("cls", CASES)
+def test_observations_and_the_start_are_differentiated_too(cls: type[Problem]) -> None:
+    """A functional of the observations after two intervals, by the transposes in turn."""
+    made = plant(cls)
+    adjoint, at, base = made.adjoint(), parameters(made), actions(made, steps=2)
+    weights = np.random.default_rng(2).normal(size=(made.n_agents, made.observation_size))
+    nothing = np.zeros(made.n_agents)
+
+    def value(rows: np.ndarray) -> float:
+        made.reset(at)
+        for row in rows:
+            seen = made.step(row)[0]
+        return float((weights * seen).sum())
+
+    made.reset(at)
+    tapes = [adjoint.step(row)[3] for row in base]
+    bar, bars = np.zeros(adjoint.state_size), np.zeros_like(base)
+    for k, seen_bar in ((1, weights), (0, None)):
+        bar, bars[k] = adjoint.pull(tapes[k], bar, seen_bar, nothing)
+    direction = actions(made, seed=3, steps=2)
+    h = 1e-4
+    difference = (value(base + h * direction) - value(base - h * direction)) / (2 * h)
+    assert difference == pytest.approx(float((bars * direction).sum()), rel=2e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cls", "linear", "constant"),
+    [
+        (CASES[0], True, True),
+        (CASES[2], False, False),
+        (CASES[3], True, False),
+        (CASES[4], True, True),
+    ],
+)
+def test_the_form_decides_how_a_step_is_solved(
+    cls: type[Problem], linear: bool, constant: bool
+) -> None:
+    made = plant(cls)
+    assert (made.later.is_linear, made.later.is_constant) == (linear, constant)
+
+
+@pytest.mark.parametrize("cls", CASES)
+def test_snapshots_return_to_the_same_numbers(cls: type[Problem]) -> None:
+    made = plant(cls)
+    base = actions(made)
+    made.reset(parameters(made))
+    made.step(base[0])
+    state = made.snapshot()
+    first = made.step(base[1])
+    made.step(base[0])
+    seen = made.restore(state)
+    again = made.step(base[1])
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert seen.shape == first[0].shape
