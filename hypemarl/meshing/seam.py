@@ -154,8 +154,8 @@ def _pair(
     if alone.size:
         raise MeshError(
             f"periodic: the sides x[{axis}] = min and x[{axis}] = max do not match: {alone.size} "
-            f"of {len(below) + len(above)} nodes have no partner on the other side, one at "
-            f"{describe_place(points[alone[0]])}; mesh both sides alike (gmsh: setPeriodic)"
+            f"of {len(below) + len(above)} nodes have no partner on the other side, the first "
+            f"one at {describe_place(points[alone[0]])}; mesh both sides alike (gmsh: setPeriodic)"
         )
     return np.column_stack([below, above[to_above]])
 
@@ -187,9 +187,11 @@ def _require_distinct(sides: Sides, seam: Seam, parts: list[np.ndarray]) -> None
     """
     edges = np.unique(np.concatenate(parts), axis=0)
     same = np.flatnonzero((edges[1:, :2] == edges[:-1, :2]).all(axis=1))
-    short = np.concatenate([np.flatnonzero(edges[:, 0] == edges[:, 1]), same, same + 1])
+    loops = np.flatnonzero(edges[:, 0] == edges[:, 1])
+    short = np.unique(np.concatenate([loops, same, same + 1]))
     if short.size:
-        crossed = (edges[short, 2:] != 0).any(axis=0)
+        crossed = (edges[same, 2:] != edges[same + 1, 2:]).any(axis=0)
+        crossed |= (edges[loops, 2:] != 0).any(axis=0)
         axes = [axis for axis, bad in zip(sides.axes, crossed, strict=True) if bad]
         places, there = seam.find(edges[short[0], :2])
         raise MeshError(

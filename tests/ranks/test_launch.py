@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-ROOMS = ("mpi", "meshing", "problem", "solvers", "systems", "optimal", "training", "validation")
+ROOMS = ("mpi", "meshing", "periodic", "solvers", "systems", "optimal", "training", "validation")
 SLOW = ("systems", "optimal", "training", "validation")
 
 
