@@ -50,17 +50,11 @@ def test_observations_and_the_start_are_differentiated_too(cls: type[Problem]) -
 
 
 @pytest.mark.parametrize(
-    ("cls", "linear", "constant"),
-    [
-        (CASES[0], True, True),
-        (CASES[2], False, False),
-        (CASES[3], True, False),
-        (CASES[4], True, True),
-    ],
+    ("number", "linear", "constant"),
+    [(0, True, True), (2, False, False), (3, True, False), (4, True, True)],
 )
-def test_the_form_decides_how_a_step_is_solved(
-    cls: type[Problem], linear: bool, constant: bool
-) -> None:
+def test_the_form_decides_how_a_step_is_solved(number: int, linear: bool, constant: bool) -> None:
+    cls = CASES[number]
     made = plant(cls)
     assert (made.later.is_linear, made.later.is_constant) == (linear, constant)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import ufl
 from dolfinx.fem import IntegralType, compute_integration_domains
-from dolfinx.mesh import Mesh, compute_midpoints, locate_entities, locate_entities_boundary
+from dolfinx.mesh import Mesh, compute_midpoints, entities_to_geometry, exterior_facet_indices
 from mpi4py import MPI
 
 from hypemarl.meshing import MeshError, TaggedMesh
@@ -108,15 +108,29 @@ class Domain:
         return low, high
 
     def _mark(self, markers: Mapping[str, Marker], dim: int) -> None:
-        locate = locate_entities if dim == self.tdim else locate_entities_boundary
+        topology = self.mesh.topology
+        entities = exterior_facet_indices(topology)
+        if dim == self.tdim:
+            index = topology.index_map(dim)
+            entities = np.arange(index.size_local + index.num_ghosts, dtype=np.int32)
         for name, marker in markers.items():
             if name in self._parts:
                 raise MeshError(f"part {name!r} is marked twice, or the mesh has a tag of its name")
-            found = np.sort(locate(self.mesh, dim, marker))
+            found = self._inside(dim, entities, marker)
             if not self.comm.allreduce(len(found)):
                 kind = "cell" if dim == self.tdim else "facet of the boundary"
                 raise MeshError(f"part {name!r}: no {kind} has all its vertices there")
             self._parts[name] = dim, found
+
+    def _inside(self, dim: int, entities: np.ndarray, marker: Marker) -> np.ndarray:
+        """The entities all of whose nodes a marker holds, on the side of the seam that is theirs.
+
+        A vertex of the seam has two places: dolfinx's own search takes either of them.
+        """
+        nodes = entities_to_geometry(self.mesh, dim, entities)
+        points = self.mesh.geometry.x[nodes.ravel()]
+        marks = np.asarray(marker(points.T), dtype=bool).reshape(nodes.shape)
+        return np.asarray(entities[marks.all(axis=1)])
 
     def _make_measures(self) -> dict[str, ufl.Measure]:
         """``dx`` and ``ds`` with the parts as subdomains; a facet may lie in several parts."""

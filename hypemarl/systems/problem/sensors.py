@@ -127,7 +127,8 @@ def _cell_dofs(space: fem.FunctionSpace, cells: np.ndarray) -> np.ndarray:
     """Degrees of freedom (m, dofs) of cells, unrolled."""
     block = space.dofmap.bs
     blocks = space.dofmap.list[cells]
-    return np.asarray((blocks[:, :, None] * block + np.arange(block)).reshape(len(cells), -1))
+    unrolled = blocks[:, :, None] * block + np.arange(block)
+    return np.asarray(unrolled.reshape(len(cells), blocks.shape[1] * block))
 
 
 def _cells_at(domain: Domain, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
