@@ -3,7 +3,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all campaign lint bench validate results-density results-flow clean
+.PHONY: help env demo demo-own test test-all campaign lint bench validate results-density results-flow clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -13,6 +13,9 @@ env: ## create or refresh .venv
 
 demo: env ## train, evaluate and draw HypeMARL and MARL on density-1d
 	$(BIN)/hypemarl demo
+
+demo-own: env ## the same for a PDE in one file, demos/own_pde.py, beside the best schedules
+	$(BIN)/hypemarl demo demos/own_pde.py --train apg --episodes 150 --yardsticks 150 --seeds 0 1 2 --run runs/own
 
 test: env lint ## run the fast tests with coverage, in two processes
 	$(BIN)/python -m pytest -m "not slow" --cov -n 2 --dist loadscope

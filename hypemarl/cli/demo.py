@@ -1,4 +1,4 @@
-"""The main job behind ``make demo``: HypeMARL and MARL on density-1d, trained, compared, drawn."""
+"""The main job behind ``make demo``: HypeMARL and MARL on a problem, trained, compared, drawn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ SCENARIO = "density-1d"
 SCHEMES = ("marl", "hypemarl")
 
 
-def demo_jobs(run_dir: Path, seeds: Sequence[int], overrides: Sequence[str]) -> list[Job]:
+def demo_jobs(
+    run_dir: Path, seeds: Sequence[int], overrides: Sequence[str], scenario: str = SCENARIO
+) -> list[Job]:
     """One job per scheme and seed, all with the scenario's own settings but for ``overrides``."""
+    base = configuration.load(scenario, overrides)
     return [
         Job(
-            configuration.load(SCENARIO, [f"agent.scheme={scheme}", f"seed={seed}", *overrides]),
+            configuration.override(base, [f"agent.scheme={scheme}", f"seed={seed}"]),
             run_dir / f"{scheme}-seed{seed}",
         )
         for seed in seeds

@@ -27,6 +27,7 @@ from hypemarl.cli.settings import (
 from hypemarl.cli.yardsticks import say_worth
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
+from hypemarl.config.problems import PROBLEMS
 from hypemarl.training.children import EXIT_VAIN
 from hypemarl.types import Row
 
@@ -46,6 +47,8 @@ def do_list(arguments: Arguments) -> None:
             say(f"    {external.source or '--env SOURCE'}, up to {env.control_steps} steps")
             continue
         say(f"    {agents} agents, {env.control_steps} control steps, T = {env.horizon:g}")
+    for entry in PROBLEMS:
+        say(f"{entry.name}\n    {entry.description}")
     schemes = ", ".join(configuration.choices("agent.scheme"))
     credits = ", ".join(configuration.choices("agent.credit"))
     say(f"schemes (agent.scheme): {schemes}\ncredit (agent.credit): {credits}")
@@ -324,17 +327,20 @@ def do_bench(arguments: Arguments) -> None:
 
 
 def do_demo(arguments: Arguments) -> int:
-    """Train, compare and draw HypeMARL and MARL on density-1d.
+    """Train, compare and draw HypeMARL and MARL on density-1d, or on another problem.
 
     Exit status 3 where every episode of a run failed in training.
     """
     from hypemarl.cli import demo
     from hypemarl.training.jobs import complete_jobs, continue_flags
+    from hypemarl.training.optima import fit_yardsticks
     from hypemarl.training.table import columns
 
     _refuse_mpirun("demo runs its processes itself")
     folder = Path(arguments.run)
-    jobs = demo.demo_jobs(folder, named_seeds(arguments) or [], overrides(arguments))
+    seeds, scenario = named_seeds(arguments) or [], arguments.scenario
+    jobs = demo.demo_jobs(folder, seeds, overrides(arguments), scenario)
+    needs_pde(jobs[0].config, "demo")
     runs = [job.run_dir for job in jobs]
     say(f"training {', '.join(run.name for run in runs)} into {folder}, {arguments.jobs} at a time")
     fresh, progress = arguments.fresh, not arguments.quiet
@@ -344,8 +350,11 @@ def do_demo(arguments: Arguments) -> int:
     in_vain = complete_jobs(jobs, arguments.jobs, progress=progress, fresh=fresh)
     for run in finished:
         say(f"{run} is finished already, kept")
+    if arguments.yardsticks:
+        fit = jobs[0].config, seeds, arguments.yardsticks, arguments.jobs
+        fit_yardsticks(*fit, progress=progress)
     rows = demo.compare(folder, runs)
-    say(f"\n{demo.SCENARIO}, {jobs[0].config.training.held_out_size} held-out parameters")
+    say(f"\n{jobs[0].config.scenario}, {jobs[0].config.training.held_out_size} held-out parameters")
     say(table_text(rows, columns(rows)))
     for path in demo.draw(folder, runs):
         say(f"written {path}")

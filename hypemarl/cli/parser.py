@@ -10,7 +10,7 @@ from typing import Any, NoReturn, get_args
 import hypemarl
 from hypemarl import config as configuration
 from hypemarl import studies
-from hypemarl.cli import handlers, train, yardsticks
+from hypemarl.cli import handlers, new, train, yardsticks
 from hypemarl.cli.output import cut_words
 from hypemarl.cli.settings import folder, integer, number, picture
 from hypemarl.config.keys import Displacement
@@ -81,7 +81,7 @@ def _command(
 def _add_configuration(parser: argparse.ArgumentParser, **scenario: Any) -> None:
     """``--set``, after a scenario where its settings are passed."""
     if scenario:
-        text = "a scenario's name or a YAML file"
+        text = "a scenario's name, a YAML file, or a problem of your own (FILE.py:CLASS)"
         parser.add_argument("scenario", metavar="SCENARIO", help=text, **scenario)
     parser.add_argument(
         "--set",
@@ -141,6 +141,10 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 def _add_setup_commands(commands: Commands) -> None:
     parser = _command(commands, handlers.do_list, "List scenarios, schemes and keys", "--keys")
     parser.add_argument("--keys", action="store_true", help="every key, its default and meaning")
+
+    text = "Write NAME.py, a PDE in UFL with agents, to start a problem of your own from"
+    parser = _command(commands, new.do_new, text, "mypde")
+    parser.add_argument("name", metavar="NAME", help="of the file and of its class")
 
     text = "Build a mesh, check it, print its sizes, quality and tags, write, draw and morph it"
     parser = _command(commands, handlers.do_mesh, text, "density-1d --output meshes/line.msh")
@@ -350,13 +354,18 @@ def _add_yardsticks(commands: Any) -> None:
 
 
 def _add_demo(commands: Commands) -> None:
-    text = "Train HypeMARL and MARL on density-1d side by side, compare and draw them. "
+    text = (
+        "Train HypeMARL and MARL side by side, on density-1d or SCENARIO, compare and draw them. "
+    )
     text += "Finished runs in the folder are kept, unfinished ones resumed, runs with other "
     text += "settings replaced"
     parser = _command(commands, handlers.do_demo, text, "--seeds 0 1 --run runs/demo")
-    _add_configuration(parser)
+    _add_configuration(parser, nargs="?", default="density-1d")
     _add_seeds(parser)
+    parser.add_argument("--train", metavar="ALGORITHM", help=_names("training.algorithm"))
     parser.add_argument("--episodes", type=integer(), help="short for training.episodes")
+    text = "fit constants, schedules and feedback with N episodes each, to compare with"
+    parser.add_argument("--yardsticks", type=integer(), metavar="N", help=text)
     _add_run(parser, "default: runs/demo", "runs/demo")
     parser.add_argument("--fresh", action="store_true", help="train again in any case")
     _add_jobs(parser)

@@ -80,8 +80,9 @@ class Conditions:
         if item.field is None:
             space, dofs_of, arguments = forms.space, forms.space, list[Any]()
         else:
-            if not 0 <= item.field < forms.fields:
-                raise refuse(method, f"field {item.field}: there are {forms.fields}, from 0")
+            if not forms.mixed or not 0 <= item.field < forms.fields:
+                count = "is 1, so leave `field` out" if not forms.mixed else f"are {forms.fields}"
+                raise refuse(method, f"field {item.field} of {item}: there {count}, from 0 on")
             part = forms.space.sub(item.field)
             space, _ = part.collapse()
             dofs_of, arguments = (part, space), [part]

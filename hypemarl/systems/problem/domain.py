@@ -11,6 +11,7 @@ from dolfinx.mesh import Mesh, compute_midpoints, entities_to_geometry, exterior
 from mpi4py import MPI
 
 from hypemarl.meshing import MeshError, TaggedMesh
+from hypemarl.meshing.periodic import carry_tags
 from hypemarl.meshing.periodic import periodic as identified
 from hypemarl.mpi import sum_over_ranks
 
@@ -42,8 +43,6 @@ class Domain:
     ) -> None:
         tagged = mesh if isinstance(mesh, TaggedMesh) else None
         bare = mesh.mesh if isinstance(mesh, TaggedMesh) else mesh
-        if tagged is not None and periodic and tagged.tags:
-            tagged = None  # facets are numbered anew; parts are then marked by functions
         self.mesh = identified(bare, periodic) if periodic else bare
         self.comm, self.periodic = self.mesh.comm, tuple(periodic)
         self.gdim, self.tdim = self.mesh.geometry.dim, self.mesh.topology.dim
@@ -54,7 +53,7 @@ class Domain:
         self.n_cells = self.mesh.topology.index_map(self.tdim).size_local
         here = np.arange(self.n_cells, dtype=np.int32)
         self.midpoints = compute_midpoints(self.mesh, self.tdim, here)[:, : self.gdim]
-        self._parts = {} if tagged is None else _tagged_parts(tagged)
+        self._parts = {} if tagged is None else self._tagged_parts(tagged)
         self._mark(facets or {}, self.tdim - 1)
         self._mark(cells or {}, self.tdim)
         self._measures = self._make_measures()
@@ -107,6 +106,13 @@ class Domain:
         self.comm.Allreduce(MPI.IN_PLACE, high, MPI.MAX)
         return low, high
 
+    def _tagged_parts(self, tagged: TaggedMesh) -> dict[str, tuple[int, np.ndarray]]:
+        """The tags of a mesh, without the facets of a seam."""
+        tags = {self.tdim: tagged.cell_tags, self.tdim - 1: tagged.facet_tags}
+        if self.periodic:
+            tags = {dim: carry_tags(each, self.mesh) for dim, each in tags.items()}
+        return {name: (dim, tags[dim].find(value)) for name, (dim, value) in tagged.tags.items()}
+
     def _mark(self, markers: Mapping[str, Marker], dim: int) -> None:
         topology = self.mesh.topology
         entities = exterior_facet_indices(topology)
@@ -153,7 +159,3 @@ class Domain:
             IntegralType.exterior_facet, self.mesh.topology, entities
         )
         return np.asarray(pairs).ravel()
-
-
-def _tagged_parts(tagged: TaggedMesh) -> dict[str, tuple[int, np.ndarray]]:
-    return {name: (dim, tagged.entities(name)) for name, (dim, _) in tagged.tags.items()}

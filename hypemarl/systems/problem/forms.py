@@ -179,9 +179,7 @@ class Forms:
                     **options,
                 )
             if stated.cell_type != cell:
-                raise ValueError(
-                    f"it is of cell {stated.cell_type.name}, the mesh's is {cell.name}"
-                )
+                raise ValueError(f"its cell is {stated.cell_type.name}, the mesh's {cell.name}")
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise refuse(
                 method,

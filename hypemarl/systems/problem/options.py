@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypemarl.config.errors import ConfigError, nearest, quoted
@@ -126,13 +124,6 @@ def check(config: Config) -> None:
     if env.reward_baseline:
         raise ConfigError("env.reward_baseline is for flows and shapes; leave it out")
     _ = options.changes
-
-
-def located(cls: Any, name: str) -> str:
-    """The path of a mesh file that a class names, from the folder of its own file."""
-    import inspect
-
-    return os.path.normpath(Path(inspect.getfile(cls)).parent / name)
 
 
 PROBLEM = System(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypemarl.config.problems import SYSTEM, ProblemClass
@@ -80,7 +82,8 @@ class Problem(ProblemClass):
     def mesh(self, comm: Any) -> Any:
         """A dolfinx mesh, or a :class:`~hypemarl.meshing.TaggedMesh`.
 
-        In its place an attribute: a mesh file's name, or settings ``env.mesh.*`` by name.
+        In its place an attribute: a mesh file's name, from this file's folder, or settings
+        ``env.mesh.*`` by name. Tags of files are parts.
         """
         raise NotImplementedError
 
@@ -156,7 +159,8 @@ class Problem(ProblemClass):
         env |= {"agents": list(cls.agents.counts)}
         env |= {"observation_radius": int(cls.observation_radius)}
         if isinstance(cls.mesh, str):
-            env["mesh"] = {"file": cls.mesh}
+            beside = Path(inspect.getfile(cls)).parent / cls.mesh
+            env["mesh"] = {"file": str(beside) if beside.is_file() else cls.mesh}
         elif isinstance(cls.mesh, Mapping):
             env["mesh"] = dict(cls.mesh)
         settings: dict[str, Any] = {"env": env}
