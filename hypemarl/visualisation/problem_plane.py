@@ -13,7 +13,8 @@ from hypemarl.visualisation.problem_fields import PanelScene, Problem
 PIXELS = 800  # of the longer side of the domain
 LEVELS = (0.25, 0.5, 0.75)
 """Contours of the target, as fractions of its range."""
-CONTOUR_COLOUR = "black"
+CONTOUR_COLOURS = {style.DENSITY_MAP: "#FF7F50", style.VORTICITY_MAP: "black"}
+"""By the colour map of the field, on all of which they must be seen."""
 
 
 class PlaneProblemScene(PanelScene):
@@ -34,6 +35,7 @@ class PlaneProblemScene(PanelScene):
         points, cells, colours = problem.points, problem.cells, problem.colours
         box = (points.min(axis=0), points.max(axis=0))
         super().__init__(problem, problem.titles, box[1] - box[0])
+        self._contour_colour = CONTOUR_COLOURS[colours.name]
         self._mesh = Triangulation(*points.T, cells)
         self._contours: list[Artist] = []
         self._picture = FieldPicture(points, cells, colours.name, colours.limits, box, PIXELS)
@@ -67,8 +69,8 @@ class PlaneProblemScene(PanelScene):
             self._levels = [low + share * (high - low) for share in LEVELS]
             label = "target, at the levels marked on the colour bar"
         for level in self._levels or [low]:
-            self.bar.ax.axhline(level, color=CONTOUR_COLOUR, linewidth=1.2)
-        line = Line2D([], [], color=CONTOUR_COLOUR, linewidth=1.2, label=label)
+            self.bar.ax.axhline(level, color=self._contour_colour, linewidth=1.2)
+        line = Line2D([], [], color=self._contour_colour, linewidth=1.2, label=label)
         style.legend_below(self.figure, 1, handles=[line])
 
     def _draw_target(self, frame: int) -> None:
@@ -78,7 +80,7 @@ class PlaneProblemScene(PanelScene):
         self._contours = []
         if self.problem.target is not None and self._levels:
             values = self.problem.target[frame]
-            look: Row = {"colors": CONTOUR_COLOUR, "linewidths": 1.2, "linestyles": "solid"}
+            look: Row = {"colors": self._contour_colour, "linewidths": 1.5, "linestyles": "solid"}
             for axes in self.panels:
                 self._contours.append(axes.tricontour(self._mesh, values, self._levels, **look))
 
