@@ -1,4 +1,4 @@
-"""Films and stills of a recorded episode: densities, flows and their jets, shapes in a stream."""
+"""Films and stills of a recorded episode: densities, flows, shapes in a stream, any problem."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import numpy as np
 from hypemarl.types import Record, Row
 from hypemarl.visualisation.forces import draw_forces
 from hypemarl.visualisation.offscreen import RenderError
-from hypemarl.visualisation.scenes import kind_of, scene_kind
+from hypemarl.visualisation.scenes import kind_of, kinds_in, scene_kind
 from hypemarl.visualisation.style import scheme_name
 
 __all__ = ["RenderError", "render"]
@@ -31,19 +31,20 @@ def render(
     stills: Sequence[float] = (0.0, 0.5, 1.0),
     reference: Record | None = None,
 ) -> list[Path]:
-    """Draw a recorded episode: matplotlib in 1D, PyVista off screen in 2D.
+    """Draw a recorded episode: matplotlib in 1D, PyVista off screen in 2D and 3D.
 
-    Colours (2D) and axes (1D) are the same in every frame. The arrows of a frame are the control
+    Colours and axes are the same in every frame. The arrows of a frame are the control
     of the interval that ends there, so the first frame has none. A flow is drawn as vorticity,
     above the uncontrolled ``reference`` if there is one, with drag and lift below; a shape with
-    the speed around it, its mesh and its drag.
+    the speed around it, its mesh and its drag; a user's problem, also in 3D, beside the
+    uncontrolled ``reference``.
 
     Args:
         trajectory: as ``hypemarl.training.records.read_trajectory`` returns it.
         out_dir: folder, created where there is none.
         film: write ``film.mp4``, about six seconds.
         stills: fractions of the episode, 0 to 1, each a ``still-<percent>.png``.
-        reference: the same flow without control, a trajectory on the same mesh.
+        reference: the same episode without control, a trajectory on the same mesh.
 
     Returns the paths written: film, stills, and for flows with force series ``forces.png``.
 
@@ -143,8 +144,14 @@ def check_trajectory(trajectory: Record) -> Row:
     for name, shape in expected.items():
         if data[name].shape != shape:
             raise ValueError(f"trajectory: {name} has shape {data[name].shape}, expected {shape}")
-    if gdim not in (1, 2) or frames == 0:
-        raise ValueError(f"can draw 1D and 2D episodes with frames, got {gdim}D, {frames} frames")
+    if frames == 0:
+        raise ValueError("the trajectory has no frames to draw; record it again")
+    if gdim not in drawn.dimensions:
+        others = ", ".join(kinds_in(gdim)) or "none"
+        raise ValueError(
+            f"episodes of kind {kind!r} can be drawn in {drawn.dimensions} dimensions, "
+            f"this one has {gdim}; {gdim}D: only kind {others}"
+        )
     keeps = trajectory if drawn.keeps is None else drawn.keeps
     data |= {name: np.asarray(trajectory[name]) for name in keeps if name in trajectory}
     return data | {"kind": kind, "scheme": str(trajectory.get("scheme", ""))}

@@ -26,7 +26,48 @@ class RenderError(RuntimeError):
     """No picture could be drawn on this machine."""
 
 
-class FieldPicture:
+class Picture:
+    """A window off screen; subclasses put what it shows into it by ``_fill``.
+
+    Args:
+        size: width and height in pixels.
+
+    Raises:
+        RenderError: PyVista cannot be used without a display here.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.plotter: Any = None
+        try:
+            self.pyvista = _pyvista()
+            self.plotter = self.pyvista.Plotter(off_screen=True, window_size=size)
+            self.plotter.set_background("white")
+            self._fill()
+            picture = self.shot()
+        except (ImportError, RuntimeError, OSError, AttributeError) as error:
+            self.close()
+            known = isinstance(error, RenderError)
+            raise (error if known else RenderError(f"{HELP} ({error})")) from error
+        if np.ptp(picture) == 0:
+            self.close()
+            raise RenderError(f"{HELP} (the picture is empty)")
+
+    def _fill(self) -> None:
+        """Add meshes to the plotter and place the camera."""
+        raise NotImplementedError
+
+    def shot(self) -> np.ndarray:
+        """The present picture: (height, width, 3) uint8."""
+        self.plotter.render()
+        return np.asarray(self.plotter.screenshot(return_img=True))[..., :3]
+
+    def close(self) -> None:
+        """Release the off-screen window."""
+        if self.plotter is not None:
+            self.plotter.close()
+
+
+class FieldPicture(Picture):
     """A scalar field on a plane triangulation as colours; the box low..high fills the picture.
 
     Args:
@@ -48,42 +89,27 @@ class FieldPicture:
         box: tuple[np.ndarray, np.ndarray],
         pixels: int,
     ) -> None:
-        self.plotter: Any = None
-        try:
-            self.pyvista = _pyvista()
-            extent = box[1] - box[0]
-            width, height = np.maximum(np.round(pixels * extent / extent.max()), 16).astype(int)
-            size = (int(width), int(height))
-            self.plotter = self.pyvista.Plotter(off_screen=True, window_size=size)
-            self.plotter.set_background("white")
-            self._mesh = surface(self.pyvista, points, cells, 0.0)
-            self._mesh.point_data["field"] = np.linspace(*limits, len(points))
-            look = {"scalars": "field", "cmap": colours, "clim": limits}
-            self.plotter.add_mesh(self._mesh, show_scalar_bar=False, lighting=False, **look)
-            _look_from_above(self.plotter, *box)
-            picture = self.shot()
-        except (ImportError, RuntimeError, OSError, AttributeError) as error:
-            self.close()
-            known = isinstance(error, RenderError)
-            raise (error if known else RenderError(f"{HELP} ({error})")) from error
-        if np.ptp(picture) == 0:
-            self.close()
-            raise RenderError(f"{HELP} (the picture is empty)")
+        self._points, self._cells, self._box = points, cells, box
+        self._colours, self._limits = colours, limits
+        super().__init__(window_size(box[1] - box[0], pixels))
+
+    def _fill(self) -> None:
+        self._mesh = surface(self.pyvista, self._points, self._cells, 0.0)
+        self._mesh.point_data["field"] = np.linspace(*self._limits, len(self._points))
+        look = {"scalars": "field", "cmap": self._colours, "clim": self._limits}
+        self.plotter.add_mesh(self._mesh, show_scalar_bar=False, lighting=False, **look)
+        _look_from_above(self.plotter, *self._box)
 
     def draw(self, values: np.ndarray) -> np.ndarray:
         """The picture of nodal values (N,): (height, width, 3) uint8."""
         self._mesh.point_data["field"] = values
         return self.shot()
 
-    def shot(self) -> np.ndarray:
-        """The present picture: (height, width, 3) uint8."""
-        self.plotter.render()
-        return np.asarray(self.plotter.screenshot(return_img=True))[..., :3]
 
-    def close(self) -> None:
-        """Release the off-screen window."""
-        if self.plotter is not None:
-            self.plotter.close()
+def window_size(extent: np.ndarray, pixels: int) -> tuple[int, int]:
+    """Width and height in pixels of this extent (2,), whose longer side has ``pixels``."""
+    width, height = np.maximum(np.round(pixels * extent / extent.max()), 16).astype(int)
+    return int(width), int(height)
 
 
 def surface(
