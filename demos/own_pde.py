@@ -25,7 +25,7 @@ class Bistable(Problem):
     """Allen-Cahn equation, led to a pattern that it would leave."""
 
     horizon, control_steps, substeps = 2.0, 20, 2
-    parameters = {"kappa": (0.005, 0.02), "r": (2.0, 4.0)}
+    parameters = {"kappa": (0.01, 0.02), "r": (1.0, 2.0)}
     agents, actuators, bounds = Grid(4, 4), Bumps(width=0.15), (-3.0, 3.0)
     settings = {"agent.encoding_size": 32, "agent.hyper_width": 64, "agent.actor_hidden": (32,)}
 

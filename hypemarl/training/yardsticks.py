@@ -35,6 +35,7 @@ from hypemarl.agents.policy_file import (
     Schedule,
     TimedPolicy,
     load_policy,
+    read_about,
     save_policy,
     time_features,
 )
@@ -312,6 +313,14 @@ def stored(env: ArrayEnv, seeds: int = 10) -> dict[str, list[TimedPolicy]]:
     return {kind: policies for kind, policies in known.items() if policies}
 
 
+def _better(fitted: Fitted, path: Path) -> Fitted:
+    """``fitted``, or the stored policy where that costs less on the same validation set."""
+    cost = float(read_about(path)["validation_cost"])
+    if fitted.best_cost <= cost:
+        return fitted
+    return fitted._replace(best=load_policy(path), best_cost=cost)
+
+
 def fit_all(
     env: ArrayEnv,
     config: Config,
@@ -334,6 +343,8 @@ def fit_all(
         assert constant is None or isinstance(constant, Schedule)
         show = partial(progress, kind)
         fitted = fit(kind, env, config, seed=seed, budget=budget, start=constant, progress=show)
+        if kind == "schedule_mu":  # a schedule is one, too
+            fitted = _better(fitted, paths[kinds.index("schedule")])
         about = {"name": kind, "scenario": config.scenario, "seed": seed}
         about |= {"validation_cost": fitted.best_cost, "last_validation_cost": fitted.last_cost}
         with mpi.raise_together(env.comm):
