@@ -27,7 +27,7 @@ class Bistable(Problem):
     horizon, control_steps, substeps = 2.0, 20, 2
     parameters = {"kappa": (0.01, 0.02), "r": (1.0, 2.0)}
     agents, actuators, bounds = Grid(4, 4), Bumps(width=0.15), (-3.0, 3.0)
-    settings = {"agent.encoding_size": 32, "agent.hyper_width": 64, "agent.actor_hidden": (32,)}
+    settings = {"agent.apg.rate": 5e-3, "agent.encoding_size": 32, "agent.hyper_width": 64}
 
     def mesh(self, comm):
         return dolfinx.mesh.create_unit_square(comm, 16, 16)

@@ -32,5 +32,6 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "adjoint": _bench("adjoint.adjoint"),
     "morph": _bench("morphing.morph"),
     "morph-step": _bench("morphing.morph_step"),
+    "problem-step": _bench("problem_step.problem_step"),
     "moving-step": _bench("moving_flow.moving_step"),
 }

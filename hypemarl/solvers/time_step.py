@@ -18,6 +18,7 @@ from dolfinx.fem import Constant, DirichletBC, Function
 from petsc4py import PETSc
 
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.affine import Affine, Product
 from hypemarl.solvers.direct import Factorisation
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.fem_petsc import petsc
@@ -47,7 +48,8 @@ class TimeStep:
     """Solves F(u; known) = 0 for the function ``unknown``, and the transposed linear system.
 
     Args:
-        residual: linear form in ``test``; unknown: u; known: functions that F may hold.
+        residual: linear form in ``test``; unknown: u; known: functions that F may hold and that
+            change from step to step; control: one that changes between intervals.
         times: constants that change from step to step; parameters: those that change between
             episodes only.
         conditions: Dirichlet conditions, whose values may change.
@@ -63,6 +65,7 @@ class TimeStep:
         test: ufl.Argument,
         unknown: Function,
         known: Sequence[Function],
+        control: Function,
         *,
         times: Sequence[Constant] = (),
         parameters: Sequence[Constant] = (),
@@ -73,9 +76,21 @@ class TimeStep:
         self.unknown, self.comm, self._conditions = unknown, space.mesh.comm, list(conditions)
         jacobian = ufl.derivative(residual, unknown, ufl.TrialFunction(space))
         self.is_linear = not contains(jacobian, unknown)
-        self.is_constant = self.is_linear and not contains(jacobian, *known, *times)
+        moving = not self.is_linear or contains(jacobian, *known, *times)
+        self.is_constant = not (moving or contains(jacobian, control))
+        self._moves = moving  # the matrix, within a control interval
         self._parameters = [item for item in parameters if contains(jacobian, item)]
         self.residual = Assembled(residual, space)
+        # of a linear problem without conditions, at u = 0: it has fewer terms
+        self._right: Assembled | Affine | None = None
+        if self.is_linear and not self._conditions:
+            nothing = ufl.replace(residual, {unknown: ufl.zero(unknown.ufl_shape)})
+            given = [*known, control]
+            if self.comm.size == 1 and Affine.fits(nothing, given, times):
+                self._right = Affine(nothing, given)
+            else:
+                self._right = Assembled(nothing, space)
+        self._constants = list(parameters)
         self._jacobian = compiled(jacobian)
         #: of the transposed system, its Lagrange multipliers
         self.multiplier = Function(space)
@@ -84,17 +99,25 @@ class TimeStep:
         n = self.residual.n_owned
         self.fixed = _owned_dofs(self._conditions, n)
         self._solver = _solver(self._matrix, options, self.comm)
-        self._current: tuple[float, ...] | None = None  # constants that the factors belong to
+        self._ready = False  # whether the factors are those of the present interval
+        self._key: tuple[float, ...] | None = None  # constants that they belong to
 
-    def sensitivity(self, function: Function) -> Assembled:
+    def sensitivity(self, function: Function) -> Assembled | Product:
         """(dF/df)^T times the multiplier, as a vector of the function's space."""
         space = function.function_space
+        if isinstance(self._right, Affine) and self._right.holds(function):
+            return Product(self._right, function, self.multiplier)
         return Assembled(ufl.derivative(self._adjoint, function, ufl.TestFunction(space)), space)
 
     def begin(self) -> None:
-        """Forget a matrix of earlier states, so that what follows depends on the present only."""
-        if not self.is_constant:
-            self._current = None
+        """Begin a control interval, or an episode: a matrix of another one is forgotten.
+
+        What follows then depends on the present only.
+        """
+        if isinstance(self._right, Affine):
+            self._right.refresh(_values(self._constants))
+        if not self.is_constant or self._key != _values(self._parameters):
+            self._ready = False
 
     def advance(self) -> None:
         """Solve for the unknown, from its present values, at which conditions are set first.
@@ -105,19 +128,24 @@ class TimeStep:
         values = self.unknown.x.array
         for condition in self._conditions:
             condition.set(values)
-        if self.is_linear:
-            self._refresh(again=not self.is_constant)
-            values[: self.residual.n_owned] -= self._solve(self._defect())
-            update(self.unknown)
-        else:
+        if not self.is_linear:
             self._newton()
+            return
+        if self._moves or not self._ready:
+            self._factorise()
+        if self._right is not None:
+            values[: self.residual.n_owned] = -self._solve(self._right())
+        else:
+            values[: self.residual.n_owned] -= self._solve(self._defect())
+        update(self.unknown)
 
     def transpose(self, bar: Array) -> None:
         """Solve (dF/du)^T lambda = ``bar`` (n_owned,) into the multiplier, zero where u is fixed.
 
         At the present values of the unknown and all that is known.
         """
-        self._refresh(again=not self.is_constant)
+        if self._moves or not self._ready:
+            self._factorise()
         right = bar.copy()
         right[self.fixed] = 0.0
         self.multiplier.x.array[: len(right)] = self._solve(right, transposed=True)
@@ -131,16 +159,13 @@ class TimeStep:
     def _norm(self, values: Array) -> float:
         return float(np.sqrt(sum_over_ranks(self.comm, np.array([values @ values]))[0]))
 
-    def _refresh(self, *, again: bool = False) -> None:
-        """Assemble and factorise dF/du, where that is due or asked for."""
-        now = tuple(float(entry) for item in self._parameters for entry in item.value.ravel())
-        if now == self._current and not again:
-            return
+    def _factorise(self) -> None:
+        """Assemble and factorise dF/du as it is now."""
         self._matrix.zeroEntries()
         petsc.assemble_matrix(self._matrix, self._jacobian, bcs=self._conditions)
         self._matrix.assemble()
         self._solver.update()
-        self._current = now
+        self._ready, self._key = True, _values(self._parameters)
 
     def _solve(self, right: Array, *, transposed: bool = False) -> Array:
         solution = self._solver.solve(right, transposed=transposed)
@@ -157,12 +182,12 @@ class TimeStep:
         first = size = self._norm(self._defect())
         before = np.inf
         for _ in range(ITERATIONS):
-            if self._current is None:
-                self._refresh(again=True)
+            if not self._ready:
+                self._factorise()
             step = self._solve(self.residual.values[:n])
             length = self._norm(step)
             if length > FAST * before:
-                self._current = None
+                self._ready = False
             self._line_search(step, size)
             size = self._size
             if length <= INCREMENT * self._norm(values[:n]):
@@ -185,7 +210,7 @@ class TimeStep:
             self._size = self._norm(self._defect())
             if self._size <= size * (1.0 + 1e-6) or self._size <= 1e-13 * self._norm(start):
                 return
-            share, self._current = 0.5 * share, None
+            share, self._ready = 0.5 * share, False
         if not np.isfinite(self._size):
             raise SolverDiverged("Newton's method: the residual is not finite")
 
@@ -244,6 +269,10 @@ def _solver(
     if matrix.comm.size > 1:
         return Factorisation(matrix, "mumps", comm)  # type: ignore[arg-type]
     return Pivoting(matrix, comm)
+
+
+def _values(constants: Sequence[Constant]) -> tuple[float, ...]:
+    return tuple(float(entry) for item in constants for entry in item.value.ravel())
 
 
 _COUNT = iter(range(10**9))

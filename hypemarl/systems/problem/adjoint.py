@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hypemarl.mpi import sum_over_ranks
+from hypemarl.solvers.affine import Product
 from hypemarl.solvers.jit import Assembled
 from hypemarl.solvers.time_step import TimeStep
 from hypemarl.systems.problem.plant import ProblemPlant
@@ -40,7 +41,9 @@ class _Transposed:
         self.by_older = solver.sensitivity(forms.u_older) if plant.two_steps else None
         self.by_control = solver.sensitivity(forms.control)
         controlled = forms.conditions.controlled
-        self.by_state: Assembled | None = solver.sensitivity(forms.u) if controlled else None
+        self.by_state: Assembled | Product | None = (
+            solver.sensitivity(forms.u) if controlled else None
+        )
 
 
 class ProblemAdjoint:
@@ -94,6 +97,8 @@ class ProblemAdjoint:
         steps, dt = len(tape.levels) - 2, plant.dt
         trapezoid = plant.problem.quadrature == "trapezoid"
         plant.hold(tape.amplitudes)
+        plant.first.begin()
+        plant.later.begin()
         bar = state_bar[:n].copy()
         older_bar = state_bar[n:].copy() if plant.two_steps else None
         amplitudes_bar = np.zeros(plant.matrix.shape[1])

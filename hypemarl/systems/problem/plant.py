@@ -106,7 +106,8 @@ class ProblemPlant(Plant):
                 residual,
                 forms.test,
                 forms.u,
-                [forms.u_old, forms.u_older, forms.control],
+                [forms.u_old, forms.u_older],
+                forms.control,
                 times=[forms.time],
                 parameters=list(forms.parameters.values()),
                 conditions=forms.conditions.items,
@@ -223,6 +224,8 @@ class ProblemPlant(Plant):
         self._start(Parameters(numbers), drawn)
         levels = forms.u.x.array.copy(), forms.u.x.array.copy()
         self._set(levels, 0, np.zeros(self.actions.shape))
+        self.first.begin()
+        self.later.begin()
         steps = round(problem.spin_up / self.dt)
         for k in range(steps):
             self._advance(self.first if k == 0 else self.later, k + 1 - steps)
