@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hypemarl.config.errors import ConfigError, nearest, quoted
 
 if TYPE_CHECKING:
-    from hypemarl.config.schema import Config
+    from hypemarl.config.schema import Config, EnvConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +63,14 @@ class SystemSettings(Registered):
         context: parameters that mu holds by default.
         parameters: all that it may hold; none: the plant knows.
         check_training: as ``check``, of settings that matter to training alone.
+        code: digest of code that ``env`` names and that decides what J is; empty where there is
+            none. Local.
     """
 
     context: tuple[str, ...] = ("all",)
     parameters: tuple[str, ...] = ()
     check_training: Callable[[Config], None] = lambda config: None
+    code: Callable[[EnvConfig], str] = lambda env: ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from hypemarl import files
-from hypemarl.config import EnvConfig, mesh_files, to_dict
+from hypemarl.config import SYSTEMS, EnvConfig, mesh_files, to_dict
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.envs.array_env import ArrayEnv, plant_of
 from hypemarl.mpi import note, on_root, raise_together
@@ -253,6 +253,8 @@ def problem_digest(
     if mesh is not None:  # whatever the files are called
         kept = {k: v for k, v in env.get("mesh", {}).items() if k not in mesh_files.NAMES}
         env["mesh"] = kept | {"files_sha256": mesh}
+    if code := SYSTEMS.get(config.system).code(config):
+        env["code"] = code
     return files.short_digest(files.facts_key({"env": env, **facts}))
 
 

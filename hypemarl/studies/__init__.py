@@ -20,7 +20,7 @@ NAMES = (
 )
 """Experiments: a module of this room each, with its ``STUDY``."""
 
-TABLES = ("density", "observed-flow", "imitation", "flow", "shape", "unsteady")
+TABLES = ("density", "observed-flow", "imitation", "flow", "shape", "unsteady", "problems")
 """Tables by scheme, of :mod:`hypemarl.studies.results`, over one or more scenarios each."""
 
 

@@ -92,6 +92,28 @@ def _table(
     }
 
 
+#: the papers' own form, decentralised critics and rewards, of the problem's settings
+LOCAL = tuple(
+    Entry(f"{name}td3", (f"agent.scheme={scheme}", "training.algorithm=td3"))
+    for name, scheme in (("", "hypemarl"), ("marl-", "marl"), ("marl-mu-", "marl-mu"))
+)
+
+
+def _problem(
+    scenario: str,
+    episodes: int,
+    learned: Sequence[Entry] = (),
+    *,
+    model: bool = False,
+    seeds: int = 2,
+) -> dict[str, Study]:
+    """The table of a problem: by gradients with so many episodes, and by ``learned`` entries."""
+    length = f"training.episodes={episodes}"
+    by_gradient = tuple(Entry(e.name, (*e.overrides[:2], length)) for e in GRADIENT)
+    entries = (*by_gradient, *learned, *((MODEL,) if model else ()))
+    return _table("problems", scenario, entries, seeds, 4, episodes, start=GRADIENT[0].name)
+
+
 LINE = (*SCHEMES, *PLAIN, *GRADIENT, MODEL)
 VACUUM = (*WITHOUT, *WITH, PLAIN[0], GRADIENT[0], GRADIENT[2], MODEL)
 TABLES: dict[str, dict[str, Study]] = {
@@ -110,5 +132,18 @@ TABLES: dict[str, dict[str, Study]] = {
         **_table("flow", "flow-dissipation", _flow(100), 2, 2, 100, start=GRADIENT[0].name),
     },
     "shape": _table("shape", "shape-morphing", _flow(80), 2, 4, 80),
+    "problems": {
+        **_problem("kuramoto-sivashinsky", 100, LOCAL[:2], model=True, seeds=5),
+        **_problem("kuramoto-sivashinsky-homogeneous", 100),
+        **_problem("kuramoto-sivashinsky-mu", 200, LOCAL, model=True),
+        **_problem("burgers", 150),
+        **_problem("burgers-homogeneous", 150),
+        **_problem("reaction-diffusion", 150, LOCAL[:2]),
+        **_problem("reaction-diffusion-homogeneous", 150),
+        **_problem("heat-3d", 100),
+        **_problem("heat-3d-homogeneous", 100),
+        **_problem("rayleigh-benard-walls", 60),
+        **_problem("rayleigh-benard", 60),
+    },
     "unsteady": _table("unsteady", "shape-morphing", UNSTEADY, 2, 0),
 }

@@ -231,7 +231,8 @@ def flat(rows: Sequence[Row]) -> Row:
     The prefix is the scheme; the credit (or the algorithm, if not TD3) is added where a scheme
     comes with several (``hypemarl_local``, ``hypemarl_apg``). Baselines and the optimum keep
     the keys that they have in every row. ``ratio_marl_over_hypemarl`` is MARL's median over
-    HypeMARL's mean cost by TD3, both with the same credit, the one that HypeMARL is best with;
+    HypeMARL's mean cost by TD3 (by another algorithm where there is none), both with the same
+    credit, the one that HypeMARL is best with;
     ``best_recovered`` the largest recovered share of a scheme, a mean over its seeds,
     ``td3_recovered`` that of HypeMARL by TD3. A single run gives its own row as well.
     """
@@ -281,8 +282,11 @@ def worth(rows: Sequence[Row]) -> Row:
 
 
 def _ratio(table: Sequence[Row]) -> Row:
-    """Of the credits that MARL and HypeMARL share, that with HypeMARL's lowest cost; TD3 only."""
-    usual = [row for row in table if row["algorithm"] == USUAL]
+    """Of the credits that MARL and HypeMARL share, that with HypeMARL's lowest cost.
+
+    By TD3, or where nothing was trained by it, by the other algorithms.
+    """
+    usual = [row for row in table if row["algorithm"] == USUAL] or table
     references = {r["credit"]: r["cost_median"] for r in usual if r["scheme"] == REFERENCE.name}
     shared = [
         (row["cost_mean"], references[row["credit"]])

@@ -15,6 +15,7 @@ from hypemarl import config as configuration
 from hypemarl.config import ConfigError
 from hypemarl.config.problems import PROBLEMS
 from hypemarl.config.user_code import _USED
+from hypemarl.optimal.open_loop import problem_digest
 from hypemarl.training.records import read_metrics, read_trajectory
 
 DOCS = Path(__file__).parents[2] / "docs" / "problems.md"
@@ -101,6 +102,16 @@ def test_its_optimum_is_below_zero_control(file: Path, tmp_path: Path) -> None:
     hypemarl("optimum", file, *SETTINGS[:4], "--held-out", 1, "--json", out, "--quiet")
     row = json.loads(out.read_text())
     assert row["optimum_mean"] < row["uncontrolled_mean"]
+
+
+def test_another_equation_in_the_file_is_another_problem(file: Path) -> None:
+    digests = []
+    for name in ("mypde.py", "other.py"):
+        path = file.with_name(name)
+        path.write_text(file.read_text().replace("np.pi", "np.pi" if name == file.name else "3"))
+        digests.append(problem_digest(configuration.load(str(path)).env, None))
+        PROBLEMS._items.clear()
+    assert digests[0] != digests[1]
 
 
 def test_runs_do_not_import_it_unasked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from hypemarl.config.keys import key
 from hypemarl.config.problems import PROBLEMS, SYSTEM
 from hypemarl.config.problems import problem_of as class_of
 from hypemarl.config.schema import Config, EnvConfig, MeshConfig, options_of
+from hypemarl.config.sources import digest_of
 from hypemarl.config.yaml_text import read_text
 from hypemarl.systems.registry import System, deferred
 
@@ -126,9 +128,15 @@ def check(config: Config) -> None:
     _ = options.changes
 
 
+def code(env: EnvConfig) -> str:
+    """The SHA-256 of the file that states the problem. Local."""
+    return digest_of(inspect.getfile(class_of(options_of(env, ProblemOptions).name)))
+
+
 PROBLEM = System(
     name=SYSTEM,
     make=deferred("hypemarl.systems.problem.plant:make"),
     options=ProblemOptions,
     check=check,
+    code=code,
 )

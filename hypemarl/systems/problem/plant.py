@@ -82,7 +82,8 @@ class ProblemPlant(Plant):
         functions = (forms.u, forms.control, [forms.time])
         self.cost = Costs(self.patches, forms.costs, *functions)
         degree = int(forms.element.embedded_superdegree)
-        where = (forms.domain, self.patches, forms.u, self.positions, degree)
+        constants = [forms.time, *forms.parameters.values()]
+        where = (forms.domain, self.patches, forms.u, self.positions, degree, constants)
         self.sensors = [sensors.make(item, *where) for item in forms.observed()]
         self.pictures = Pictures(forms)
         self._start = Start(forms)
