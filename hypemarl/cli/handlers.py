@@ -28,6 +28,7 @@ from hypemarl.cli.yardsticks import say_worth
 from hypemarl.config import ConfigError
 from hypemarl.config.external import external_of
 from hypemarl.config.problems import PROBLEMS
+from hypemarl.config.problems import SYSTEM as PROBLEM
 from hypemarl.training.children import EXIT_VAIN
 from hypemarl.types import Row
 
@@ -68,6 +69,10 @@ def do_mesh(arguments: Arguments) -> None:
     changes: Row = {name: v for name, v in options.items() if v is not None}
     config = configuration.load(arguments.scenario, arguments.set)
     needs_pde(config, "mesh")
+    if config.env.system == PROBLEM and config.env.mesh == configuration.MeshConfig():
+        raise ConfigError(
+            f"mesh: {config.scenario} makes its mesh itself, by the method `mesh` of its class"
+        )
     # not by --set: the agents need not fit the shape
     mesh, findings = dataclasses.replace(config.env.mesh, **changes), None
     if arguments.morph is not None:

@@ -16,7 +16,22 @@ JIT: Mapping[str, Any] = MappingProxyType(
 
 
 def compiled(form: ufl.Form) -> Form:
-    """The compiled form, from the cache where it was compiled before. Collective."""
+    """The compiled form, from the cache where it was compiled before. Collective.
+
+    Raises:
+        ValueError: on every rank: integrals over inner facets on a mesh without ghost cells.
+    """
+    inner = any(item.integral_type().startswith("interior") for item in form.integrals())
+    domain = form.ufl_domain()
+    mesh = None if domain is None else domain.ufl_cargo()
+    if inner and mesh is not None:
+        topology = mesh.topology
+        comm, index = topology.comm, topology.index_map(topology.dim)
+        if comm.size > 1 and not comm.allreduce(index.num_ghosts):
+            raise ValueError(
+                "integrals over inner facets (dS) need ghost cells on ranks: expected a mesh made "
+                "with GhostMode.shared_facet, got one without"
+            )
     return fem.form(form, jit_options=dict(JIT))
 
 

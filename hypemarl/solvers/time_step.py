@@ -99,6 +99,7 @@ class TimeStep:
         n = self.residual.n_owned
         self.fixed = _owned_dofs(self._conditions, n)
         self._solver = _solver(self._matrix, options, self.comm)
+        self._size = np.inf  # of the residual after the last Newton step
         self._ready = False  # whether the factors are those of the present interval
         self._key: tuple[float, ...] | None = None  # constants that they belong to
 

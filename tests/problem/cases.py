@@ -5,7 +5,7 @@ from __future__ import annotations
 import dolfinx
 import numpy as np
 from mpi4py import MPI
-from ufl import as_vector, cos, dot, dx, grad, inner, nabla_grad, sin, sqrt
+from ufl import as_vector, cos, dot, dS, dx, grad, inner, jump, nabla_grad, sin, sqrt
 
 from hypemarl import (
     Bumps,
@@ -181,7 +181,8 @@ class Older(Problem):
         return ((rate - control) * v + 0.02 * u.dx(0) * v.dx(0)) * dx
 
     def cost(self, u, control):
-        return {"state": 0.5 * u**2 * dx, "control": 0.1 * control**2 * self.dx("first")}
+        kinks = 0.01 * jump(u.dx(0)) ** 2 * dS
+        return {"state": 0.5 * u**2 * dx + kinks, "control": 0.1 * control**2 * self.dx("first")}
 
     def initial(self, x):
         return np.sin(2 * np.pi * x[0])

@@ -117,6 +117,13 @@ def test_an_error_inside_a_method_names_its_line() -> None:
         ({"observe": lambda self, u: [u * self.ds("left")]}, ProblemError, "no part 'left'"),
         ({"components": 2, "control_space": lambda self: ("Lagrange", 1)}, ProblemError, "has 1"),
         ({"periodic": (0, 1), "agents": Grid(2, 2)}, None, ""),
+        ({"substeps": 0}, ProblemError, r"substeps: expected a whole number.*got 0"),
+        ({"bounds": (1.0, 1.0)}, ProblemError, "bounds: expected"),
+        ({"quadrature": "simpson"}, ProblemError, "end or trapezoid"),
+        ({"noise": "sigma"}, ProblemError, r"name of a parameter \(kappa\)"),
+        ({"parameters": {"state": (0.0, 1.0)}}, ProblemError, "cannot be the name"),
+        ({"parameters": {"kappa": (1.0, 0.0)}}, ProblemError, "expected kappa in"),
+        ({"spin_up": -1.0}, ProblemError, "spin_up"),
         ({"periodic": (5,)}, MeshError, r"got \[5\]"),
     ],
 )

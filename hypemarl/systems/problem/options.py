@@ -14,6 +14,7 @@ from hypemarl.config.problems import problem_of as class_of
 from hypemarl.config.schema import Config, EnvConfig, MeshConfig, options_of
 from hypemarl.config.sources import digest_of
 from hypemarl.config.yaml_text import read_text
+from hypemarl.systems.problem.attributes import require_sound
 from hypemarl.systems.registry import System, deferred
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def check(config: Config) -> None:
             "env.problem.name",
         )
     cls: Any = class_of(options.name)
+    require_sound(cls())
     if not isinstance(cls.mesh, str | Mapping) and env.mesh != MeshConfig():
         raise ConfigError(
             f"env.mesh: {cls.__name__} makes its mesh itself (method `mesh`), which these settings "

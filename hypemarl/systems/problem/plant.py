@@ -21,6 +21,7 @@ from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.jit import contains
 from hypemarl.solvers.time_step import TimeStep
 from hypemarl.systems.problem import sensors
+from hypemarl.systems.problem.attributes import require_sound
 from hypemarl.systems.problem.calls import Parameters, call, place
 from hypemarl.systems.problem.forms import Forms, Start
 from hypemarl.systems.problem.functionals import Costs, Patches
@@ -67,6 +68,7 @@ class ProblemPlant(Plant):
     shown_uncontrolled = True
 
     def __init__(self, config: EnvConfig, problem: Problem, mesh: Any) -> None:
+        require_sound(problem)
         self.config, self.problem = config, problem
         self.interval = config.control_interval
         self.dt = self.interval / problem.substeps
