@@ -26,6 +26,7 @@ EXCEPTED = (
 HOMONYMS = {
     "hypemarl": "cli/output.py cli/parser.py files/cache.py files/locking.py meshing/shapes.py "
     "training/jobs.py training/optima.py",  # the program
+    "problem": "config/problems.py",  # the kind of class, beside the system
     "external": "cli/output.py",  # an extra of the installation
     "shape": "cli/handlers.py",  # env.mesh.shape
     "flow": "systems/density/in_fluid.py",  # an array of its record

@@ -262,7 +262,7 @@ def test_code_that_is_used_registers_its_systems(code: Path, experiment: str) ->
     with pytest.raises(ConfigError, match="env.system: no system 'rod'"):
         configuration.load(experiment)
     with pytest.raises(
-        ConfigError, match=r"no system, algorithm or scheme 'RODS'; did you mean 'ROD'\?"
+        ConfigError, match=r"no problem, system, algorithm or scheme 'RODS'; did you mean 'ROD'\?"
     ):
         use(f"{code}:RODS")
     with pytest.raises(ConfigError, match=r"rod\.py: no such file; did you mean 'rods\.py'\?"):

@@ -169,14 +169,14 @@ class Forms:
         try:
             if isinstance(stated, tuple):
                 family, degree, *shape = stated
-                options = {"shape": tuple(shape[0])} if shape and shape[0] else {}
+                size = tuple(shape[0]) if shape and shape[0] else None
                 discontinuous = str(family).upper() in ("DG", "DISCONTINUOUS LAGRANGE")
                 return basix.ufl.element(
                     "Lagrange" if discontinuous else family,
                     cell,
                     degree,
                     discontinuous=discontinuous or degree == 0,
-                    **options,
+                    shape=size,
                 )
             if stated.cell_type != cell:
                 raise ValueError(f"its cell is {stated.cell_type.name}, the mesh's {cell.name}")
