@@ -25,7 +25,7 @@ class Burgers(Problem):
     settings = {
         "agent.credit": "local",
         "agent.gamma": 0.95,
-        "agent.reward_scale": 10.0,
+        "agent.reward_scale": 500.0,
         "agent.encoding_size": 16,
         "agent.encoding_frequency": 1.5,
         "agent.hyper_width": 64,
@@ -34,7 +34,7 @@ class Burgers(Problem):
         "agent.critic_rate": 1e-3,
         "agent.tau": 0.01,
         "agent.average_rate": 0.01,
-        "agent.apg.rate": 3e-3,
+        "agent.apg.rate": 1e-2,
         "training.episodes": 150,
         "training.random_episodes": 10,
     }

@@ -29,7 +29,7 @@ class ReactionDiffusion(Problem):
     settings = {
         "agent.credit": "local",
         "agent.gamma": 0.95,
-        "agent.reward_scale": 0.1,
+        "agent.reward_scale": 40.0,
         "agent.encoding_size": 32,
         "agent.encoding_frequency": 1.5,
         "agent.hyper_width": 64,
