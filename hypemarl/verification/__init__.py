@@ -10,6 +10,7 @@ from hypemarl.verification.flow import dfg_2d_2, taylor_green
 from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
 from hypemarl.verification.morphing import feasible, transfer
 from hypemarl.verification.moving_mesh import ale
+from hypemarl.verification.problems import problems
 from hypemarl.verification.report import Report, Row
 from hypemarl.verification.schemes import compare_schemes
 from hypemarl.verification.steady_flow import dfg_2d_1, poiseuille
@@ -27,6 +28,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "feasible": feasible,
     "transfer": transfer,
     "ale": ale,
+    "problems": problems,
 }
 
 __all__ = ["CASES", "Report", "Row"]

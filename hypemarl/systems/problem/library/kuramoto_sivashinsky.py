@@ -25,6 +25,20 @@ class KuramotoSivashinsky(Problem):
     settings = {
         "agent.credit": "local",
         "agent.gamma": 0.95,
+        "agent.reward_scale": 2.0,
+        "agent.encoding_size": 16,
+        "agent.encoding_frequency": 1.5,
+        "agent.hyper_width": 32,
+        "agent.actor_rate": 3e-4,
+        "agent.critic_rate": 1e-3,
+        "agent.tau": 0.01,
+        "agent.average_rate": 0.01,
+        "agent.batch_episodes": 8,
+        "agent.batch_steps": 32,
+        "agent.apg.rate": 3e-3,
+        "training.episodes": 60,
+        "training.random_episodes": 10,
+        "training.random_scale": 0.3,
     }
 
     def mesh(self, comm):
