@@ -33,7 +33,7 @@ bench: env ## time the hot paths next to alternative implementations
 	for name in density-step flow-step agent-update scaling-agents reset env-steps adjoint morph morph-step moving-step; do $(BIN)/hypemarl bench $$name || exit 1; done
 
 validate: env ## compare with exact solutions and published values
-	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2 adjoint feasible transfer ale; do $(BIN)/hypemarl validate $$case || exit 1; done
+	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2 adjoint feasible transfer ale rayleigh-benard; do $(BIN)/hypemarl validate $$case || exit 1; done
 
 results-density: env ## train, optimise and make the tables of docs/results/density (hours)
 	$(BIN)/hypemarl results density
