@@ -53,7 +53,7 @@ class Rolls(RayleighBenard):
     def draw(self, rng: np.random.Generator) -> Any:
         """Nothing is random."""
 
-    def initial(self, x: np.ndarray, mu: Any, draw: Any) -> Any:
+    def initial(self, x: np.ndarray, draw: Any) -> Any:  # type: ignore[override]
         """Conduction and one wave."""
         wave = np.cos(self.wave * x[0]) * np.sin(pi * x[1])
         return None, None, 1.0 - x[1] + self.size * wave
@@ -63,8 +63,7 @@ class Cavity(RayleighBenard):
     """A square with a hot left and a cold right side, insulated at the bottom and the top."""
 
     prandtl, width, cells, spin_up, substeps = 0.71, 1.0, (20, 20), 0.0, 20
-    periodic: tuple[int, ...] = ()
-    agents = Grid(1, 2)
+    periodic, agents = (), Grid(1, 2)
     actuators = Hats(width=0.5, part="left", axes=(1,), mean_free=True)
 
     def mesh(self, comm: Comm) -> Any:
@@ -84,7 +83,7 @@ class Cavity(RayleighBenard):
         """Nu - 1 of the horizontal transport."""
         return {"convection": sqrt(self.rayleigh * self.prandtl) * u[0][0] * u[2] * dx}
 
-    def initial(self, x: np.ndarray, mu: Any, draw: Any) -> Any:
+    def initial(self, x: np.ndarray, draw: Any) -> Any:  # type: ignore[override]
         """Conduction, out of balance at once."""
         return None, None, 1.0 - x[0]
 
