@@ -33,10 +33,10 @@ lint: env ## check style, types and imports between packages
 	$(BIN)/lint-imports --no-logo
 
 bench: env ## time the hot paths next to alternative implementations
-	for name in density-step flow-step agent-update scaling-agents reset env-steps adjoint morph morph-step moving-step; do $(BIN)/hypemarl bench $$name || exit 1; done
+	for name in density-step flow-step agent-update scaling-agents reset env-steps adjoint morph morph-step moving-step problem-step; do $(BIN)/hypemarl bench $$name || exit 1; done
 
 validate: env ## compare with exact solutions and published values
-	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2 adjoint feasible transfer ale problems; do $(BIN)/hypemarl validate $$case || exit 1; done
+	for case in ou gibbs mass poiseuille taylor-green dfg-2d-1 dfg-2d-2 adjoint feasible transfer ale problems rayleigh-benard; do $(BIN)/hypemarl validate $$case || exit 1; done
 
 results-density: env ## train, optimise and make the tables of docs/results/density (hours)
 	$(BIN)/hypemarl results density

@@ -6,6 +6,7 @@
 from collections.abc import Callable
 
 from hypemarl.verification.adjoint import adjoint
+from hypemarl.verification.benard import rayleigh_benard
 from hypemarl.verification.flow import dfg_2d_2, taylor_green
 from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
 from hypemarl.verification.morphing import feasible, transfer
@@ -29,6 +30,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "transfer": transfer,
     "ale": ale,
     "problems": problems,
+    "rayleigh-benard": rayleigh_benard,
 }
 
 __all__ = ["CASES", "Report", "Row"]

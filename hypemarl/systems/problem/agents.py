@@ -31,10 +31,16 @@ class Places:
     periodic: tuple[int, ...] = ()
 
     def stencil(self, radius: int) -> np.ndarray:
-        """Near agents (n, K), see :class:`~hypemarl.coupling.neighbourhood.Neighbourhood`."""
+        """Near agents (n, K), see :class:`~hypemarl.coupling.neighbourhood.Neighbourhood`.
+
+        An axis with one agent adds no columns: nobody is there.
+        """
         if self.grid is None:
             return nearest_stencil(self.positions, radius)
-        return grid_stencil(self.grid, radius, self.periodic)
+        axes = [axis for axis, count in enumerate(self.grid) if count > 1] or [0]
+        counts = [self.grid[axis] for axis in axes]
+        periodic = [place for place, axis in enumerate(axes) if axis in self.periodic]
+        return grid_stencil(counts, radius, periodic)
 
 
 class Agents(ABC):
