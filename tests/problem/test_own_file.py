@@ -151,6 +151,20 @@ def test_names_that_are_none(file: Path) -> None:
         configuration.load("kuramoto-sivashinski")
 
 
+@pytest.mark.slow
+def test_the_demo_compares_it_with_the_yardsticks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = Path(__file__).parents[2] / "demos" / "own_pde.py"
+    assert len(demo.read_text().splitlines()) <= 60
+    few = ("--yardsticks", 2, "--jobs", 1, "--quiet", "--run", tmp_path / "run")
+    hypemarl("demo", demo, "--train", "apg", *SETTINGS, *few)
+    out = capsys.readouterr().out
+    for name in ("uncontrolled", "best_constant", "schedule", "marl (apg)", "hypemarl (apg)"):
+        assert f"\n{name}" in out
+    assert (tmp_path / "run" / "hypemarl-seed0" / "film.mp4").stat().st_size > 10_000
+
+
 def test_a_new_file_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     hypemarl("new", "heat_pipe")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cases import CASES, Heat, Problem, actions, gradient, parameters, plant
 from mpi4py import MPI
 from together import assert_same, raised
 
-from hypemarl import Dirichlet
+from hypemarl import Dirichlet, make
+from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.coupling.plant import ActionError
+from hypemarl.envs.array_env import plant_of
+from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.systems.problem.calls import ProblemError
 
+DEMO = Path(__file__).parents[2] / "demos" / "own_pde.py"
 BOTH = pytest.mark.parametrize("comm", [2, 3], indirect=True)
 
 
@@ -29,6 +35,20 @@ def test_costs_observations_and_gradients_are_those_of_one_rank(
     seen = [which.step(actions(which)[0])[0] for which in (made, alone)]
     assert_same(comm, seen[0])
     np.testing.assert_allclose(*seen, rtol=1e-7, atol=1e-9)
+
+
+@BOTH
+def test_the_demo_costs_the_same_and_has_the_same_gradient(comm: MPI.Intracomm) -> None:
+    results = []
+    for where in (comm, MPI.COMM_SELF):
+        env = make(str(DEMO), where)
+        made = plant_of(env)
+        start = made.parameter_low + 0.4 * (made.parameter_high - made.parameter_low)
+        episode = EpisodeAdjoint(require_adjoint(made))
+        results.append(episode.gradient(start, actions(made, steps=3)))
+    np.testing.assert_allclose(*(result.cost for result in results), rtol=1e-10)
+    slopes = [result.gradient for result in results]
+    np.testing.assert_allclose(*slopes, rtol=0.0, atol=1e-9 * np.abs(slopes[1]).max())
 
 
 @BOTH
