@@ -217,12 +217,22 @@ class TimeStep:
 
 
 class Krylov:
-    """A linear solver by PETSc options, with the interface of a :class:`Factorisation`."""
+    """A linear solver by PETSc options, with the interface of a :class:`Factorisation`.
+
+    Raises ValueError: on every rank, after the first solution: PETSc reads no such option.
+    """
 
     def __init__(self, matrix: PETSc.Mat, options: Mapping[str, str]) -> None:
         self._matrix, self._solver = matrix, PETSc.KSP().create(matrix.comm)
-        _apply(self._solver, options)
+        self._options, self._prefix = options, f"hypemarl_step_{next(_COUNT)}_"
+        database: Any = PETSc.Options()
+        for name, value in options.items():
+            database[self._prefix + name] = value
+        self._database = database
+        self._solver.setOptionsPrefix(self._prefix)
+        self._solver.setFromOptions()
         self._right, self._left = matrix.createVecRight(), matrix.createVecLeft()
+        self._read = False
 
     def update(self) -> None:
         """Set up for the matrix as it is now. Collective."""
@@ -234,7 +244,20 @@ class Krylov:
         self._left.array_w[:] = right
         solve = self._solver.solveTranspose if transposed else self._solver.solve
         solve(self._left, self._right)
+        if not self._read:
+            self._require_read()
         return self._right.array_r.copy() if self._solver.is_converged else None
+
+    def _require_read(self) -> None:
+        """Refuse options that nothing read, and leave PETSc's database as it was."""
+        self._read = True
+        unread = [name for name in self._options if not self._database.used(self._prefix + name)]
+        for name in self._options:
+            del self._database[self._prefix + name]
+        if unread:
+            raise ValueError(
+                f"solver: PETSc reads no option {unread[0]!r} here; see its manual of KSP and PC"
+            )
 
 
 class Pivoting:
@@ -277,18 +300,6 @@ def _values(constants: Sequence[Constant]) -> tuple[float, ...]:
 
 
 _COUNT = iter(range(10**9))
-
-
-def _apply(solver: PETSc.KSP, options: Mapping[str, str]) -> None:
-    """Configure a solver by options of its own, which leave PETSc's database as it was."""
-    prefix = f"hypemarl_step_{next(_COUNT)}_"
-    database: Any = PETSc.Options()
-    for name, value in options.items():
-        database[prefix + name] = value
-    solver.setOptionsPrefix(prefix)
-    solver.setFromOptions()
-    for name in options:
-        del database[prefix + name]
 
 
 def _owned_dofs(conditions: Iterable[DirichletBC], n_owned: int) -> np.ndarray:

@@ -75,7 +75,7 @@ class ProblemAdjoint:
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, ProblemTape]:
         """``plant.step`` with its tape. Collective."""
         plant, forms = self.plant, self.plant.forms
-        count = round(plant.time / plant.interval)
+        count = plant.count
         levels = [forms.u_older.x.array.copy(), forms.u.x.array.copy()]
         plant.record = lambda: levels.append(forms.u.x.array.copy())
         try:

@@ -71,9 +71,6 @@ def problem_of(env: EnvConfig) -> Problem:
         if isinstance(before, float) and isinstance(value, int):
             value = float(value)
         setattr(problem, name, tuple(value) if isinstance(before, tuple) else value)
-    changed = getattr(problem, "changed", None)
-    if changed is not None:
-        changed(tuple(env.agents))
     _require_agents(problem, env)
     return problem
 

@@ -151,6 +151,11 @@ class ProblemPlant(Plant):
         return contains(forms.residual, parameter) or forms.conditions.holds(parameter)
 
     @property
+    def count(self) -> int:
+        """Control intervals since the episode's start."""
+        return self._count
+
+    @property
     def time(self) -> float:
         """Time since the episode's start."""
         return self._count * self.interval
@@ -209,6 +214,7 @@ class ProblemPlant(Plant):
         forms.u_older.x.array[:] = levels[1]
         self._place(count)
         self.hold(amplitudes)
+        forms.conditions.update()
 
     def _set_parameters(self, values: np.ndarray) -> None:
         self._parameters = values
@@ -280,7 +286,8 @@ class ProblemPlant(Plant):
     def hold(self, amplitudes: np.ndarray) -> None:
         """Set the control, and what of the boundary depends on it. Local."""
         self.forms.control.x.array[:] = self.matrix @ amplitudes.ravel()
-        self.forms.conditions.update()
+        if self.forms.conditions.controlled:
+            self.forms.conditions.update()
 
     def _place(self, count: int) -> None:
         """Set the count of intervals and the time."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import basix
 import numpy as np
 import ufl
-from dolfinx import fem, geometry
+from dolfinx import fem, geometry, la
 from scipy import sparse
 
 from hypemarl.coupling.layout import LayoutError
@@ -114,7 +114,7 @@ class AtPoints:
     def __init__(
         self, domain: Domain, points: np.ndarray, expression: Any, state: fem.Function, degree: int
     ) -> None:
-        self._state, self._comm, self.n = state, domain.comm, len(points)
+        self._comm, self.n = domain.comm, len(points)
         self._mesh, space = domain.mesh, state.function_space
         self._agents, self._cells = _cells_at(domain, points)
         element = basix.create_element(
@@ -130,6 +130,7 @@ class AtPoints:
         slope = ufl.derivative(expression, state, ufl.TrialFunction(space))
         self._slopes = fem.Expression(slope, nodes, jit_options=options)
         self._dofs = _cell_dofs(space, self._cells)
+        self._whole = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
 
     def _at(self, element: Any, points: np.ndarray) -> np.ndarray:
         """Values (m, nodes) of the element's basis at one point in each cell."""
@@ -150,17 +151,16 @@ class AtPoints:
 
     def pull(self, bar: np.ndarray, state_bar: np.ndarray) -> None:
         """See :class:`Sensor`."""
-        whole = fem.Function(self._state.function_space)
+        values = self._whole.array
+        values[:] = 0.0
         if len(self._cells):
             shape = len(self._cells), self._weights.shape[1], -1
             slopes = self._slopes.eval(self._mesh, self._cells).reshape(shape)
             rows = np.einsum("c,cp,cpd->cd", bar[self._agents], self._weights, slopes)
-            np.add.at(whole.x.array, self._dofs, rows)
+            np.add.at(values, self._dofs, rows)
         if self._comm.size > 1:
-            from dolfinx.la import InsertMode
-
-            whole.x.scatter_reverse(InsertMode.add)
-        state_bar += whole.x.array[: len(state_bar)]
+            self._whole.scatter_reverse(la.InsertMode.add)
+        state_bar += values[: len(state_bar)]
 
 
 def _cell_dofs(space: fem.FunctionSpace, cells: np.ndarray) -> np.ndarray:
