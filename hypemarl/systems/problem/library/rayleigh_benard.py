@@ -35,6 +35,7 @@ class RayleighBenard(Problem):
         "agent.actor_hidden": [32],
         "agent.critic_hidden": [64],
         "agent.apg.rate": 5e-3,
+        "agent.apg.average_rate": 0.1,
     }
 
     def mesh(self, comm):
