@@ -89,8 +89,15 @@ def test_it_trains_resumes_evaluates_and_renders(
     assert "uncontrolled" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("algorithm", ["apg", "mbpg"])
-def test_other_algorithms_train_it(file: Path, tmp_path: Path, algorithm: str) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "parameters"), [("apg", True), ("mbpg", True), ("mbpg", False)]
+)
+def test_other_algorithms_train_it(
+    file: Path, tmp_path: Path, algorithm: str, parameters: bool
+) -> None:
+    if not parameters:  # no mu at all
+        text = file.read_text().replace('{"kappa": (0.01, 0.1)}', "{}")
+        file.write_text(text.replace("mu.kappa", "0.05"))
     hypemarl("train", file, *SETTINGS, "--train", algorithm, "--run", tmp_path / "run", "--quiet")
     costs = [m["cost"] for m in read_metrics(tmp_path / "run") if m["kind"] == "validation"]
     assert np.isfinite(costs).all()

@@ -104,7 +104,7 @@ class Views:
             actions=along((replay.actions[at, :, times] - middle) / half),
             states=along(replay.observations[at, :, times + 1][..., self.state]),
             costs=along(replay.costs[at, :, times]),
-            mu=replay.mu[rows].reshape(-1, self.spec.mu_size),
+            mu=replay.mu[rows.ravel()],
         )
 
     def starts(
