@@ -115,7 +115,11 @@ def test_an_error_inside_a_method_names_its_line() -> None:
         ),
         ({"observe": lambda self, u: [PointValue(u, (2.0, 0.0))]}, LayoutError, "outside the mesh"),
         ({"observe": lambda self, u: [u * self.ds("left")]}, ProblemError, "no part 'left'"),
-        ({"components": 2, "control_space": lambda self: ("Lagrange", 1)}, ProblemError, "has 1"),
+        (
+            {"components": 2, "control_space": lambda self: ("Lagrange", 1)},
+            ProblemError,
+            "has 1 components",
+        ),
         ({"periodic": (0, 1), "agents": Grid(2, 2)}, None, ""),
         ({"substeps": 0}, ProblemError, r"substeps: expected a whole number.*got 0"),
         ({"bounds": (1.0, 1.0)}, ProblemError, "bounds: expected"),
@@ -133,8 +137,9 @@ def test_members_that_do_not_fit(
     if error is None:
         plant(changed(**members))
         return
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         plant(changed(**members))
+    assert __file__ in str(caught.value) or "periodic" in members or "parts" in members
 
 
 def test_an_initial_state_of_the_wrong_shape() -> None:

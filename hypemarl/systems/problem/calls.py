@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from hypemarl.config.errors import nearest
+from hypemarl.coupling.layout import LayoutError
+from hypemarl.meshing import MeshError
 
 
 class ProblemError(ValueError):
@@ -24,6 +27,17 @@ def place(method: Callable[..., Any]) -> str:
 def refuse(method: Callable[..., Any], fault: str) -> ProblemError:
     """The error of a method's result."""
     return ProblemError(f"{place(method)}: {fault}")
+
+
+@contextmanager
+def member(problem: object, name: str) -> Iterator[None]:
+    """Let errors of places and parts inside the block name the class's member ``name``. Local."""
+    try:
+        yield
+    except (LayoutError, MeshError) as error:
+        stated, cls = getattr(problem, name), type(problem)
+        where = f"{inspect.getfile(cls)} ({cls.__name__}.{name})"
+        raise type(error)(f"{place(stated) if callable(stated) else where}: {error}") from error
 
 
 def call(method: Callable[..., Any], available: Mapping[str, Any]) -> Any:

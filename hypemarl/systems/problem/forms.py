@@ -14,7 +14,7 @@ from dolfinx import fem
 
 from hypemarl.mpi import Comm
 from hypemarl.solvers.jit import contains
-from hypemarl.systems.problem.calls import Parameters, ProblemError, call, refuse
+from hypemarl.systems.problem.calls import Parameters, call, refuse
 from hypemarl.systems.problem.conditions import Conditions
 from hypemarl.systems.problem.domain import Domain
 from hypemarl.systems.problem.problem import Problem
@@ -198,9 +198,10 @@ class Forms:
         element = self._element(problem.control_space, stated)
         size = int(np.prod(element.reference_value_shape, dtype=int))
         if size != problem.components:
-            raise ProblemError(
-                f"{type(problem).__name__}: components is {problem.components}, but the control's "
-                f"element has {size}"
+            raise refuse(
+                problem.control_space,
+                f"the control's element has {size} components, but `components` of "
+                f"{type(problem).__name__} is {problem.components}",
             )
         return element
 

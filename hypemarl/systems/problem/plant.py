@@ -22,7 +22,7 @@ from hypemarl.solvers.jit import contains
 from hypemarl.solvers.time_step import TimeStep
 from hypemarl.systems.problem import sensors
 from hypemarl.systems.problem.attributes import require_sound
-from hypemarl.systems.problem.calls import Parameters, call, place
+from hypemarl.systems.problem.calls import Parameters, call, member, place
 from hypemarl.systems.problem.forms import Forms, Start
 from hypemarl.systems.problem.functionals import Costs, Patches
 from hypemarl.systems.problem.options import mesh_of, problem_of
@@ -74,11 +74,12 @@ class ProblemPlant(Plant):
         self.dt = self.interval / problem.substeps
         self.forms = forms = Forms(problem, mesh, self.dt)
         self.comm = forms.comm
-        self.places = problem.agents.placed(forms.domain)
+        with member(problem, "agents"):
+            self.places = problem.agents.placed(forms.domain)
         self.positions, self.grid = self.places.positions, self.places.grid
-        self.matrix = problem.actuators.matrix(
-            forms.control.function_space, forms.domain, self.places
-        )
+        with member(problem, "actuators"):
+            space = forms.control.function_space
+            self.matrix = problem.actuators.matrix(space, forms.domain, self.places)
         self._make_steps()
         self.patches = Patches(forms.domain, self.places.owners, self.n_agents)
         functions = (forms.u, forms.control, [forms.time])
@@ -86,7 +87,8 @@ class ProblemPlant(Plant):
         degree = int(forms.element.embedded_superdegree)
         constants = [forms.time, *forms.parameters.values()]
         where = (forms.domain, self.patches, forms.u, self.positions, degree, constants)
-        self.sensors = [sensors.make(item, *where) for item in forms.observed()]
+        with member(problem, "observe"):
+            self.sensors = [sensors.make(item, *where) for item in forms.observed()]
         self.pictures = Pictures(forms)
         self._start = Start(forms)
         self._describe()
