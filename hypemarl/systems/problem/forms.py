@@ -33,10 +33,10 @@ class Forms:
     def __init__(self, problem: Problem, mesh: Any, dt: float) -> None:
         self.problem = problem
         self.domain = problem.domain = Domain(
-            mesh, problem.periodic, problem.parts(), problem.regions()
+            mesh, problem.periodic, call(problem.parts, {}), call(problem.regions, {})
         )
         self.comm: Comm = self.domain.comm
-        self.element = self._element(problem.space, problem.space())
+        self.element = self._element(problem.space, call(problem.space, {}))
         self.space = fem.functionspace(self.domain.mesh, self.element)
         self.u, self.u_old, self.u_older = (fem.Function(self.space) for _ in range(3))
         self.control = fem.Function(fem.functionspace(self.domain.mesh, self._control_element()))
@@ -190,7 +190,7 @@ class Forms:
 
     def _control_element(self) -> Any:
         problem = self.problem
-        stated = problem.control_space()
+        stated = call(problem.control_space, {})
         if stated is None:
             degree = max(1, int(self.element.embedded_superdegree))
             shape = () if problem.components == 1 else (problem.components,)
