@@ -32,7 +32,7 @@ IN_SPACE, IN_TIME = 1.8, 1.9
 class Exact:
     """Base of the cases, before the problem that they inherit from; ``exact`` is the solution."""
 
-    noise = 0.0
+    noise = spin_up = 0.0
     exact: Any
 
     def draw(self, rng: Any) -> None:

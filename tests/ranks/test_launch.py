@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOMS = ("mpi", "meshing", "periodic", "solvers", "systems", "optimal", "training", "validation")
-SLOW = ("systems", "optimal", "training", "validation")
+SLOW = ("problem", "systems", "optimal", "training", "validation")
 
 
 @pytest.mark.mpi

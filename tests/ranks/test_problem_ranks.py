@@ -18,7 +18,7 @@ from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.systems.problem.calls import ProblemError
 
 DEMO = Path(__file__).parents[2] / "demos" / "own_pde.py"
-BOTH = pytest.mark.parametrize("comm", [2, 3], indirect=True)
+BOTH = pytest.mark.parametrize("comm", [pytest.param(2, marks=pytest.mark.slow), 3], indirect=True)
 
 
 @BOTH

@@ -67,7 +67,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, cls: Any, extra: Callable[..., Any])
 WRONG: dict[str, tuple[Any, Callable[..., Any]]] = {
     "kuramoto-sivashinsky": (KURAMOTO, lambda u, old, v: 0.01 * u[0] * v[0] * dx),
     "burgers": (BURGERS, lambda u, old, v: 0.01 * old * old.dx(0) * v * dx),
-    "reaction-diffusion": (REACTION, lambda u, old, v: 0.01 * u[1] * v[0] * dx),
+    "reaction-diffusion": (REACTION, lambda u, old, v: 0.1 * u[1] * v[0] * dx),
     "heat-3d": (HEAT, lambda u, old, v: 0.01 * inner(grad(u), grad(v)) * dx),
 }
 

@@ -111,7 +111,10 @@ def colour(name: str, share: float) -> list[int]:
     return [round(255.0 * value) for value in colormaps[name](share)[:3]]
 
 
-@pytest.mark.parametrize(("gdim", "with_reference"), [(1, False), (2, True), (3, True)])
+@pytest.mark.parametrize(
+    ("gdim", "with_reference"),
+    [(1, False), pytest.param(2, True, marks=pytest.mark.slow), (3, True)],
+)
 def test_stills_are_written_and_differ(gdim: int, with_reference: bool, tmp_path: Path) -> None:
     reference = bare(gdim) if with_reference else None
     paths = render(episode(gdim), tmp_path, film=False, stills=(0.0, 1.0), reference=reference)
@@ -211,6 +214,7 @@ def test_contours_of_a_target_follow_it_where_it_moves() -> None:
     np.testing.assert_allclose(centres, [[0.75, 0.5], [0.25, 0.5]], atol=0.02)
 
 
+@pytest.mark.slow
 def test_targets_without_contours_are_told() -> None:
     data = episode(2)
     scene = scene_of(data | {"target": np.full(len(data["points"]), 0.25)})
