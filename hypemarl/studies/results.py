@@ -98,6 +98,8 @@ LOCAL = tuple(
     for name, scheme in (("", "hypemarl"), ("marl-", "marl"), ("marl-mu-", "marl-mu"))
 )
 
+LONGER = tuple(Entry(e.name, (*e.overrides, "training.episodes=120")) for e in LOCAL[:2])
+
 
 def _problem(
     scenario: str,
@@ -143,7 +145,7 @@ TABLES: dict[str, dict[str, Study]] = {
     "shape": _table("shape", "shape-morphing", _flow(80), 2, 4, 80),
     # networks that share all weights learn best at a rate of 1e-2, those of HypeMARL below
     "problems": {
-        **_problem("kuramoto-sivashinsky", 100, LOCAL[:2], model=True, seeds=5),
+        **_problem("kuramoto-sivashinsky", 100, LONGER, model=True, seeds=5),
         **_problem("kuramoto-sivashinsky-homogeneous", 100),
         **_problem("kuramoto-sivashinsky-mu", 200, LOCAL),
         **_problem("burgers", 150, unplaced="1e-2"),

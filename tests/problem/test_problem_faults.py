@@ -8,18 +8,19 @@ from collections.abc import Callable
 import dolfinx
 import numpy as np
 import pytest
-from cases import Flow, Heat, Problem, Reaction, parameters, plant
+from cases import Flow, Heat, Problem, Reaction, parameters, plant, settings
 from mpi4py import MPI
 from ufl import dx, grad, inner, sqrt
 
 from hypemarl import Dirichlet, Grid, Hats, Parts, Points, PointValue
 from hypemarl.config import ConfigError
-from hypemarl.config.schema import EnvConfig
+from hypemarl.config.schema import EnvConfig, MeshConfig
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.meshing import MeshError
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.systems.problem.calls import ProblemError
 from hypemarl.systems.problem.options import ProblemOptions, problem_of
+from hypemarl.systems.problem.plant import ProblemPlant
 
 
 def changed(base: type[Problem] = Heat, **members: object) -> type[Problem]:
@@ -211,6 +212,22 @@ def test_options_are_attributes_of_the_class() -> None:
         assert problem_of(of()).amplitude == 1.0
     finally:
         PROBLEMS._items.pop("known")
+
+
+def test_settings_of_a_mesh_stand_in_place_of_the_method() -> None:
+    from hypemarl.meshing import build
+
+    class Square(Heat):
+        mesh, periodic = {"shape": "square", "element_size": 0.2, "lower": 0.0}, (0,)
+
+        def cost(self, u, control):
+            return {"state": u**2 * dx, "wall": 1.0 * self.ds("bottom")}
+
+    mesh = MeshConfig(**Square.scenario()["env"]["mesh"])
+    made = ProblemPlant(settings(Square), Square(), build(mesh, MPI.COMM_SELF))
+    made.reset(parameters(made))
+    terms = made.step(np.ones((4, 1)))[2]["costs"].terms
+    assert terms["wall"] == pytest.approx(1.0 * made.interval)
 
 
 def test_mesh_files_bring_their_tags(tmp_path) -> None:

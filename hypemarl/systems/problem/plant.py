@@ -145,11 +145,9 @@ class ProblemPlant(Plant):
 
     def _decides_start(self, parameter: Any) -> bool:
         """Whether the state after the spin-up depends on a parameter."""
-        forms = self.forms
-        if "mu" in inspect.signature(self.problem.initial).parameters:
-            return type(self.problem).initial is not Problem.initial or contains(
-                forms.residual, parameter
-            )
+        forms, initial = self.forms, type(self.problem).initial
+        if initial is not Problem.initial and "mu" in inspect.signature(initial).parameters:
+            return True  # which of them it reads is not known
         return contains(forms.residual, parameter) or forms.conditions.holds(parameter)
 
     @property
