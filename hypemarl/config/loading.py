@@ -178,9 +178,8 @@ def _read(source: str | Path) -> tuple[Path, Document]:
         if not os.path.isfile(path):  # False of an unfit name, where Path.is_file raises
             hint = nearest(name, (*scenarios(), *PROBLEMS.names()), ".")
             raise ConfigError(
-                f"no scenario or file {quoted(name)}{hint} Scenarios: "
-                f"{', '.join((*scenarios(), *PROBLEMS.names()))}; a problem of your own is named "
-                "as FILE.py:CLASS"
+                f"no scenario or file {quoted(name)}{hint} Scenarios: {', '.join(scenarios())}; "
+                "`hypemarl list` names problems too, one of your own is FILE.py:CLASS"
             )
     settings, lines = read_file(path)
     start, base = dict[str, Any](), settings.get("scenario")

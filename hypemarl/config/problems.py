@@ -18,6 +18,10 @@ SYSTEM = "problem"
 """Name of the system that problems are."""
 
 
+class ProblemError(ValueError):
+    """A problem's class does not fit what is asked of it. Raised on every rank."""
+
+
 class ProblemClass:
     """Base of :class:`hypemarl.Problem`, as far as configurations know it."""
 

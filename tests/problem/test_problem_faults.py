@@ -14,11 +14,11 @@ from ufl import dx, grad, inner, sqrt
 
 from hypemarl import Dirichlet, Grid, Hats, Parts, Points, PointValue
 from hypemarl.config import ConfigError
+from hypemarl.config.problems import ProblemError
 from hypemarl.config.schema import EnvConfig, MeshConfig
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.meshing import MeshError
 from hypemarl.solvers.errors import SolverDiverged
-from hypemarl.systems.problem.calls import ProblemError
 from hypemarl.systems.problem.options import ProblemOptions, problem_of
 from hypemarl.systems.problem.plant import ProblemPlant
 

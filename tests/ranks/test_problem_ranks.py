@@ -11,11 +11,11 @@ from mpi4py import MPI
 from together import assert_same, raised
 
 from hypemarl import Dirichlet, make
+from hypemarl.config.problems import ProblemError
 from hypemarl.coupling.adjoint import require_adjoint
 from hypemarl.coupling.plant import ActionError
 from hypemarl.envs.array_env import plant_of
 from hypemarl.optimal.trajectory import EpisodeAdjoint
-from hypemarl.systems.problem.calls import ProblemError
 
 DEMO = Path(__file__).parents[2] / "demos" / "own_pde.py"
 BOTH = pytest.mark.parametrize("comm", [pytest.param(2, marks=pytest.mark.slow), 3], indirect=True)

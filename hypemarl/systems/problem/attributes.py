@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hypemarl.systems.problem.calls import ProblemError
+from hypemarl.config.problems import ProblemError
 
 if TYPE_CHECKING:
     from hypemarl.systems.problem.problem import Problem

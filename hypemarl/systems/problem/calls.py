@@ -9,12 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from hypemarl.config.errors import nearest
+from hypemarl.config.problems import ProblemError
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.meshing import MeshError
-
-
-class ProblemError(ValueError):
-    """A problem's class does not fit what is asked of it. Raised on every rank."""
 
 
 def place(method: Callable[..., Any]) -> str:
