@@ -119,7 +119,7 @@ class Flow(Problem):
 
     horizon, control_steps, substeps = 0.5, 2, 2
     agents, components, periodic = Grid(3, 1), 2, (0,)
-    actuators = Hats(width=0.5, part="bottom", axes=(0,), mean_free=True)
+    actuators = Hats(width=0.5, part="bottom", axes=(0,), mean_free=True, limit=0.2)
 
     def mesh(self, comm):
         return dolfinx.mesh.create_rectangle(comm, [(0, 0), (1.5, 1)], [9, 4])

@@ -20,13 +20,17 @@ Shape = Callable[[np.ndarray], np.ndarray]
 
 
 class Actuators:
-    """control(x) = sum_i a_i q_i(x), with q_i a shape around the agent's position.
+    """control(x) = sum_i b_i q_i(x), with q_i a shape around the agent's position.
 
     Args:
         shape: offsets from the position (m, gdim) -> values (m,).
         part: the part of the mesh outside of which q_i is zero, such as a wall.
         axes: coordinates that the offset counts, by default all.
-        mean_free: subtract the mean of all amplitudes.
+        mean_free: b_i is the amplitude a_i less the mean of all; otherwise b_i = a_i.
+        limit: bound of |b_i|: where one is larger, all are scaled down by the same factor.
+
+    Raises:
+        LayoutError: the limit is not positive.
     """
 
     #: element of the control field where the problem states none
@@ -34,16 +38,20 @@ class Actuators:
 
     def __init__(
         self,
-        shape: Shape,
+        shape: Shape | None = None,
         *,
         part: str | None = None,
         axes: Sequence[int] | None = None,
         mean_free: bool = False,
+        limit: float | None = None,
     ) -> None:
-        self.shape, self.part, self.axes, self.mean_free = shape, part, axes, mean_free
+        if limit is not None:
+            _require_positive("limit", limit)
+        self.shape, self.part, self.axes = shape, part, axes
+        self.mean_free, self.limit = mean_free, limit
 
     def matrix(self, space: fem.FunctionSpace, domain: Domain, places: Places) -> sparse.csr_array:
-        """Amplitudes (n * m,) -> values (n_local * m,) of the control, ghosts included. Collective.
+        """b (n * m,) -> values (n_local * m,) of the control, ghosts included. Collective.
 
         Raises:
             LayoutError: on every rank, where an agent's field is zero.
@@ -54,15 +62,37 @@ class Actuators:
             values[self._outside(space, domain)] = 0.0
         _require_fields(domain, values)
         values[np.abs(values) < SMALL * np.abs(values).max(initial=0.0)] = 0.0
-        matrix = sparse.csr_array(values)
-        if self.mean_free:
-            n = len(places.positions)
-            matrix = sparse.csr_array(matrix @ (np.eye(n) - 1.0 / n))
         components = space.dofmap.index_map_bs
-        return sparse.csr_array(sparse.kron(matrix, sparse.eye_array(components)))
+        return sparse.csr_array(sparse.kron(sparse.csr_array(values), sparse.eye_array(components)))
+
+    def acting(self, amplitudes: np.ndarray) -> np.ndarray:
+        """b (n, m) of amplitudes (n, m), see the class. Local."""
+        acting = self._free(amplitudes)
+        return acting if self.limit is None else acting * self._scale(acting)
+
+    def pull_acting(self, amplitudes: np.ndarray, bar: np.ndarray) -> np.ndarray:
+        """Cotangent (n, m) of the amplitudes from that of b. Local."""
+        if self.limit is None:
+            return self._free(bar)
+        free = self._free(amplitudes)
+        scale, back = self._scale(free), np.array(bar * self._scale(free))
+        largest = np.abs(free).argmax(axis=0)
+        for j in np.flatnonzero(scale < 1.0):
+            i = largest[j]  # d scale / d free_i = -scale / free_i
+            back[i, j] -= scale[j] / free[i, j] * (bar[:, j] @ free[:, j])
+        return self._free(back)
+
+    def _free(self, amplitudes: np.ndarray) -> np.ndarray:
+        return amplitudes - amplitudes.mean(axis=0) if self.mean_free else amplitudes
+
+    def _scale(self, free: np.ndarray) -> np.ndarray:
+        """Factor (m,) of each component."""
+        assert self.limit is not None
+        return np.asarray(self.limit / np.maximum(np.abs(free).max(axis=0), self.limit))
 
     def _values(self, points: np.ndarray, domain: Domain, places: Places) -> np.ndarray:
         """(m, n) of all agents at points (m, 3)."""
+        assert self.shape is not None
         columns = []
         for place in places.positions:
             offsets = domain.offsets(points, place)
@@ -80,30 +110,11 @@ class Actuators:
         return outside
 
 
-class Bumps(Actuators):
-    """Gaussian bumps q_i(x) = exp(-|x - p_i|^2 / (2 width^2)); arguments as of Actuators."""
+class _Shaped(Actuators):
+    """Shapes of a width; other arguments as of :class:`Actuators`.
 
-    def __init__(
-        self,
-        width: float,
-        *,
-        part: str | None = None,
-        axes: Sequence[int] | None = None,
-        mean_free: bool = False,
-    ) -> None:
-        _require_width("Bumps", width)
-        super().__init__(
-            lambda offsets: np.exp(-np.square(offsets).sum(axis=1) / (2.0 * width**2)),
-            part=part,
-            axes=axes,
-            mean_free=mean_free,
-        )
-
-
-class Hats(Actuators):
-    """Piecewise linear q_i(x) = product of max(0, 1 - |x_k - p_ik| / width) over the axes.
-
-    With ``width`` the distance of neighbours they sum to one between them.
+    Raises:
+        LayoutError: the width is not positive.
     """
 
     def __init__(
@@ -113,14 +124,31 @@ class Hats(Actuators):
         part: str | None = None,
         axes: Sequence[int] | None = None,
         mean_free: bool = False,
+        limit: float | None = None,
     ) -> None:
-        _require_width("Hats", width)
-        super().__init__(
-            lambda offsets: np.clip(1.0 - np.abs(offsets) / width, 0.0, None).prod(axis=1),
-            part=part,
-            axes=axes,
-            mean_free=mean_free,
-        )
+        _require_positive("width", width)
+        self.width = width
+        super().__init__(self._at, part=part, axes=axes, mean_free=mean_free, limit=limit)
+
+    def _at(self, offsets: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+class Bumps(_Shaped):
+    """Gaussian bumps q_i(x) = exp(-|x - p_i|^2 / (2 width^2)); arguments as of Actuators."""
+
+    def _at(self, offsets: np.ndarray) -> np.ndarray:
+        return np.asarray(np.exp(-np.square(offsets).sum(axis=1) / (2.0 * self.width**2)))
+
+
+class Hats(_Shaped):
+    """Piecewise linear q_i(x) = product of max(0, 1 - |x_k - p_ik| / width) over the axes.
+
+    With ``width`` the distance of neighbours they sum to one between them.
+    """
+
+    def _at(self, offsets: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip(1.0 - np.abs(offsets) / self.width, 0.0, None).prod(axis=1))
 
 
 class Patches(Actuators):
@@ -128,8 +156,8 @@ class Patches(Actuators):
 
     element = ("DG", 0)
 
-    def __init__(self, *, mean_free: bool = False) -> None:
-        super().__init__(lambda offsets: offsets[:, 0], mean_free=mean_free)
+    def __init__(self, *, mean_free: bool = False, limit: float | None = None) -> None:
+        super().__init__(mean_free=mean_free, limit=limit)
 
     def _values(self, points: np.ndarray, domain: Domain, places: Places) -> np.ndarray:
         values = np.zeros((len(points), len(places.positions)))
@@ -142,7 +170,8 @@ class Fields(Actuators):
     """Any fields: ``function(x, positions) -> (n_points, n_agents)``, x of shape (3, n_points).
 
     Args:
-        function: evaluated once; positions are (n_agents, gdim). part, mean_free: as of Actuators.
+        function: evaluated once; positions are (n_agents, gdim).
+        part, mean_free, limit: as of Actuators.
     """
 
     def __init__(
@@ -151,8 +180,9 @@ class Fields(Actuators):
         *,
         part: str | None = None,
         mean_free: bool = False,
+        limit: float | None = None,
     ) -> None:
-        super().__init__(lambda offsets: offsets[:, 0], part=part, mean_free=mean_free)
+        super().__init__(part=part, mean_free=mean_free, limit=limit)
         self.function = function
 
     def _values(self, points: np.ndarray, domain: Domain, places: Places) -> np.ndarray:
@@ -166,9 +196,9 @@ class Fields(Actuators):
         return values
 
 
-def _require_width(name: str, width: float) -> None:
-    if not width > 0:
-        raise LayoutError(f"{name}: expected a positive width, got {width}")
+def _require_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise LayoutError(f"actuators: expected a positive {name}, got {value}")
 
 
 def _require_fields(domain: Domain, values: np.ndarray) -> None:

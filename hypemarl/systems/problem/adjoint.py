@@ -121,7 +121,8 @@ class ProblemAdjoint:
             plant.cost.pull_level(0.5 * dt, bar, control_bar)
         plant.cost.pull_control(plant.interval, control_bar)
         total = sum_over_ranks(plant.comm, self._transposed @ control_bar + amplitudes_bar)
-        actions_bar = total.reshape(plant.actions.shape) * tape.inside
+        acting_bar = total.reshape(plant.actions.shape)
+        actions_bar = plant.problem.actuators.pull_acting(tape.amplitudes, acting_bar) * tape.inside
         before = bar if older_bar is None else np.concatenate([bar, older_bar])
         return before, actions_bar
 

@@ -285,7 +285,8 @@ class ProblemPlant(Plant):
 
     def hold(self, amplitudes: np.ndarray) -> None:
         """Set the control, and what of the boundary depends on it. Local."""
-        self.forms.control.x.array[:] = self.matrix @ amplitudes.ravel()
+        acting = self.problem.actuators.acting(amplitudes)
+        self.forms.control.x.array[:] = self.matrix @ acting.ravel()
         if self.forms.conditions.controlled:
             self.forms.conditions.update()
 
