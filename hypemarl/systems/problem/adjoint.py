@@ -107,7 +107,7 @@ class ProblemAdjoint:
         if observations_bar is not None:
             forms.time.value = (tape.count + 1) * plant.interval
             plant.pull_observations(observations_bar, bar)
-        plant.patches.spread(shares_bar)
+        plant.cost.spread(shares_bar)
         for k in reversed(range(steps)):
             forms.time.value = (tape.count * steps + k + 1) * dt
             self._load(tape, k)

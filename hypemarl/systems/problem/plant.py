@@ -23,8 +23,9 @@ from hypemarl.solvers.time_step import TimeStep
 from hypemarl.systems.problem import sensors
 from hypemarl.systems.problem.attributes import require_sound
 from hypemarl.systems.problem.calls import Parameters, call, member, place
+from hypemarl.systems.problem.costs import Costs
 from hypemarl.systems.problem.forms import Forms, Start
-from hypemarl.systems.problem.functionals import Costs, Patches
+from hypemarl.systems.problem.functionals import Patches
 from hypemarl.systems.problem.options import mesh_of, problem_of
 from hypemarl.systems.problem.pictures import Pictures
 from hypemarl.systems.problem.problem import Problem
@@ -82,10 +83,12 @@ class ProblemPlant(Plant):
             self.matrix = problem.actuators.matrix(space, forms.domain, self.places)
         self._make_steps()
         self.patches = Patches(forms.domain, self.places.owners, self.n_agents)
-        functions = (forms.u, forms.control, [forms.time])
-        self.cost = Costs(self.patches, forms.costs, *functions)
+        parameters = list(forms.parameters.values())
+        self.cost = Costs(
+            self.patches, forms.costs, forms.u, forms.control, [forms.time], parameters
+        )
         degree = int(forms.element.embedded_superdegree)
-        constants = [forms.time, *forms.parameters.values()]
+        constants = [forms.time, *parameters]
         where = (forms.domain, self.patches, forms.u, self.positions, degree, constants)
         with member(problem, "observe"):
             self.sensors = [sensors.make(item, *where) for item in forms.observed()]

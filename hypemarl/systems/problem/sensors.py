@@ -16,7 +16,7 @@ from hypemarl.coupling.layout import LayoutError
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.jit import JIT, compiled, contains
 from hypemarl.systems.problem.domain import Domain
-from hypemarl.systems.problem.functionals import Patches, weighted
+from hypemarl.systems.problem.functionals import Patches, cell_dofs, weighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class AtPoints:
         self._values = fem.Expression(expression, nodes, jit_options=options)
         slope = ufl.derivative(expression, state, ufl.TrialFunction(space))
         self._slopes = fem.Expression(slope, nodes, jit_options=options)
-        self._dofs = _cell_dofs(space, self._cells)
+        self._dofs = cell_dofs(space, self._cells)
         self._whole = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
 
     def _at(self, element: Any, points: np.ndarray) -> np.ndarray:
@@ -161,14 +161,6 @@ class AtPoints:
         if self._comm.size > 1:
             self._whole.scatter_reverse(la.InsertMode.add)
         state_bar += values[: len(state_bar)]
-
-
-def _cell_dofs(space: fem.FunctionSpace, cells: np.ndarray) -> np.ndarray:
-    """Degrees of freedom (m, dofs) of cells, unrolled."""
-    block = space.dofmap.bs
-    blocks = space.dofmap.list[cells]
-    unrolled = blocks[:, :, None] * block + np.arange(block)
-    return np.asarray(unrolled.reshape(len(cells), blocks.shape[1] * block))
 
 
 def _cells_at(domain: Domain, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
