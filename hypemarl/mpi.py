@@ -178,6 +178,17 @@ def bcast_array(comm: MPI.Intracomm, array: np.ndarray, root: int = 0) -> np.nda
     return result
 
 
+def bounding_box(comm: MPI.Intracomm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner (d,) of all ranks' points (n, d), some of which may have none.
+
+    Collective.
+    """
+    lower, upper = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
+    comm.Allreduce(MPI.IN_PLACE, lower, op=MPI.MIN)
+    comm.Allreduce(MPI.IN_PLACE, upper, op=MPI.MAX)
+    return lower, upper
+
+
 def sum_over_ranks(comm: MPI.Intracomm, array: np.ndarray) -> np.ndarray:
     """The sum over ranks as a new array, equal to the last bit on every rank. Collective.
 

@@ -45,7 +45,7 @@ NEWTON = DIRECT | {
 
 
 class PeerRun(NamedTuple):
-    """What a peer computed and how long it took.
+    """Result of a peer, and its times.
 
     ``cost``: J; ``gradient``: dJ/da, (20, 16), or None; ``forward_s``: seconds of a run without,
     ``gradient_s``: with the gradient, None if there is none. Times are the shortest of the repeats.

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypemarl.config.errors import ConfigError, quoted, refuse
+from hypemarl.config.errors import ConfigError, refuse
 from hypemarl.config.keys import key
 from hypemarl.config.registry import ALGORITHMS
 from hypemarl.config.schema import Config, EnvConfig, options_of
-from hypemarl.config.yaml_text import read_text
+from hypemarl.config.yaml_text import read_assignments
 
 NAME = "external"
 """of the system that such environments are, and of the scenario of any"""
@@ -32,20 +32,8 @@ class ExternalConfig:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The options by name. Raises :class:`ConfigError` where one is no ``name=value``."""
-        values: dict[str, Any] = {}
-        for option in self.options:
-            name, equals, text = option.partition("=")
-            name = name.strip()
-            fault = ""
-            if not equals or not name.isidentifier():
-                fault = f"expected name=value, as in n_agents=4, got {quoted(option)}"
-            elif name in values:
-                fault = f"{quoted(name)} stands there twice"
-            if fault:
-                raise ConfigError(f"env.external.options: {fault}", "env.external.options")
-            values[name] = read_text(text, f"env.external.options: {quoted(option)}").content
-        return values
+        """The options by name. Raises ConfigError where they are malformed."""
+        return read_assignments(self.options, "env.external.options", "n_agents=4")
 
 
 def source_in(settings: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """YAML as plain data: nothing in it is executed, dropped or expanded without bounds."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,28 @@ class Document(NamedTuple):
 
     content: Any
     lines: dict[str, int]
+
+
+def read_assignments(items: Iterable[str], where: str, example: str) -> dict[str, Any]:
+    """The values, in YAML, of items ``name=value``, by name.
+
+    Args:
+        where: the key that holds them; example: of an item, for the message.
+
+    Raises:
+        ConfigError: an item is none, or a name stands there twice.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            fault = f"expected name=value, as in {example}, got {quoted(item)}"
+            raise ConfigError(f"{where}: {fault}", where)
+        if name in values:
+            raise ConfigError(f"{where}: {quoted(name)} stands there twice", where)
+        values[name] = read_text(text, f"{where}: {quoted(item)}").content
+    return values
 
 
 def read_file(path: Path) -> Document:

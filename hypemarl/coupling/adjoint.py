@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hypemarl.config.errors import UnsupportedError
@@ -54,6 +56,16 @@ class PlantAdjoint(Protocol):
 
         An action beyond its bounds has derivative zero, one on a bound that of the inside.
         """
+
+
+@contextmanager
+def recording(plant: Any, record: Callable[..., None]) -> Iterator[None]:
+    """``plant.record`` is ``record`` inside the block, and nothing after it. Local."""
+    plant.record = record
+    try:
+        yield
+    finally:
+        plant.record = None
 
 
 def require_adjoint(plant: Plant) -> PlantAdjoint:

@@ -1,4 +1,4 @@
-"""Near agents: stencils on grids, on rings and by distance, and sums over them."""
+"""Near agents: stencils on grids and by distance, and sums over them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,22 +62,6 @@ def grid_stencil(grid: Sequence[int], radius: int, periodic: Sequence[int] = ())
     near = np.where(wraps, near % counts, near)
     index = np.ravel_multi_index(tuple(np.moveaxis(near, 2, 0)), tuple(grid), mode="clip")
     return np.where(inside, index, -1).astype(np.int64)
-
-
-def ring_stencil(n: int, radius: int) -> np.ndarray:
-    """Agents within ``radius`` places to either side on a ring of n, shape (n, 2 radius + 1).
-
-    The middle column is the agent itself; -1 stands for what another column already holds. Local.
-
-    Raises:
-        ValueError: the radius is negative.
-    """
-    if radius < 0:
-        raise ValueError(f"radius: expected 0 or more places, got {radius}")
-    offsets = np.arange(-radius, radius + 1)
-    near = (np.arange(n)[:, None] + offsets) % n
-    # offset -n/2 is the agent at +n/2
-    return np.where((2 * offsets > -n) & (2 * offsets <= n), near, -1).astype(np.int64)
 
 
 def nearest_stencil(positions: np.ndarray, radius: int) -> np.ndarray:

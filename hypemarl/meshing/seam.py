@@ -6,14 +6,13 @@ from itertools import combinations
 
 import numpy as np
 from dolfinx.mesh import Mesh
-from mpi4py import MPI
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from hypemarl.meshing.raw import MeshError, describe_place
 from hypemarl.meshing.topology import COINCIDENT
-from hypemarl.mpi import on_root
+from hypemarl.mpi import bounding_box, on_root
 
 CELLS = ("interval", "triangle", "quadrilateral", "tetrahedron", "hexahedron")
 
@@ -65,9 +64,7 @@ def opposite_sides(mesh: Mesh, axes: Sequence[int]) -> Sides:
     _require_straight(mesh)
     wanted, gdim = tuple(axes), mesh.geometry.dim
     x = mesh.geometry.x[: mesh.geometry.index_map().size_local]
-    low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
-    mesh.comm.Allreduce(MPI.IN_PLACE, low, op=MPI.MIN)
-    mesh.comm.Allreduce(MPI.IN_PLACE, high, op=MPI.MAX)
+    low, high = bounding_box(mesh.comm, x)
     tolerance = COINCIDENT * float((high - low).max())
     have = [a for a in range(gdim) if high[a] - low[a] > tolerance]
     if not wanted or len(set(wanted)) < len(wanted) or not set(wanted) <= set(have):

@@ -9,6 +9,7 @@ Nonlinear Problems, 2011, ch. 2) with a line search, whose matrix is kept while 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,6 @@ class TimeStep:
         n = self.residual.n_owned
         self.fixed = _owned_dofs(self._conditions, n)
         self._solver = _solver(self._matrix, options, self.comm)
-        self._size = np.inf  # of the residual after the last Newton step
         self._ready = False  # whether the factors are those of the present interval
         self._key: tuple[float, ...] | None = None  # constants that they belong to
 
@@ -189,8 +189,7 @@ class TimeStep:
             length = self._norm(step)
             if length > FAST * before:
                 self._ready = False
-            self._line_search(step, size)
-            size = self._size
+            size = self._line_search(step, size)
             if length <= INCREMENT * self._norm(values[:n]):
                 return
             if length > 0.5 * before and size <= STAGNATION * first:
@@ -201,19 +200,24 @@ class TimeStep:
             f"first {first:.3g}; take more substeps, or smaller bounds of the actions"
         )
 
-    def _line_search(self, step: Array, size: float) -> None:
-        """Go along a Newton step as far as the residual does not grow."""
+    def _line_search(self, step: Array, size: float) -> float:
+        """Go along a Newton step as far as the residual, of this size, does not grow; its new one.
+
+        Raises:
+            SolverDiverged: on every rank: it is not finite.
+        """
         values, n = self.unknown.x.array, self.residual.n_owned
         start, share = values[:n].copy(), 1.0
         for _ in range(HALVINGS):
             values[:n] = start - share * step
             update(self.unknown)
-            self._size = self._norm(self._defect())
-            if self._size <= size * (1.0 + 1e-6) or self._size <= 1e-13 * self._norm(start):
-                return
+            new = self._norm(self._defect())
+            if new <= size * (1.0 + 1e-6) or new <= 1e-13 * self._norm(start):
+                return new
             share, self._ready = 0.5 * share, False
-        if not np.isfinite(self._size):
+        if not np.isfinite(new):
             raise SolverDiverged("Newton's method: the residual is not finite")
+        return new
 
 
 class Krylov:
@@ -299,7 +303,7 @@ def _values(constants: Sequence[Constant]) -> tuple[float, ...]:
     return tuple(float(entry) for item in constants for entry in item.value.ravel())
 
 
-_COUNT = iter(range(10**9))
+_COUNT = itertools.count()
 
 
 def _owned_dofs(conditions: Iterable[DirichletBC], n_owned: int) -> np.ndarray:

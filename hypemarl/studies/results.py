@@ -109,20 +109,24 @@ def _problem(
     model: bool = False,
     seeds: int = 2,
     optima: int = 4,
+    yardsticks: int = 100,
     unplaced: str = "",
+    mu: bool = True,
 ) -> dict[str, Study]:
     """The table of a problem: by gradients with so many episodes, and by ``learned`` entries.
 
-    ``unplaced``: rate of the schemes without place, where theirs is not the problem's.
+    Args:
+        unplaced: rate of the schemes without place, where theirs is not the problem's.
+        mu: whether there is a row of MARL that knows mu.
     """
     length = f"training.episodes={episodes}"
     rate = (f"agent.apg.rate={unplaced}",) if unplaced else ()
     by_gradient = tuple(
         Entry(e.name, (*e.overrides[:2], length, *(rate if e is not GRADIENT[0] else ())))
-        for e in GRADIENT
+        for e in (GRADIENT if mu else GRADIENT[:2])
     )
     entries = (*by_gradient, *learned, *((MODEL,) if model else ()))
-    return _table("problems", scenario, entries, seeds, optima, 100, start=GRADIENT[0].name)
+    return _table("problems", scenario, entries, seeds, optima, yardsticks, start=GRADIENT[0].name)
 
 
 LINE = (*SCHEMES, *PLAIN, *GRADIENT, MODEL)
@@ -150,12 +154,13 @@ TABLES: dict[str, dict[str, Study]] = {
         **_problem("kuramoto-sivashinsky-mu", 200, LOCAL),
         **_problem("burgers", 150, unplaced="1e-2"),
         **_problem("burgers-homogeneous", 150, unplaced="1e-2"),
-        **_problem("reaction-diffusion", 150, LOCAL[:2], optima=2, unplaced="1e-2"),
+        **_problem("reaction-diffusion", 150, LOCAL[:2], model=True, optima=2, unplaced="1e-2"),
         **_problem("reaction-diffusion-homogeneous", 150, optima=2, unplaced="1e-2"),
         **_problem("heat-3d", 100, optima=2, unplaced="1e-2"),
         **_problem("heat-3d-homogeneous", 100, optima=2, unplaced="1e-2"),
-        **_problem("rayleigh-benard-walls", 60, optima=2),
-        **_problem("rayleigh-benard", 60, optima=2),
+        # seconds an episode, and no mu
+        **_problem("rayleigh-benard-walls", 40, optima=1, yardsticks=30, mu=False),
+        **_problem("rayleigh-benard", 40, optima=1, yardsticks=30, mu=False),
     },
     "unsteady": _table("unsteady", "shape-morphing", UNSTEADY, 2, 0),
 }

@@ -37,12 +37,11 @@ LONGEST = 600  # units of time
 class Rolls(RayleighBenard):
     """One pair of rolls of wave number ``wave``, from a perturbation of size ``size``."""
 
-    prandtl, wave, size, spin_up, substeps = 0.71, 3.117, 0.1, 0.0, 20
+    prandtl, size, spin_up, substeps = 0.71, 0.1, 0.0, 20
     agents = Grid(2, 1)
 
-    def changed(self, counts: tuple[int, ...]) -> None:
-        """Make the actuators fit the width."""
-        self.width = 2.0 * pi / self.wave
+    def __init__(self, wave: float = 3.117) -> None:
+        self.wave, self.width = wave, 2.0 * pi / wave
         self.actuators = Hats(width=self.width / 2, part="bottom", axes=(0,), mean_free=True)
 
     def mesh(self, comm: Comm) -> Any:
@@ -121,8 +120,8 @@ def marginal(wave: float, cells: tuple[int, int] = (16, 12), apart: float = 0.03
 
 def growth_rate(wave: float, rayleigh: float, cells: tuple[int, int]) -> float:
     """Growth rate of the leading mode of a wave number on the state of conduction. Collective."""
-    problem = Rolls()
-    problem.wave, problem.cells, problem.size, problem.substeps = wave, cells, 1e-3, 10
+    problem = Rolls(wave)
+    problem.cells, problem.size, problem.substeps = cells, 1e-3, 10
     transports = _transports(problem, rayleigh, steps=25)
     return 0.5 * log(transports[-1] / transports[-2])  # it is quadratic in the mode
 
@@ -136,11 +135,8 @@ def steady(problem: RayleighBenard, rayleigh: float) -> float:
 def _transports(problem: RayleighBenard, rayleigh: float, steps: int) -> list[float]:
     """Nu - 1, its means over units of time until it is steady."""
     problem.rayleigh = float(rayleigh)
-    counts = problem.agents.counts
-    if isinstance(problem, Rolls):
-        problem.changed(counts)
     config = EnvConfig(
-        system="problem", horizon=float(steps), control_steps=steps, agents=tuple(counts)
+        system="problem", horizon=float(steps), control_steps=steps, agents=problem.agents.counts
     )
     plant = ProblemPlant(config, problem, problem.mesh(world()))
     plant.reset(plant.parameter_low)

@@ -102,7 +102,7 @@ class Manufactured(Exact, REACTION):
         return super().first_residual(u, u_old, v, control, dt) - self.source(v, x, t)
 
     def source(self, v: Any, x: Any, t: Any) -> Any:
-        """What the equations leave of u and w."""
+        """Residual of the equations at the manufactured solution."""
         (u, w), (p, q) = self.exact(x, t, ufl), v
         spread = 2 * (2 * np.pi / self.side) ** 2 * u
         first = -w + spread - (u - u**3 / 3 - w + self.current)

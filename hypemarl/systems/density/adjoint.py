@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hypemarl.coupling.adjoint import recording
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.fokker_planck_adjoint import FokkerPlanckAdjoint
 from hypemarl.systems.density.plant import DensityPlant
@@ -48,11 +49,8 @@ class DensityAdjoint:
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, Row, DensityTape]:
         """``plant.step`` with its tape. Collective."""
         plant, levels = self.plant, []
-        plant.record = lambda y, stage: levels.append((y.copy(), stage.copy()))
-        try:
+        with recording(plant, lambda y, stage: levels.append((y.copy(), stage.copy()))):
             observations, rewards, info = plant.step(actions)
-        finally:
-            plant.record = None
         tape = DensityTape(
             levels,
             plant.solver.density.copy(),

@@ -18,7 +18,7 @@ from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.plant import Plant, StepCosts
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
-from hypemarl.mpi import Comm
+from hypemarl.mpi import Comm, bounding_box
 from hypemarl.solvers.fokker_planck import DensityState, FokkerPlanck
 from hypemarl.systems.density.cost import TERMS, DensityCost
 from hypemarl.systems.density.local_model import local_model
@@ -68,7 +68,7 @@ class DensityPlant(Plant):
         self.space = space = self.solver.space
         self.comm = space.comm
         box = space.mesh.geometry.x[:, : space.gdim]
-        lower, upper = _bounding_box(self.comm, box)
+        lower, upper = bounding_box(self.comm, box)
         self.layout = layout = grid_layout(space, config.agents, lower, upper, checked.kept)
         blends = (layout.lattice, layout.centres, layout.places)
         self.actuators = BlendActuators(space.points, *blends)
@@ -236,12 +236,6 @@ class DensityPlant(Plant):
         if not self.options.observe_target:
             return seen
         return np.concatenate([seen, self.sensors.seen.gather(self._target_means)], axis=1)
-
-
-def _bounding_box(comm: Comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner (gdim,) of all ranks' points. Collective."""
-    boxes = comm.allgather((points.min(axis=0), points.max(axis=0)))
-    return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
 
 
 def make(config: EnvConfig, comm: Comm) -> DensityPlant:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hypemarl.coupling.adjoint import recording
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
 from hypemarl.systems.flow.plant import FlowPlant
@@ -68,11 +69,8 @@ class FlowAdjoint:
         start, before = solver.snapshot(), plant.amplitudes.copy()
         size = plant.space.n_velocity_local
         velocities: list[np.ndarray] = []
-        plant.record = lambda: velocities.append(solver.velocity.T.copy())
-        try:
+        with recording(plant, lambda: velocities.append(solver.velocity.T.copy())):
             observations, rewards, info = plant.step(actions)
-        finally:
-            plant.record = None
         assert plant.interval is not None
         count = len(plant.interval.forces) - 1  # attempts with longer time steps came before
         parts = count // len(plant.ramp())

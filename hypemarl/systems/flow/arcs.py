@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hypemarl.coupling.layout import LayoutError
-from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.meshing import MeshError, require_tags
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
@@ -97,7 +97,7 @@ class ArcLayout:
         """
         if not self.periodic:
             return grid_stencil((self.n_agents,), radius)
-        return ring_stencil(self.n_agents, radius)
+        return grid_stencil((self.n_agents,), radius, periodic=(0,))
 
 
 def arc_layout(

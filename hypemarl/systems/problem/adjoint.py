@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hypemarl.coupling.adjoint import recording
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.affine import Product
 from hypemarl.solvers.jit import Assembled
@@ -77,11 +78,8 @@ class ProblemAdjoint:
         plant, forms = self.plant, self.plant.forms
         count = plant.count
         levels = [forms.u_older.x.array.copy(), forms.u.x.array.copy()]
-        plant.record = lambda: levels.append(forms.u.x.array.copy())
-        try:
+        with recording(plant, lambda: levels.append(forms.u.x.array.copy())):
             observations, rewards, info = plant.step(actions)
-        finally:
-            plant.record = None
         here = plant.noisy(count)
         return observations, rewards, info, ProblemTape(levels, count, here, plant.inside(actions))
 

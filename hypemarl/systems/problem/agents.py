@@ -113,7 +113,9 @@ class Points(Agents):
             raise LayoutError(
                 f"agents: expected points of shape (n, {domain.gdim}), got {self.points.shape}"
             )
-        return Places(self.points, _nearest(domain, self.points))
+        owners = _nearest(domain, self.points)
+        _require_cells(domain, owners, len(self.points))
+        return Places(self.points, owners)
 
 
 class Parts(Agents):
@@ -145,9 +147,7 @@ class Parts(Agents):
 
 def _nearest(domain: Domain, positions: np.ndarray) -> np.ndarray:
     gaps = [np.square(domain.offsets(domain.midpoints, place)).sum(axis=1) for place in positions]
-    owners = np.argmin(gaps, axis=0)
-    _require_cells(domain, owners, len(positions))
-    return owners
+    return np.argmin(gaps, axis=0)
 
 
 def _require_cells(domain: Domain, owners: np.ndarray, agents: int) -> None:

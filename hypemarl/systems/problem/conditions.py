@@ -87,13 +87,12 @@ class Conditions:
             space, _ = part.collapse()
             dofs_of, arguments = (part, space), [part]
         value = fem.Function(space)
-        given = (
-            ufl.as_ufl(item.value)
-            if not isinstance(item.value, tuple | list)
-            else (ufl.as_vector(item.value))
-        )
-        if given.ufl_shape == () and value.ufl_shape != () and given == ufl.as_ufl(0.0):
-            given = ufl.zero(value.ufl_shape) + ufl.as_vector([0.0] * value.ufl_shape[0])
+        stated = item.value
+        if isinstance(stated, tuple | list):
+            stated = ufl.as_vector(stated)
+        elif value.ufl_shape and isinstance(stated, int | float) and stated == 0:
+            stated = ufl.as_vector([0.0] * value.ufl_shape[0])
+        given = ufl.as_ufl(stated)
         if given.ufl_shape != value.ufl_shape:
             raise refuse(
                 method,

@@ -8,12 +8,11 @@ import numpy as np
 import ufl
 from dolfinx.fem import IntegralType, compute_integration_domains
 from dolfinx.mesh import Mesh, compute_midpoints, entities_to_geometry, exterior_facet_indices
-from mpi4py import MPI
 
 from hypemarl.meshing import MeshError, TaggedMesh
 from hypemarl.meshing.periodic import carry_tags
 from hypemarl.meshing.periodic import periodic as identified
-from hypemarl.mpi import sum_over_ranks
+from hypemarl.mpi import bounding_box, sum_over_ranks
 
 Marker = Callable[[np.ndarray], np.ndarray]
 """Coordinates (3, n) -> whether a point belongs to a part (n,)."""
@@ -49,7 +48,8 @@ class Domain:
         for dim in range(self.tdim + 1):
             self.mesh.topology.create_connectivity(dim, self.tdim)
             self.mesh.topology.create_connectivity(self.tdim, dim)
-        self.lower, self.upper = self._box()
+        x = self.mesh.geometry.x[:, : self.gdim]
+        self.lower, self.upper = bounding_box(self.comm, x)
         self.n_cells = self.mesh.topology.index_map(self.tdim).size_local
         here = np.arange(self.n_cells, dtype=np.int32)
         self.midpoints = compute_midpoints(self.mesh, self.tdim, here)[:, : self.gdim]
@@ -98,13 +98,6 @@ class Domain:
         points = compute_midpoints(self.mesh, dim, entities)[:, : self.gdim]
         total = sum_over_ranks(self.comm, np.append(points.sum(axis=0), len(points)))
         return np.asarray(total[:-1] / total[-1])
-
-    def _box(self) -> tuple[np.ndarray, np.ndarray]:
-        x = self.mesh.geometry.x[:, : self.gdim]
-        low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
-        self.comm.Allreduce(MPI.IN_PLACE, low, MPI.MIN)
-        self.comm.Allreduce(MPI.IN_PLACE, high, MPI.MAX)
-        return low, high
 
     def _tagged_parts(self, tagged: TaggedMesh) -> dict[str, tuple[int, np.ndarray]]:
         """The tags of a mesh, without the facets of a seam."""

@@ -21,7 +21,7 @@ from hypemarl.systems.problem.problem import Problem
 
 
 class Forms:
-    """What a problem's methods are called with, and what they return. Collective.
+    """Arguments of a problem's methods, and their results. Collective.
 
     Args:
         problem: its ``domain`` is set here; mesh: of the problem; dt: length of a time step.
@@ -153,8 +153,7 @@ class Forms:
             ) from error
         if not contains(form, self.u):
             raise refuse(method, "expected a residual that depends on u, got one without it")
-        controlled = contains(form, self.control) or self.conditions.controlled
-        if method is not None and not controlled:
+        if not (contains(form, self.control) or self.conditions.controlled):
             raise refuse(
                 method,
                 "no term holds the control, nor does a boundary condition: agents act on nothing",

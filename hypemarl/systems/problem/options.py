@@ -13,7 +13,7 @@ from hypemarl.config.problems import PROBLEMS, SYSTEM
 from hypemarl.config.problems import problem_of as class_of
 from hypemarl.config.schema import Config, EnvConfig, MeshConfig, options_of
 from hypemarl.config.sources import digest_of
-from hypemarl.config.yaml_text import read_text
+from hypemarl.config.yaml_text import read_assignments
 from hypemarl.systems.problem.attributes import require_sound
 from hypemarl.systems.registry import System, deferred
 
@@ -31,19 +31,8 @@ class ProblemOptions:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """The options by name. Raises ConfigError where one is no ``name=value``."""
-        values: dict[str, Any] = {}
-        for option in self.options:
-            name, equals, text = option.partition("=")
-            if not equals or not name.strip().isidentifier():
-                raise ConfigError(
-                    f"env.problem.options: expected name=value, as in width=0.2, got "
-                    f"{quoted(option)}",
-                    "env.problem.options",
-                )
-            where = f"env.problem.options: {quoted(option)}"
-            values[name.strip()] = read_text(text, where).content
-        return values
+        """The options by name. Raises ConfigError where they are malformed."""
+        return read_assignments(self.options, "env.problem.options", "width=0.2")
 
 
 def problem_of(env: EnvConfig) -> Problem:
@@ -115,7 +104,7 @@ def check(config: Config) -> None:
             "env.problem.name",
         )
     cls: Any = class_of(options.name)
-    require_sound(cls())
+    require_sound(problem_of(env))
     if not isinstance(cls.mesh, str | Mapping) and env.mesh != MeshConfig():
         raise ConfigError(
             f"env.mesh: {cls.__name__} makes its mesh itself (method `mesh`), which these settings "
@@ -124,7 +113,6 @@ def check(config: Config) -> None:
         )
     if env.reward_baseline:
         raise ConfigError("env.reward_baseline is for flows and shapes; leave it out")
-    _ = options.changes
 
 
 def code(env: EnvConfig) -> str:

@@ -66,8 +66,8 @@ class Pictures:
         cells = cells.reshape(corners.shape)
         simplices = cells[:, self._simplices].reshape(-1, self._simplices.shape[1])
         result = {"points": places.reshape(-1, places.shape[-1])[first], "cells": simplices}
+        count = np.bincount(cells.ravel())
         for name in parts[0][2]:
             flat = np.concatenate([values[name] for *_, values in parts]).ravel()
-            count = np.bincount(cells.ravel())
             result[name] = np.bincount(cells.ravel(), flat) / count
         return result

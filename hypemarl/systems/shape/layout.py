@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from hypemarl.config import EnvConfig, options_of
-from hypemarl.coupling.neighbourhood import grid_stencil, ring_stencil
+from hypemarl.coupling.neighbourhood import grid_stencil
 from hypemarl.coupling.validation import Findings, time_scale_notes
 from hypemarl.meshing import RawMesh
 from hypemarl.meshing.boundary import BoundaryRoles, examine_boundary
@@ -61,7 +61,7 @@ class ShapeLayout:
         Raises ValueError: the radius is negative.
         """
         if self.grid is None:
-            return ring_stencil(self.n_agents, radius)
+            return grid_stencil((self.n_agents,), radius, periodic=(0,))
         return grid_stencil(self.grid, radius)
 
 

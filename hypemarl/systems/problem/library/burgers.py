@@ -9,6 +9,7 @@ import numpy as np
 from ufl import dx, pi, sin
 
 from hypemarl import Bumps, Grid, Problem
+from hypemarl.systems.problem.library import LOCAL
 
 
 class Burgers(Problem):
@@ -23,20 +24,10 @@ class Burgers(Problem):
     agents, actuators, bounds = Grid(8), Bumps(width=0.06), (-5.0, 5.0)
     periodic, noise = (0,), 2.0
     settings = {
-        "agent.credit": "local",
-        "agent.gamma": 0.95,
+        **LOCAL,
         "agent.reward_scale": 500.0,
         "agent.encoding_size": 16,
-        "agent.encoding_frequency": 1.5,
-        "agent.hyper_width": 64,
-        "agent.actor_hidden": (32,),
-        "agent.actor_rate": 3e-4,
-        "agent.critic_rate": 1e-3,
-        "agent.tau": 0.01,
-        "agent.average_rate": 0.01,
         "agent.apg.rate": 1e-2,
-        "training.episodes": 150,
-        "training.random_episodes": 10,
     }
 
     def mesh(self, comm):

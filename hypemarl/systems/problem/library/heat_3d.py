@@ -10,6 +10,7 @@ import numpy as np
 from ufl import cos, dx, grad, inner, pi
 
 from hypemarl import Bumps, Grid, Problem
+from hypemarl.systems.problem.library import LOCAL
 
 
 class Heat3d(Problem):
@@ -24,22 +25,7 @@ class Heat3d(Problem):
     parameters = {"along_x": (-1.0, 1.0), "along_y": (-1.0, 1.0), "along_z": (-1.0, 1.0)}
     agents, actuators, bounds = Grid(4, 4, 4), Bumps(width=0.12), (-10.0, 10.0)
     noise = 1.0
-    settings = {
-        "agent.credit": "local",
-        "agent.gamma": 0.95,
-        "agent.reward_scale": 100.0,
-        "agent.encoding_size": 48,
-        "agent.encoding_frequency": 1.5,
-        "agent.hyper_width": 64,
-        "agent.actor_hidden": (32,),
-        "agent.actor_rate": 3e-4,
-        "agent.critic_rate": 1e-3,
-        "agent.tau": 0.01,
-        "agent.average_rate": 0.01,
-        "agent.apg.rate": 3e-3,
-        "training.episodes": 150,
-        "training.random_episodes": 10,
-    }
+    settings = {**LOCAL, "agent.reward_scale": 100.0, "agent.encoding_size": 48}
 
     def mesh(self, comm):
         return dolfinx.mesh.create_unit_cube(comm, *3 * [self.cells])

@@ -36,6 +36,10 @@ class RayleighBenard(Problem):
         "agent.critic_hidden": [64],
         "agent.apg.rate": 5e-3,
         "agent.apg.average_rate": 0.1,
+        "training.episodes": 40,
+        "training.validation_every": 10,
+        "training.validation_size": 4,
+        "training.held_out_size": 8,
     }
 
     def mesh(self, comm):

@@ -10,6 +10,7 @@ import numpy as np
 from ufl import as_vector, cos, dx, grad, inner, pi
 
 from hypemarl import Bumps, Grid, Problem
+from hypemarl.systems.problem.library import LOCAL
 
 
 class ReactionDiffusion(Problem):
@@ -26,22 +27,7 @@ class ReactionDiffusion(Problem):
     parameters = {"along_x": (-1.0, 1.0), "along_y": (-1.0, 1.0)}
     agents, actuators, bounds = Grid(6, 6), Bumps(width=1.5), (-2.0, 2.0)
     periodic = (0, 1)
-    settings = {
-        "agent.credit": "local",
-        "agent.gamma": 0.95,
-        "agent.reward_scale": 40.0,
-        "agent.encoding_size": 32,
-        "agent.encoding_frequency": 1.5,
-        "agent.hyper_width": 64,
-        "agent.actor_hidden": (32,),
-        "agent.actor_rate": 3e-4,
-        "agent.critic_rate": 1e-3,
-        "agent.tau": 0.01,
-        "agent.average_rate": 0.01,
-        "agent.apg.rate": 3e-3,
-        "training.episodes": 150,
-        "training.random_episodes": 10,
-    }
+    settings = {**LOCAL, "agent.reward_scale": 40.0, "agent.encoding_size": 32}
 
     def mesh(self, comm):
         corners = [(0.0, 0.0), (self.side, self.side)]
