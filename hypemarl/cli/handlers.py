@@ -252,9 +252,13 @@ def _evaluate(runs: Sequence[Path], arguments: Arguments) -> int:
     from hypemarl.training import summary
     from hypemarl.training.table import columns, flat, summarise, worth
 
-    rows = summary.evaluate_runs(runs, episodes=arguments.episodes, last=arguments.last)
+    changes = getattr(arguments, "set", [])
+    rows = summary.evaluate_runs(
+        runs, episodes=arguments.episodes, last=arguments.last, changes=changes
+    )
     table = summarise(rows)
-    say(f"{rows[0]['scenario']}, {rows[0]['held_out']} held-out parameters")
+    settings = f", with {', '.join(changes)}" if changes else ""
+    say(f"{rows[0]['scenario']}{settings}, {rows[0]['held_out']} held-out parameters")
     say(table_text(table, columns(table)))
     say_worth(worth(rows))
     write_json(arguments.json, flat(rows))

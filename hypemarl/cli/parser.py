@@ -224,6 +224,14 @@ def _add_reports(commands: Commands) -> None:
     example = "runs/marl runs/hypemarl --json result.json"
     parser = _command(commands, handlers.do_evaluate, text, example)
     _add_evaluation(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="env.KEY=VALUE",
+        help="change the environment after the training, as in env.horizon=200; the policies are "
+        "told of other places of agents, and nothing is written to the runs; may be repeated",
+    )
     text = "Evaluate runs and draw their training curves"
     example = "runs/marl runs/hypemarl --output curves.png"
     parser = _command(commands, handlers.do_compare, text, example)

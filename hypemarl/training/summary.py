@@ -11,9 +11,10 @@ import numpy as np
 
 from hypemarl import files, mpi
 from hypemarl.agents.schemes import variant
-from hypemarl.config import Config, ConfigError, mesh_files, to_dict
+from hypemarl.config import Config, ConfigError, mesh_files, override, to_dict
 from hypemarl.config.external import external_of
 from hypemarl.config.user_code import note_other_code
+from hypemarl.coupling.spec import AgentSpec
 from hypemarl.mpi import Comm
 from hypemarl.training import checkpoint, evaluation, shares, yardsticks
 from hypemarl.training.evaluation import Array, Evaluation, Policy
@@ -21,6 +22,7 @@ from hypemarl.training.learner import Agent, algorithm_of, label
 from hypemarl.training.records import RunFolder, write_json
 from hypemarl.training.setup import MakeEnv, default_make_env
 from hypemarl.training.shares import KnownOptima, known_optima
+from hypemarl.training.transfer import require_environment, settle
 from hypemarl.types import Row
 
 if TYPE_CHECKING:
@@ -32,21 +34,32 @@ _LAST = ("cost", "recovered")
 
 
 def trained_policy(
-    folder: RunFolder, env: ArrayEnv, config: Config, comm: Comm, *, last: bool = False
+    folder: RunFolder,
+    env: ArrayEnv,
+    config: Config,
+    comm: Comm,
+    *,
+    last: bool = False,
+    home: AgentSpec | None = None,
 ) -> tuple[Policy, Agent | None]:
     """The averaged actor of the best checkpoint (of the ``last``, too where none was selected).
 
+    Args:
+        config: of the run; home: of the environment of its training, where ``env`` is another one.
+
     Returns the policy, which answers on rank 0 and gives zeros elsewhere, and the agent (None on
-    the other ranks). Collective. Raises CheckpointError.
+    the other ranks). Collective. Raises CheckpointError; ConfigError where it does not fit ``env``.
     """
     agent: Agent | None = None
     with mpi.raise_together(comm):
         if comm.rank == 0:
             file, stored = best_checkpoint(folder, last=last)
             checkpoint.check_config(file, stored, config)
-            agent = algorithm_of(config).make_agent(env.agent_spec, config)
+            agent = algorithm_of(config).make_agent(home or env.agent_spec, config)
             state = checkpoint.entry(file, stored, "agent")
             checkpoint.restore(file, {"agent": (agent.load_state_dict, state)})
+            if home is not None:
+                settle(agent, config, env.agent_spec)
     zeros = np.zeros((env.n_agents, env.action_size))
     return (lambda observations, mu: zeros if agent is None else agent.act(observations, mu)), agent
 
@@ -86,13 +99,16 @@ def evaluate_runs(
     *,
     episodes: int | None = None,
     last: bool = False,
+    changes: Sequence[str] = (),
     comm: Comm | None = None,
     make_env: MakeEnv = default_make_env,
 ) -> list[Row]:
     """Evaluate runs on the held-out set: a flat row each, also written as ``evaluation.json``.
 
     Runs of one problem share an environment, and the baselines are measured in it once.
-    ``episodes`` replaces the size of the set (``training.held_out_size``). Collective.
+    ``episodes`` replaces the size of the set (``training.held_out_size``). ``changes`` override
+    settings of the environment after the training (:mod:`hypemarl.training.transfer`); nothing is
+    written then. Collective.
 
     Keys: run, scenario, scheme (with its encoder and kind of hypernetwork, where they are not the
     usual ones), credit (of other algorithms than TD3: the algorithm), algorithm, seed, held_out,
@@ -107,8 +123,9 @@ def evaluate_runs(
     ``last_recovered``, those of the last checkpoint, where the others are of the best one.
     """
     comm = mpi.world() if comm is None else comm
+    require_environment(changes)
     folders = [RunFolder(run_dir) for run_dir in run_dirs]
-    read_only = [folder.path for folder in folders if not files.may_write(folder.path)]
+    read_only = [folder.path for folder in folders if not (changes or files.may_write(folder.path))]
     for path in read_only:
         mpi.note(f"{path} is read-only: its evaluation.json is not written")
     configs = [folder.read_config() for folder in folders]
@@ -116,8 +133,9 @@ def evaluate_runs(
         if comm.rank == 0:
             note_other_code(folder.path, config.code)
     rows: dict[int, Row] = {}
-    for members in _by_problem(configs):
-        first = configs[members[0]]
+    changed = [override(config, changes) if changes else config for config in configs]
+    for members in _by_problem(changed):
+        first = changed[members[0]]
         size = episodes or first.training.held_out_size
         env = make_env(first.env, comm=comm)
         try:
@@ -125,16 +143,26 @@ def evaluate_runs(
             known = known_optima(env, held_out)
             shared = shared_row(env, held_out, known)
             for k in members:
-                rows[k] = _evaluate(env, folders[k], configs[k], known, held_out, last=last)
+                home = _agent_spec(configs[k], comm, make_env) if changes else None
+                run = folders[k], configs[k], home
+                rows[k] = _evaluate(env, run, known, held_out, last=last)
                 rows[k] = _row(folders[k], configs[k], rows[k], shared)
         finally:
             env.close()
     with mpi.raise_together(comm):
         if comm.rank == 0:
             for k, row in rows.items():
-                if folders[k].path not in read_only:
+                if not changes and folders[k].path not in read_only:
                     write_json(folders[k].evaluation, row)
     return [rows[k] for k in range(len(folders))]
+
+
+def _agent_spec(config: Config, comm: Comm, make_env: MakeEnv) -> AgentSpec:
+    env = make_env(config.env, comm=comm)
+    try:
+        return env.agent_spec
+    finally:
+        env.close()
 
 
 def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
@@ -172,21 +200,21 @@ def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
 
 def _evaluate(
     env: ArrayEnv,
-    folder: RunFolder,
-    config: Config,
+    run: tuple[RunFolder, Config, AgentSpec | None],
     known: KnownOptima,
     held_out: Array,
     *,
     last: bool,
 ) -> Row:
     """Results of a run's best policy and, with ``last``, of its last one. Collective."""
-    policy, _ = trained_policy(folder, env, config, env.comm)
+    folder, config, home = run
+    policy, _ = trained_policy(folder, env, config, env.comm, home=home)
     result = evaluation.evaluate_policy(env, policy, held_out)
     row = _flatten(result) | known.recovered(result)
     if result.failure is not None:
         row["failure"] = result.failure
     if last:
-        policy, _ = trained_policy(folder, env, config, env.comm, last=True)
+        policy, _ = trained_policy(folder, env, config, env.comm, last=True, home=home)
         final = evaluation.evaluate_policy(env, policy, held_out)
         results = {"cost": final.cost, **known.recovered(final)}
         row |= {f"last_{name}": results[name] for name in _LAST if name in results}
