@@ -63,7 +63,8 @@ def draw_groups(
     for (label, curves), index in zip(groups.items(), style.places(groups), strict=True):
         _draw_group(axes, index, label, curves)
     style.draw_levels(axes.axhline, levels)
-    _finish(axes, [v for curves in groups.values() for c in curves for v in c.values()])
+    costs = [v for curves in groups.values() for c in curves for v in c.values()]
+    _finish(axes, [*costs, *levels.values()])
     return style.save(figure, path_png)
 
 

@@ -24,7 +24,7 @@ LINES = ("-", "--", ":")
 LEVELS = "-- : -."  # line styles of known costs
 type Levels = Mapping[str, float]
 type Line = Callable[..., object]
-LOG_RATIO = 30.0
+LOG_RATIO = 15.0
 """Costs that spread over more than this factor are drawn on a logarithmic axis."""
 UNCONTROLLED_PLACE = 4  # among the colours
 KINDS = {  # of sharing and of codes, as experiments name them

@@ -205,6 +205,10 @@ def test_options_are_attributes_of_the_class() -> None:
             )
 
         assert problem_of(of("amplitude=2")).amplitude == 2.0
+        assert problem_of(of("amplitude=4e5")).amplitude == 4e5  # text in YAML 1.1
+        assert repr(problem_of(of("substeps=3.0")).substeps) == "3"
+        with pytest.raises(ConfigError, match=r"expected a number, as the class has 1.0, got 'b'"):
+            problem_of(of("amplitude=b"))
         with pytest.raises(ConfigError, match="no option 'amplitud'; did you mean 'amplitude'"):
             problem_of(of("amplitud=2"))
         with pytest.raises(ConfigError, match="expected name=value"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,28 @@ def problem_of(env: EnvConfig) -> Problem:
                 f"{nearest(name, known, ';')} it has {', '.join(known)}",
                 "env.problem.options",
             )
-        if isinstance(before, float) and isinstance(value, int):
-            value = float(value)
-        setattr(problem, name, tuple(value) if isinstance(before, tuple) else value)
+        setattr(problem, name, _as_before(name, before, value))
     _require_agents(problem, env)
     return problem
+
+
+def _as_before(name: str, before: Any, value: Any) -> Any:
+    """A value of the type that the class states. YAML reads 4e5 as text. Raises ConfigError."""
+    if isinstance(before, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(before, bool) or not isinstance(before, int | float):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(
+            f"env.problem.options: {name}: expected a number, as the class has {before!r}, got "
+            f"{value!r}",
+            "env.problem.options",
+        )
+    return int(number) if isinstance(before, int) and number.is_integer() else number
 
 
 def _require_agents(problem: Problem, env: EnvConfig) -> None:
