@@ -281,7 +281,7 @@ def test_a_failed_job_is_named_with_reason_and_log(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert f"{tmp_path}/seed2: " in lines[0]
-    assert f"'{tmp_path}/seed2/checkpoints'" in lines[0]
+    assert f"{tmp_path}/seed2/checkpoints" in lines[0]
     assert lines[0].endswith(f"(log: {tmp_path}/seed2/train.log)")
     assert read_metrics(tmp_path / "seed1")[-1]["episode"] == 3
 
