@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 
 import dolfinx
@@ -28,6 +29,7 @@ def changed(base: type[Problem] = Heat, **members: object) -> type[Problem]:
 
 
 OFF = Points([(0.3, 0.3)])
+COUNT = itertools.count()
 
 
 def no_test(self, u, u_old, v, control, mu, dt):
@@ -129,6 +131,8 @@ def test_an_error_inside_a_method_names_its_line() -> None:
         ({"parameters": {"state": (0.0, 1.0)}}, ProblemError, "cannot be the name"),
         ({"parameters": {"kappa": (1.0, 0.0)}}, ProblemError, "expected kappa in"),
         ({"spin_up": -1.0}, ProblemError, "spin_up"),
+        ({"draw": lambda self, rng: next(COUNT)}, ProblemError, "from `rng` alone"),
+        ({"draw": lambda self, rng: lambda: 0.0}, ProblemError, "expected numbers or arrays"),
         ({"periodic": (5,)}, MeshError, r"got \[5\]"),
     ],
 )

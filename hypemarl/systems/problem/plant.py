@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from hypemarl.solvers.jit import contains
 from hypemarl.solvers.time_step import TimeStep
 from hypemarl.systems.problem import sensors
 from hypemarl.systems.problem.attributes import require_sound
-from hypemarl.systems.problem.calls import Parameters, call, member, place
+from hypemarl.systems.problem.calls import Parameters, call, member, place, refuse
 from hypemarl.systems.problem.costs import Costs
 from hypemarl.systems.problem.forms import Forms, Start
 from hypemarl.systems.problem.functionals import Patches
@@ -139,7 +140,10 @@ class ProblemPlant(Plant):
         self.action_high = np.full(problem.components, float(problem.bounds[1]))
         self.cost_terms = self.cost.names
         ranges = list(problem.parameters.values())
-        self._random = type(problem).draw is not Problem.draw or bool(problem.noise)
+        draws = type(problem).draw is not Problem.draw
+        if draws:
+            _require_repeatable(problem)
+        self._random = draws or bool(problem.noise)
         self.parameter_names = (*problem.parameters, STATE)
         last = float(np.nextafter(1.0, 0.0)) if self._random else 0.0
         self.parameter_low = np.array([float(low) for low, _ in ranges] + [0.0])
@@ -363,6 +367,23 @@ class ProblemPlant(Plant):
     def local_model(self) -> LocalModel:
         """Own quantities as states, their changes learned. Collective."""
         return seen_alike(self._near.near, self.observation_size)
+
+
+def _require_repeatable(problem: Problem) -> None:
+    """Refuse random numbers of another source than ``rng``: no episode could be run again."""
+    twice = [call(problem.draw, {"rng": numpy_generator(0, "draw")}) for _ in range(2)]
+    try:
+        first, second = map(pickle.dumps, twice)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise refuse(
+            problem.draw, f"expected numbers or arrays, got {twice[0]!r:.80} ({error})"
+        ) from error
+    if first != second:
+        raise refuse(
+            problem.draw,
+            "expected random numbers from `rng` alone, as rng.normal(), got others in a second "
+            "call with the same rng; episodes could not be run again, and ranks would differ",
+        )
 
 
 def make(config: EnvConfig, comm: Comm) -> ProblemPlant:
