@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from test_cli import SETTINGS
 
+from hypemarl import cli
 from hypemarl.training.records import read_metrics
 
 
@@ -23,6 +24,22 @@ def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.mpi
+@pytest.mark.parametrize("named", ["own", "burgers"])
+def test_problems_train_on_ranks(mpirun: Any, tmp_path: Path, named: str) -> None:
+    """What a file imports may start PETSc, which all ranks have to do together."""
+    scenario = named
+    if named == "own":
+        scenario = str(tmp_path / "mine.py")
+        assert cli.main(["new", scenario]) == 0
+    few = {"env.horizon": 0.2, "env.control_steps": 2, "training.validation_size": 1}
+    few |= {"agent.encoding_size": 8, "agent.hyper_width": 8, "training.held_out_size": 1}
+    settings = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
+    given = ["train", scenario, *settings, "--train", "apg", "--episodes", "2", "--quiet"]
+    out = mpirun(2, "-m", "hypemarl", *given, "--run", str(tmp_path / "run"))
+    assert "2 episodes" in out
+
+
 def test_errors_of_all_ranks_are_printed_once(mpirun: Any) -> None:
     out = mpirun(2, "-m", "hypemarl", "evaluate", "nowhere", expect_failure=True)
     assert out.count("hypemarl: error: nowhere is no run folder") == 1

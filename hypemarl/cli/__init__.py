@@ -6,18 +6,24 @@ Exit status: 0 done, 1 a check failed, 2 bad input or an error, 3 every episode 
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hypemarl.cli.output import error_line, say, world_size
 from hypemarl.cli.parser import make_parser
 from hypemarl.cli.settings import named_sources, stored_code
 from hypemarl.config import trusted
 from hypemarl.config.errors import UnsupportedError
+from hypemarl.config.loading import is_code
 from hypemarl.config.user_code import use
 from hypemarl.training.children import EXIT_INTERRUPTED, follow_parent
+
+if TYPE_CHECKING:
+    from hypemarl.mpi import Comm
 
 __all__ = ["main", "make_parser"]
 
@@ -34,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         mpi.install_excepthook()
         comm = mpi.world()
-        for code in [*parsed.use, *mpi.on_root(comm, lambda: stored_code(parsed))]:
+        if comm.size > 1:
+            # PETSc's start is collective: rank 0 would wait in it where it alone reads settings
+            import hypemarl.solvers.fem_petsc  # noqa: F401
+        for code in _code_of(parsed, comm):
             use(code)
         with trusted(*named_sources(parsed), everything=parsed.trust):
             status = int(parsed.handler(parsed) or 0)
@@ -49,6 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.debug:
             raise
         return _fail(error_line(error))
+
+
+def _code_of(parsed: argparse.Namespace, comm: Comm) -> list[str]:
+    """The user's code that a command names, or the run that it reads; all ranks import it."""
+    named = getattr(parsed, "scenario", None)
+    scenario = [named] if named and is_code(named) else []
+    from hypemarl import mpi
+
+    return [*parsed.use, *scenario, *mpi.on_root(comm, lambda: stored_code(parsed))]
 
 
 def _mend_streams() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cases import CASES, Problem, actions, parameters, plant
 
+from hypemarl import Dirichlet, Grid, Hats
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 
 SIZES = 0.5 ** np.arange(2, 7)
@@ -73,3 +74,29 @@ def test_snapshots_return_to_the_same_numbers(cls: type[Problem]) -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert seen.shape == first[0].shape
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_where_conditions_overlap_the_last_one_holds(first: bool) -> None:
+    """A lid that is the control meets fixed walls in two corners."""
+
+    class Lid(CASES[0]):  # type: ignore[misc]
+        agents, actuators = Grid(2, 1), Hats(width=0.6, axes=(0,))
+        periodic = ()
+
+        def parts(self):
+            return {
+                "lid": lambda x: np.isclose(x[1], 1.0),
+                "wall": lambda x: np.isclose(x[0], 0.0) | np.isclose(x[0], 1.0),
+            }
+
+        def boundary(self, control):
+            both = [Dirichlet(control, "lid"), Dirichlet(0.1, "wall")]
+            return both if first else both[::-1]
+
+    made = plant(Lid)
+    episode, at, base = EpisodeAdjoint(made.adjoint()), parameters(made), actions(made)
+    result, direction, h = episode.gradient(at, base), actions(made, seed=1), 1e-4
+    costs = [episode.cost(at, base + s * h * direction) for s in (1.0, -1.0)]
+    slope = float((result.gradient * direction).sum())
+    assert slope == pytest.approx((costs[0] - costs[1]) / (2.0 * h), rel=1e-6)

@@ -13,13 +13,14 @@ from cases import Flow, Heat, Problem, Reaction, parameters, plant, settings
 from mpi4py import MPI
 from ufl import dx, grad, inner, sqrt
 
-from hypemarl import Dirichlet, Grid, Hats, Parts, Points, PointValue
+from hypemarl import Dirichlet, Grid, Hats, Parts, Patches, Points, PointValue
 from hypemarl.config import ConfigError
 from hypemarl.config.problems import ProblemError
 from hypemarl.config.schema import EnvConfig, MeshConfig
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.meshing import MeshError
 from hypemarl.solvers.errors import SolverDiverged
+from hypemarl.systems.problem.attributes import require_sound
 from hypemarl.systems.problem.options import ProblemOptions, problem_of
 from hypemarl.systems.problem.plant import ProblemPlant
 
@@ -131,6 +132,21 @@ def test_an_error_inside_a_method_names_its_line() -> None:
         ({"parameters": {"state": (0.0, 1.0)}}, ProblemError, "cannot be the name"),
         ({"parameters": {"kappa": (1.0, 0.0)}}, ProblemError, "expected kappa in"),
         ({"spin_up": -1.0}, ProblemError, "spin_up"),
+        ({"spinup": 2}, ProblemError, "no member of a problem; did you mean spin_up"),
+        ({"observ": lambda self, u: [u]}, ProblemError, "did you mean observe"),
+        ({"costs": lambda self: 0}, None, ""),  # a helper beside `cost`
+        ({"solver": "cg"}, ProblemError, "expected PETSc options"),
+        ({"parameters": {"lambda": (0.0, 1.0)}}, ProblemError, "cannot be the name"),
+        ({"boundary": lambda self: 0.0}, ProblemError, "list of hypemarl.Dirichlet.*got 0.0"),
+        ({"boundary": lambda self: Dirichlet(0.0)}, None, ""),
+        ({"boundary": lambda self: [Dirichlet(0.0, "lid")]}, ProblemError, "no part 'lid'"),
+        (
+            {"boundary": lambda self, control: [Dirichlet(control)], "actuators": Patches()},
+            ProblemError,
+            "jumps between cells",
+        ),
+        ({"show": lambda self, u: u}, ProblemError, "expected fields by name"),
+        ({"space": lambda self: "Lagrange"}, ProblemError, "needs its degree"),
         ({"draw": lambda self, rng: next(COUNT)}, ProblemError, "from `rng` alone"),
         ({"draw": lambda self, rng: lambda: 0.0}, ProblemError, "expected numbers or arrays"),
         ({"periodic": (5,)}, MeshError, r"got \[5\]"),
@@ -154,6 +170,29 @@ def test_an_initial_state_of_the_wrong_shape() -> None:
     made = plant(changed(Flow, initial=lambda self, x: x[0]))
     with pytest.raises(ProblemError, match="tuple of 3 fields"):
         made.reset(parameters(made))
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [(lambda self, x: None, "is a `return` missing"), (lambda self, x: 1j * x[0], "complex")],
+)
+def test_an_initial_state_that_is_none(initial: Callable[..., object], message: str) -> None:
+    made = plant(changed(initial=initial))
+    with pytest.raises(ProblemError, match=message):
+        made.reset(parameters(made))
+
+
+def test_methods_that_are_missing_are_named() -> None:
+    class Nothing(Problem):
+        pass
+
+    with pytest.raises(ProblemError, match=r"Nothing\): the method mesh is missing"):
+        require_sound(Nothing())
+
+
+def test_places_are_different() -> None:
+    with pytest.raises(LayoutError, match="two agents are at the same one"):
+        Points([(0.1, 0.1), (0.1, 0.1)])
 
 
 def test_a_cost_that_is_not_finite_names_its_term() -> None:

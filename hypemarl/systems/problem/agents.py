@@ -101,6 +101,8 @@ class Points(Agents):
     def __init__(self, points: Sequence[Sequence[float]] | Sequence[float]) -> None:
         array = np.asarray(points, dtype=np.float64)
         self.points = array[:, None] if array.ndim == 1 else array
+        if len(np.unique(self.points, axis=0)) < len(self.points):
+            raise LayoutError("Points: expected different places, two agents are at the same one")
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -154,7 +156,9 @@ def _require_cells(domain: Domain, owners: np.ndarray, agents: int) -> None:
     """Refuse agents without a cell, on every rank. Collective."""
     count = sum_over_ranks(domain.comm, np.bincount(owners, minlength=agents).astype(float))
     if (count == 0).any():
+        empty = np.flatnonzero(count == 0)
+        named = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise LayoutError(
-            f"agents {np.flatnonzero(count == 0).tolist()} of {agents} have no cell: their patches "
-            "are smaller than the mesh's cells, or outside of it; take fewer agents or a finer mesh"
+            f"agents {named} of {agents} have no cell: their patches are smaller than the mesh's "
+            "cells, or outside of it; take fewer agents, other places or a finer mesh"
         )

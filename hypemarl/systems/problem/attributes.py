@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from hypemarl.config.problems import ProblemError
 
 if TYPE_CHECKING:
     from hypemarl.systems.problem.problem import Problem
+
+
+BASE = "hypemarl.systems.problem.problem"
+ALIKE = 0.85  # of two names, from where on one is taken for a misspelling of the other
 
 
 def require_sound(problem: Problem) -> None:
@@ -26,6 +32,7 @@ def require_sound(problem: Problem) -> None:
 
 
 def _faults(problem: Problem) -> Iterator[str]:
+    yield from _member_faults(type(problem))
     for name in ("control_steps", "substeps", "components", "states"):
         if not _whole(value := getattr(problem, name)):
             yield f"{name}: expected a whole number of 1 or more, got {value!r}"
@@ -37,7 +44,24 @@ def _faults(problem: Problem) -> Iterator[str]:
         yield f"quadrature: expected end or trapezoid, got {problem.quadrature!r}"
     if not _ordered(problem.bounds) or problem.bounds[0] == problem.bounds[1]:
         yield f"bounds: expected (low, high) of every amplitude, got {problem.bounds!r}"
+    if not isinstance(problem.solver, Mapping):
+        yield f"solver: expected PETSc options, as {{'ksp_type': 'cg'}}, got {problem.solver!r}"
     yield from _parameter_faults(problem)
+
+
+def _member_faults(cls: type[Problem]) -> Iterator[str]:
+    """Members that are missing, and such that are called almost like one that is not stated."""
+    base = next(c for c in cls.__mro__ if c.__module__ == BASE and c.__name__ == "Problem")
+    known = [name for name in dir(base) if not name.startswith("_")]
+    unstated = [name for name in known if getattr(cls, name, None) is getattr(base, name, None)]
+    own = [name for c in cls.__mro__[: cls.__mro__.index(base)] for name in vars(c)]
+    for name in own:
+        close = [] if name in known else get_close_matches(name, unstated, 1, ALIKE)
+        if close:
+            yield f"{name} is no member of a problem; did you mean {close[0]}? Else rename it"
+    for name in ("mesh", "residual", "cost"):
+        if name in unstated:
+            yield f"the method {name} is missing"
 
 
 def _parameter_faults(problem: Problem) -> Iterator[str]:
@@ -45,7 +69,7 @@ def _parameter_faults(problem: Problem) -> Iterator[str]:
         yield f"parameters: expected {{name: (low, high)}}, got {problem.parameters!r}"
         return
     for name, limits in problem.parameters.items():
-        if not str(name).isidentifier() or name == "state":
+        if not str(name).isidentifier() or iskeyword(name) or name == "state":
             yield f"parameters: {name!r} cannot be the name of a parameter"
         if not _ordered(limits):
             yield f"parameters: expected {name} in (low, high), got {limits!r}"

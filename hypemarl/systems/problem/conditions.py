@@ -10,6 +10,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.mesh import exterior_facet_indices
 
+from hypemarl.meshing import MeshError
 from hypemarl.solvers.jit import JIT, contains
 from hypemarl.systems.problem.calls import refuse
 from hypemarl.systems.problem.problem import Dirichlet
@@ -28,8 +29,12 @@ class Conditions:
 
     def __init__(self, forms: Forms, stated: Sequence[Dirichlet]) -> None:
         self._forms, method = forms, forms.problem.boundary
-        if not all(isinstance(item, Dirichlet) for item in stated):
-            raise refuse(method, "expected a list of hypemarl.Dirichlet conditions")
+        stated = [stated] if isinstance(stated, Dirichlet) else stated
+        sequence = isinstance(stated, list | tuple)
+        if not (sequence and all(isinstance(item, Dirichlet) for item in stated)):
+            raise refuse(
+                method, f"expected a list of hypemarl.Dirichlet conditions, got {stated!r:.80}"
+            )
         parts = [self._make(item) for item in stated]
         self.items = [condition for condition, *_ in parts]
         self._values = [(value, expression) for _, value, expression, _ in parts]
@@ -63,7 +68,10 @@ class Conditions:
             for condition, (value, _), slope in zip(
                 self.items, self._values, self._slopes, strict=True
             ):
-                if slope is not None:
+                if slope is None:
+                    # where conditions overlap the last one holds, as in a time step
+                    column[condition._cpp_object.dof_indices()[0]] = 0.0
+                else:
                     value.interpolate(slope)
                     condition.set(column)
         forms.control.x.array[:] = control
@@ -74,7 +82,10 @@ class Conditions:
         if item.part is None:
             dim, facets = domain.tdim - 1, exterior_facet_indices(domain.mesh.topology)
         else:
-            dim, facets = domain.entities(item.part)
+            try:
+                dim, facets = domain.entities(item.part)
+            except MeshError as error:
+                raise refuse(method, f"{item}: {error}") from error
         if forms.mixed and item.field is None:
             raise refuse(method, f"a mixed space: state field=0..{forms.fields - 1} of {item}")
         if item.field is None:
@@ -120,6 +131,12 @@ class Conditions:
         probe = ufl.derivative(
             given, forms.control, ufl.TrialFunction(forms.control.function_space)
         )
+        if forms.control.function_space.element.basix_element.discontinuous:
+            raise refuse(
+                forms.problem.boundary,
+                "the control jumps between cells, so that it has no value at a node of the "
+                "boundary that they share: take Bumps, Hats or Fields in place of Patches",
+            )
         if contains(probe, forms.control, forms.time, *forms.parameters.values()):
             raise refuse(
                 forms.problem.boundary,

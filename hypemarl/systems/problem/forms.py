@@ -11,10 +11,12 @@ import basix.ufl
 import numpy as np
 import ufl
 from dolfinx import fem
+from dolfinx.mesh import Mesh
 
+from hypemarl.meshing import TaggedMesh
 from hypemarl.mpi import Comm
 from hypemarl.solvers.jit import contains
-from hypemarl.systems.problem.calls import Parameters, call, refuse
+from hypemarl.systems.problem.calls import Parameters, call, member, refuse
 from hypemarl.systems.problem.conditions import Conditions
 from hypemarl.systems.problem.domain import Domain
 from hypemarl.systems.problem.problem import Problem
@@ -32,9 +34,13 @@ class Forms:
 
     def __init__(self, problem: Problem, mesh: Any, dt: float) -> None:
         self.problem = problem
-        self.domain = problem.domain = Domain(
-            mesh, problem.periodic, call(problem.parts, {}), call(problem.regions, {})
-        )
+        if not isinstance(mesh, Mesh | TaggedMesh):
+            raise refuse(
+                problem.mesh, f"expected a dolfinx mesh or a hypemarl TaggedMesh, got {mesh!r:.80}"
+            )
+        marked = call(problem.parts, {}), call(problem.regions, {})
+        with member(problem, "parts"):
+            self.domain = problem.domain = Domain(mesh, problem.periodic, *marked)
         self.comm: Comm = self.domain.comm
         self.element = self._element(problem.space, call(problem.space, {}))
         self.space = fem.functionspace(self.domain.mesh, self.element)
@@ -116,6 +122,10 @@ class Forms:
     def shown(self) -> dict[str, Any]:
         """Fields of pictures by name, by default the first scalar of the state."""
         chosen = self.ask(self.problem.show, "u", "control", "mu", "t", "x")
+        if not isinstance(chosen, Mapping):
+            raise refuse(
+                self.problem.show, f"expected fields by name, as {{'u': u}}, got {chosen!r:.80}"
+            )
         if chosen:
             return dict(chosen)
         first = self._arguments["u"][0] if self.mixed else self.u
@@ -177,6 +187,8 @@ class Forms:
                     discontinuous=discontinuous or degree == 0,
                     shape=size,
                 )
+            if isinstance(stated, str):
+                raise TypeError("a family needs its degree, as in ('Lagrange', 1)")
             if stated.cell_type != cell:
                 raise ValueError(f"its cell is {stated.cell_type.name}, the mesh's {cell.name}")
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
@@ -235,9 +247,13 @@ class Start:
             fields = self.forms.fields
             if self.forms.mixed and not (isinstance(whole, list | tuple) and len(whole) == fields):
                 raise refuse(method, f"expected a tuple of {fields} fields, got {type(whole)}")
+            if whole is None:
+                raise refuse(method, "expected values, got None; is a `return` missing?")
             value = pick(whole)
             shape = function.ufl_shape
             expected = (*shape, x.shape[1])
+            if np.iscomplexobj(value):
+                raise refuse(method, "expected real values, got complex ones")
             array = np.asarray(0.0 if value is None else value, dtype=np.float64)
             if shape and array.shape == shape:
                 array = array[:, None]

@@ -100,12 +100,16 @@ def _require_agents(problem: Problem, env: EnvConfig) -> None:
 def mesh_of(problem: Problem, env: EnvConfig, comm: Comm) -> Any:
     """The mesh that a problem states, or that of ``env.mesh``. Collective."""
     from hypemarl.meshing import build
-    from hypemarl.systems.problem.calls import call
+    from hypemarl.systems.problem.calls import call, refuse
 
     stated = type(problem).mesh
     if isinstance(stated, str | Mapping):
         return build(env.mesh, comm)
-    return call(problem.mesh, {"comm": comm})
+    mesh = call(problem.mesh, {"comm": comm})
+    size = getattr(getattr(mesh, "comm", comm), "size", comm.size)
+    if size != comm.size:
+        raise refuse(problem.mesh, f"expected a mesh on `comm`, of {comm.size} ranks, got {size}")
+    return mesh
 
 
 def check(config: Config) -> None:

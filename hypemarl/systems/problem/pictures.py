@@ -31,6 +31,7 @@ class Pictures:
 
     def __init__(self, forms: Forms) -> None:
         self._forms, mesh = forms, forms.domain.mesh
+        self._shown = forms.shown()
         self._compiled: dict[str, fem.Expression] | None = None
         cell = mesh.basix_cell()
         self._corners = basix.geometry(cell)
@@ -45,7 +46,7 @@ class Pictures:
                 name: fem.Expression(
                     value + forms.constant(0.0), self._corners, jit_options=dict(JIT)
                 )
-                for name, value in forms.shown().items()
+                for name, value in self._shown.items()
             }
         geometry = domain.mesh.geometry
         count = len(self._corners)

@@ -142,7 +142,7 @@ class ProblemPlant(Plant):
         ranges = list(problem.parameters.values())
         draws = type(problem).draw is not Problem.draw
         if draws:
-            _require_repeatable(problem)
+            _require_repeatable(problem, self.comm)
         self._random = draws or bool(problem.noise)
         self.parameter_names = (*problem.parameters, STATE)
         last = float(np.nextafter(1.0, 0.0)) if self._random else 0.0
@@ -369,8 +369,11 @@ class ProblemPlant(Plant):
         return seen_alike(self._near.near, self.observation_size)
 
 
-def _require_repeatable(problem: Problem) -> None:
-    """Refuse random numbers of another source than ``rng``: no episode could be run again."""
+def _require_repeatable(problem: Problem, comm: Comm) -> None:
+    """Refuse random numbers of another source than ``rng``: no episode could be run again.
+
+    Collective.
+    """
     twice = [call(problem.draw, {"rng": numpy_generator(0, "draw")}) for _ in range(2)]
     try:
         first, second = map(pickle.dumps, twice)
@@ -378,11 +381,11 @@ def _require_repeatable(problem: Problem) -> None:
         raise refuse(
             problem.draw, f"expected numbers or arrays, got {twice[0]!r:.80} ({error})"
         ) from error
-    if first != second:
+    if any(each != (first, first) for each in comm.allgather((first, second))):
         raise refuse(
             problem.draw,
             "expected random numbers from `rng` alone, as rng.normal(), got others in a second "
-            "call with the same rng; episodes could not be run again, and ranks would differ",
+            "call with the same rng, or on another rank; episodes could not be run again",
         )
 
 

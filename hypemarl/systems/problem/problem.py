@@ -135,7 +135,7 @@ class Problem(ProblemClass):
         return None
 
     def initial(self, x: np.ndarray, mu: Any, draw: Any) -> Any:
-        """u^0 at points x (3, n): (n,), (gdim, n), or one for each field; numbers, None: zero."""
+        """u^0 at points x (3, n): (n,), (gdim, n), or one for each field, None: zero."""
         return 0.0
 
     def dx(self, part: str | None = None) -> ufl.Measure:
