@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _code_of(parsed: argparse.Namespace, comm: Comm) -> list[str]:
     """The user's code that a command names, or the run that it reads; all ranks import it."""
-    named = getattr(parsed, "scenario", None)
-    scenario = [named] if named and is_code(named) else []
+    named = getattr(parsed, "scenario", None) or []
+    scenario = [word for word in ([named] if isinstance(named, str) else named) if is_code(word)]
     from hypemarl import mpi
 
     return [*parsed.use, *scenario, *mpi.on_root(comm, lambda: stored_code(parsed))]
