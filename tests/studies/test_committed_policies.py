@@ -17,7 +17,12 @@ from hypemarl.training import evaluation
 from hypemarl.training.yardsticks import clocked
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-TABLES = {"density-1d": "density", "density-vacuum": "density", "shape-morphing": "shape"}
+TABLES = {
+    "density-1d": "density",
+    "density-vacuum": "density",
+    "shape-morphing": "shape",
+    "reaction-diffusion": "problems",
+}
 PRECISION = 1e-6  # of a cost, on other processors
 
 
