@@ -16,6 +16,7 @@ from hypemarl.bench import problem_peers as peers
 from hypemarl.bench.timing import best_ms
 from hypemarl.config import EnvConfig
 from hypemarl.envs.array_env import plant_of
+from hypemarl.meshing import TaggedMesh, build
 from hypemarl.optimal.trajectory import EpisodeAdjoint
 from hypemarl.systems.problem.actuators import Bumps
 from hypemarl.systems.problem.agents import Grid
@@ -143,6 +144,9 @@ class _Transport(Problem):
     agents, components, substeps = Grid(8, 8), 2, 10
     actuators = Bumps(width=0.125)
 
+    def mesh(self, comm: mpi.Comm) -> TaggedMesh:
+        return build(configuration.load("density-vacuum").env.mesh, comm)
+
     def residual(self, u, u_old, v, control, dt):  # type: ignore[no-untyped-def, override]
         flux = 1e-3 * ufl.grad(u) - control * u
         return (u - u_old) / dt * v * ufl.dx + ufl.inner(flux, ufl.grad(v)) * ufl.dx
@@ -161,9 +165,8 @@ def _dedicated() -> dict[str, float]:
     env = envs.make(configuration.load("density-vacuum").env)
     density = plant_of(env)
     config = EnvConfig(system="problem", options=ProblemOptions("transport"))
-    from hypemarl.meshing import build
-
-    generic = ProblemPlant(config, _Transport(), build(env.config.mesh, MPI.COMM_WORLD))
+    problem = _Transport()
+    generic = ProblemPlant(config, problem, problem.mesh(MPI.COMM_WORLD))
     actions = 0.3 * np.random.default_rng(0).uniform(-1.0, 1.0, (density.n_agents, 2))
     times = []
     for plant in (density, generic):
