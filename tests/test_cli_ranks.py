@@ -27,7 +27,7 @@ def test_two_environments_train_at_once(mpirun: Any, tmp_path: Path) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("named", ["own", "burgers"])
 def test_problems_train_on_ranks(mpirun: Any, tmp_path: Path, named: str) -> None:
-    """What a file imports may start PETSc, which all ranks have to do together."""
+    """Importing a problem initialises PETSc, which is collective."""
     scenario = named
     if named == "own":
         scenario = str(tmp_path / "mine.py")

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mpi.install_excepthook()
         comm = mpi.world()
         if comm.size > 1:
-            # PETSc's start is collective: rank 0 would wait in it where it alone reads settings
+            # initialising PETSc is collective: rank 0 reads settings alone and would block in it
             import hypemarl.solvers.fem_petsc  # noqa: F401
         for code in _code_of(parsed, comm):
             use(code)

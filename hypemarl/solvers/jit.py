@@ -1,13 +1,13 @@
 """Forms compiled with optimising flags, and their vectors with the contributions of all ranks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem, la
-from dolfinx.fem import Form, Function
+from dolfinx.fem import Constant, Form, Function
 
 #: FFCx compiles with mild flags by default; these halve the time of assembly
 JIT: Mapping[str, Any] = MappingProxyType(
@@ -43,6 +43,11 @@ def contains(form: Any, *terms: object) -> bool:
     found = set(ufl.algorithms.extract_coefficients(expanded))
     found |= set(ufl.algorithms.analysis.extract_constants(expanded))
     return any(term in found for term in terms)
+
+
+def constant_values(constants: Sequence[Constant]) -> tuple[float, ...]:
+    """All entries of the constants' present values. Local."""
+    return tuple(float(entry) for item in constants for entry in item.value.ravel())
 
 
 def empty(form: ufl.Form) -> bool:

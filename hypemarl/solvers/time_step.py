@@ -23,7 +23,7 @@ from hypemarl.solvers.affine import Affine, Product
 from hypemarl.solvers.direct import Factorisation
 from hypemarl.solvers.errors import SolverDiverged
 from hypemarl.solvers.fem_petsc import petsc
-from hypemarl.solvers.jit import Assembled, compiled, contains, update
+from hypemarl.solvers.jit import Assembled, compiled, constant_values, contains, update
 from hypemarl.types import Array
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ class TimeStep:
         What follows then depends on the present only.
         """
         if isinstance(self._right, Affine):
-            self._right.refresh(_values(self._constants))
-        if not self.is_constant or self._key != _values(self._parameters):
+            self._right.refresh(constant_values(self._constants))
+        if not self.is_constant or self._key != constant_values(self._parameters):
             self._ready = False
 
     def advance(self) -> None:
@@ -166,7 +166,7 @@ class TimeStep:
         petsc.assemble_matrix(self._matrix, self._jacobian, bcs=self._conditions)
         self._matrix.assemble()
         self._solver.update()
-        self._ready, self._key = True, _values(self._parameters)
+        self._ready, self._key = True, constant_values(self._parameters)
 
     def _solve(self, right: Array, *, transposed: bool = False) -> Array:
         solution = self._solver.solve(right, transposed=transposed)
@@ -297,10 +297,6 @@ def _solver(
     if matrix.comm.size > 1:
         return Factorisation(matrix, "mumps", comm)  # type: ignore[arg-type]
     return Pivoting(matrix, comm)
-
-
-def _values(constants: Sequence[Constant]) -> tuple[float, ...]:
-    return tuple(float(entry) for item in constants for entry in item.value.ravel())
 
 
 _COUNT = itertools.count()

@@ -134,6 +134,7 @@ def evaluate_runs(
             note_other_code(folder.path, config.code)
     rows: dict[int, Row] = {}
     changed = [override(config, changes) if changes else config for config in configs]
+    homes = _homes(configs, comm, make_env) if changes else {}
     for members in _by_problem(changed):
         first = changed[members[0]]
         size = episodes or first.training.held_out_size
@@ -143,8 +144,7 @@ def evaluate_runs(
             known = known_optima(env, held_out)
             shared = shared_row(env, held_out, known)
             for k in members:
-                home = _agent_spec(configs[k], comm, make_env) if changes else None
-                run = folders[k], configs[k], home
+                run = folders[k], configs[k], homes.get(k)
                 rows[k] = _evaluate(env, run, known, held_out, last=last)
                 rows[k] = _row(folders[k], configs[k], rows[k], shared)
         finally:
@@ -157,12 +157,16 @@ def evaluate_runs(
     return [rows[k] for k in range(len(folders))]
 
 
-def _agent_spec(config: Config, comm: Comm, make_env: MakeEnv) -> AgentSpec:
-    env = make_env(config.env, comm=comm)
-    try:
-        return env.agent_spec
-    finally:
-        env.close()
+def _homes(configs: Sequence[Config], comm: Comm, make_env: MakeEnv) -> dict[int, AgentSpec]:
+    """What the environments of the trainings offer, by number of the configuration. Collective."""
+    specs: dict[int, AgentSpec] = {}
+    for members in _by_problem(configs):
+        env = make_env(configs[members[0]].env, comm=comm)
+        try:
+            specs |= dict.fromkeys(members, env.agent_spec)
+        finally:
+            env.close()
+    return specs
 
 
 def _by_problem(configs: Sequence[Config]) -> list[list[int]]:

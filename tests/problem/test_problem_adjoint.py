@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import CASES, Problem, actions, parameters, plant
+from ufl import dx
 
 from hypemarl import Dirichlet, Grid, Hats
 from hypemarl.optimal.trajectory import EpisodeAdjoint
+from hypemarl.systems.problem.quadratic import Quadratic
 
 SIZES = 0.5 ** np.arange(2, 7)
 
@@ -100,3 +102,28 @@ def test_where_conditions_overlap_the_last_one_holds(first: bool) -> None:
     costs = [episode.cost(at, base + s * h * direction) for s in (1.0, -1.0)]
     slope = float((result.gradient * direction).sum())
     assert slope == pytest.approx((costs[0] - costs[1]) / (2.0 * h), rel=1e-6)
+
+
+def test_products_give_the_costs_of_assembly_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With mu in the quadratic, the linear and the constant part of a term."""
+
+    class Tracking(CASES[0]):  # type: ignore[misc]
+        parameters = {"kappa": (0.01, 0.1), "level": (0.0, 1.0)}
+
+        def cost(self, u, mu):
+            return {
+                "state": mu.kappa * (u - mu.level) ** 2 * dx,
+                "shifted": (u + mu.level) ** 2 * dx,
+            }
+
+    products = plant(Tracking)
+    monkeypatch.setattr(Quadratic, "fits", staticmethod(lambda *_: False))
+    by_cell = plant(Tracking)
+    for share in (0.2, 0.7, 0.7, 0.4):
+        at = by_cell.parameter_low + share * (by_cell.parameter_high - by_cell.parameter_low)
+        ours, other = (
+            EpisodeAdjoint(made.adjoint()).gradient(at, actions(made))
+            for made in (products, by_cell)
+        )
+        assert ours.cost == pytest.approx(other.cost, rel=1e-12)
+        np.testing.assert_allclose(ours.gradient, other.gradient, rtol=1e-9, atol=1e-13)

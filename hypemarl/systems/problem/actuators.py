@@ -75,7 +75,8 @@ class Actuators:
         if self.limit is None:
             return self._free(bar)
         free = self._free(amplitudes)
-        scale, back = self._scale(free), np.array(bar * self._scale(free))
+        scale = self._scale(free)
+        back = np.array(bar * scale)
         largest = np.abs(free).argmax(axis=0)
         for j in np.flatnonzero(scale < 1.0):
             i = largest[j]  # d scale / d free_i = -scale / free_i

@@ -50,7 +50,7 @@ def _faults(problem: Problem) -> Iterator[str]:
 
 
 def _member_faults(cls: type[Problem]) -> Iterator[str]:
-    """Members that are missing, and such that are called almost like one that is not stated."""
+    """Missing members, and names that look like a misspelt member."""
     base = next(c for c in cls.__mro__ if c.__module__ == BASE and c.__name__ == "Problem")
     known = [name for name in dir(base) if not name.startswith("_")]
     unstated = [name for name in known if getattr(cls, name, None) is getattr(base, name, None)]

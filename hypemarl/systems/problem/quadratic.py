@@ -15,8 +15,11 @@ import ufl
 from dolfinx import fem
 from scipy import sparse
 
-from hypemarl.solvers.jit import compiled, contains, empty
+from hypemarl.solvers.jit import compiled, constant_values, contains, empty
 from hypemarl.systems.problem.functionals import Patches, cell_dofs, weighted
+
+type Group = tuple[list[int], np.ndarray]
+"""Agents that are assembled together, and the one that each degree of freedom belongs to."""
 
 
 class Quadratic:
@@ -33,9 +36,15 @@ class Quadratic:
         state: fem.Function,
         parameters: Sequence[fem.Constant],
     ) -> None:
-        self._state, self._terms = state, [_Term(patches, form, state) for form in terms]
+        touched = _touched(patches, state)
+        groups = [(group, _owners(touched, group)) for group in _apart(touched)]
+        self._state = state
+        self._terms = [_Term(patches, form, state, groups) for form in terms]
         self._parameters = [p for p in parameters if any(contains(form, p) for form in terms)]
+        curvatures = [_curvature(form, state) for form in terms]
+        self._of_curvature = [p for p in parameters if any(contains(k, p) for k in curvatures)]
         self._key: tuple[float, ...] | None = None
+        self._curvature_key: tuple[float, ...] | None = None
         self._weight = 0.0
         self.refresh()
 
@@ -54,22 +63,27 @@ class Quadratic:
 
     def refresh(self) -> None:
         """Assemble the matrices anew where the parameters' values have changed."""
-        key = tuple(float(p.value) for p in self._parameters)
+        key, curvature_key = constant_values(self._parameters), constant_values(self._of_curvature)
         if key == self._key:
             return
-        self._key, n = key, len(self._state.x.array)
+        #: of each term: (n_agents, n), (n_agents,), and products of (n_agents, pairs)
+        self._slopes = [term.slope() for term in self._terms]
+        self._values = [term.value() for term in self._terms]
+        if curvature_key != self._curvature_key:
+            self._assemble_products()
+        self._key, self._curvature_key = key, curvature_key
+        self.begin()
+
+    def _assemble_products(self) -> None:
+        n = len(self._state.x.array)
         curvatures = [term.curvature() for term in self._terms]
         pairs, columns = np.unique(np.concatenate([k.col for k in curvatures]), return_inverse=True)
         self._first, self._second = np.divmod(pairs, n)
         starts = np.cumsum([0, *(k.nnz for k in curvatures)])
-        #: one of each term: (n_agents, pairs), (n_agents, n) and (n_agents,)
         self._products = [
             sparse.csr_array((k.data, (k.row, columns[a:b])), shape=(k.shape[0], len(pairs)))
             for k, a, b in zip(curvatures, starts[:-1], starts[1:], strict=True)
         ]
-        self._slopes = [term.slope() for term in self._terms]
-        self._values = [term.value() for term in self._terms]
-        self.begin()
 
     def begin(self) -> None:
         """Start an interval."""
@@ -106,8 +120,10 @@ class Quadratic:
 class _Term:
     """The matrices of one term."""
 
-    def __init__(self, patches: Patches, form: ufl.Form, state: fem.Function) -> None:
-        self._patches, self._size = patches, len(state.x.array)
+    def __init__(
+        self, patches: Patches, form: ufl.Form, state: fem.Function, groups: list[Group]
+    ) -> None:
+        self._patches, self._size, self._groups = patches, len(state.x.array), groups
         test = ufl.TestFunction(patches.space)
         trial = ufl.TrialFunction(state.function_space)
         cells, zero = weighted(form, test), ufl.zero(state.ufl_shape)
@@ -118,8 +134,6 @@ class _Term:
         self._value = patches.cells(ufl.replace(form, {state: zero}))
         curvature = _curvature(weighted(form, patches.weight), state)
         self._curvature = None if empty(curvature) else compiled(curvature)
-        self._touched = _touched(patches, state)
-        self._groups = _apart(self._touched)
 
     def value(self) -> np.ndarray:
         """h (n_agents,)."""
@@ -139,15 +153,12 @@ class _Term:
         Agents whose cells meet in no degree of freedom are assembled together.
         """
         rows, columns, data = ([np.zeros(0, kind)] for kind in (int, np.int64, float))
-        for group in self._groups if self._curvature is not None else ():
+        for group, owner in self._groups if self._curvature is not None else ():
             weights = np.zeros(self._patches.agents)
             weights[group] = 1.0
             self._patches.spread(weights)
             matrix = sparse.triu(fem.assemble_matrix(self._curvature).to_scipy()).tocoo()
             matrix.eliminate_zeros()
-            owner = np.zeros(self._size, int)
-            for agent in group:
-                owner[self._touched[[agent]].indices] = agent
             rows.append(owner[matrix.row])
             columns.append(matrix.row.astype(np.int64) * self._size + matrix.col)
             data.append(np.where(matrix.row == matrix.col, 0.5, 1.0) * matrix.data)
@@ -171,6 +182,14 @@ def _touched(patches: Patches, state: fem.Function) -> sparse.csr_array:
         (np.ones(dofs.size), (cells, dofs.ravel())), shape=(len(dofs), len(state.x.array))
     )
     return sparse.csr_array(patches.matrix @ entries)
+
+
+def _owners(touched: sparse.csr_array, group: list[int]) -> np.ndarray:
+    """The agent of the group that touches each degree of freedom (n,), zero where none does."""
+    owners = np.zeros(touched.shape[1], int)
+    for agent in group:
+        owners[touched[[agent]].indices] = agent
+    return owners
 
 
 def _apart(touched: sparse.csr_array) -> list[list[int]]:
