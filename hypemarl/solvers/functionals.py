@@ -1,9 +1,10 @@
 """Numbers and fields of a flow: energy, dissipation, vorticity, frequency, forces on walls.
 
-Forces on walls come from the residual of the momentum equation: tested with the functions of the
+Tractions on walls come from the residual of the momentum equation: tested with the functions of the
 wall's nodes, it is the integral of the traction, as accurate as the flow's energy, where gradients
 taken at the surface lose an order (Babuska and Miller, Int. J. Numer. Methods Engrg. 20 (1984)
-1085; John and Matthies, Int. J. Numer. Methods Fluids 37 (2001) 885, for the DFG cylinder).
+1085; John and Matthies, Int. J. Numer. Methods Fluids 37 (2001) 885, for the DFG cylinder). Where
+fluid passes a wall at rest, the force on the body also has the momentum that it carries.
 """
 
 import numba
@@ -146,10 +147,12 @@ class WallForces:
         )
         self._closed = facets = space.exterior(walls, closed=True)
         self._facets = facets.for_kernels()
+        self._closed_nodes = np.unique(facets.nodes)
         self._rigid = np.zeros(len(cells))
         touched = np.unique(space.velocity_cells[cells])
         self._inner = touched[~walls[touched]]
         self._forces = np.zeros((space.n_velocity_local, 2))
+        self._momentum = np.zeros((space.n_velocity_local, 2))
 
     def renew(self) -> None:
         """Geometry where the nodes of ``space`` are now, in place. Local."""
@@ -199,3 +202,19 @@ class WallForces:
         geometry = (elements.nodes, elements.volumes, elements.gradients, elements.convection)
         adjoint_kernels.pull_convection(forces_bar, v, *geometry, v_bar)
         adjoint_kernels.pull_wall_convection(forces_bar, v, self._facets, v_bar)
+
+    def momentum(self, v: Array) -> Array:
+        """Momentum through walls at rest, on their nodes: -int (v . m) v phi, m into the fluid.
+
+        ``v`` (n_velocity_local or more, 2). Returns (n_velocity_local, 2), by this rank's facets; a
+        view. Added to :meth:`evaluate` it makes the force on the body. Local.
+        """
+        out = self._momentum
+        out[self._closed_nodes] = 0.0
+        kernels.add_wall_convection(v, v, self._facets, out)  # half of it, of the other sign
+        out[self._closed_nodes] *= -2.0
+        return out
+
+    def pull_momentum(self, momentum_bar: Array, v: Array, v_bar: Array) -> None:
+        """Transpose of the derivative of :meth:`momentum`, added to ``v_bar``, (n, 2). Local."""
+        adjoint_kernels.pull_wall_convection(-2.0 * momentum_bar, v, self._facets, v_bar)

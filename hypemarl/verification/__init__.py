@@ -9,6 +9,7 @@ from hypemarl.verification.adjoint import adjoint
 from hypemarl.verification.benard import rayleigh_benard
 from hypemarl.verification.flow import dfg_2d_2, taylor_green
 from hypemarl.verification.fokker_planck import gibbs, mass, ornstein_uhlenbeck
+from hypemarl.verification.forces import forces
 from hypemarl.verification.morphing import feasible, transfer
 from hypemarl.verification.moving_mesh import ale
 from hypemarl.verification.problems import problems
@@ -25,6 +26,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "dfg-2d-1": dfg_2d_1,
     "taylor-green": taylor_green,
     "dfg-2d-2": dfg_2d_2,
+    "forces": forces,
     "adjoint": adjoint,
     "feasible": feasible,
     "transfer": transfer,

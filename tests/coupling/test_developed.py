@@ -59,7 +59,7 @@ def test_states_differ_with_mu_and_go_on_from_the_base(plant: FlowPlant) -> None
     disc = plant.layout.nodes
     assert np.abs(base.velocity[disc]).max() < 1e-12
     plant.reset(PARAMETERS)
-    assert abs(plant.cost.force_shares()[1].sum()) > 1e-2
+    assert abs(plant.cost.wall().parts[1].sum()) > 1e-2
 
 
 def test_reset_from_memory_is_quick(plant: FlowPlant) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ufl
 from dolfinx import fem
+from dolfinx.mesh import meshtags
 from flow_case import PARAMETERS, flow_config, flow_plant
 from infos_form import check_interface
 
@@ -77,8 +79,11 @@ def test_drag_and_lift_are_the_forces_on_the_disc(plant: FlowPlant) -> None:
     costs = plant.options.drag_weight, plant.options.lift_weight
     before = 20.0 * plant.solver.traction()[:, plant.layout.nodes].sum(axis=1)
     info = plant.step(ACTIONS)[2]
+    jets = 20.0 * plant.solver.walls.momentum(plant.solver.velocity.T).sum(axis=0)
+    assert info["drag_momentum"][-1] == pytest.approx(jets[0], rel=1e-12)
+    assert abs(jets).min() > 1e-3
     assert info["drag"].shape == info["lift"].shape == (info["time_steps"],) == (4,)
-    after = 20.0 * plant.solver.traction()[:, plant.layout.nodes].sum(axis=1)
+    after = 20.0 * plant.solver.traction()[:, plant.layout.nodes].sum(axis=1) + jets
     assert [info["drag"][-1], info["lift"][-1]] == pytest.approx(after.tolist(), rel=1e-12)
     weights = 0.002 * np.array([0.5, 1, 1, 1, 0.5])
     drag, lift = (np.append(b, info[n]) for b, n in zip(before, ("drag", "lift"), strict=True))
@@ -94,9 +99,57 @@ def test_drag_and_lift_shares_split_them_by_node(plant: FlowPlant) -> None:
     front = np.abs(plant.positions[:, 0] - plant.positions[:, 0].min()) < 1e-9
     assert front.sum() == 2
     assert info["costs"].shares[front].sum() > info["costs"].shares[~front].sum()
-    parts = plant.cost.force_shares()
+    parts = plant.cost.wall().parts[:2]
     total = plant.solver.traction()[:, plant.layout.nodes].sum(axis=1) * 20.0
     assert parts.sum(axis=1) == pytest.approx(total, rel=1e-12)
+
+
+def test_power_of_jets_is_what_they_press_against(cache: Path) -> None:
+    """Net power by a quadrature of pressure and friction at the wall, gross power without it; where
+    the power is a term of J, its shares are those of the arcs."""
+    plant = flow_plant(cache, flow_config(power_weight=2.0))
+    plant.reset(PARAMETERS)
+    _, rewards, info = plant.step(ACTIONS)
+    v = fem.Function(fem.functionspace(plant.space.mesh, ("Lagrange", 2, (2,))))
+    p = fem.Function(fem.functionspace(plant.space.mesh, ("Lagrange", 1)))
+    v.x.array.reshape(-1, 2)[:], p.x.array[:] = plant.solver.velocity.T, plant.solver.pressure
+    ds = ufl.Measure("ds", plant.space.mesh, subdomain_data=_disc(plant), subdomain_id=1)
+    n = -ufl.FacetNormal(plant.space.mesh)
+    head = (p + 0.5 * ufl.dot(v, v)) * ufl.dot(v, n)
+    friction = plant.solver.viscosity * ufl.dot(v, ufl.dot(ufl.grad(v), n))
+    net = 20.0 * fem.assemble_scalar(fem.form((head - friction) * ds))
+    assert info["jet_power"][-1] == pytest.approx(net, rel=0.1)  # first order in the gradients
+    reference = plant.cost.gross_power.reference(plant.solver.pressure)
+    inflow = plant.space.pressure_points[:, 0] < 1e-9
+    assert reference == pytest.approx(plant.solver.pressure[inflow].mean(), rel=1e-2)
+    pumped = ufl.max_value(head - reference * ufl.dot(v, n), 0.0)
+    gross = 20.0 * fem.assemble_scalar(fem.form(pumped * ds(metadata={"quadrature_degree": 9})))
+    assert info["jet_power_gross"][-1] == pytest.approx(gross, rel=1e-2)
+    assert (info["jet_power_gross"] > 0.9 * np.abs(info["jet_power"])).all()  # but for friction
+    series = np.append(0.0, info["jet_power_gross"])
+    weights = 0.002 * np.array([0.5, 1, 1, 1, 0.5])
+    assert info["costs"].terms["jet_power"] == pytest.approx(2.0 * weights @ series, rel=1e-12)
+    assert rewards.sum() == pytest.approx(-info["costs"].total, rel=1e-13)
+
+
+def _disc(plant: FlowPlant) -> Any:
+    facets = plant.space.tagged.entities("disc")
+    return meshtags(plant.space.mesh, 1, np.sort(facets), np.ones(len(facets), dtype=np.int32))
+
+
+def test_momentum_of_opposite_jets_has_no_part_along_the_stream(plant: FlowPlant) -> None:
+    """Jets at 90 and 270 degrees that blow and suck with equal strength."""
+    nodes, n = plant.layout.nodes, plant.space.n_velocity_local
+    angles = plant.layout.disc.angles(plant.space.velocity_points[nodes])
+    field, parts = np.zeros((n, 2)), []
+    for centre, sign in ((90.0, 1.0), (270.0, -1.0)):
+        profile = sign * np.maximum(1.0 - ((np.degrees(angles) - centre) / 30.0) ** 2, 0.0)
+        field[:] = 0.0
+        field[nodes] = (profile * [np.cos(angles), np.sin(angles)]).T
+        parts.append(plant.solver.walls.momentum(field).sum(axis=0).copy())
+    assert parts[0][1] < -1e-3  # blowing upwards pushes the body down, sucking there as well
+    assert abs(parts[0][0] + parts[1][0]) < 1e-3 * abs(parts[0][1])
+    assert parts[1][1] == pytest.approx(-parts[0][1], rel=1e-3)
 
 
 def test_dissipation_matches_an_assembled_form(oblique: FlowPlant) -> None:

@@ -28,8 +28,13 @@ CASES: dict[str, dict[str, Any]] = {
     "drag": {},
     "drag-tangential": BOTH,
     "drag-upwards": {},
+    "drag-power": BOTH | {"power_weight": 1.0},
+    "drag-power-net": BOTH | {"power_weight": 1.0, "power": "net"},
+    "drag-lift-mean": {"lift": "absolute-mean"},
     "dissipation": OBLIQUE,
     "dissipation-tangential": OBLIQUE | BOTH,
+    "dissipation-power": OBLIQUE | {"power_weight": 0.1},
+    "dissipation-power-net": OBLIQUE | {"power_weight": 0.1, "power": "net"},
 }
 
 

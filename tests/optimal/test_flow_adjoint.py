@@ -27,7 +27,9 @@ def test_taylor(case: str, cache: Path) -> None:
     """Costs and observations: the remainder of first order falls with the square of the step."""
     functional = Functional(case, cache)
     slope, difference, orders = functional.taylor()
-    assert slope == pytest.approx(difference, rel=1e-4)
+    # gross power has a kink wherever a pump's power is zero, which differences cross
+    kinks = functional.plant.options.power_weight and functional.plant.options.power == "gross"
+    assert slope == pytest.approx(difference, rel=5e-4 if kinks else 1e-4)
     assert orders.min() >= 1.95
 
 

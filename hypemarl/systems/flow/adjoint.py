@@ -13,6 +13,7 @@ import numpy as np
 from hypemarl.coupling.adjoint import recording
 from hypemarl.mpi import sum_over_ranks
 from hypemarl.solvers.navier_stokes_adjoint import FlowCotangent, FlowStep, UnsteadyFlowAdjoint
+from hypemarl.systems.flow.cost import IntervalCosts
 from hypemarl.systems.flow.plant import FlowPlant
 from hypemarl.types import Row
 
@@ -23,8 +24,8 @@ class FlowTape:
 
     Velocities (n_velocity_local, 2) one step before it, at its beginning, and after every step;
     viscosity; parts that time steps were divided into; whether the first step was of first order;
-    amplitudes (n, m) before and after; shares of the force coefficients (levels, 2, n); which
-    actions (n, m) count.
+    amplitudes (n, m) before and after; costs and the disc at every time level; which actions
+    (n, m) count.
     """
 
     velocities: list[np.ndarray]
@@ -33,13 +34,13 @@ class FlowTape:
     first: bool
     before: np.ndarray
     after: np.ndarray
-    forces: np.ndarray
+    interval: IntervalCosts
     inside: np.ndarray
 
     @property
     def nbytes(self) -> int:
         """Memory that this rank holds."""
-        return len(self.velocities) * self.velocities[0].nbytes + self.forces.nbytes
+        return len(self.velocities) * self.velocities[0].nbytes + self.interval.nbytes
 
 
 class FlowAdjoint:
@@ -72,7 +73,7 @@ class FlowAdjoint:
         with recording(plant, lambda: velocities.append(solver.velocity.T.copy())):
             observations, rewards, info = plant.step(actions)
         assert plant.interval is not None
-        count = len(plant.interval.forces) - 1  # attempts with longer time steps came before
+        count = plant.interval.levels - 1  # attempts with longer time steps came before
         parts = count // len(plant.ramp())
         old, now = start.old_velocity[:size], start.velocity[:size]
         tape = FlowTape(
@@ -82,7 +83,7 @@ class FlowAdjoint:
             start.history == 0,
             before,
             plant.amplitudes.copy(),
-            plant.interval.forces,
+            plant.interval,
             plant.inside(actions),
         )
         return observations, rewards, info, tape
@@ -129,7 +130,7 @@ class FlowAdjoint:
         fields = [plant.actuators.field(amplitudes) for amplitudes in (tape.before, tape.after)]
         weights = np.full(count + 1, dt)  # of the trapezoidal rule
         weights[[0, -1]] *= 0.5
-        force_bars = plant.cost.force_bars(tape.forces, weights, shares_bar)
+        bars = plant.cost.bars(tape.interval, weights, shares_bar)
         old_bar, new_bar = np.zeros_like(fields[0]), np.zeros_like(fields[0])
         nodes = plant.layout.nodes
         owned = nodes < plant.space.n_velocity
@@ -144,7 +145,8 @@ class FlowAdjoint:
                 tape.velocities[level + 1],
                 tape.viscosity,
                 weights[level],
-                (force_bars[level], shares_bar),
+                tape.interval.walls[level],
+                bars[level],
                 bar,
             )
             if level:

@@ -13,6 +13,8 @@ from hypemarl.systems.registry import System, deferred
 Inflow = Literal["parabolic", "oblique"]
 Walls = Literal["no-slip", "slip"]
 Objective = Literal["drag", "dissipation"]
+LiftTerm = Literal["squared", "absolute-mean"]
+Power = Literal["net", "gross"]
 ArcAction = Literal["normal", "normal-tangential"]
 
 
@@ -39,9 +41,9 @@ class BodyOptions:
     linear_solver: LinearSolver = key(
         "auto", "auto, by mesh size: PETSc's LU (a copy on every rank), MUMPS, iterative"
     )
-    objective: Objective = key("drag", "drag (and squared lift) or dissipation")
+    objective: Objective = key("drag", "drag (and lift) or dissipation")
     drag_weight: float = key(1.0, "weight of the drag coefficient in J", low=0)
-    lift_weight: float = key(0.2, "weight of the squared lift coefficient in J", low=0)
+    lift_weight: float = key(0.2, "weight of the lift term in J", low=0)
     beta: float = key(0.05, "weight of 1/2 ||u||^2", low=0)
     beta_g: float = key(0.01, "weight of 1/2 ||grad u||^2", low=0)
     ramp: float = key(1.0, "share of a control interval over which actions ramp", above=0, high=1)
@@ -57,6 +59,19 @@ class FlowOptions(BodyOptions):
     )
     walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
     action: ArcAction = key("normal", "velocity components that an agent controls on its arc")
+    lift: LiftTerm = key(
+        "squared",
+        "lift in J: C_L^2, or the absolute value of the mean of C_L over a control interval",
+    )
+    power_weight: float = key(
+        0.0,
+        "weight of the jets' power in J: C_P = 2 P / (rho U^3 D) with objective=drag, so that 1 "
+        "counts it like the power that drag takes; P / (2 nu) with objective=dissipation",
+        low=0,
+    )
+    power: Power = key(
+        "gross", "power in J: gross, where pumps recover nothing, or net of what the flow returns"
+    )
     u_max: float = key(1.0, "bound of every velocity amplitude, |u| <= u_max", above=0)
     arc_low: float = key(0.0, "first angle of the actuated arc, degrees anticlockwise from +x")
     arc_high: float = key(360.0, "last angle of the actuated arc; arc_low + 360: the whole disc")

@@ -27,6 +27,7 @@ from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
 from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
+from hypemarl.systems.flow.jet_power import Pumping
 from hypemarl.systems.flow.mesh_checks import examine
 from hypemarl.systems.flow.options import FlowOptions
 from hypemarl.types import Row
@@ -36,6 +37,7 @@ VALIDATED = (1.0, 200.0)
 at about 190, and below 1 the pressure correction's splitting error is no longer small."""
 FINEST = 8
 """Parts, at most, that a time step is divided into where it proves too long."""
+SERIES = ("drag", "lift", "drag_momentum", "jet_power", "jet_power_gross")
 COMPONENTS = {"normal": 1, "normal-tangential": 2}
 
 
@@ -101,6 +103,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         self.inflow = InflowProfile(space, flow.inflow, flow.speed, boundary.stream)
         axes = self.inflow.axes
         self.cost = FlowCost(self.solver, self.functionals, self.layout, config, axes)
+        self.pumping = Pumping(space, ("inflow", "outflow"))
         self._require_balance(tuple(boundary.dirichlet))
         disc = (self.layout.disc, self.layout.nodes)
         self.states = DevelopedStates(self.solver, self.inflow, disc, flow, cache)
@@ -123,7 +126,8 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         self._steps = round(config.control_interval / flow.time_step)
         self.cost_terms = self.cost.names
         series = np.zeros(self._steps)
-        self.measured = {"drag": series, "lift": series, "dissipation": 0.0, "time_steps": 0}
+        self.measured = dict.fromkeys(SERIES, series)
+        self.measured |= {"pumping_power": 0.0, "dissipation": 0.0, "time_steps": 0}
         #: amplitudes (n, m) that the last control interval ended with, within their bounds
         self.amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
@@ -163,7 +167,10 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
 
         Returns observations (n, k), local rewards (n,) = minus the shares of the cost, and info
         with ``costs`` (StepCosts), ``drag`` and ``lift`` (coefficients after every
-        ``flow.time_step``), ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
+        ``flow.time_step``, the jets' momentum included), ``drag_momentum`` (its part of the drag),
+        ``jet_power`` and ``jet_power_gross`` (coefficients 2 P / (rho U^3 D), likewise),
+        ``pumping_power`` (that of the flow through inflow and outflow at the end, likewise),
+        ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
         than usual where they were shorter). Collective.
         Raises ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
@@ -173,12 +180,16 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
         self.amplitudes = target
-        count = len(interval.drag) - 1
+        count = interval.levels - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {
             "costs": interval.costs,
             "drag": interval.drag[levels],
             "lift": interval.lift[levels],
+            "drag_momentum": interval.series("drag_momentum")[levels],
+            "jet_power": interval.series("power")[levels],
+            "jet_power_gross": interval.gross[levels],
+            "pumping_power": self._pumping(),
             "dissipation": self.functionals.dissipation(self.solver.velocity, 0.5),
             "time_steps": count,
         }
@@ -274,6 +285,10 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         from hypemarl.systems.flow.adjoint import FlowAdjoint
 
         return FlowAdjoint(self)
+
+    def _pumping(self) -> float:
+        power = self.pumping.evaluate(self.solver.velocity.T, self.solver.pressure)
+        return self.cost.coefficient / self.options.speed * power
 
     def _observe(self) -> np.ndarray:
         speed, layout, n = self.options.speed, self.layout, self.n_agents
