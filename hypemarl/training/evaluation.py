@@ -46,7 +46,11 @@ class Metric:
 
 METRICS = {
     "drag_mean": Metric("drag", np.mean),
+    "drag_momentum_mean": Metric("drag_momentum", np.mean),
     "lift_fluctuation": Metric("lift", late_deviation),
+    "jet_power_mean": Metric("jet_power", np.mean),
+    "jet_power_gross_mean": Metric("jet_power_gross", np.mean),
+    "pumping_power_mean": Metric("pumping_power", np.mean),
     "dissipation_mean": Metric("dissipation", np.mean),
     "curvature_max": Metric("curvature", np.max, np.max),
 }

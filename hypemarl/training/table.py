@@ -44,6 +44,8 @@ _COLUMNS = {
 _SHARES = ("recovered", "recovered_low", "recovered_high", "recovered_median")
 _SOMETIMES = (RATIO, "recovered_min", "last_cost", "diverged", *_SHARES)
 """Columns that a table has only where a row does: no optimum is known, or costs have no ratio."""
+SAVINGS = {"net_saving": "jet_power_mean", "gross_saving": "jet_power_gross_mean"}
+"""Drag coefficients saved beside those of no control, less the power coefficient of the jets."""
 _NO_METRIC = ("seed", "seeds", "held_out", "optima", "uncontrolled")
 """Numbers of a run's row that say nothing of its policy."""
 
@@ -87,7 +89,21 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
                 **_last(members),
             }
         )
-    return table + optimum_row(rows[0])
+    return [*_with_savings(table), *optimum_row(rows[0])]
+
+
+def _with_savings(table: Sequence[Row]) -> list[Row]:
+    """The rows with their :data:`SAVINGS`, where drag and power of the jets are known."""
+    drag = {row["name"]: row.get("drag_mean") for row in table}.get("uncontrolled")
+    return [
+        row
+        | {
+            name: drag - row["drag_mean"] - row[power]
+            for name, power in SAVINGS.items()
+            if drag is not None and power in row
+        }
+        for row in table
+    ]
 
 
 def singles(row: Row) -> list[Row]:
@@ -189,7 +205,7 @@ def _details(rows: Sequence[Row]) -> list[str]:
     """Names of the cost terms, then of the metrics, in the order of the rows that have them."""
     names = dict.fromkeys(name for row in rows for name in row)
     terms = [name for name in names if name.startswith("cost_") and name != "cost_std"]
-    return terms + [name for name in names if name in evaluation.METRICS]
+    return terms + [name for name in names if name in evaluation.METRICS or name in SAVINGS]
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

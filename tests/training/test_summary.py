@@ -63,6 +63,16 @@ def test_one_table_row_per_scheme_with_the_spread_over_seeds() -> None:
     assert table[2]["cost_median"] == pytest.approx(0.9)  # a failed seed does not hide the others
 
 
+def test_savings_count_what_jets_take() -> None:
+    """Drag that was saved, less the jets' power: net, and of pumps that recover nothing."""
+    powers = {"jet_power_mean": 0.25, "jet_power_gross_mean": 0.75}
+    none = {f"uncontrolled_{name}": 0.0 for name in powers}
+    table = summarise([row("hypemarl", 0, 0.2) | none | powers])
+    assert (table[0]["net_saving"], table[0]["gross_saving"]) == (0.0, 0.0)
+    assert (table[2]["net_saving"], table[2]["gross_saving"]) == (0.25, -0.25)
+    assert list(table_columns(table))[-2:] == ["net_saving", "gross_saving"]
+
+
 def test_a_seed_whose_every_episode_failed_has_no_metrics() -> None:
     failed = {k: v for k, v in row("marl", 4, np.inf).items() if k not in METRICS}
     marl = summarise([*ROWS, failed])[2]
