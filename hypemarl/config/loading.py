@@ -99,8 +99,12 @@ def to_dict(config: Any) -> dict[str, Any]:
         elif dataclasses.is_dataclass(value):
             settings[item.name] = to_dict(value)
         else:
-            settings[item.name] = list(value) if isinstance(value, tuple) else value
+            settings[item.name] = _listed(value)
     return settings
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 def to_yaml(config: Config) -> str:
@@ -139,8 +143,7 @@ def explain() -> str:
 
 def yaml_value(value: Any) -> str:
     """A value as it may be written after ``key=`` on the command line."""
-    listed = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(listed, default_flow_style=True)
+    text = yaml.safe_dump(_listed(value), default_flow_style=True)
     return text.removesuffix("...\n").strip()
 
 

@@ -25,23 +25,28 @@ class BodyPlant[Options: BodyOptions, Layout: ArcLayout | ShapeLayout](Plant):
     config: EnvConfig
     options: Options
     layout: Layout
-    parameter_names = ("reynolds", "angle")
+    parameter_names: tuple[str, ...] = ("reynolds", "angle")
     shown_uncontrolled = True
 
-    def _describe(self, bound: np.ndarray, features: int, unit: range, own: Sequence[int]) -> None:
+    def _describe(
+        self, bound: np.ndarray, features: int, unit: range, own: Sequence[int], shared: int = 0
+    ) -> None:
         """Set the sizes and bounds that environments and agents read. Local.
 
         Args:
             bound: (m,) of the actions; features: numbers that one agent shows to its neighbours;
-            unit: those of them within [-1, 1], the amplitudes; own: those that belong to its patch.
+            unit: those of them within [-1, 1], the amplitudes; own: those that belong to its patch;
+            shared: numbers that every agent sees behind those of its neighbours.
         """
         options = self.options
         self.positions, self.spacing = self.layout.positions, self.layout.spacing
         self.grid = self.layout.grid
         self.action_low, self.action_high = -bound, bound
         self.seen = Neighbourhood(self.layout.stencil(self.config.observation_radius))
-        self.observation_size = features * self.seen.size
-        bounded = np.isin(np.arange(self.observation_size) % features, unit)
+        columns = features * self.seen.size
+        self.observation_size = columns + shared
+        bounded = np.zeros(self.observation_size, dtype=bool)
+        bounded[:columns] = np.isin(np.arange(columns) % features, unit)
         self.observation_high = np.where(bounded, 1.0, np.inf)
         self.observation_low = -self.observation_high
         first = features * (self.seen.size // 2)
@@ -53,7 +58,7 @@ class BodyPlant[Options: BodyOptions, Layout: ArcLayout | ShapeLayout](Plant):
         """Near agents on the body, see :meth:`ArcLayout.stencil`, :meth:`ShapeLayout.stencil`."""
         return self.layout.stencil(radius)
 
-    def local_model(self) -> LocalModel:
+    def local_model(self) -> LocalModel | None:
         """Every agent's measurements and amplitudes, as near agents see them. Local."""
         return seen_alike(self.seen.near, self.observation_size)
 

@@ -1,5 +1,7 @@
 """Frames of a flow around a body, found in the mesh: vorticity, jets, drag and lift."""
 
+from __future__ import annotations
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -39,7 +41,7 @@ class FlowScene(style.Scene):
         self._flows = [data] if reference is None else [data, reference]
         points, cells = data["points"], data["cells"]
         self._outline = find_body(points, cells)
-        self._jets = Jets(self._outline, data["positions"], data["actions"])
+        self._jets = jets_of(self._outline, data)
         self._bound = vorticity_bound(self._flows)
         self._box = (points.min(axis=0), points.max(axis=0))
         close = self._jets.box(points)
@@ -147,24 +149,34 @@ def find_body(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return sorted(loops, key=lambda outline: abs(signed_area(outline)))[-2]
 
 
+def jets_of(outline: np.ndarray, data: Record) -> Jets:
+    """The jets of a trajectory; in those of version 0.1 they are the amplitudes of the agents."""
+    if "jets" in data:
+        frames = (len(data["times"]), *data["jets"].shape[-2:])
+        return Jets(outline, data["jets"], np.broadcast_to(data["jet_velocity"], frames))
+    offsets = data["positions"] - 0.5 * (outline.min(axis=0) + outline.max(axis=0))
+    normals = offsets / np.linalg.norm(offsets, axis=1, keepdims=True)
+    tangents = np.stack([-normals[:, 1], normals[:, 0]], axis=1)
+    directions = np.stack([normals, tangents])[: data["actions"].shape[2]]
+    return Jets(outline, data["positions"], np.einsum("fnc,cnx->fnx", data["actions"], directions))
+
+
 class Jets:
-    """Arrows on the body: normal amplitudes out of it or into it, tangential ones along it.
+    """Arrows on the body: out of it, into it or along it.
 
     Args:
-        outline: (k, 2) of the body; positions: (n, 2) of the agents on it.
-        actions: (F, n, m) amplitudes, normal (positive out of the body), then, for m = 2,
-            tangential (anticlockwise).
+        outline: (k, 2) of the body; positions: (n, 2) of the jets on it.
+        velocities: (F, n, 2) of them.
     """
 
-    def __init__(self, outline: np.ndarray, positions: np.ndarray, actions: np.ndarray) -> None:
+    def __init__(self, outline: np.ndarray, positions: np.ndarray, velocities: np.ndarray) -> None:
         self.centre = 0.5 * (outline.min(axis=0) + outline.max(axis=0))
         self.size = float(np.ptp(outline, axis=0).max())
         offsets = positions - self.centre
         self.normals = offsets / np.linalg.norm(offsets, axis=1, keepdims=True)
-        tangents = np.stack([-self.normals[:, 1], self.normals[:, 0]], axis=1)
-        directions = np.stack([self.normals, tangents])[: actions.shape[2]]
-        self._inward = np.minimum(actions[..., :1], 0.0) * self.normals
-        self._vectors = np.einsum("fnc,cnx->fnx", actions, directions)
+        through = np.einsum("fnx,nx->fn", velocities, self.normals)[..., None]
+        self._inward = np.minimum(through, 0.0) * self.normals
+        self._vectors = velocities
         self.largest = float(np.linalg.norm(self._vectors, axis=2).max(initial=0.0))
         # The longest arrow is half as long as the body is wide.
         self.scale = 0.5 * self.size / max(self.largest, 1e-12)

@@ -11,7 +11,7 @@ from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.flow.arc_actuation import ArcActuators, ArcCost, profiles
-from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
+from hypemarl.systems.flow.arcs import ArcLayout, arc_layout, slot_layout
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,62 @@ def test_no_net_mass_flux(
     assert abs(change @ actuators.fluxes) == pytest.approx(
         np.linalg.norm(change) * np.linalg.norm(actuators.fluxes)
     )
+
+
+def test_amplitudes_that_act_keep_the_limit(space: TaylorHood, ring: ArcLayout) -> None:
+    """Amplitudes of up to the limit exceed it where the projection shifts them; the transpose of
+    what keeps it is that of differences."""
+    actuators = ArcActuators(space, ring, 2, limit=1.0)
+    amplitudes = np.full(actuators.shape, 0.9)
+    amplitudes[0] = -1.0
+    assert np.abs(actuators.project(amplitudes)).max() > 1.2
+    acting = actuators.acting(amplitudes)
+    assert np.abs(acting).max() == pytest.approx(1.0, abs=1e-15)
+    assert abs(actuators.net_flux(amplitudes)) < 1e-15
+    small = 0.1 * amplitudes
+    assert actuators.acting(small) == pytest.approx(actuators.project(small), abs=1e-16)
+    bar, direction = np.random.default_rng(4).normal(size=(2, *actuators.shape))
+    slope = (actuators.pull_acting(amplitudes, bar) * direction).sum()
+    ends = [(bar * actuators.acting(amplitudes + s * direction)).sum() for s in (1e-6, -1e-6)]
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6)
+
+
+def test_jets_of_slots(space: TaylorHood) -> None:
+    """Parabolas; an agent's first slot blows, its other one sucks; two agents are balanced."""
+    one = slot_layout(space, [[90.0, 270.0]], 25.0)
+    assert one.n_agents == 1
+    assert one.positions[0] == pytest.approx([0.2, 0.25], abs=1e-3)
+    assert not one.facet_owners.any()
+    angles = np.radians([65.0, 90.0, 102.5, 180.0, 270.0, 282.5])
+    assert profiles(one, angles)[:, 0] == pytest.approx([0, 1, 0.75, 0, -1, -0.75], abs=1e-12)
+    alone = ArcActuators(space, one)
+    assert abs(alone.fluxes[0]) < 1e-12
+    assert alone.acting(np.array([[0.7]])) == pytest.approx(0.7)
+    two = ArcActuators(space, slot_layout(space, [[90.0], [270.0]], 25.0))
+    assert two.acting(np.array([[0.6], [0.0]])).ravel() == pytest.approx([0.3, -0.3], rel=1e-3)
+    assert np.abs(two.field(np.array([[0.6], [0.0]]))).max() == pytest.approx(0.3, rel=1e-2)
+
+
+def test_one_agent_turns_the_disc(space: TaylorHood) -> None:
+    layout = arc_layout(space, 1, alone=True)
+    field = ArcActuators(space, layout, ["tangential"]).field(np.array([[0.5]]))
+    offsets = (space.velocity_points[layout.nodes] - layout.disc.centre) / layout.disc.radius
+    assert field == pytest.approx(0.5 * np.stack([-offsets[:, 1], offsets[:, 0]]), abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("slots", "half_width", "message"),
+    [
+        ([[90.0, 100.0]], 10.0, "slots 20 degrees apart or more.*two that are 10 apart"),
+        ([[90.0, 270.0]], 8.0, "3 facets of the disc or more in a slot, got [12] at 90 degrees"),
+        ([[90.0]], 25.0, "slots that oppose each other"),
+    ],
+)
+def test_slots_that_cannot_be(
+    space: TaylorHood, slots: list[list[float]], half_width: float, message: str
+) -> None:
+    with pytest.raises(LayoutError, match=message):
+        slot_layout(space, slots, half_width)
 
 
 def test_flux_is_that_of_the_finite_element_field(space: TaylorHood, ring: ArcLayout) -> None:

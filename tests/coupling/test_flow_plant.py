@@ -15,6 +15,7 @@ from infos_form import check_interface
 from hypemarl.config import ConfigError, EnvConfig, MeshConfig, load
 from hypemarl.coupling.layout import LayoutError
 from hypemarl.coupling.plant import ActionError
+from hypemarl.coupling.probes import PointProbes
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import MeshError, build
 from hypemarl.mpi import world
@@ -180,6 +181,71 @@ def test_actions_ramp_so_that_lift_does_not_jump(cache: Path, plant: FlowPlant) 
     pushed = 0.5 * np.sign(plant.positions[:, 1:] - 0.2)
     sudden = flow_plant(cache, flow_config(ramp=0.25))  # the whole change in the first step
     assert largest_change(plant) < 0.35 * largest_change(sudden)
+
+
+JETS: dict[str, Any] = {"slots": ((90.0, 270.0),), "slot_half_width": 25.0}
+
+
+def test_smoothed_actions_stop_short(cache: Path) -> None:
+    """a <- a + 0.1 (target - a) every 0.01 D / U: after 0.08 of them the share 1 - 0.9^8."""
+    plant = flow_plant(cache, flow_config(agents=1, smoothing=0.1, **JETS))
+    plant.reset(PARAMETERS)
+    plant.step(np.array([[0.5]]))
+    reached = 0.5 * (1.0 - 0.9**8)
+    assert plant.amplitudes[0, 0] == pytest.approx(reached, rel=1e-12)
+    disc = plant.layout.nodes
+    held = plant.solver.velocity[:, disc]
+    assert held == pytest.approx(plant.actuators.field(plant.amplitudes), abs=1e-12)
+    assert np.abs(held).max() == pytest.approx(reached, rel=0.05)
+    fields = plant.fields()
+    assert fields is not None
+    assert fields["jets"] == pytest.approx(np.array([[0.2, 0.25], [0.2, 0.15]]), abs=1e-3)
+    assert fields["jet_velocity"] == pytest.approx(np.array([[0, reached]] * 2), abs=1e-12)
+    plant.step(np.array([[-0.5]]))
+    assert plant.amplitudes[0, 0] == pytest.approx(reached + (1 - 0.9**8) * (-0.5 - reached))
+
+
+def test_all_agents_see_the_sensors(cache: Path, tmp_path: Path) -> None:
+    points = np.array([[1.0, 0.0], [2.0, 0.5]])
+    np.savetxt(tmp_path / "points.txt", points)
+    plant = flow_plant(cache, flow_config(sensors=str(tmp_path / "points.txt")))
+    seen = plant.reset(PARAMETERS)
+    assert seen.shape == (6, 3 * 10 + 6)
+    assert plant.observation_size == 36
+    assert plant.local_model() is None
+    expected = PointProbes(plant.space, 0.2 + 0.1 * points).evaluate(
+        plant.solver.velocity, plant.solver.pressure
+    )
+    for agent in seen[:, 30:]:
+        assert pytest.approx(expected[:, [2, 0, 1]], abs=1e-12) == agent.reshape(3, 2).T
+    assert seen[:, :30] == pytest.approx(flow_plant(cache).reset(PARAMETERS), abs=1e-12)
+    wake = flow_plant(cache, flow_config(sensors="wake-151", probe_distances=()))
+    assert wake.observation_size == 3 + 3 * 151
+    np.savetxt(tmp_path / "points.txt", [[0.2, 0.0]])
+    with pytest.raises(LayoutError, match=r"sensor 0 at \[0.2, 0.0\] diameters.*outside the fluid"):
+        flow_plant(cache, flow_config(sensors=str(tmp_path / "points.txt")))
+    with pytest.raises(ValueError, match="expected wake-151 or a text file.*got 'nowhere'"):
+        flow_plant(cache, flow_config(sensors="nowhere"))
+
+
+def test_phases_differ_and_repeat(cache: Path) -> None:
+    """A phase marches the state of its mu on; noise takes it off that flow's way."""
+    plant = flow_plant(cache, flow_config(phase_time=2.0, phase_noise=0.2, states=4))
+    assert plant.parameter_names == ("reynolds", "angle", "phase")
+    assert plant.parameter_bank is not None
+    assert len(plant.parameter_bank) == 4
+    start = flow_plant(cache).reset(PARAMETERS)
+    assert plant.reset(np.array([100.0, 0.0, 0.0])) == pytest.approx(start, abs=1e-12)
+    half = plant.reset(np.array([100.0, 0.0, 0.5]))
+    assert plant.time == 0.0
+    assert np.abs(half - start).max() > 1e-2
+    held = plant.solver.velocity[:, plant.layout.nodes]
+    assert np.abs(held).max() < 1e-12
+    quiet = flow_plant(cache, flow_config(phase_time=2.0, states=4))
+    assert np.abs(quiet.reset(np.array([100.0, 0.0, 0.5])) - half).max() > 1e-3
+    again = flow_plant(cache, flow_config(phase_time=2.0, phase_noise=0.2, states=4))
+    again.reset(np.array([100.0, 0.0, 0.7]))
+    assert np.array_equal(again.reset(np.array([100.0, 0.0, 0.5])), half)
 
 
 def test_walls_hold_what_was_asked_for(plant: FlowPlant) -> None:
@@ -362,6 +428,10 @@ def test_an_inflow_without_an_exit_breaks_mass_balance(plant: FlowPlant) -> None
         (["env.flow.angle_high=0.2"], "parabolic inflow has no angle"),
         (["env.flow.probe_distances=[]"], "probe_distances is empty"),
         (["env.flow.arc_high=400"], "at most 360 degrees"),
+        (["env.flow.slots=[[90, 270]]"], r"env.agents: expected \[1\], as many as env.flow.slots"),
+        (["env.flow.slots=[[]]", "env.agents=[1]"], "expected one angle or more for every agent"),
+        (["env.flow.phase_noise=0.1"], "give env.flow.phase_time"),
+        (["env.context=[phase]"], "a parameter only with env.flow.phase_time"),
     ],
 )
 def test_settings_at_odds_are_refused(overrides: list[str], message: str) -> None:

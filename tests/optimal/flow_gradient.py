@@ -24,6 +24,15 @@ OBLIQUE: dict[str, Any] = {
     "arc_low": 90.0,
     "arc_high": 270.0,
 }
+JETS: dict[str, Any] = {
+    "slots": ((90.0, 270.0),),
+    "slot_half_width": 25.0,
+    "smoothing": 0.1,
+    "sensors": "wake-151",
+    "probe_distances": (),
+}
+#: agents, where they are not six
+AGENTS = {"dissipation": 4, "drag-jets": 1, "drag-turning": 1}
 CASES: dict[str, dict[str, Any]] = {
     "drag": {},
     "drag-tangential": BOTH,
@@ -31,6 +40,9 @@ CASES: dict[str, dict[str, Any]] = {
     "drag-power": BOTH | {"power_weight": 1.0},
     "drag-power-net": BOTH | {"power_weight": 1.0, "power": "net"},
     "drag-lift-mean": {"lift": "absolute-mean"},
+    "drag-limit": {"u_max": 0.3},
+    "drag-jets": JETS,
+    "drag-turning": {"action": "tangential", "smoothing": 0.1},
     "dissipation": OBLIQUE,
     "dissipation-tangential": OBLIQUE | BOTH,
     "dissipation-power": OBLIQUE | {"power_weight": 0.1},
@@ -44,7 +56,7 @@ class Functional(EpisodeFunctional):
     def __init__(
         self, case: str, cache: Path, rtol: float = EXACT, comm: MPI.Intracomm | None = None
     ) -> None:
-        agents = 6 if case.startswith("drag") else 4
+        agents = AGENTS.get(case, 4 if case.startswith("dissipation") else 6)
         degrees = 90.0 if case.endswith("upwards") else 0.0
         plant = turned_plant(cache, degrees, flow_config(agents=agents, **CASES[case]), comm)
         plant.solver.krylov.rtol = rtol

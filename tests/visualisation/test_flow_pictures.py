@@ -16,7 +16,7 @@ from hypemarl.meshing.morphing.motion import boundary_edges
 from hypemarl.meshing.morphing.outlines import closed_loops
 from hypemarl.visualisation import fields, forces, render, style
 from hypemarl.visualisation.fields import check_trajectory
-from hypemarl.visualisation.flow_fields import FlowScene, Jets, find_body, vorticity_bound
+from hypemarl.visualisation.flow_fields import FlowScene, find_body, jets_of, vorticity_bound
 
 CENTRE, RADIUS = np.array([0.2, 0.2]), 0.05
 ANGLES = np.arange(8) * np.pi / 4
@@ -63,7 +63,7 @@ def test_the_body_is_the_hole_of_the_mesh(mesh: Any) -> None:
 
 def test_jets_leave_the_body_and_suction_ends_at_it(mesh: Any) -> None:
     data = flow(mesh)
-    jets = Jets(find_body(mesh.points, mesh.cells), data["positions"], data["actions"])
+    jets = jets_of(find_body(mesh.points, mesh.cells), data)
     tails, vectors = jets.arrows(2)
     assert jets.largest == pytest.approx(2.0)
     # Longest: half a diameter. Downstream, at angle 0, suction ends on the disc.
@@ -76,10 +76,19 @@ def test_jets_leave_the_body_and_suction_ends_at_it(mesh: Any) -> None:
 
 def test_tangential_jets_go_anticlockwise(mesh: Any) -> None:
     actions = np.tile([0.0, 1.0], (1, 8, 1))
-    jets = Jets(find_body(mesh.points, mesh.cells), flow(mesh)["positions"], actions)
+    jets = jets_of(find_body(mesh.points, mesh.cells), flow(mesh) | {"actions": actions})
     tails, vectors = jets.arrows(0)
     np.testing.assert_allclose(vectors[2], [-RADIUS, 0.0], atol=1e-6)  # at the top
     np.testing.assert_allclose(tails, flow(mesh)["positions"])
+
+
+def test_jets_stand_where_the_slots_are(mesh: Any) -> None:
+    """Not where their agent does; velocities that never change are stored once."""
+    places = CENTRE + RADIUS * np.array([[0.0, 1.0], [0.0, -1.0]])
+    data = flow(mesh) | {"jets": places, "jet_velocity": np.array([[0.0, 0.5]] * 2)}
+    tails, vectors = jets_of(find_body(mesh.points, mesh.cells), data).arrows(1)
+    np.testing.assert_allclose(vectors, [[0.0, RADIUS]] * 2, atol=1e-6)
+    np.testing.assert_allclose(tails, [places[0], places[1] - [0.0, RADIUS]], atol=1e-6)
 
 
 def test_colours_clip_a_thin_layer_and_not_the_rest(mesh: Any) -> None:

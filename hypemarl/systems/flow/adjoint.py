@@ -82,7 +82,7 @@ class FlowAdjoint:
             parts,
             start.history == 0,
             before,
-            plant.amplitudes.copy(),
+            plant.agreed(actions),
             plant.interval,
             plant.inside(actions),
         )
@@ -108,30 +108,26 @@ class FlowAdjoint:
         if observations_bar is not None:
             seen = pull_observations(plant, observations_bar, bar).ravel()
             after += seen if plant.comm.rank == 0 else 0.0
-        of_fields = self._march_back(tape, shares_bar)
-        matrix = plant.actuators.matrix
-        parts = np.stack([matrix.T @ of_field.ravel() for of_field in of_fields] + [after])
-        first, last, after = sum_over_ranks(plant.comm, parts)
-        shape = tape.after.shape
-        before_bar = plant.actuators.project(first.reshape(shape)).ravel()
-        actions_bar = plant.actuators.project(last.reshape(shape)) + after.reshape(shape)
-        flat = np.concatenate([bar.flat(), before_bar])[: self.state_size]
+        reached = float(plant.ramp()[-1])
+        before_bar, actions_bar = self._march_back(tape, shares_bar)
+        parts = [before_bar.ravel(), actions_bar.ravel(), after]
+        first, last, after = sum_over_ranks(plant.comm, np.stack(parts))
+        actions_bar = (last + reached * after).reshape(tape.after.shape)
+        flat = np.concatenate([bar.flat(), first + (1.0 - reached) * after])[: self.state_size]
         self._returned = flat.copy()
         return flat, actions_bar * tape.inside
 
     def _march_back(self, tape: FlowTape, shares_bar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pull the cotangent through the interval's steps, last one first. Collective.
 
-        Returns this rank's part of the cotangents of the fields (2, k) on the disc that belong to
-        the old and to the new amplitudes.
+        Returns this rank's part of the cotangents of the old and the new amplitudes (n, m).
         """
         plant, bar, ramp = self.plant, self._bar, self.plant.ramp(tape.parts)
         count, dt = len(ramp), plant.solver.dt / tape.parts
-        fields = [plant.actuators.field(amplitudes) for amplitudes in (tape.before, tape.after)]
         weights = np.full(count + 1, dt)  # of the trapezoidal rule
         weights[[0, -1]] *= 0.5
         bars = plant.cost.bars(tape.interval, weights, shares_bar)
-        old_bar, new_bar = np.zeros_like(fields[0]), np.zeros_like(fields[0])
+        old_bar, new_bar = np.zeros_like(tape.before), np.zeros_like(tape.before)
         nodes = plant.layout.nodes
         owned = nodes < plant.space.n_velocity
         earlier = bar.pull_coarsened() if tape.parts > 1 else None
@@ -139,7 +135,8 @@ class FlowAdjoint:
             if earlier is not None and level == count - tape.parts:
                 bar.add_earlier(earlier)
             share = ramp[level - 1] if level else 0.0
-            control = fields[0] + share * (fields[1] - fields[0])
+            amplitudes = tape.before + share * (tape.after - tape.before)
+            control = plant.actuators.field(amplitudes)
             control_bar = weights[level] * plant.cost.pull_control(control, shares_bar)
             plant.cost.pull_level(
                 tape.velocities[level + 1],
@@ -154,8 +151,9 @@ class FlowAdjoint:
                 first = tape.first and level == 1
                 node_bar = self.solver.pull(FlowStep(old, now, new, dt, tape.viscosity, first), bar)
                 control_bar[:, owned] += node_bar[nodes[owned]].T
-            old_bar += (1.0 - share) * control_bar
-            new_bar += share * control_bar
+            level_bar = plant.actuators.pull_field(amplitudes, control_bar)
+            old_bar += (1.0 - share) * level_bar
+            new_bar += share * level_bar
         if tape.parts > 1:
             bar.pull_refined(1.0 / tape.parts)
         bar.collect()
@@ -170,12 +168,16 @@ def pull_observations(
     ``observations_bar`` (n, k). Returns that of the amplitudes (n, m). Local.
     """
     flow, layout, n = plant.options, plant.layout, plant.n_agents
-    bar = plant.seen.scatter_add(observations_bar.reshape(n, plant.seen.size, -1))
+    columns = observations_bar.shape[1] - 3 * plant.n_sensors
+    sensed = observations_bar[:, columns:].sum(axis=0).reshape(3, -1)  # pressure, velocities
+    bar = plant.seen.scatter_add(observations_bar[:, :columns].reshape(n, plant.seen.size, -1))
     probes = len(flow.probe_distances)
     pressure, across, along = (bar[:, i * probes : (i + 1) * probes] for i in range(3))
     velocity = across[..., None] * layout.normals[:, None]
-    velocity = (velocity + along[..., None] * layout.tangents[:, None]).reshape(-1, 2) / flow.speed
+    velocity = (velocity + along[..., None] * layout.tangents[:, None]).reshape(-1, 2)
+    velocity = np.concatenate([velocity, sensed[1:].T]) / flow.speed
+    pressures = np.concatenate([pressure.ravel(), sensed[0]]) / flow.speed**2
     matrix = plant.probes.velocity_matrix
     state_bar.velocity[: matrix.shape[1]] += matrix.T @ velocity
-    state_bar.pressure += plant.probes.pressure_matrix.T @ pressure.ravel() / flow.speed**2
+    state_bar.pressure += plant.probes.pressure_matrix.T @ pressures
     return bar[:, 3 * probes :] / flow.u_max

@@ -1,11 +1,16 @@
-"""Blowing and suction on the arcs of a disc: a constant operator, without net mass flux, its cost.
+"""Velocities on the boundary of a disc: a constant operator, without net mass flux, and their cost.
 
-Agent i's amplitude spreads by a C1 profile psi_i(angle): one at its own angle, zero at its
+Arcs: agent i's amplitude spreads by a C1 profile psi_i(angle): one at its own angle, zero at its
 neighbours' (at the end of its arc where there is no neighbour), in between the smoothstep
-t^2 (3 - 2 t), so that the profiles of a closed ring sum to one.
+t^2 (3 - 2 t), so that the profiles of a closed ring sum to one. One agent alone has the whole disc.
+
+Slots: a jet has the parabolic profile 1 - (offset / half width)^2; the first slot of an agent blows
+with its amplitude, its others share the opposite.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
@@ -18,12 +23,18 @@ from hypemarl.systems.flow.arcs import ANGLE_TOLERANCE, FULL, ArcLayout
 # Integrals over a straight facet of length L, exact for P2; nodes: end, end, middle.
 SIMPSON = np.array([1.0, 1.0, 4.0]) / 6.0  # times L
 MASS = np.array([[4.0, -1.0, 2.0], [-1.0, 4.0, 2.0], [2.0, 2.0, 16.0]]) / 30.0  # times L
+COMPONENTS = ("normal", "tangential")
+BALANCED = 1e-10  # net flux, per unit amplitude and length of the circle, that is rounding
 STIFFNESS = np.array([[7.0, 1.0, -8.0], [1.0, 7.0, -8.0], [-8.0, -8.0, 16.0]]) / 3.0  # over L
 
 
 def profiles(layout: ArcLayout, angles: np.ndarray) -> np.ndarray:
     """psi_i at angles (k,): shape (k, n). Local."""
     arcs, n = layout.arcs, layout.n_agents
+    if layout.slots:
+        return _slot_profiles(layout, angles)
+    if n == 1:
+        return np.ones((len(angles), 1))
     middles = arcs.mean(axis=1)
     ahead = np.roll(arcs[:, 0], -1) + np.where(np.arange(n) == n - 1, FULL, 0.0)
     meets = ahead - arcs[:, 1] < ANGLE_TOLERANCE
@@ -34,16 +45,28 @@ def profiles(layout: ArcLayout, angles: np.ndarray) -> np.ndarray:
     return smoothstep(1.0 - np.abs(offset) / np.where(offset >= 0.0, reach_up, reach_down))
 
 
+def _slot_profiles(layout: ArcLayout, angles: np.ndarray) -> np.ndarray:
+    result = np.zeros((len(angles), layout.n_agents))
+    for agent, slots in enumerate(layout.slots):
+        shares = np.full(len(slots), 1.0 if len(slots) == 1 else -1.0 / (len(slots) - 1))
+        shares[0] = 1.0
+        for centre, share in zip(slots, shares, strict=True):
+            offset = (angles - centre + np.pi) % FULL - np.pi
+            result[:, agent] += share * np.maximum(1.0 - (offset / layout.half_width) ** 2, 0.0)
+    return result
+
+
 class ArcActuators:
     """Amplitudes (n, m) -> velocities at the disc's P2 nodes, a constant sparse operator.
 
-    Components: normal (positive blows into the fluid), then tangential (anticlockwise) for m = 2.
+    Components are among normal (positive blows into the fluid) and tangential (anticlockwise).
     Amplitudes first lose what would carry a net mass flux: an orthogonal projection onto
     q . a = 0, q the discrete flux (of the P2 field through the straight facets) of each amplitude.
-    A projected amplitude may exceed the bound of the given ones, at most by a factor of two.
+    Where one then exceeds ``limit``, all are scaled down by the same factor.
 
     Args:
-        space: of the flow; layout: arcs and disc nodes; components: m, 1 or 2.
+        space: of the flow; layout: arcs and disc nodes; components: their names, or how many of
+            the two; limit: bound of the amplitudes that act.
 
     Attributes:
         nodes: (k,) local P2 nodes that :meth:`field` has values for, ghosts included.
@@ -53,21 +76,32 @@ class ArcActuators:
     Collective.
     """
 
-    def __init__(self, space: TaylorHood, layout: ArcLayout, components: int = 1) -> None:
-        self.comm, self.layout = space.comm, layout
+    def __init__(
+        self,
+        space: TaylorHood,
+        layout: ArcLayout,
+        components: int | Sequence[str] = 1,
+        limit: float = np.inf,
+    ) -> None:
+        names = COMPONENTS[:components] if isinstance(components, int) else components
+        self.comm, self.layout, self.limit = space.comm, layout, limit
         self.nodes = layout.nodes
-        self.shape = (layout.n_agents, components)
+        self.shape = (layout.n_agents, len(names))
         points = space.velocity_points[self.nodes]
         angles = layout.disc.angles(points)
         normal = np.stack([np.cos(angles), np.sin(angles)])
-        directions = np.stack([normal, np.stack([-normal[1], normal[0]])])[:components]
+        known = dict(zip(COMPONENTS, (normal, np.stack([-normal[1], normal[0]])), strict=True))
+        directions = np.stack([known[name] for name in names])
         psi = profiles(layout, angles)
         dense = np.einsum("ckx,xn->kxnc", directions, psi)
-        self.matrix = sparse.csr_array(dense.reshape(2 * len(angles), layout.n_agents * components))
+        self.matrix = sparse.csr_array(dense.reshape(2 * len(angles), -1))
+        self._limited = bool(np.isfinite(limit))
         self._owned = np.tile(self.nodes < space.n_velocity, 2)
         self._flux = self._flux_row(space, layout.facets)
         self.fluxes = sum_over_ranks(space.comm, self._flux @ self.matrix)
-        self._direction = self.fluxes / np.linalg.norm(self.fluxes)
+        largest = float(np.linalg.norm(self.fluxes))
+        scale = FULL * layout.disc.radius
+        self._direction = self.fluxes / (largest if largest > BALANCED * scale else np.inf)
 
     def project(self, amplitudes: np.ndarray) -> np.ndarray:
         """The nearest amplitudes (n, m) without net mass flux. Local."""
@@ -76,12 +110,37 @@ class ArcActuators:
             flat = flat - self._direction * (self._direction @ flat)
         return flat.reshape(self.shape)
 
+    def acting(self, amplitudes: np.ndarray) -> np.ndarray:
+        """The amplitudes (n, m) that act: without net mass flux, within the limit. Local."""
+        free = self.project(amplitudes)
+        return free * self._scale(free)
+
+    def pull_acting(self, amplitudes: np.ndarray, bar: np.ndarray) -> np.ndarray:
+        """Cotangent (n, m) of ``amplitudes`` from that of :meth:`acting`. Local."""
+        free = self.project(amplitudes)
+        scale = self._scale(free)
+        back = bar * scale
+        if scale < 1.0:
+            largest = np.unravel_index(np.abs(free).argmax(), free.shape)
+            back[largest] -= scale / free[largest] * float((bar * free).sum())
+        return self.project(back)
+
+    def _scale(self, free: np.ndarray) -> float:
+        return float(self.limit / max(np.abs(free).max(), self.limit)) if self._limited else 1.0
+
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
         """Velocities (2, k) at the disc's nodes of amplitudes (n, m). Local."""
-        return (self.matrix @ self.project(amplitudes).ravel()).reshape(2, -1)
+        return (self.matrix @ self.acting(amplitudes).ravel()).reshape(2, -1)
+
+    def pull_field(self, amplitudes: np.ndarray, bar: np.ndarray) -> np.ndarray:
+        """This rank's part of the cotangent of ``amplitudes`` (n, m) from that (2, k) of the field.
+
+        Ghosts' values count. Local.
+        """
+        return self.pull_acting(amplitudes, (self.matrix.T @ bar.ravel()).reshape(self.shape))
 
     def transposed(self, values: np.ndarray) -> np.ndarray:
-        """Transpose of :meth:`field`: nodal values (2, k) -> (n, m). Collective.
+        """Transpose of :meth:`field` below the limit: nodal values (2, k) -> (n, m). Collective.
 
         Every node counts once: ghosts' values are not read.
         """

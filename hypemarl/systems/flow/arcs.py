@@ -7,7 +7,7 @@ are those of the circle through its vertices, so that mesh files need no setting
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from hypemarl.solvers.taylor_hood import BoundaryFacets, TaylorHood
 FULL = 2.0 * np.pi
 # Points at the end of an arc belong to the arc that begins there, whatever the rounding.
 ANGLE_TOLERANCE = 1e-9
+SLOT_FACETS = 3  # least number of facets that make a parabolic jet
 ROUNDNESS = 0.05  # largest distance of a vertex of the disc from its circle, in radii
 
 
@@ -54,6 +55,8 @@ class ArcLayout:
         nodes: (k,) local P2 nodes on the disc, ghosts included.
         node_owners: (k,) agent of each of these nodes.
         cell_owners: (n_cells,) agent nearest to each cell of this rank.
+        slots: of every agent, angles in rad of its jets; none where agents have whole arcs.
+        half_width: of a jet, in rad.
     """
 
     positions: np.ndarray
@@ -66,6 +69,8 @@ class ArcLayout:
     nodes: np.ndarray
     node_owners: np.ndarray
     cell_owners: np.ndarray
+    slots: tuple[tuple[float, ...], ...] = ()
+    half_width: float = 0.0
 
     @property
     def n_agents(self) -> int:
@@ -106,6 +111,8 @@ def arc_layout(
     arc_low: float = 0.0,
     arc_high: float = 360.0,
     arcs: Sequence[tuple[float, float]] | None = None,
+    *,
+    alone: bool = False,
 ) -> ArcLayout:
     """Agents on equal arcs between two angles, or on given arcs. Collective.
 
@@ -113,10 +120,17 @@ def arc_layout(
         space: of the flow, on a mesh with the boundary tag ``disc``; n_agents: how many.
         arc_low, arc_high: ends of the actuated part in degrees, 360 apart for the whole disc.
         arcs: (first, last) angle of each agent in degrees, in place of equal arcs.
+        alone: whether one agent makes sense, whose actions carry no net mass flux.
 
     Raises LayoutError: on every rank: no tag ``disc`` or no circle, fewer than two agents, arcs
     that are empty or overlap, or an arc that holds no facet of the disc.
     """
+    if n_agents < 2 and not alone:
+        raise LayoutError(
+            f"env.agents: expected 2 or more on the disc, got {n_agents}: a single one could only "
+            "blow or suck, which mass conservation forbids; it may have slots that oppose each "
+            "other (env.flow.slots), or turn the disc (env.flow.action=tangential)"
+        )
     intervals = _intervals(n_agents, arc_low, arc_high, arcs)
     facets = _disc_facets(space)
     disc = measure_disc(space, facets)
@@ -131,7 +145,7 @@ def arc_layout(
         positions=positions,
         arcs=intervals,
         periodic=bool(span > FULL - ANGLE_TOLERANCE),
-        spacing=float(disc.radius * np.diff(middles).mean()),
+        spacing=float(disc.radius * (np.diff(middles).mean() if n_agents > 1 else FULL)),
         disc=disc,
         facets=facets,
         facet_owners=_owners(intervals, facet_angles),
@@ -139,6 +153,41 @@ def arc_layout(
         node_owners=_owners(intervals, disc.angles(space.velocity_points[nodes])),
         cell_owners=_nearest_positions(positions, space.midpoints),
     )
+
+
+def slot_layout(
+    space: TaylorHood, slots: Sequence[Sequence[float]], half_width: float
+) -> ArcLayout:
+    """Agents with jets at angles in degrees, each at the place of its first one. Collective.
+
+    What lies on no slot belongs to the nearest agent.
+
+    Raises LayoutError: on every rank, as :func:`arc_layout`; slots that overlap, or that hold fewer
+    than :data:`SLOT_FACETS` facets.
+    """
+    firsts = [float(angles[0]) for angles in slots]
+    every = sorted(float(angle) for angles in slots for angle in angles)
+    gaps = np.diff([*every, every[0] + 360.0])
+    if len(every) > 1 and gaps.min() < 2.0 * half_width:
+        raise LayoutError(
+            f"env.flow.slots: expected slots {2 * half_width:g} degrees apart or more (twice "
+            f"env.flow.slot_half_width), got two that are {gaps.min():g} apart"
+        )
+    arcs = [(first - half_width, first + half_width) for first in firsts]
+    opposed = len(slots[0]) > 1
+    layout = arc_layout(space, len(slots), arcs=arcs, alone=opposed)
+    angles = layout.disc.angles(space.velocity_points[layout.facets.nodes[:, 2]])
+    wide = np.radians(half_width)
+    offsets = (angles[:, None] - np.radians(every) + np.pi) % FULL - np.pi
+    count = sum_over_ranks(space.comm, (np.abs(offsets) < wide).sum(axis=0).astype(float))
+    if count.min() < SLOT_FACETS:
+        raise LayoutError(
+            f"env.flow.slots: expected {SLOT_FACETS} facets of the disc or more in a slot, got "
+            f"{count.min():g} at {every[int(count.argmin())]:g} degrees; lower "
+            "env.mesh.disc_element_size or widen env.flow.slot_half_width"
+        )
+    named = tuple(tuple(np.radians(angles).tolist()) for angles in slots)
+    return replace(layout, slots=named, half_width=wide)
 
 
 def measure_disc(space: TaylorHood, facets: BoundaryFacets) -> Disc:
@@ -207,11 +256,6 @@ def _intervals(
     n_agents: int, low: float, high: float, arcs: Sequence[tuple[float, float]] | None
 ) -> np.ndarray:
     """The arcs (n, 2) in rad, ascending from the first one."""
-    if n_agents < 2:
-        raise LayoutError(
-            f"env.agents: expected 2 or more on the disc, got {n_agents}: a single one could only "
-            "blow or suck, which mass conservation forbids"
-        )
     if arcs is None:
         span = high - low
         if not 0.0 < span <= 360.0 + 1e-9:

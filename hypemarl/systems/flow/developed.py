@@ -3,7 +3,8 @@
 The flow at the middle of the box of mu is marched from rest: the inflow sets in smoothly, then the
 disc turns back and forth once, which breaks the symmetry, so that vortices shed early. The state
 at any other mu continues that one for a third of the time. The same mu gives the same state,
-whatever was asked for before.
+whatever was asked for before. A phase marches the state of its mu on, while the disc turns a little
+at random, so that no two phases are states of one periodic orbit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hypemarl import files
+from hypemarl import files, seeding
 from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.recent import Recent
 from hypemarl.solvers import navier_stokes
@@ -59,6 +60,8 @@ MATTERS = (
     "develop_time",
 )
 """Settings of the flow that a developed state depends on."""
+NOISE_MODES = 4
+"""Sines in time of which the disc's random turning consists while a phase is marched."""
 BESIDES = 48
 """States kept in memory beside those that training starts from: a validation and a held-out set.
 Others are on disk."""
@@ -107,6 +110,8 @@ class DevelopedStates:
         return self._known.get(name, lambda: self._find(np.array(name)))
 
     def _find(self, parameters: np.ndarray) -> FlowState:
+        if len(parameters) > len(self.base):
+            return self._at_phase(parameters)
         stored = self.cache.load(parameters)
         if stored is not None:
             return stored
@@ -148,6 +153,28 @@ class DevelopedStates:
         solver.restore(base)
         solver.viscosity = self.viscosity(parameters[0])
         return self._march(parameters, duration, write)
+
+    def _at_phase(self, parameters: np.ndarray) -> FlowState:
+        """March the state of its mu on by the phase, in memory only: it takes a second."""
+        config, solver, phase = self.config, self.solver, float(parameters[-1])
+        start = self.get(parameters[:-1])
+        duration = phase * config.phase_time * 2.0 * self.disc.radius / config.speed
+        generator = seeding.numpy_generator(int(phase * 2**52), "flow-phase")
+        shares = config.phase_noise / PULSE * generator.normal(size=NOISE_MODES)
+        rest = solver.boundary[:, self._nodes].copy()
+
+        def write(time: float) -> None:
+            modes = np.sin(np.pi * np.arange(1, NOISE_MODES + 1) * time / max(duration, solver.dt))
+            fade = np.sin(np.pi * min(time / max(duration, solver.dt), 1.0))
+            solver.boundary[:, self._nodes] = fade * float(shares @ modes) * self._turning
+
+        solver.restore(start)
+        solver.viscosity = self.viscosity(parameters[0])
+        if duration < solver.dt:
+            return start
+        state = self._march(parameters, duration, write)
+        solver.boundary[:, self._nodes] = rest
+        return state
 
     def _march(
         self, parameters: np.ndarray, duration: float, write: Callable[[float], None]

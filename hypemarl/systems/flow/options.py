@@ -15,7 +15,7 @@ Walls = Literal["no-slip", "slip"]
 Objective = Literal["drag", "dissipation"]
 LiftTerm = Literal["squared", "absolute-mean"]
 Power = Literal["net", "gross"]
-ArcAction = Literal["normal", "normal-tangential"]
+ArcAction = Literal["normal", "tangential", "normal-tangential"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,24 @@ class FlowOptions(BodyOptions):
         "parabolic: 6 U s (H - s) / H^2; oblique: (U cos a, 4 U s (H - s) / H^2 sin a)",
     )
     walls: Walls = key("no-slip", "side walls: no-slip, or slip (no flow through them)")
-    action: ArcAction = key("normal", "velocity components that an agent controls on its arc")
+    action: ArcAction = key(
+        "normal",
+        "velocity components that an agent controls; tangential with one agent turns the disc",
+    )
+    slots: tuple[tuple[float, ...], ...] = key(
+        (),
+        "jets of every agent in place of arcs, angles in degrees; the first blows with the action, "
+        "its others share the opposite: [[90, 270]] is one agent with opposite jets",
+    )
+    slot_half_width: float = key(10.0, "half width of a slot in degrees", above=0, high=90)
+    smoothing: float = key(
+        0.0,
+        "share of the way to the action that amplitudes go in smoothing_time; 0: they ramp (env."
+        "flow.ramp) and reach it",
+        low=0,
+        high=1,
+    )
+    smoothing_time: float = key(0.01, "time of the smoothing, in diameter / U", above=0)
     lift: LiftTerm = key(
         "squared",
         "lift in J: C_L^2, or the absolute value of the mean of C_L over a control interval",
@@ -78,6 +95,23 @@ class FlowOptions(BodyOptions):
     probe_distances: tuple[float, ...] = key(
         (0.1, 0.35, 0.8), "distances of an agent's probes from the disc, in diameters", low=0
     )
+    sensors: str = key(
+        "",
+        "probes that every agent sees, beside its own: wake-151, or a text file of points, in "
+        "diameters from the disc's centre",
+    )
+    phase_time: float = key(
+        0.0,
+        "longest time, in diameter / U, that an episode's first state is marched on from the "
+        "developed one; the parameter phase in [0, 1) is the share of it. 0: no such parameter",
+        low=0,
+    )
+    phase_noise: float = key(
+        0.0,
+        "amplitude, in U, of random tangential motions of the disc meanwhile, which follow from "
+        "the phase",
+        low=0,
+    )
     states: int = key(8, "number of developed states from which training episodes start", low=1)
     develop_time: float = key(
         10.0, "time from rest after which a flow counts as developed", above=0
@@ -89,7 +123,26 @@ def check(config: Config) -> None:
     env, mesh = config.env, config.env.mesh
     flow = options_of(env, FlowOptions)
     span, interval = flow.arc_high - flow.arc_low, env.control_interval
+    slots = len(flow.slots)
     refuse(
+        (
+            bool(slots) and list(env.agents) != [slots],
+            f"env.agents: expected [{slots}], as many as env.flow.slots has entries, got "
+            f"{list(env.agents)}",
+        ),
+        (
+            any(not angles for angles in flow.slots),
+            f"env.flow.slots: expected one angle or more for every agent, got "
+            f"{[list(angles) for angles in flow.slots]}",
+        ),
+        (
+            flow.phase_noise > 0 and not flow.phase_time,
+            "env.flow.phase_noise acts while the phase is marched: give env.flow.phase_time",
+        ),
+        (
+            "phase" in env.context and not flow.phase_time,
+            "env.context names phase, which is a parameter only with env.flow.phase_time",
+        ),
         (
             len(env.agents) != 1,
             f"env.agents: a flow's agents share an arc, expected one number, got "
@@ -118,8 +171,9 @@ def check(config: Config) -> None:
             "env.flow.inflow=oblique",
         ),
         (
-            not flow.probe_distances,
-            "env.flow.probe_distances is empty: agents would see nothing of the flow",
+            not flow.probe_distances and not flow.sensors,
+            "env.flow.probe_distances is empty: agents would see nothing of the flow; give some, "
+            "or env.flow.sensors",
         ),
     )
 
@@ -130,6 +184,6 @@ FLOW = System(
     examine=deferred("hypemarl.systems.flow.mesh_checks:examine"),
     options=FlowOptions,
     check=check,
-    parameters=("reynolds", "angle"),
+    parameters=("reynolds", "angle", "phase"),
     aliases={name: name for name in ("beta", "beta_g", "u_max")},
 )

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
@@ -14,16 +13,18 @@ from scipy.stats import qmc
 from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.adjoint import PlantAdjoint
+from hypemarl.coupling.local_model import LocalModel
 from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
-from hypemarl.mpi import Comm
+from hypemarl.mpi import Comm, on_root
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
+from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.body import BodyPlant, vertex_fields
-from hypemarl.systems.flow.arc_actuation import ArcActuators
-from hypemarl.systems.flow.arcs import ArcLayout, arc_layout
+from hypemarl.systems.flow.arc_actuation import ArcActuators, profiles
+from hypemarl.systems.flow.arcs import ArcLayout, arc_layout, slot_layout
 from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
 from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
@@ -38,7 +39,8 @@ at about 190, and below 1 the pressure correction's splitting error is no longer
 FINEST = 8
 """Parts, at most, that a time step is divided into where it proves too long."""
 SERIES = ("drag", "lift", "drag_momentum", "jet_power", "jet_power_gross")
-COMPONENTS = {"normal": 1, "normal-tangential": 2}
+WAKE = "wake-151"
+"""Sensors of the common cylinder (docs/environments.md), see :func:`wake_points`."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,17 @@ class FlowSnapshot:
 class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
     """Navier-Stokes plant.
 
-    Parameters of an episode: the Reynolds number U D / nu and the inflow's angle in rad. An agent
+    Parameters of an episode: the Reynolds number U D / nu, the inflow's angle in rad and, with
+    ``phase_time``, the phase. An agent
     sets the velocity on its arc, normal (blowing is positive) and, where configured, tangential
     (anticlockwise); amplitudes saturate at ``u_max``, lose their net mass flux, and go from the
-    old to the new ones by a smoothstep at the beginning of a control interval.
+    old to the new ones by a smoothstep at the beginning of a control interval, or by first-order
+    smoothing, which stops short of them.
 
     What an agent sees of itself and of the agents within ``observation_radius`` places (zeros
     beyond the ends of an arc), each: pressure at its probes / U^2, normal velocities / U,
-    tangential velocities / U, its amplitudes / u_max. Probes lie outwards along its normal.
+    tangential velocities / U, its amplitudes / u_max. Probes lie outwards along its normal. Behind
+    that, what all see: pressures / U^2 and both velocities / U at the sensors.
 
     A control interval in which time steps prove too long (by the Courant number or the energy
     balance) is computed again from its beginning with half of them, down to a FINEST-th; all others
@@ -96,9 +101,11 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
             cfl_limit=flow.cfl_limit,
         )
         self.space = space = self.solver.space
-        self.layout = arc_layout(space, config.agents[0], flow.arc_low, flow.arc_high)
-        self.actuators = ArcActuators(space, self.layout, COMPONENTS[flow.action])
-        self.probes = _probes(space, self.layout, flow.probe_distances)
+        self.layout = _layout(space, config)
+        self.actuators = ArcActuators(space, self.layout, flow.action.split("-"), flow.u_max)
+        sensors = sensor_points(self.comm, flow.sensors)
+        self.probes = _probes(space, self.layout, flow.probe_distances, sensors)
+        self.n_sensors = len(sensors)
         self.functionals = FlowFunctionals(space)
         self.inflow = InflowProfile(space, flow.inflow, flow.speed, boundary.stream)
         axes = self.inflow.axes
@@ -120,8 +127,13 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         bound = np.full(self.actuators.shape[1], flow.u_max)
         probes = 3 * len(flow.probe_distances)
         amplitudes = range(probes, probes + len(bound))
-        nearest = int(np.argmin(flow.probe_distances))
-        self._describe(bound, amplitudes.stop, amplitudes, (nearest, *amplitudes))
+        nearest = [int(np.argmin(flow.probe_distances))] if probes else []
+        own = (*nearest, *amplitudes)
+        self._describe(bound, amplitudes.stop, amplitudes, own, 3 * self.n_sensors)
+        if flow.phase_time:
+            self.parameter_names = (*self.parameter_names, "phase")
+            self.parameter_low = np.append(self.parameter_low, 0.0)
+            self.parameter_high = np.append(self.parameter_high, 1.0)
         self.parameter_bank = self._bank()  # their states are in memory
         self._steps = round(config.control_interval / flow.time_step)
         self.cost_terms = self.cost.names
@@ -144,7 +156,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         return self.solver.time - self._start
 
     def reset(self, parameters: np.ndarray, seed: int | None = None) -> np.ndarray:
-        """Start from the developed state at (reynolds, angle); returns observations (n, k).
+        """Start from the developed state at these parameters; returns observations (n, k).
 
         The first episode at a mu computes that state or reads it from disk; later ones restore it
         from memory. ``seed`` is accepted for the interface's sake. Collective.
@@ -179,7 +191,8 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
             self.interval = interval = self._march(self.amplitudes, target)
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
-        self.amplitudes = target
+        reached = float(self.ramp()[-1])
+        self.amplitudes = self.amplitudes + reached * (target - self.amplitudes)
         count = interval.levels - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {
@@ -200,7 +213,11 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
 
         ``parts``: that every time step is divided into.
         """
-        count = self._steps * parts
+        count, flow = self._steps * parts, self.options
+        if flow.smoothing:
+            unit = flow.smoothing_time * 2.0 * self.layout.disc.radius / flow.speed
+            times = np.arange(1, count + 1) * (self.config.control_interval / count)
+            return np.asarray(1.0 - (1.0 - flow.smoothing) ** (times / unit))
         return smoothstep(np.arange(1, count + 1) / (self.options.ramp * count))
 
     def _march(self, before: np.ndarray, after: np.ndarray) -> IntervalCosts:
@@ -224,11 +241,10 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         dt = whole / parts
         if parts > 1:
             solver.refine(dt)
-        fields = [self.actuators.field(amplitudes) for amplitudes in (before, after)]
         self.cost.begin()
-        self.cost.add(fields[0], 0.5 * dt)
+        self.cost.add(self.actuators.field(before), 0.5 * dt)
         for step, share in enumerate(self.ramp(parts), start=1):
-            control = fields[0] + share * (fields[1] - fields[0])
+            control = self.actuators.field(before + share * (after - before))
             if parts > 1 and step == count - parts + 1:
                 earlier = solver.snapshot()
             solver.boundary[:, self.layout.nodes] = control
@@ -261,8 +277,14 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         velocity, points = self.solver.velocity, self.space.pressure_points
         vorticity = self.functionals.vorticity(velocity)
         fields = vertex_fields(self.space, points, velocity, self.solver.pressure, vorticity)
-        actions = self.actuators.project(self.amplitudes)
-        return None if fields is None else {**fields, "actions": actions}
+        actions = self.actuators.acting(self.amplitudes)
+        places, directions = self._jets()
+        jets = np.einsum("jnc,jcx,nc->jx", *directions, actions)
+        return (
+            None
+            if fields is None
+            else {**fields, "actions": actions, "jets": places, "jet_velocity": jets}
+        )
 
     @property
     def angles(self) -> np.ndarray:
@@ -293,17 +315,38 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
     def _observe(self) -> np.ndarray:
         speed, layout, n = self.options.speed, self.layout, self.n_agents
         values = self.probes.evaluate(self.solver.velocity, self.solver.pressure)
-        values = values.reshape(n, -1, 3)
+        sensed = values[len(values) - self.n_sensors :] / (speed, speed, speed**2)
+        values = values[: len(values) - self.n_sensors].reshape(n, -1, 3)
         velocity, pressure = values[..., :2] / speed, values[..., 2] / speed**2
         across = np.einsum("npx,nx->np", velocity, layout.normals)
         along = np.einsum("npx,nx->np", velocity, layout.tangents)
         amplitudes = self.amplitudes / self.options.u_max
         shown = np.concatenate([pressure, across, along, amplitudes], axis=1)
-        return self.seen.gather(shown).reshape(n, -1)
+        near = self.seen.gather(shown).reshape(n, -1)
+        return (
+            np.hstack([near, np.tile(sensed[:, [2, 0, 1]].T.ravel(), (n, 1))])
+            if self.n_sensors
+            else near
+        )
+
+    def local_model(self) -> LocalModel | None:
+        """Every agent's measurements and amplitudes; None with sensors, which are not local."""
+        return None if self.n_sensors else super().local_model()
+
+    def _jets(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """Places (j, 2) of the jets, shares (j, n, m) of the amplitudes in them, directions."""
+        layout = self.layout
+        angles = np.array([a for slots in layout.slots for a in slots] or self.angles)
+        normals = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        known = {"normal": normals, "tangential": np.stack([-normals[:, 1], normals[:, 0]], 1)}
+        directions = np.stack([known[name] for name in self.options.action.split("-")], axis=1)
+        shares = profiles(layout, angles)[:, :, None] * np.ones(self.action_size)
+        return layout.disc.centre + layout.disc.radius * normals, (shares, directions)
 
     def _bank(self) -> np.ndarray:
         """Halton points in the box of mu, without repetitions (a box may be a point)."""
-        points = qmc.Halton(2, scramble=False).random(self.options.states + 1)[1:]
+        size = len(self.parameter_low)
+        points = qmc.Halton(size, scramble=False).random(self.options.states + 1)[1:]
         span = self.parameter_high - self.parameter_low
         return np.unique(self.parameter_low + span * points, axis=0)
 
@@ -324,8 +367,53 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
             )
 
 
-def _probes(space: Any, layout: ArcLayout, distances: tuple[float, ...]) -> PointProbes:
-    """Probes of every agent, in the agents' order, at distances in diameters."""
+def _layout(space: TaylorHood, config: EnvConfig) -> ArcLayout:
+    flow = options_of(config, FlowOptions)
+    if flow.slots:
+        return slot_layout(space, flow.slots, flow.slot_half_width)
+    turns = flow.action == "tangential"
+    return arc_layout(space, config.agents[0], flow.arc_low, flow.arc_high, alone=turns)
+
+
+def wake_points() -> np.ndarray:
+    """The 151 sensors of the common cylinder in diameters from its centre, (151, 2). Local.
+
+    A grid in the wake, two rings, and points beside the cylinder (J. Rabault et al., J. Fluid Mech.
+    865 (2019) 281, as benchmark suites have them).
+    """
+    grid = [(x, y) for x in np.arange(1.0, 4.6, 0.5) for y in np.arange(-1.5, 1.6, 0.5)]
+    angles = np.linspace(0.0, 2.0 * np.pi, 36)  # both ends
+    rings = [(r * np.cos(a), r * np.sin(a)) for r in (1.0, 0.625) for a in angles]
+    beside = [(x, y) for y in (-1.5, 1.5) for x in (-0.25, 0.0, 0.25, 0.5, 0.75)]
+    beside += [(x, y) for y in (-1.0, 1.0) for x in (-0.25, 0.25, 0.5, 0.75, 1.0)]
+    return np.array(grid + rings + beside + [(0.75, -0.5), (0.75, 0.0), (0.75, 0.5)])
+
+
+def sensor_points(comm: Comm, name: str) -> np.ndarray:
+    """Points (k, 2) that ``env.flow.sensors`` names, in diameters from the centre. Collective.
+
+    Raises ValueError: on every rank, a file that is none, or holds no pairs of numbers.
+    """
+    if not name:
+        return np.zeros((0, 2))
+    return wake_points() if name == WAKE else np.asarray(on_root(comm, lambda: _read_points(name)))
+
+
+def _read_points(name: str) -> np.ndarray:
+    expected = f"env.flow.sensors: expected {WAKE} or a text file with two numbers a line"
+    try:
+        points = np.loadtxt(name, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{expected}, got {name!r} ({error})") from error
+    if points.shape[1] != 2 or not np.isfinite(points).all():
+        raise ValueError(f"{expected}, got {name!r} with {points.shape[1]} a line")
+    return points
+
+
+def _probes(
+    space: TaylorHood, layout: ArcLayout, distances: tuple[float, ...], sensors: np.ndarray
+) -> PointProbes:
+    """Probes of every agent, in the agents' order, at distances in diameters, then the sensors."""
     steps = 2.0 * layout.disc.radius * np.array(distances)
     points = layout.positions[:, None] + steps[None, :, None] * layout.normals[:, None]
     names = [
@@ -333,7 +421,12 @@ def _probes(space: Any, layout: ArcLayout, distances: tuple[float, ...]) -> Poin
         for agent in range(layout.n_agents)
         for distance in distances
     ]
-    return PointProbes(space, points.reshape(-1, 2), names)
+    names += [
+        f"sensor {k} at {point.tolist()} diameters from the centre (env.flow.sensors)"
+        for k, point in enumerate(sensors)
+    ]
+    shared = layout.disc.centre + 2.0 * layout.disc.radius * sensors
+    return PointProbes(space, np.concatenate([points.reshape(-1, 2), shared]), names)
 
 
 def make(config: EnvConfig, comm: Comm) -> FlowPlant:
