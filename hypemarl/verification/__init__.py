@@ -14,6 +14,7 @@ from hypemarl.verification.morphing import feasible, transfer
 from hypemarl.verification.moving_mesh import ale
 from hypemarl.verification.problems import problems
 from hypemarl.verification.report import Report, Row
+from hypemarl.verification.rotation import rotation
 from hypemarl.verification.schemes import compare_schemes
 from hypemarl.verification.steady_flow import dfg_2d_1, poiseuille
 
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "gibbs": gibbs,
     "mass": mass,
     "schemes": compare_schemes,
+    "rotation": rotation,
     "poiseuille": poiseuille,
     "dfg-2d-1": dfg_2d_1,
     "taylor-green": taylor_green,

@@ -48,7 +48,10 @@ def test_density(comm: MPI.Intracomm, name: str) -> None:
 
 
 @TWO
-@pytest.mark.parametrize(("case", "limit"), [("drag-tangential", 0.6), ("dissipation", 2.0)])
+@pytest.mark.parametrize(
+    ("case", "limit"),
+    [("drag-tangential", 0.6), ("dissipation", 2.0), ("drag-power", 2.0), ("drag-jets", 2.0)],
+)
 def test_flow(comm: MPI.Intracomm, case: str, limit: float, folder: Path) -> None:
     """Under a Courant number of 0.6 every interval takes shorter time steps."""
 
