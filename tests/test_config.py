@@ -142,7 +142,8 @@ def test_a_mesh_file_decides_its_own_dimension() -> None:
 
 
 def test_unknown_sources_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"did you mean 'density-1d'\? Scenarios: density-1d"):
+    message = r"did you mean 'density-1d'\? Scenarios: cylinder-jets, density-1d"
+    with pytest.raises(ConfigError, match=message):
         load("density-1")
     file = tmp_path / "bad.yaml"
     for text, message in (

@@ -179,8 +179,8 @@ class ArcCost:
     def shares(self, field: np.ndarray) -> np.ndarray:
         """This rank's part of the two terms (2, n) for a field (2, k) on the disc. Local."""
         values = field[:, self._place]  # (2, m, 3)
-        squares = np.einsum("cma,ab,cmb->m", values, MASS, values) * self._lengths
-        slopes = np.einsum("cma,ab,cmb->m", values, STIFFNESS, values) / self._lengths
+        squares = ((values @ MASS) * values).sum(axis=(0, 2)) * self._lengths
+        slopes = ((values @ STIFFNESS) * values).sum(axis=(0, 2)) / self._lengths
         return 0.5 * np.stack(
             [np.bincount(self._owners, part, self.n_agents) for part in (squares, slopes)]
         )

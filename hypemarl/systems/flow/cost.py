@@ -161,15 +161,16 @@ class FlowCost:
         against = traction + momentum / 2.0
         power = -(against * velocity[nodes].T).sum(axis=0)
         to_power = self.coefficient / self.options.speed
+        by_agent = np.concatenate([traction + momentum, momentum, power[None]]) @ self._to_agents
         rows = [
-            self._to_coefficients @ (traction + momentum),
-            self._to_coefficients @ momentum,
-            to_power * power[None],
+            self._to_coefficients @ by_agent[:2],
+            self._to_coefficients @ by_agent[2:4],
+            to_power * by_agent[4:],
         ]
         corners, reference = gross.corners(solver.pressure), gross.reference(solver.pressure)
         of_facets = to_power * gross.evaluate(velocity, corners, reference)
         pumped = np.bincount(self.layout.facet_owners, of_facets, self.layout.n_agents)
-        return Wall(np.concatenate(rows) @ self._to_agents, pumped, against, corners, reference)
+        return Wall(np.concatenate(rows), pumped, against, corners, reference)
 
     def finish(self) -> IntervalCosts:
         """The interval's costs, identical on every rank. Collective."""
