@@ -436,10 +436,10 @@ def test_an_inflow_without_an_exit_breaks_mass_balance(plant: FlowPlant) -> None
 )
 def test_settings_at_odds_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load("flow-cylinder", overrides)
+        load("flow-cylinder-free", overrides)
 
 
-@pytest.mark.parametrize("name", ["flow-cylinder", "flow-dissipation"])
+@pytest.mark.parametrize("name", ["flow-cylinder", "flow-dissipation", "cylinder-jets"])
 def test_scenarios_fit_their_meshes(name: str, cache: Path) -> None:
     config: EnvConfig = load(name).env
     plant = FlowPlant(config, build(config.mesh, world()), cache)

@@ -56,6 +56,10 @@ def _slot_profiles(layout: ArcLayout, angles: np.ndarray) -> np.ndarray:
     return result
 
 
+def _normals(angles: np.ndarray) -> np.ndarray:
+    return np.stack([np.cos(angles), np.sin(angles)])
+
+
 class ArcActuators:
     """Amplitudes (n, m) -> velocities at the disc's P2 nodes, a constant sparse operator.
 
@@ -85,13 +89,11 @@ class ArcActuators:
     ) -> None:
         names = COMPONENTS[:components] if isinstance(components, int) else components
         self.comm, self.layout, self.limit = space.comm, layout, limit
-        self.nodes = layout.nodes
+        self.nodes, self.components = layout.nodes, tuple(names)
         self.shape = (layout.n_agents, len(names))
         points = space.velocity_points[self.nodes]
         angles = layout.disc.angles(points)
-        normal = np.stack([np.cos(angles), np.sin(angles)])
-        known = dict(zip(COMPONENTS, (normal, np.stack([-normal[1], normal[0]])), strict=True))
-        directions = np.stack([known[name] for name in names])
+        directions = self._directions(angles)
         psi = profiles(layout, angles)
         dense = np.einsum("ckx,xn->kxnc", directions, psi)
         self.matrix = sparse.csr_array(dense.reshape(2 * len(angles), -1))
@@ -146,6 +148,22 @@ class ArcActuators:
         """
         owned = np.where(self._owned, values.ravel(), 0.0)
         return self.project(sum_over_ranks(self.comm, self.matrix.T @ owned))
+
+    def jets(self, acting: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places (j, 2) and velocities (j, 2) of the jets under amplitudes that act. Local."""
+        layout = self.layout
+        slots = [angle for angles in layout.slots for angle in angles]
+        angles = np.array(slots or layout.arcs.mean(axis=1))
+        amplitudes = profiles(layout, angles) @ acting  # (j, m)
+        directions = self._directions(angles)
+        places = layout.disc.centre + layout.disc.radius * _normals(angles).T
+        return places, np.einsum("jc,cxj->jx", amplitudes, directions)
+
+    def _directions(self, angles: np.ndarray) -> np.ndarray:
+        """Unit vectors (m, 2, k) of the components at angles (k,)."""
+        normal = _normals(angles)
+        known = {"normal": normal, "tangential": np.stack([-normal[1], normal[0]])}
+        return np.stack([known[name] for name in self.components])
 
     def net_flux(self, amplitudes: np.ndarray) -> float:
         """Flux of the actuated field through the disc, out of the fluid (zero). Collective."""

@@ -14,16 +14,15 @@ from hypemarl.config import EnvConfig, options_of
 from hypemarl.coupling.actuators import smoothstep
 from hypemarl.coupling.adjoint import PlantAdjoint
 from hypemarl.coupling.local_model import LocalModel
-from hypemarl.coupling.probes import PointProbes
 from hypemarl.coupling.validation import validate
 from hypemarl.meshing import TaggedMesh, build
-from hypemarl.mpi import Comm, on_root
+from hypemarl.mpi import Comm
 from hypemarl.solvers.errors import SolverDiverged, TimeStepTooLong
 from hypemarl.solvers.functionals import FlowFunctionals
 from hypemarl.solvers.navier_stokes import FlowState, UnsteadyFlow
 from hypemarl.solvers.taylor_hood import TaylorHood
 from hypemarl.systems.body import BodyPlant, vertex_fields
-from hypemarl.systems.flow.arc_actuation import ArcActuators, profiles
+from hypemarl.systems.flow.arc_actuation import ArcActuators
 from hypemarl.systems.flow.arcs import ArcLayout, arc_layout, slot_layout
 from hypemarl.systems.flow.cost import FlowCost, IntervalCosts
 from hypemarl.systems.flow.developed import DevelopedStates
@@ -31,6 +30,7 @@ from hypemarl.systems.flow.inflow import InflowProfile, require_mass_balance
 from hypemarl.systems.flow.jet_power import Pumping
 from hypemarl.systems.flow.mesh_checks import examine
 from hypemarl.systems.flow.options import FlowOptions
+from hypemarl.systems.flow.sensors import probes, sensor_points
 from hypemarl.types import Row
 
 VALIDATED = (1.0, 200.0)
@@ -39,8 +39,6 @@ at about 190, and below 1 the pressure correction's splitting error is no longer
 FINEST = 8
 """Parts, at most, that a time step is divided into where it proves too long."""
 SERIES = ("drag", "lift", "drag_momentum", "jet_power", "jet_power_gross")
-WAKE = "wake-151"
-"""Sensors of the common cylinder (docs/environments.md), see :func:`wake_points`."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,10 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
     """Navier-Stokes plant.
 
     Parameters of an episode: the Reynolds number U D / nu, the inflow's angle in rad and, with
-    ``phase_time``, the phase. An agent
-    sets the velocity on its arc, normal (blowing is positive) and, where configured, tangential
-    (anticlockwise); amplitudes saturate at ``u_max``, lose their net mass flux, and go from the
-    old to the new ones by a smoothstep at the beginning of a control interval, or by first-order
-    smoothing, which stops short of them.
+    ``phase_time``, the phase. An agent sets the velocity on its arc or of its jets, normal
+    (blowing is positive) or tangential (anticlockwise); amplitudes saturate at ``u_max``, lose
+    their net mass flux, and go from the old to the new ones by a smoothstep at the beginning of a
+    control interval, or by first-order smoothing, which stops short of them.
 
     What an agent sees of itself and of the agents within ``observation_radius`` places (zeros
     beyond the ends of an arc), each: pressure at its probes / U^2, normal velocities / U,
@@ -104,7 +101,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         self.layout = _layout(space, config)
         self.actuators = ArcActuators(space, self.layout, flow.action.split("-"), flow.u_max)
         sensors = sensor_points(self.comm, flow.sensors)
-        self.probes = _probes(space, self.layout, flow.probe_distances, sensors)
+        self.probes = probes(space, self.layout, flow.probe_distances, sensors)
         self.n_sensors = len(sensors)
         self.functionals = FlowFunctionals(space)
         self.inflow = InflowProfile(space, flow.inflow, flow.speed, boundary.stream)
@@ -125,9 +122,9 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         """Set the sizes, bounds and names that environments and agents read."""
         config, flow = self.config, self.options
         bound = np.full(self.actuators.shape[1], flow.u_max)
-        probes = 3 * len(flow.probe_distances)
-        amplitudes = range(probes, probes + len(bound))
-        nearest = [int(np.argmin(flow.probe_distances))] if probes else []
+        probed = 3 * len(flow.probe_distances)
+        amplitudes = range(probed, probed + len(bound))
+        nearest = [int(np.argmin(flow.probe_distances))] if probed else []
         own = (*nearest, *amplitudes)
         self._describe(bound, amplitudes.stop, amplitudes, own, 3 * self.n_sensors)
         if flow.phase_time:
@@ -182,8 +179,8 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         ``flow.time_step``, the jets' momentum included), ``drag_momentum`` (its part of the drag),
         ``jet_power`` and ``jet_power_gross`` (coefficients 2 P / (rho U^3 D), likewise),
         ``pumping_power`` (that of the flow through inflow and outflow at the end, likewise),
-        ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more
-        than usual where they were shorter). Collective.
+        ``dissipation`` (1/2 ||grad v||^2 at the end) and ``time_steps`` (more than usual where they
+        were shorter). Collective.
         Raises ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
         target = self.agreed(actions)
@@ -271,20 +268,17 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
 
     def fields(self) -> Row | None:
         """On rank 0, None elsewhere: points (N, 2) and cells (M, 3) of the vertices, velocity
-        (N, 2), pressure (N,), vorticity (N,), and actions (n, m) as they are applied, without
-        net mass flux. Collective.
+        (N, 2), pressure (N,), vorticity (N,), actions (n, m) as they are applied, without net mass
+        flux, and places and velocities of the jets (j, 2). Collective.
         """
         velocity, points = self.solver.velocity, self.space.pressure_points
         vorticity = self.functionals.vorticity(velocity)
         fields = vertex_fields(self.space, points, velocity, self.solver.pressure, vorticity)
+        if fields is None:
+            return None
         actions = self.actuators.acting(self.amplitudes)
-        places, directions = self._jets()
-        jets = np.einsum("jnc,jcx,nc->jx", *directions, actions)
-        return (
-            None
-            if fields is None
-            else {**fields, "actions": actions, "jets": places, "jet_velocity": jets}
-        )
+        places, velocity = self.actuators.jets(actions)
+        return {**fields, "actions": actions, "jets": places, "jet_velocity": velocity}
 
     @property
     def angles(self) -> np.ndarray:
@@ -323,25 +317,13 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         amplitudes = self.amplitudes / self.options.u_max
         shown = np.concatenate([pressure, across, along, amplitudes], axis=1)
         near = self.seen.gather(shown).reshape(n, -1)
-        return (
-            np.hstack([near, np.tile(sensed[:, [2, 0, 1]].T.ravel(), (n, 1))])
-            if self.n_sensors
-            else near
-        )
+        if not self.n_sensors:
+            return near
+        return np.hstack([near, np.tile(sensed[:, [2, 0, 1]].T.ravel(), (n, 1))])
 
     def local_model(self) -> LocalModel | None:
         """Every agent's measurements and amplitudes; None with sensors, which are not local."""
         return None if self.n_sensors else super().local_model()
-
-    def _jets(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """Places (j, 2) of the jets, shares (j, n, m) of the amplitudes in them, directions."""
-        layout = self.layout
-        angles = np.array([a for slots in layout.slots for a in slots] or self.angles)
-        normals = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        known = {"normal": normals, "tangential": np.stack([-normals[:, 1], normals[:, 0]], 1)}
-        directions = np.stack([known[name] for name in self.options.action.split("-")], axis=1)
-        shares = profiles(layout, angles)[:, :, None] * np.ones(self.action_size)
-        return layout.disc.centre + layout.disc.radius * normals, (shares, directions)
 
     def _bank(self) -> np.ndarray:
         """Halton points in the box of mu, without repetitions (a box may be a point)."""
@@ -373,60 +355,6 @@ def _layout(space: TaylorHood, config: EnvConfig) -> ArcLayout:
         return slot_layout(space, flow.slots, flow.slot_half_width)
     turns = flow.action == "tangential"
     return arc_layout(space, config.agents[0], flow.arc_low, flow.arc_high, alone=turns)
-
-
-def wake_points() -> np.ndarray:
-    """The 151 sensors of the common cylinder in diameters from its centre, (151, 2). Local.
-
-    A grid in the wake, two rings, and points beside the cylinder (J. Rabault et al., J. Fluid Mech.
-    865 (2019) 281, as benchmark suites have them).
-    """
-    grid = [(x, y) for x in np.arange(1.0, 4.6, 0.5) for y in np.arange(-1.5, 1.6, 0.5)]
-    angles = np.linspace(0.0, 2.0 * np.pi, 36)  # both ends
-    rings = [(r * np.cos(a), r * np.sin(a)) for r in (1.0, 0.625) for a in angles]
-    beside = [(x, y) for y in (-1.5, 1.5) for x in (-0.25, 0.0, 0.25, 0.5, 0.75)]
-    beside += [(x, y) for y in (-1.0, 1.0) for x in (-0.25, 0.25, 0.5, 0.75, 1.0)]
-    return np.array(grid + rings + beside + [(0.75, -0.5), (0.75, 0.0), (0.75, 0.5)])
-
-
-def sensor_points(comm: Comm, name: str) -> np.ndarray:
-    """Points (k, 2) that ``env.flow.sensors`` names, in diameters from the centre. Collective.
-
-    Raises ValueError: on every rank, a file that is none, or holds no pairs of numbers.
-    """
-    if not name:
-        return np.zeros((0, 2))
-    return wake_points() if name == WAKE else np.asarray(on_root(comm, lambda: _read_points(name)))
-
-
-def _read_points(name: str) -> np.ndarray:
-    expected = f"env.flow.sensors: expected {WAKE} or a text file with two numbers a line"
-    try:
-        points = np.loadtxt(name, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{expected}, got {name!r} ({error})") from error
-    if points.shape[1] != 2 or not np.isfinite(points).all():
-        raise ValueError(f"{expected}, got {name!r} with {points.shape[1]} a line")
-    return points
-
-
-def _probes(
-    space: TaylorHood, layout: ArcLayout, distances: tuple[float, ...], sensors: np.ndarray
-) -> PointProbes:
-    """Probes of every agent, in the agents' order, at distances in diameters, then the sensors."""
-    steps = 2.0 * layout.disc.radius * np.array(distances)
-    points = layout.positions[:, None] + steps[None, :, None] * layout.normals[:, None]
-    names = [
-        f"agent {agent}: probe {distance:g} diameters from the disc (env.flow.probe_distances)"
-        for agent in range(layout.n_agents)
-        for distance in distances
-    ]
-    names += [
-        f"sensor {k} at {point.tolist()} diameters from the centre (env.flow.sensors)"
-        for k, point in enumerate(sensors)
-    ]
-    shared = layout.disc.centre + 2.0 * layout.disc.radius * sensors
-    return PointProbes(space, np.concatenate([points.reshape(-1, 2), shared]), names)
 
 
 def make(config: EnvConfig, comm: Comm) -> FlowPlant:
