@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,15 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class KnownOptima:
-    """Optima that are stored: which rows of a parameter set, J* and J0 there (each (k,))."""
+    """Optima that are stored: which rows of a parameter set, J* and J0 there (each (k,)).
+
+    ``actions`` (k, steps, n, m) of them.
+    """
 
     rows: Array
     costs: Array
     uncontrolled: Array
+    actions: Sequence[Array] = ()
 
     def row(self) -> Row:
         """Entries of a table's row, none where no optimum is known."""
@@ -96,4 +101,5 @@ def known_optima(env: ArrayEnv, parameters: Array) -> KnownOptima:
         np.array([k for k, _ in optima], dtype=np.int64),
         np.array([best.cost for _, best in optima]),
         np.array([best.uncontrolled for _, best in optima]),
+        [best.actions for _, best in optima],
     )

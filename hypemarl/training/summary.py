@@ -15,7 +15,9 @@ from hypemarl.config import Config, ConfigError, mesh_files, override, to_dict
 from hypemarl.config.external import external_of
 from hypemarl.config.user_code import note_other_code
 from hypemarl.coupling.spec import AgentSpec
+from hypemarl.envs.array_env import plant_of
 from hypemarl.mpi import Comm
+from hypemarl.optimal.open_loop import replay
 from hypemarl.training import checkpoint, evaluation, shares, yardsticks
 from hypemarl.training.evaluation import Array, Evaluation, Policy
 from hypemarl.training.learner import Agent, algorithm_of, label
@@ -119,8 +121,9 @@ def evaluate_runs(
     environments, whose costs are minus returns, ``ratio_to_uncontrolled``; where ``hypemarl
     optimum`` has found optima of the held-out set, ``optima`` (their number), and over these
     parameters ``optimum_cost``, ``optimum_uncontrolled`` and ``recovered``, the share (J0 - J) /
-    (J0 - J*). Stored yardsticks stand beside the baselines. With ``last`` also ``last_cost`` and
-    ``last_recovered``, those of the last checkpoint, where the others are of the best one.
+    (J0 - J*), with the metrics of the optima. Stored yardsticks stand beside the baselines. With
+    ``last`` also ``last_cost`` and ``last_recovered``, those of the last checkpoint, where the
+    others are of the best one.
     """
     comm = mpi.world() if comm is None else comm
     require_environment(changes)
@@ -179,7 +182,23 @@ def _by_problem(configs: Sequence[Config]) -> list[list[int]]:
 
 def shared_row(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
     """Keys of :func:`evaluate_runs` that all runs of a problem share. Collective."""
-    return {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
+    row = {"held_out": len(held_out), **_baselines(env, held_out, known), **known.row()}
+    return row | of_optima(env, held_out, known)
+
+
+def of_optima(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:
+    """Means of :data:`evaluation.METRICS` along the optima, each with ``optimum_`` before its name.
+
+    None where the plant measures nothing. Collective.
+    """
+    if not len(known.rows) or not set(evaluation.SERIES) & set(plant_of(env).measured):
+        return {}
+    results = [
+        evaluation.evaluate_policy(env, replay(actions), held_out[[row]])
+        for row, actions in zip(known.rows, known.actions, strict=True)
+    ]
+    names = results[0].metrics
+    return {f"optimum_{n}": float(np.mean([r.metrics[n] for r in results])) for n in names}
 
 
 def _baselines(env: ArrayEnv, held_out: Array, known: KnownOptima) -> Row:

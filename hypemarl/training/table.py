@@ -198,6 +198,8 @@ def optimum_row(row: Row) -> list[Row]:
     best = _single("optimum", {"cost": row["optimum_cost"], "recovered": 1.0}, {})
     if row["optima"] != row["held_out"]:
         best["name"] = f"optimum ({row['optima']} of {row['held_out']})"
+    measured = {name: row.get(f"optimum_{name}") for name in evaluation.METRICS}
+    best |= {name: value for name, value in measured.items() if value is not None}
     return [best | {RATIO: best["cost_mean"] / row["optimum_uncontrolled"]}]
 
 
@@ -225,7 +227,9 @@ def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row
     first = rows[0]
     single = {name: baseline_of(first, name) for name in baselines(first)}
     if "optimum_cost" in first:
-        single["optimum"] = {"cost": first["optimum_cost"], "optima": first["optima"]}
+        keys = {name: f"optimum_{name}" for name in ("cost", *evaluation.METRICS)}
+        known = {name: first[key] for name, key in keys.items() if key in first}
+        single["optimum"] = known | {"optima": first["optima"]}
     result = [record for name, row in single.items() for record in _long(name, None, row)]
     prefixes = tuple(f"{name}_" for name in single)
     for k, row in enumerate(rows if "scheme" in first else []):

@@ -19,8 +19,13 @@ from hypemarl.coupling.probes import PointProbes
 from hypemarl.envs.parallel import PDEEnv
 from hypemarl.meshing import MeshError, build
 from hypemarl.mpi import world
+from hypemarl.optimal.open_loop import replay
 from hypemarl.systems.flow.inflow import InflowProfile, MassBalanceError, require_mass_balance
 from hypemarl.systems.flow.plant import FlowPlant
+from hypemarl.training.evaluation import evaluate_policy
+from hypemarl.training.shares import KnownOptima
+from hypemarl.training.summary import of_optima
+from hypemarl.training.table import optimum_row
 
 ACTIONS = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 1))
 
@@ -363,6 +368,21 @@ def test_training_parameters_come_from_the_bank(cache: Path) -> None:
 def test_a_box_that_is_a_point_has_one_state(plant: FlowPlant) -> None:
     assert plant.parameter_bank is not None
     assert plant.parameter_bank.tolist() == [[100.0, 0.0]]
+
+
+def test_metrics_of_optima_are_those_of_their_actions(plant: FlowPlant) -> None:
+    env = PDEEnv(plant, replace(plant.config, context=("reynolds",)))
+    held_out = np.array([[90.0, 0.0], PARAMETERS])
+    actions = 0.3 * np.ones((2, 6, 1)) * np.cos(plant.angles)[:, None]
+    known = KnownOptima(np.array([1]), np.array([1.0]), np.array([2.0]), [actions])
+    found = of_optima(env, held_out, known)
+    results = evaluate_policy(env, replay(actions), held_out[1:])
+    assert found["optimum_drag_mean"] == results.metrics["drag_mean"][0]
+    assert found["optimum_jet_power_gross_mean"] == results.metrics["jet_power_gross_mean"][0] > 0
+    row = {"optima": 1, "held_out": 2, "optimum_cost": 1.0, "optimum_uncontrolled": 2.0} | found
+    assert optimum_row(row)[0]["drag_mean"] == found["optimum_drag_mean"]
+    none = KnownOptima(*(np.zeros(0, dtype=int),) * 3)
+    assert of_optima(env, held_out, none) == {}
 
 
 # --- bad input -----------------------------------------------------------------------------------
