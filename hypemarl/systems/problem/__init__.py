@@ -22,6 +22,11 @@ PROBLEMS = (
     shipped("reaction-diffusion-homogeneous", f"{_REACTION}Homogeneous", "Spirals, to level mu"),
     shipped("rayleigh-benard", _BENARD, "12 heaters under a fluid layer are to calm convection"),
     shipped(
+        "rayleigh-benard-pattern",
+        f"{_PLACE}.rayleigh_benard_pattern:RayleighBenardPattern",
+        "Heaters move convection rolls to given places",
+    ),
+    shipped(
         "rayleigh-benard-turbulent",
         f"{_PLACE}.rayleigh_benard_turbulent:RayleighBenardTurbulent",
         "The same at Ra 4e5, where rolls break up",
