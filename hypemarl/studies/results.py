@@ -163,8 +163,8 @@ TABLES: dict[str, dict[str, Study]] = {
         **_problem("heat-3d", 100, optima=2, unplaced="1e-2"),
         **_problem("heat-3d-homogeneous", 100, optima=2, unplaced="1e-2"),
         # seconds an episode, and no mu
-        **_problem("rayleigh-benard-walls", 40, optima=1, yardsticks=30, mu=False),
-        **_problem("rayleigh-benard", 40, optima=1, yardsticks=30, mu=False),
+        **_problem("rayleigh-benard-walls", 60, optima=1, yardsticks=20, mu=False, unplaced="2e-2"),
+        **_problem("rayleigh-benard", 60, optima=1, yardsticks=20, mu=False, unplaced="2e-2"),
     },
     "unsteady": _table("unsteady", "shape-morphing", UNSTEADY, 2, 0),
 }
