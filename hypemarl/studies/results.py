@@ -133,6 +133,11 @@ def _problem(
     return _table("problems", scenario, entries, seeds, optima, yardsticks, start=GRADIENT[0].name)
 
 
+def _benard(scenario: str, episodes: int) -> dict[str, Study]:
+    """A table of convection: seconds an episode, and no mu."""
+    return _problem(scenario, episodes, optima=1, yardsticks=20, unplaced="2e-2", mu=False)
+
+
 LINE = (*SCHEMES, *PLAIN, *GRADIENT, MODEL)
 VACUUM = (*WITHOUT, *WITH, PLAIN[0], GRADIENT[0], GRADIENT[2], MODEL)
 TABLES: dict[str, dict[str, Study]] = {
@@ -162,9 +167,9 @@ TABLES: dict[str, dict[str, Study]] = {
         **_problem("reaction-diffusion-homogeneous", 150, optima=2, unplaced="1e-2"),
         **_problem("heat-3d", 100, optima=2, unplaced="1e-2"),
         **_problem("heat-3d-homogeneous", 100, optima=2, unplaced="1e-2"),
-        # seconds an episode, and no mu
-        **_problem("rayleigh-benard-walls", 60, optima=1, yardsticks=20, mu=False, unplaced="2e-2"),
-        **_problem("rayleigh-benard", 60, optima=1, yardsticks=20, mu=False, unplaced="2e-2"),
+        **_benard("rayleigh-benard", 60),
+        **_benard("rayleigh-benard-pattern", 40),
+        **_benard("rayleigh-benard-walls", 60),
     },
     "unsteady": _table("unsteady", "shape-morphing", UNSTEADY, 2, 0),
 }
