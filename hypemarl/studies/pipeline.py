@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hypemarl import config as configuration
 from hypemarl.config import ConfigError
 from hypemarl.files import write_text
+from hypemarl.studies import kept
 from hypemarl.training import optima, summary, table
 from hypemarl.training.jobs import Job, complete_jobs, continue_flags, failure_of
+from hypemarl.training.learner import label
 from hypemarl.training.records import RunError, RunFolder, read_metrics, write_json
 from hypemarl.types import Row
 from hypemarl.visualisation.run_pictures import draw_curves
@@ -143,6 +144,12 @@ def make(study: Study, plan: Plan, output: Path) -> list[Row]:
     Raises ConfigError: a name or an override is wrong. TrainingError: a run failed. RunError:
     nothing is finished, or the file of earlier rows is damaged.
     """
+    if study.by_scheme:
+        jobs = _planned(study, plan)
+        made = [
+            (table.policy_of(j.config.agent.scheme, label(j.config)), j.config.seed) for j in jobs
+        ]
+        kept.note_dropped(output / f"{study.name}.json", plan.scenario, made)
     groups = evaluated(study, trained(study, plan), plan.episodes)
     rows = tabulated(study, groups, plan.scenario)
     write(study, plan.scenario, rows, output, groups)
@@ -173,14 +180,19 @@ def jobs_of(scenario: str, entries: Sequence[Entry], seeds: Sequence[int], runs:
     ]
 
 
+def _planned(study: Study, plan: Plan) -> list[Job]:
+    """The jobs of the entries that the plan names. Raises ConfigError."""
+    entries = chosen(study.entries(plan.scenario), plan.names or study.usual)
+    changed = [Entry(entry.name, (*entry.overrides, *plan.overrides)) for entry in entries]
+    return jobs_of(plan.scenario, changed, plan.seeds, plan.folder)
+
+
 def trained(study: Study, plan: Plan) -> list[Group]:
     """The runs of the entries that the plan names, trained to their end, and their optima.
 
     Serial. Raises ConfigError, TrainingError, RunError.
     """
-    entries = chosen(study.entries(plan.scenario), plan.names or study.usual)
-    changed = [Entry(entry.name, (*entry.overrides, *plan.overrides)) for entry in entries]
-    jobs = jobs_of(plan.scenario, changed, plan.seeds, plan.folder)
+    jobs = _planned(study, plan)
     if plan.finished_only:
         jobs = [job for job in jobs if continue_flags(job.config, job.run_dir) is None]
         plan.in_vain.extend(text for job in jobs if (text := failure_of(job.run_dir)))
@@ -192,6 +204,7 @@ def trained(study: Study, plan: Plan) -> list[Group]:
     folders: dict[str, list[Path]] = {}
     for job in jobs:
         folders.setdefault(job.run_dir.parent.name, []).append(job.run_dir)
+    entries = chosen(study.entries(plan.scenario), plan.names or study.usual)
     return [Group(entry, folders[entry.name], []) for entry in entries if entry.name in folders]
 
 
@@ -318,7 +331,7 @@ def write(
         if study.draw is not None:
             study.draw(rows, scenario, images / f"{stem}.png")
     file = output / f"{study.name}.json"
-    write_json(file, _read(file) | {scenario: entry})
+    write_json(file, kept.read(file) | {scenario: entry})
     text = format_table(rows, study.shown(rows), markdown=True) + "\n"
     if study.by_scheme and (worth := table.worth(_results(groups))):
         shown = {key: key.replace("_", " ") for key in worth if key.startswith("worth")}
@@ -341,36 +354,14 @@ def known(study: Study, scenario: str, rows: Sequence[Row], output: Path) -> lis
 
 def stored(study: Study, scenario: str, output: Path) -> list[Row]:
     """Rows that earlier calls wrote; none where there are none. Raises RunError."""
-    entry = _read(output / f"{study.name}.json").get(scenario, [])
-    rows = entry["rows"] if isinstance(entry, dict) else entry  # a list in version 0.1
-    return [row | {key: _infinite(row[key]) for key in _INFINITE if key in row} for row in rows]
+    return kept.rows(output / f"{study.name}.json", scenario)
 
 
 def _records(study: Study, scenario: str, groups: Sequence[Group], output: Path) -> list[Row]:
     """Long records of the runs, with those that earlier calls wrote of other entries."""
-    entry = _read(output / f"{study.name}.json").get(scenario, [])
+    entry = kept.read(output / f"{study.name}.json").get(scenario, [])
     old = entry.get("records", []) if isinstance(entry, dict) else []
     names = [group.entry.name for group in groups for _ in group.results]
     new = table.records(_results(groups), names) if names else []
     replaced = {record["policy"] for record in new}
     return [record for record in old if record["policy"] not in replaced] + new
-
-
-_INFINITE = ("cost_mean", "cost_median", "cost_min", "cost_max", "costs", "last_cost")
-"""Costs of rows, infinite where an episode failed, which JSON holds as null."""
-
-
-def _infinite(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_infinite(entry) for entry in value]
-    return np.inf if value is None else value
-
-
-def _read(path: Path) -> Row:
-    try:
-        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
-    except (ValueError, TypeError) as error:
-        raise RunError(
-            f"{path}: expected the numbers of this table's scenarios as a JSON object, got "
-            f"something else ({error}); restore it, or remove it to make every scenario anew"
-        ) from error

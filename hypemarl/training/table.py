@@ -233,10 +233,15 @@ def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row
     result = [record for name, row in single.items() for record in _long(name, None, row)]
     prefixes = tuple(f"{name}_" for name in single)
     for k, row in enumerate(rows if "scheme" in first else []):
-        policy = f"{row['scheme']} ({row['credit']})" if names is None else names[k]
+        policy = policy_of(row["scheme"], row["credit"]) if names is None else names[k]
         values = {key: value for key, value in row.items() if not key.startswith(prefixes)}
         result += _long(policy, row["seed"], values)
     return result
+
+
+def policy_of(scheme: str, credit: str) -> str:
+    """How records name the policies of a scheme with a credit, or algorithm."""
+    return f"{scheme} ({credit})"
 
 
 def _long(policy: str, seed: int | None, row: Record) -> list[Row]:

@@ -72,3 +72,25 @@ def test_rows_of_the_first_version_are_kept(tmp_path: Path) -> None:
     (tmp_path / "small.json").write_text("[")
     with pytest.raises(RunError, match="expected the numbers of this table's scenarios"):
         pipeline.stored(study, "density-1d", tmp_path)
+
+
+def test_rows_that_a_table_by_scheme_drops_are_named_before_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise RunError("not begun")
+
+    monkeypatch.setattr(pipeline, "trained", stop)
+    study = studies.studies_of("shape")["shape-morphing"]
+    policies = {"hypemarl (apg)": (0, 1), "hypemarl (local)": (0,), "optimum": (None,)}
+    rows = [
+        {"policy": policy, "seed": seed, "metric": "cost", "value": 1.0}
+        for policy, seeds in policies.items()
+        for seed in seeds
+    ]
+    (tmp_path / "shape.json").write_text(json.dumps({"shape-morphing": {"rows": rows}}))
+    plan = pipeline.Plan("shape-morphing", [0], 1, tmp_path, ["apg"])
+    with pytest.raises(RunError, match="not begun"):
+        pipeline.make(study, plan, tmp_path)
+    said = capsys.readouterr().err
+    assert "drops the rows of hypemarl (apg) of seeds [1], hypemarl (local) of seeds [0]; " in said
