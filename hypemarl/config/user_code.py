@@ -87,17 +87,23 @@ def remedy(stored: Iterable[str]) -> str:
     return f"; it was made with code of a user, which is imported only by {words}, or by --trust"
 
 
-def note_other_code(where: object, stored: Iterable[str]) -> None:
-    """Note that a run was made with other code than this process uses, if it uses any. Local."""
-    now = set(_USED.values())
+def note_other_code(where: object, stored: Iterable[str], consequence: str = "") -> bool:
+    """Note that a run was made with other code than this process uses, if it uses any. Local.
+
+    ``consequence``: ends the note. Returns whether there was a note.
+    """
+    now, changed = set(_USED.values()), False
     for entry in stored:
         code, _, sha256 = entry.partition(_SHA256)
         if now and sha256 and sha256 not in now:
+            changed = True
             print(
                 f"hypemarl: note: {where} was made with {code} as it was then (SHA-256 "
-                f"{sha256[:12]}...), not with what is used now; its results may not be repeated",
+                f"{sha256[:12]}...), not with what is used now; its results may not be repeated"
+                f"{consequence}",
                 file=sys.stderr,
             )
+    return changed
 
 
 def imported(name: str, extra: str = "") -> types.ModuleType:

@@ -32,6 +32,11 @@ from hypemarl.training.setup import MakeEnv, default_make_env, torch_threads
 from hypemarl.training.trainer import Trainer
 from hypemarl.types import Record, Row
 
+CHOSEN_ANEW = (
+    "; the best policy so far was chosen by its costs, so it is dropped: the present one is "
+    "validated with the code of now and stands in its place"
+)
+
 
 def train(
     config: Config,
@@ -64,6 +69,7 @@ def train(
     comm = mpi.world() if comm is None else comm
     folder = RunFolder(run_dir)
     stored: Row | None = None
+    other = False  # on rank 0: whether the user's code has changed since
     with ExitStack() as closing:
         with mpi.abort_together(comm):
             split = Groups(comm, ranks_per_env)
@@ -75,12 +81,15 @@ def train(
                     if resume:
                         stored = _stored(folder, bound, config)
                         note_dropped(folder, bound, stored)
+                        other = stored is not None and note_other_code(
+                            folder.path, stored["config"].get("code", ()), CHOSEN_ANEW
+                        )
             env = make_env(bound.env, comm=split.group)
             closing.callback(env.close)
         with mpi.abort_together(comm):
             trainer = Trainer(bound, env, folder, split)
             with mpi.raise_together(comm):
-                trainer.start(stored)
+                trainer.start(stored, other_code=other)
                 if split.root:
                     folder.begin(bound, resume=resume, overwrite=overwrite)
                     trainer.open_records()
@@ -133,7 +142,6 @@ def _stored(folder: RunFolder, config: Config, unbound: Config) -> Row | None:
         return None
     stored = checkpoint.load(folder.last)
     checkpoint.check_config(folder.last, stored, config)
-    note_other_code(folder.path, stored["config"].get("code", ()))
     external, unhashed = external_of(config.env), external_of(unbound.env)
     if external is not None and unhashed is not None:
         before = stored["config"]["env"].get(config.env.system, {}).get("sha256", "")

@@ -44,17 +44,22 @@ class Trainer:
         size = config.training.validation_size
         self.validation_set = evaluation.fixed_set(env, size, "validation")
         self.learner = make_learner(config, env, split)
+        self._choose_anew = False  # on rank 0
         self.watch = Watch(config, lambda: self.progress, self._record)
         self.recorder: Recorder
 
-    def start(self, stored: Row | None) -> None:
+    def start(self, stored: Row | None, *, other_code: bool = False) -> None:
         """Build the networks, and on rank 0 load the checkpoint ``stored``. Local, writes nothing.
+
+        ``other_code``: costs so far are of other code than the present one, so that what was
+        chosen by them is chosen anew.
 
         Raises CheckpointError: the checkpoint does not fit.
         """
         self.learner.start()
         if self.root and stored is not None:
             self._load(stored)
+            self._choose_anew = other_code
 
     def open_records(self) -> None:
         """Open the records, which continue those of earlier episodes. Local, on rank 0."""
@@ -70,7 +75,12 @@ class Trainer:
         """Train to the last episode or the interrupt; returns the summary. Collective."""
         self._share_progress()
         began = time.monotonic() - self.progress.seconds
+        if anew := self._agree(self._choose_anew):
+            self._forget_best()
         self._measure_uncontrolled()
+        measures = self.settings.validation_every > 0
+        if anew and measures and self.learner.has_policy(self.progress.episode):
+            self._validate(began)
         episodes, stop = self.settings.episodes, self._agree(interrupted())
         bar = tqdm(
             total=episodes,
@@ -162,6 +172,15 @@ class Trainer:
         nothing = evaluation.uncontrolled(self.env)
         costs = groups.spread_costs(self.split, self.env, nothing, self.validation_set)
         self.progress.uncontrolled = float(costs.mean())
+
+    def _forget_best(self) -> None:
+        """Drop the best checkpoint, and the costs that were compared with it. Collective."""
+        blank = Progress()
+        self.progress.best_cost, self.progress.best_episode = blank.best_cost, blank.best_episode
+        self.progress.uncontrolled = blank.uncontrolled
+        with mpi.raise_together(self.comm):
+            if self.root:
+                self.folder.best.unlink(missing_ok=True)
 
     def _validate(self, began: float) -> None:
         """Cost of the averaged actor on the validation set; keeps the best. Collective."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from hypemarl.config import ConfigError
 from hypemarl.config.problems import PROBLEMS
 from hypemarl.config.user_code import _USED
 from hypemarl.optimal.open_loop import problem_digest
-from hypemarl.training.records import read_metrics, read_trajectory
+from hypemarl.training.checkpoint import load
+from hypemarl.training.records import RunFolder, read_metrics, read_trajectory
 
 DOCS = Path(__file__).parents[2] / "docs" / "problems.md"
 SMALL = {
@@ -87,6 +89,30 @@ def test_it_trains_resumes_evaluates_and_renders(
     drawn = read_trajectory(whole)
     assert (drawn["kind"], drawn["u"].shape) == ("problem", (5, 49))
     assert "uncontrolled" in capsys.readouterr().out
+
+
+def test_another_cost_has_the_best_policy_chosen_anew(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    more = ("--run", run, "--quiet")
+    hypemarl("train", file, *SETTINGS, "--set", "training.episodes=4", *more)
+    before = load(RunFolder(run).best)["progress"]
+    PROBLEMS._items.clear()
+    _USED.clear()
+    for name in [name for name in sys.modules if name.startswith("mypde_")]:
+        del sys.modules[name]
+    text = file.read_text()
+    file.write_text(text.replace("0.5 * u**2", "5000.0 * u**2"))
+    assert file.read_text() != text
+    hypemarl("train", file, *SETTINGS, "--resume", *more)
+    assert "so it is dropped: the present one is validated" in capsys.readouterr().err
+    at = [line["episode"] for line in read_metrics(run) if line["kind"] == "validation"]
+    assert at == [2, 4, 4, 6]  # with the old cost, and again with the new one
+    after = load(RunFolder(run).best)["progress"]
+    assert after["best_episode"] >= 4
+    assert after["best_cost"] > 100 * before["best_cost"]
+    assert after["uncontrolled"] > 100 * before["uncontrolled"]
 
 
 @pytest.mark.parametrize(
