@@ -10,7 +10,8 @@ Nonlinear Problems, 2011, ch. 2) with a line search, whose matrix is kept while 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import ufl
 from dolfinx.fem import Constant, DirichletBC, Function
 from petsc4py import PETSc
 
-from hypemarl.mpi import sum_over_ranks
+from hypemarl.mpi import note, sum_over_ranks
 from hypemarl.solvers.affine import Affine, Product
 from hypemarl.solvers.direct import Factorisation
 from hypemarl.solvers.errors import SolverDiverged
@@ -34,6 +35,7 @@ INCREMENT = 1e-10  # relative size of the last Newton step
 STAGNATION = 1e-8  # fall of the residual at which rounding may end the iteration
 FAST = 0.2  # ratio of Newton steps above which the matrix is renewed
 HALVINGS = 8  # of a step that does not lower the residual
+LOOSE = 1e-8  # relative tolerance of iterative solvers above which a note is due
 LARGE = 150_000  # unknowns above which iterative solvers are the default
 ITERATIVE: Mapping[str, str] = {
     "ksp_type": "gmres",
@@ -56,6 +58,9 @@ class TimeStep:
         conditions: Dirichlet conditions, whose values may change.
         options: of PETSc's linear solver, none for LU (MUMPS on ranks, and where PETSc's own
             finds no pivots), or GMRES above :data:`LARGE` unknowns.
+        stated: where the options are stated, for messages.
+
+    Raises ValueError: on every rank: PETSc refuses the options.
 
     Collective, every method too.
     """
@@ -72,6 +77,7 @@ class TimeStep:
         parameters: Sequence[Constant] = (),
         conditions: Sequence[DirichletBC] = (),
         options: Mapping[str, str] | None = None,
+        stated: str = "solver",
     ) -> None:
         space = unknown.function_space
         self.unknown, self.comm, self._conditions = unknown, space.mesh.comm, list(conditions)
@@ -99,7 +105,7 @@ class TimeStep:
         self._matrix = petsc.create_matrix(self._jacobian)
         n = self.residual.n_owned
         self.fixed = _owned_dofs(self._conditions, n)
-        self._solver = _solver(self._matrix, options, self.comm)
+        self._solver = _solver(self._matrix, options, self.comm, stated)
         self._ready = False  # whether the factors are those of the present interval
         self._key: tuple[float, ...] | None = None  # constants that they belong to
 
@@ -223,44 +229,82 @@ class TimeStep:
 class Krylov:
     """A linear solver by PETSc options, with the interface of a :class:`Factorisation`.
 
-    Raises ValueError: on every rank, after the first solution: PETSc reads no such option.
+    ``stated``: where the options are stated, for messages.
+
+    Raises ValueError: on every rank: PETSc refuses an option or, after the first solution, has
+    read no such one.
     """
 
-    def __init__(self, matrix: PETSc.Mat, options: Mapping[str, str]) -> None:
+    def __init__(self, matrix: PETSc.Mat, options: Mapping[str, str], stated: str) -> None:
         self._matrix, self._solver = matrix, PETSc.KSP().create(matrix.comm)
+        self._stated = stated
         self._options, self._prefix = options, f"hypemarl_step_{next(_COUNT)}_"
         database: Any = PETSc.Options()
         for name, value in options.items():
             database[self._prefix + name] = value
         self._database = database
         self._solver.setOptionsPrefix(self._prefix)
-        self._solver.setFromOptions()
+        with self._explained():
+            self._solver.setFromOptions()
+        self._note_loose()
         self._right, self._left = matrix.createVecRight(), matrix.createVecLeft()
         self._read = False
 
     def update(self) -> None:
         """Set up for the matrix as it is now. Collective."""
-        self._solver.setOperators(self._matrix)
-        self._solver.setUp()
+        with self._explained():
+            self._solver.setOperators(self._matrix)
+            self._solver.setUp()
 
     def solve(self, right: Array, *, transposed: bool = False) -> Array | None:
         """Solution (n_owned,), None where the iteration fails. Collective."""
         self._left.array_w[:] = right
         solve = self._solver.solveTranspose if transposed else self._solver.solve
-        solve(self._left, self._right)
+        with self._explained():
+            solve(self._left, self._right)
         if not self._read:
             self._require_read()
         return self._right.array_r.copy() if self._solver.is_converged else None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Make PETSc's errors inside the block a ValueError that names the options."""
+        try:
+            yield
+        except PETSc.Error as error:
+            self._forget()
+            # its last line says what is wrong, behind the number of the rank
+            reason = str(error).strip().splitlines()[-1].partition("] ")[2] or str(error)
+            stated = ", ".join(f"{name} {value}" for name, value in self._options.items())
+            raise ValueError(
+                f"{self._stated}: PETSc refuses these options ({stated}): {reason}"
+            ) from error
+
+    def _note_loose(self) -> None:
+        """Say that gradients are only as exact as a loose tolerance, which PETSc's own is."""
+        tolerance = self._solver.getTolerances()[0]
+        direct = self._solver.getPC().getType() in (PETSc.PC.Type.LU, PETSc.PC.Type.CHOLESKY)
+        iterates = self._solver.getType() != PETSc.KSP.Type.PREONLY and not direct
+        if iterates and tolerance > LOOSE:
+            note(
+                f"{self._stated}: ksp_rtol is {tolerance:g}: states, and gradients by the adjoint, "
+                f"are only as exact as that; take {LOOSE:g} or less"
+            )
+
+    def _forget(self) -> None:
+        """Leave PETSc's database as it was."""
+        for name in self._options:
+            self._database.delValue(self._prefix + name)
 
     def _require_read(self) -> None:
         """Refuse options that nothing read, and leave PETSc's database as it was."""
         self._read = True
         unread = [name for name in self._options if not self._database.used(self._prefix + name)]
-        for name in self._options:
-            del self._database[self._prefix + name]
+        self._forget()
         if unread:
             raise ValueError(
-                f"solver: PETSc reads no option {unread[0]!r} here; see its manual of KSP and PC"
+                f"{self._stated}: PETSc reads no option {unread[0]!r} here; see its manual of KSP "
+                "and PC"
             )
 
 
@@ -288,12 +332,12 @@ class Pivoting:
 
 
 def _solver(
-    matrix: PETSc.Mat, options: Mapping[str, str] | None, comm: object
+    matrix: PETSc.Mat, options: Mapping[str, str] | None, comm: object, stated: str
 ) -> Factorisation | Krylov | Pivoting:
     if options:
-        return Krylov(matrix, options)
+        return Krylov(matrix, options, stated)
     if matrix.getSize()[0] > LARGE:
-        return Krylov(matrix, ITERATIVE)
+        return Krylov(matrix, ITERATIVE, stated)
     if matrix.comm.size > 1:
         return Factorisation(matrix, "mumps", comm)  # type: ignore[arg-type]
     return Pivoting(matrix, comm)

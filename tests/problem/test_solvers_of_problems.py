@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cases import CASES, Heat, Problem, gradient, plant
 
+from hypemarl import mpi
 from hypemarl.solvers import time_step
 from hypemarl.solvers.errors import SolverDiverged
 
@@ -43,5 +44,34 @@ def test_an_iteration_that_fails_is_told() -> None:
 
 
 def test_misspelt_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"solver: PETSc reads no option 'ksp_rtoll'"):
+    with pytest.raises(ValueError, match=r"Misspelt.solver\): PETSc reads no option 'ksp_rtoll'"):
         gradient(plant(type("Misspelt", (Heat,), {"solver": CG | {"ksp_rtoll": "1"}})))
+
+
+def test_a_solver_that_fails_to_set_up_names_the_file() -> None:
+    wrong = {"pc_type": "lu", "pc_factor_mat_solver_type": "nope"}
+    made = plant(type("Wrong", (Heat,), {"solver": wrong}))
+    made.reset(made.parameter_low)
+    with pytest.raises(
+        ValueError, match=r"Wrong.solver\).*refuses.*locate solver type nope"
+    ) as caught:
+        made.step(np.ones((4, 1)))
+    assert __file__ in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ksp_type": "cg"}, True),  # PETSc's own tolerance is 1e-5
+        ({"ksp_type": "cg", "ksp_rtol": "1e-7"}, True),
+        (CG, False),
+        ({"ksp_type": "preonly", "pc_type": "lu"}, False),
+    ],
+)
+def test_a_loose_tolerance_is_told_once(
+    options: dict[str, str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mpi._SAID.clear()
+    for _ in range(2):
+        plant(type("Loose", (Heat,), {"solver": options}))
+    assert capsys.readouterr().err.count("gradients by the adjoint, are only as exact") == said

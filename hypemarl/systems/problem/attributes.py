@@ -44,6 +44,8 @@ def _faults(problem: Problem) -> Iterator[str]:
         yield f"quadrature: expected end or trapezoid, got {problem.quadrature!r}"
     if not _ordered(problem.bounds) or problem.bounds[0] == problem.bounds[1]:
         yield f"bounds: expected (low, high) of every amplitude, got {problem.bounds!r}"
+    if not isinstance(problem.periodic, tuple | list):
+        yield f"periodic: expected axes, as (0,) for the first one, got {problem.periodic!r}"
     if not isinstance(problem.solver, Mapping):
         yield f"solver: expected PETSc options, as {{'ksp_type': 'cg'}}, got {problem.solver!r}"
     yield from _parameter_faults(problem)

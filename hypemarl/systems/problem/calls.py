@@ -26,15 +26,24 @@ def refuse(method: Callable[..., Any], fault: str) -> ProblemError:
     return ProblemError(f"{place(method)}: {fault}")
 
 
+def where(problem: object, name: str) -> str:
+    """File and name of a class's member, with the line of a method, for messages."""
+    stated, cls = getattr(problem, name), type(problem)
+    if callable(stated):
+        return place(stated)
+    try:
+        return f"{inspect.getfile(cls)} ({cls.__name__}.{name})"
+    except (TypeError, OSError):  # typed into a session, so that it has no file
+        return f"{cls.__name__}.{name}"
+
+
 @contextmanager
 def member(problem: object, name: str) -> Iterator[None]:
     """Let errors of places and parts inside the block name the class's member ``name``. Local."""
     try:
         yield
     except (LayoutError, MeshError) as error:
-        stated, cls = getattr(problem, name), type(problem)
-        where = f"{inspect.getfile(cls)} ({cls.__name__}.{name})"
-        raise type(error)(f"{place(stated) if callable(stated) else where}: {error}") from error
+        raise type(error)(f"{where(problem, name)}: {error}") from error
 
 
 def call(method: Callable[..., Any], available: Mapping[str, Any]) -> Any:
@@ -63,9 +72,9 @@ def call(method: Callable[..., Any], available: Mapping[str, Any]) -> Any:
         file = inspect.getsourcefile(method)
         stack = traceback.extract_tb(error.__traceback__)
         frames = [frame for frame in stack if frame.filename == file]
-        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else place(method)
+        line = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else place(method)
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ProblemError(f"{where} ({method.__qualname__}): {reason}") from error
+        raise ProblemError(f"{line} ({method.__qualname__}): {reason}") from error
 
 
 class Parameters:

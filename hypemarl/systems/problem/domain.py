@@ -22,11 +22,10 @@ class Domain:
     """A mesh and what of it a problem may name.
 
     Args:
-        mesh: with or without tags; periodic: axes whose two sides are one.
-        facets, cells: marked parts of the boundary and of the mesh, by name. Collective.
+        mesh: with or without tags; periodic: axes whose two sides are one. Collective.
 
     Raises:
-        MeshError: on every rank: a part is empty, or a name is used twice.
+        MeshError: on every rank: the sides do not match.
 
     Attributes:
         lower, upper: (gdim,) corners of the bounding box.
@@ -37,8 +36,6 @@ class Domain:
         self,
         mesh: Mesh | TaggedMesh,
         periodic: Sequence[int] = (),
-        facets: Mapping[str, Marker] | None = None,
-        cells: Mapping[str, Marker] | None = None,
     ) -> None:
         tagged = mesh if isinstance(mesh, TaggedMesh) else None
         bare = mesh.mesh if isinstance(mesh, TaggedMesh) else mesh
@@ -54,8 +51,15 @@ class Domain:
         here = np.arange(self.n_cells, dtype=np.int32)
         self.midpoints = compute_midpoints(self.mesh, self.tdim, here)[:, : self.gdim]
         self._parts = {} if tagged is None else self._tagged_parts(tagged)
-        self._mark(facets or {}, self.tdim - 1)
-        self._mark(cells or {}, self.tdim)
+        self._measures = self._make_measures()
+
+    def mark(self, markers: Mapping[str, Marker], dim: int) -> None:
+        """Name parts of the boundary or, of dimension ``tdim``, of the mesh. Collective.
+
+        Raises:
+            MeshError: on every rank: a part is empty, or a name is used twice.
+        """
+        self._mark(markers, dim)
         self._measures = self._make_measures()
 
     def offsets(self, points: np.ndarray, centre: np.ndarray) -> np.ndarray:

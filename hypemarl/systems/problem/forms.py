@@ -38,9 +38,13 @@ class Forms:
             raise refuse(
                 problem.mesh, f"expected a dolfinx mesh or a hypemarl TaggedMesh, got {mesh!r:.80}"
             )
-        marked = call(problem.parts, {}), call(problem.regions, {})
-        with member(problem, "parts"):
-            self.domain = problem.domain = Domain(mesh, problem.periodic, *marked)
+        with member(problem, "periodic"):
+            self.domain = Domain(mesh, problem.periodic)
+        for name, down in (("parts", 1), ("regions", 0)):
+            with member(problem, name):
+                markers = call(getattr(problem, name), {})
+                self.domain.mark(markers, self.domain.tdim - down)
+        problem.domain = self.domain
         self.comm: Comm = self.domain.comm
         self.element = self._element(problem.space, call(problem.space, {}))
         self.space = fem.functionspace(self.domain.mesh, self.element)
@@ -168,7 +172,27 @@ class Forms:
                 method,
                 "no term holds the control, nor does a boundary condition: agents act on nothing",
             )
+        if self._loses_gradients(method, form):
+            raise refuse(
+                method,
+                f"the gradient of u is zero in every cell, as {self.element} is constant there: "
+                "take ('Lagrange', 1), or fluxes between cells by jump(u) and dS",
+            )
         return form
+
+    def _loses_gradients(self, method: Callable[..., Any], form: ufl.Form) -> bool:
+        """Whether u is differentiated, all derivatives are zero, and nothing couples cells."""
+        coupled = any(part.integral_type().startswith("interior") for part in form.integrals())
+        if self.mixed or self.element.embedded_superdegree > 0 or coupled or _derivatives(form):
+            return False
+        # the same form where u is linear in a cell shows what was stated
+        shape = self.element.reference_value_shape
+        linear = basix.ufl.element("DG", self.domain.mesh.basix_cell(), 1, shape=shape or None)
+        space = ufl.FunctionSpace(self.domain.mesh.ufl_domain(), linear)
+        names = ("u", "u_old", "u_older")
+        instead = {name: ufl.Coefficient(space) for name in names} | {"v": ufl.TestFunction(space)}
+        stated = call(method, self._arguments | instead)
+        return any(contains(node, instead["u"]) for node in _derivatives(stated))
 
     def _element(self, method: Callable[..., Any], stated: Any) -> Any:
         """A basix element of what ``space`` or ``control_space`` states."""
@@ -215,6 +239,17 @@ class Forms:
                 f"{type(problem).__name__} is {problem.components}",
             )
         return element
+
+
+def _derivatives(form: ufl.Form) -> list[Any]:
+    """The gradients in a form, which UFL leaves out where they are zero."""
+    lowered = ufl.algorithms.apply_algebra_lowering.apply_algebra_lowering(form)
+    return [
+        node
+        for part in lowered.integrals()
+        for node in ufl.corealg.traversal.unique_pre_traversal(part.integrand())
+        if isinstance(node, ufl.classes.Grad)
+    ]
 
 
 class Start:

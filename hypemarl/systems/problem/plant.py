@@ -23,7 +23,7 @@ from hypemarl.solvers.jit import contains
 from hypemarl.solvers.time_step import TimeStep
 from hypemarl.systems.problem import sensors
 from hypemarl.systems.problem.attributes import require_sound
-from hypemarl.systems.problem.calls import Parameters, call, member, place, refuse
+from hypemarl.systems.problem.calls import Parameters, call, member, place, refuse, where
 from hypemarl.systems.problem.costs import Costs
 from hypemarl.systems.problem.forms import Forms, Start
 from hypemarl.systems.problem.functionals import Patches
@@ -90,9 +90,9 @@ class ProblemPlant(Plant):
         )
         degree = int(forms.element.embedded_superdegree)
         constants = [forms.time, *parameters]
-        where = (forms.domain, self.patches, forms.u, self.positions, degree, constants)
+        common = (forms.domain, self.patches, forms.u, self.positions, degree, constants)
         with member(problem, "observe"):
-            self.sensors = [sensors.make(item, *where) for item in forms.observed()]
+            self.sensors = [sensors.make(item, *common) for item in forms.observed()]
         self.pictures = Pictures(forms)
         self._start = Start(forms)
         self._describe()
@@ -121,6 +121,7 @@ class ProblemPlant(Plant):
                 parameters=list(forms.parameters.values()),
                 conditions=forms.conditions.items,
                 options=problem.solver,
+                stated=where(problem, "solver"),
             )
 
         self.later = solver(forms.residual)
