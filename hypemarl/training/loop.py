@@ -33,8 +33,9 @@ from hypemarl.training.trainer import Trainer
 from hypemarl.types import Record, Row
 
 CHOSEN_ANEW = (
-    "; the best policy so far was chosen by its costs, so it is dropped: the present one is "
-    "validated with the code of now and stands in its place"
+    "; the best policy so far was chosen by its costs, so that it is set aside as "
+    "checkpoints/earlier-best.pt: the present one is validated with the code of now and stands in "
+    "its place"
 )
 
 

@@ -5,7 +5,8 @@
     runs/<name>/config.yaml        the resolved configuration
                metrics.jsonl      one object per line, see below
                tensorboard/       the same numbers as events
-               checkpoints/       last.pt, best.pt, records.npz (a copy of config and metrics)
+               checkpoints/       last.pt, best.pt, records.npz (a copy of config and metrics);
+                                  earlier-best.pt, where a user's changed file has new costs
                evaluation.json    result of ``hypemarl evaluate``
                trajectory.npz     one recorded episode
                uncontrolled.npz   the same episode without control (flows)
@@ -60,6 +61,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
+        self.earlier_best = self.path / "checkpoints" / "earlier-best.pt"
         self.copy = self.path / "checkpoints" / "records.npz"
         self.evaluation = self.path / "evaluation.json"
         self.trajectory = self.path / "trajectory.npz"

@@ -174,13 +174,14 @@ class Trainer:
         self.progress.uncontrolled = float(costs.mean())
 
     def _forget_best(self) -> None:
-        """Drop the best checkpoint, and the costs that were compared with it. Collective."""
+        """Set the best checkpoint aside, and drop the costs that it was chosen by. Collective."""
         blank = Progress()
         self.progress.best_cost, self.progress.best_episode = blank.best_cost, blank.best_episode
         self.progress.uncontrolled = blank.uncontrolled
         with mpi.raise_together(self.comm):
             if self.root:
-                self.folder.best.unlink(missing_ok=True)
+                if self.folder.best.exists():
+                    self.folder.best.replace(self.folder.earlier_best)
 
     def _validate(self, began: float) -> None:
         """Cost of the averaged actor on the validation set; keeps the best. Collective."""

@@ -106,7 +106,8 @@ def test_another_cost_has_the_best_policy_chosen_anew(
     file.write_text(text.replace("0.5 * u**2", "5000.0 * u**2"))
     assert file.read_text() != text
     hypemarl("train", file, *SETTINGS, "--resume", *more)
-    assert "so it is dropped: the present one is validated" in capsys.readouterr().err
+    assert "earlier-best.pt: the present one is validated" in capsys.readouterr().err
+    assert load(RunFolder(run).earlier_best)["progress"] == before
     at = [line["episode"] for line in read_metrics(run) if line["kind"] == "validation"]
     assert at == [2, 4, 4, 6]  # with the old cost, and again with the new one
     after = load(RunFolder(run).best)["progress"]
