@@ -179,9 +179,8 @@ class Trainer:
         self.progress.best_cost, self.progress.best_episode = blank.best_cost, blank.best_episode
         self.progress.uncontrolled = blank.uncontrolled
         with mpi.raise_together(self.comm):
-            if self.root:
-                if self.folder.best.exists():
-                    self.folder.best.replace(self.folder.earlier_best)
+            if self.root and self.folder.best.exists():
+                self.folder.best.replace(self.folder.earlier_best)
 
     def _validate(self, began: float) -> None:
         """Cost of the averaged actor on the validation set; keeps the best. Collective."""
