@@ -15,7 +15,7 @@ from hypemarl.optimal.trajectory import EpisodeAdjoint, EpisodeGradient
 from hypemarl.verification.report import Report
 
 SCENARIOS: tuple[str, ...] = ("density-1d", "density-vacuum", "density-fluid")
-SCENARIOS += ("flow-cylinder", "flow-dissipation", "shape-morphing")
+SCENARIOS += ("flow-cylinder", "cylinder-jets", "flow-dissipation", "shape-morphing")
 # More intervals take too long.
 INTERVALS = {"density": 20, "density-fluid": 15, "flow": 3, "shape": 3, SYSTEM: 5}
 # Small steps cross fewer kinks of the limiter; a flow's must stand out of its solvers' tolerance.

@@ -29,7 +29,7 @@ INTERVALS = 12
 
 
 def forces(overrides: tuple[str, ...] = FINE, intervals: int = INTERVALS) -> Report:
-    """C_D, C_L and C_P of ``flow-cylinder`` under random jets, after every control interval.
+    """C_D, C_L and C_P of ``flow-cylinder-free`` under random jets, after every control interval.
 
     Forces: the balance of momentum in a control volume with a smooth end, which uses no value at
     the wall. Power: growth of kinetic energy = pumping + jets - dissipation. The trace of jets that
@@ -38,7 +38,7 @@ def forces(overrides: tuple[str, ...] = FINE, intervals: int = INTERVALS) -> Rep
     Collective.
     """
     report = Report(
-        "Forces and power of jets: control volume, energy balance (flow-cylinder, Re 100)"
+        "Forces and power of jets: control volume, energy balance (flow-cylinder-free, Re 100)"
     )
     plant = _plant(overrides)
     balance = _Balance(plant)
@@ -56,7 +56,7 @@ def forces(overrides: tuple[str, ...] = FINE, intervals: int = INTERVALS) -> Rep
 
 
 def _plant(overrides: tuple[str, ...]) -> FlowPlant:
-    env: EnvConfig = configuration.load("flow-cylinder", list(overrides)).env
+    env: EnvConfig = configuration.load("flow-cylinder-free", list(overrides)).env
     return make(env, world())
 
 

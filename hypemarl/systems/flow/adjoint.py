@@ -24,14 +24,15 @@ class FlowTape:
 
     Velocities (n_velocity_local, 2) one step before it, at its beginning, and after every step;
     viscosity; parts that time steps were divided into; whether the first step was of first order;
-    amplitudes (n, m) before and after; costs and the disc at every time level; which actions
-    (n, m) count.
+    actions (n, m); amplitudes before, and those that they act by; costs and the disc at every time
+    level; which actions count.
     """
 
     velocities: list[np.ndarray]
     viscosity: float
     parts: int
     first: bool
+    actions: np.ndarray
     before: np.ndarray
     after: np.ndarray
     interval: IntervalCosts
@@ -68,7 +69,7 @@ class FlowAdjoint:
         """``plant.step`` with its tape. Collective."""
         plant, solver = self.plant, self.plant.solver
         start, before = solver.snapshot(), plant.amplitudes.copy()
-        size = plant.space.n_velocity_local
+        size, wanted = plant.space.n_velocity_local, plant.agreed(actions)
         velocities: list[np.ndarray] = []
         with recording(plant, lambda: velocities.append(solver.velocity.T.copy())):
             observations, rewards, info = plant.step(actions)
@@ -81,8 +82,9 @@ class FlowAdjoint:
             solver.viscosity,
             parts,
             start.history == 0,
+            wanted,
             before,
-            plant.agreed(actions),
+            plant.actuators.acting(wanted),
             plant.interval,
             plant.inside(actions),
         )
@@ -112,7 +114,8 @@ class FlowAdjoint:
         before_bar, actions_bar = self._march_back(tape, shares_bar)
         parts = [before_bar.ravel(), actions_bar.ravel(), after]
         first, last, after = sum_over_ranks(plant.comm, np.stack(parts))
-        actions_bar = (last + reached * after).reshape(tape.after.shape)
+        goal_bar = (last + reached * after).reshape(tape.after.shape)
+        actions_bar = plant.actuators.pull_acting(tape.actions, goal_bar)
         flat = np.concatenate([bar.flat(), first + (1.0 - reached) * after])[: self.state_size]
         self._returned = flat.copy()
         return flat, actions_bar * tape.inside
@@ -120,14 +123,15 @@ class FlowAdjoint:
     def _march_back(self, tape: FlowTape, shares_bar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pull the cotangent through the interval's steps, last one first. Collective.
 
-        Returns this rank's part of the cotangents of the old and the new amplitudes (n, m).
+        Returns this rank's part of the cotangents of the amplitudes (n, m) before and after.
         """
         plant, bar, ramp = self.plant, self._bar, self.plant.ramp(tape.parts)
         count, dt = len(ramp), plant.solver.dt / tape.parts
         weights = np.full(count + 1, dt)  # of the trapezoidal rule
         weights[[0, -1]] *= 0.5
         bars = plant.cost.bars(tape.interval, weights, shares_bar)
-        old_bar, new_bar = np.zeros_like(tape.before), np.zeros_like(tape.before)
+        fields = [plant.actuators.spread(amplitudes) for amplitudes in (tape.before, tape.after)]
+        old_bar, new_bar = np.zeros_like(fields[0]), np.zeros_like(fields[0])
         nodes = plant.layout.nodes
         owned = nodes < plant.space.n_velocity
         earlier = bar.pull_coarsened() if tape.parts > 1 else None
@@ -135,8 +139,7 @@ class FlowAdjoint:
             if earlier is not None and level == count - tape.parts:
                 bar.add_earlier(earlier)
             share = ramp[level - 1] if level else 0.0
-            amplitudes = tape.before + share * (tape.after - tape.before)
-            control = plant.actuators.field(amplitudes)
+            control = fields[0] + share * (fields[1] - fields[0])
             control_bar = weights[level] * plant.cost.pull_control(control, shares_bar)
             plant.cost.pull_level(
                 tape.velocities[level + 1],
@@ -151,13 +154,12 @@ class FlowAdjoint:
                 first = tape.first and level == 1
                 node_bar = self.solver.pull(FlowStep(old, now, new, dt, tape.viscosity, first), bar)
                 control_bar[:, owned] += node_bar[nodes[owned]].T
-            level_bar = plant.actuators.pull_field(amplitudes, control_bar)
-            old_bar += (1.0 - share) * level_bar
-            new_bar += share * level_bar
+            old_bar += (1.0 - share) * control_bar
+            new_bar += share * control_bar
         if tape.parts > 1:
             bar.pull_refined(1.0 / tape.parts)
         bar.collect()
-        return old_bar, new_bar
+        return plant.actuators.pull_spread(old_bar), plant.actuators.pull_spread(new_bar)
 
 
 def pull_observations(

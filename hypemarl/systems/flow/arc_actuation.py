@@ -132,14 +132,18 @@ class ArcActuators:
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
         """Velocities (2, k) at the disc's nodes of amplitudes (n, m). Local."""
-        return (self.matrix @ self.acting(amplitudes).ravel()).reshape(2, -1)
+        return self.spread(self.acting(amplitudes))
 
-    def pull_field(self, amplitudes: np.ndarray, bar: np.ndarray) -> np.ndarray:
-        """This rank's part of the cotangent of ``amplitudes`` (n, m) from that (2, k) of the field.
+    def spread(self, acting: np.ndarray) -> np.ndarray:
+        """Velocities (2, k) at the disc's nodes of amplitudes (n, m) that act: linear. Local."""
+        return (self.matrix @ acting.ravel()).reshape(2, -1)
 
-        Ghosts' values count. Local.
+    def pull_spread(self, bar: np.ndarray) -> np.ndarray:
+        """This rank's part of the transpose of :meth:`spread`, (2, k) -> (n, m). Local.
+
+        Ghosts' values count.
         """
-        return self.pull_acting(amplitudes, (self.matrix.T @ bar.ravel()).reshape(self.shape))
+        return (self.matrix.T @ bar.ravel()).reshape(self.shape)
 
     def transposed(self, values: np.ndarray) -> np.ndarray:
         """Transpose of :meth:`field` below the limit: nodal values (2, k) -> (n, m). Collective.

@@ -137,7 +137,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         series = np.zeros(self._steps)
         self.measured = dict.fromkeys(SERIES, series)
         self.measured |= {"pumping_power": 0.0, "dissipation": 0.0, "time_steps": 0}
-        #: amplitudes (n, m) that the last control interval ended with, within their bounds
+        #: amplitudes (n, m) that act at the end of the last control interval: without net mass flux
         self.amplitudes = np.zeros((self.n_agents, self.action_size))
         self._start = 0.0
         self._baseline = np.zeros(self.n_agents)
@@ -183,13 +183,13 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         were shorter). Collective.
         Raises ActionError: wrong shape or NaN; SolverDiverged: the flow left the trusted range.
         """
-        target = self.agreed(actions)
+        goal = self.actuators.acting(self.agreed(actions))
         try:
-            self.interval = interval = self._march(self.amplitudes, target)
+            self.interval = interval = self._march(self.amplitudes, goal)
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
         reached = float(self.ramp()[-1])
-        self.amplitudes = self.amplitudes + reached * (target - self.amplitudes)
+        self.amplitudes = self.amplitudes + reached * (goal - self.amplitudes)
         count = interval.levels - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {
@@ -238,10 +238,11 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         dt = whole / parts
         if parts > 1:
             solver.refine(dt)
+        fields = [self.actuators.spread(amplitudes) for amplitudes in (before, after)]
         self.cost.begin()
-        self.cost.add(self.actuators.field(before), 0.5 * dt)
+        self.cost.add(fields[0], 0.5 * dt)
         for step, share in enumerate(self.ramp(parts), start=1):
-            control = self.actuators.field(before + share * (after - before))
+            control = fields[0] + share * (fields[1] - fields[0])
             if parts > 1 and step == count - parts + 1:
                 earlier = solver.snapshot()
             solver.boundary[:, self.layout.nodes] = control
@@ -276,9 +277,13 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
         fields = vertex_fields(self.space, points, velocity, self.solver.pressure, vorticity)
         if fields is None:
             return None
-        actions = self.actuators.acting(self.amplitudes)
-        places, velocity = self.actuators.jets(actions)
-        return {**fields, "actions": actions, "jets": places, "jet_velocity": velocity}
+        places, velocity = self.actuators.jets(self.amplitudes)
+        return {
+            **fields,
+            "actions": self.amplitudes.copy(),
+            "jets": places,
+            "jet_velocity": velocity,
+        }
 
     @property
     def angles(self) -> np.ndarray:
