@@ -134,7 +134,7 @@ def _problem(
 
 
 def _benard(scenario: str, episodes: int) -> dict[str, Study]:
-    """A table of convection: seconds an episode, no mu, and nothing for constants to gain."""
+    """A table of convection, whose episodes take seconds and have no mu."""
     return _problem(scenario, episodes, optima=1, yardsticks=6, unplaced="2e-2", mu=False)
 
 

@@ -75,7 +75,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
         ratio = {RATIO: _mean(members, RATIO)} if RATIO in members[0] else {}
         table.append(
             {
-                "name": f"{scheme} ({credit})",
+                "name": policy_of(scheme, credit),
                 "scheme": scheme,
                 "credit": credit,
                 "algorithm": _algorithm(members[0]),
@@ -240,7 +240,7 @@ def records(rows: Sequence[Row], names: Sequence[str] | None = None) -> list[Row
 
 
 def policy_of(scheme: str, credit: str) -> str:
-    """How records name the policies of a scheme with a credit, or algorithm."""
+    """How tables and records name the policies of a scheme with a credit, or algorithm."""
     return f"{scheme} ({credit})"
 
 

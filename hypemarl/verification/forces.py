@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dolfinx.fem as fem
 import numpy as np
 import ufl
+from dolfinx import fem
 
 from hypemarl import config as configuration
 from hypemarl import seeding
@@ -72,6 +72,7 @@ def _measure(
         plant.step(wanted)
         assert plant.interval is not None
         found = np.array([plant.interval.drag[-1], plant.interval.lift[-1]])
+        balance.update()
         errors.append(np.abs(found - balance.force()))
         energies.append(balance.energy(float(plant.interval.series("power")[-1])))
         drags.append(found[0])
@@ -94,7 +95,7 @@ def _opposite_jets(plant: FlowPlant) -> tuple[float, float]:
 
 
 class _Balance:
-    """Balances of momentum and of energy in the present state of a plant. Collective."""
+    """Balances of momentum and of energy in the state of a plant. Collective."""
 
     def __init__(self, plant: FlowPlant) -> None:
         self.plant = plant
@@ -122,22 +123,21 @@ class _Balance:
 
     def force(self) -> np.ndarray:
         """C_D and C_L by the control volume."""
-        self._update()
         parts = [float(np.real(fem.assemble_scalar(form))) for form in self._forces]
         return self.plant.cost.coefficient * sum_over_ranks(self.plant.comm, np.array(parts))
 
     def energy(self, jets: float) -> float:
         """|growth - pumping - jets + dissipation| as a share of dissipation."""
-        self._update()
         plant, solver = self.plant, self.plant.solver
         part = np.array([fem.assemble_scalar(self._growth)])
         growth = float(sum_over_ranks(plant.comm, part)[0])
         dissipation = plant.functionals.dissipation(solver.velocity, solver.viscosity)
         pumping = plant.pumping.evaluate(solver.velocity.T, solver.pressure)
-        supplied = pumping + jets * plant.options.speed / plant.cost.coefficient
+        supplied = pumping + jets / plant.cost.power_coefficient
         return abs(growth - supplied + dissipation) / dissipation
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Take over the present state, first of all."""
         solver, n = self.plant.solver, self.plant.space.n_velocity_local
         self.v.x.array.reshape(-1, 2)[:] = solver.velocity.T
         self.rate.x.array.reshape(-1, 2)[:] = solver.snapshot().rate[:n]

@@ -110,13 +110,14 @@ class FlowAdjoint:
         if observations_bar is not None:
             seen = pull_observations(plant, observations_bar, bar).ravel()
             after += seen if plant.comm.rank == 0 else 0.0
-        reached = float(plant.ramp()[-1])
         before_bar, actions_bar = self._march_back(tape, shares_bar)
         parts = [before_bar.ravel(), actions_bar.ravel(), after]
         first, last, after = sum_over_ranks(plant.comm, np.stack(parts))
-        goal_bar = (last + reached * after).reshape(tape.after.shape)
+        goal_bar = (last + plant.reached * after).reshape(tape.after.shape)
         actions_bar = plant.actuators.pull_acting(tape.actions, goal_bar)
-        flat = np.concatenate([bar.flat(), first + (1.0 - reached) * after])[: self.state_size]
+        flat = np.concatenate([bar.flat(), first + (1.0 - plant.reached) * after])[
+            : self.state_size
+        ]
         self._returned = flat.copy()
         return flat, actions_bar * tape.inside
 

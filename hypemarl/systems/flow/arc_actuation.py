@@ -98,7 +98,6 @@ class ArcActuators:
         dense = np.einsum("ckx,xn->kxnc", directions, psi)
         columns = layout.n_agents * len(names)
         self.matrix = sparse.csr_array(dense.reshape(2 * len(angles), columns))
-        self._limited = bool(np.isfinite(limit))
         self._owned = np.tile(self.nodes < space.n_velocity, 2)
         self._flux = self._flux_row(space, layout.facets)
         self.fluxes = sum_over_ranks(space.comm, self._flux @ self.matrix)
@@ -129,7 +128,8 @@ class ArcActuators:
         return self.project(back)
 
     def _scale(self, free: np.ndarray) -> float:
-        return float(self.limit / max(np.abs(free).max(), self.limit)) if self._limited else 1.0
+        largest = float(np.abs(free).max())
+        return self.limit / largest if largest > self.limit else 1.0
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
         """Velocities (2, k) at the disc's nodes of amplitudes (n, m). Local."""

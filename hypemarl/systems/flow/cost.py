@@ -30,7 +30,7 @@ from hypemarl.systems.flow.jet_power import GrossPower
 from hypemarl.systems.flow.options import FlowOptions
 
 OBJECTIVES = {"drag": ("drag", "lift"), "dissipation": ("dissipation",)}
-PARTS = ("drag", "lift", "drag_momentum", "lift_momentum", "power")
+PARTS = ("drag", "lift", "drag_momentum", "lift_momentum", "power", "gross_power")
 """Rows of :attr:`Wall.parts`."""
 
 
@@ -38,14 +38,13 @@ PARTS = ("drag", "lift", "drag_momentum", "lift_momentum", "power")
 class Wall:
     """The disc at one time level, this rank's part.
 
-    ``parts`` (5, n): agents' shares of C_D and C_L, of what momentum contributes to them, and of
-    the net C_P; ``gross`` (n,): of the gross C_P. For derivatives: ``against`` (2, k), minus that
-    of the net power by the velocities on the nodes, tractions kept; ``corners`` (m, 2) and
-    ``reference``, pressures on the facets and at the inflow.
+    ``parts`` (6, n): agents' shares of C_D and C_L, of what momentum contributes to them, and of
+    the net and the gross C_P. For derivatives: ``against`` (2, k), minus that of the net power by
+    the velocities on the nodes, tractions kept; ``corners`` (m, 2) and ``reference``, pressures on
+    the facets and at the inflow.
     """
 
     parts: np.ndarray
-    gross: np.ndarray
     against: np.ndarray
     corners: np.ndarray
     reference: float
@@ -55,13 +54,12 @@ class Wall:
 class IntervalCosts:
     """Costs of an interval and coefficients (levels,) at every time level, start included.
 
-    ``parts`` (levels, 5, n): agents' shares as in :class:`Wall`, summed over ranks; ``gross``
-    (levels,) the gross C_P; ``walls``: this rank's data of all levels.
+    ``parts`` (levels, 6, n): agents' shares as in :class:`Wall`, summed over ranks; ``walls``: this
+    rank's data of all levels.
     """
 
     costs: StepCosts
     parts: np.ndarray
-    gross: np.ndarray
     walls: list[Wall]
 
     @property
@@ -94,11 +92,10 @@ class IntervalCosts:
 
 @dataclass(frozen=True)
 class LevelBars:
-    """Cotangents of one time level: force shares (2, n), net and gross power (n,), costs (n,)."""
+    """Cotangents of one time level: force shares (2, n), the power in J (n,), costs (n,)."""
 
     forces: np.ndarray
-    net: np.ndarray
-    gross: np.ndarray
+    power: np.ndarray
     shares: np.ndarray
 
 
@@ -128,6 +125,8 @@ class FlowCost:
         self._arc_cost = ArcCost(layout)
         self.gross_power = GrossPower(solver.space, layout.facets)
         self.coefficient = 2.0 / (options.speed**2 * 2.0 * layout.disc.radius)
+        #: C_P of a power
+        self.power_coefficient = self.coefficient / options.speed
         self._to_coefficients = self.coefficient * axes
         self._to_agents = np.eye(layout.n_agents)[layout.node_owners]  # (k, n)
         self._nodal_bar = np.zeros((solver.space.n_velocity_local, 2))
@@ -160,26 +159,26 @@ class FlowCost:
         momentum = solver.walls.momentum(velocity)[nodes].T
         against = traction + momentum / 2.0
         power = -(against * velocity[nodes].T).sum(axis=0)
-        to_power = self.coefficient / self.options.speed
         by_agent = np.concatenate([traction + momentum, momentum, power[None]]) @ self._to_agents
+        corners, reference = gross.corners(solver.pressure), gross.reference(solver.pressure)
+        of_facets = gross.evaluate(velocity, corners, reference)
+        pumped = np.bincount(self.layout.facet_owners, of_facets, self.layout.n_agents)
         rows = [
             self._to_coefficients @ by_agent[:2],
             self._to_coefficients @ by_agent[2:4],
-            to_power * by_agent[4:],
+            self.power_coefficient * by_agent[4:],
+            self.power_coefficient * pumped[None],
         ]
-        corners, reference = gross.corners(solver.pressure), gross.reference(solver.pressure)
-        of_facets = to_power * gross.evaluate(velocity, corners, reference)
-        pumped = np.bincount(self.layout.facet_owners, of_facets, self.layout.n_agents)
-        return Wall(np.concatenate(rows), pumped, against, corners, reference)
+        return Wall(np.concatenate(rows), against, corners, reference)
 
     def finish(self) -> IntervalCosts:
         """The interval's costs, identical on every rank. Collective."""
         levels, n = len(self._weights), self.layout.n_agents
-        walls = [np.vstack([wall.parts, wall.gross]) for wall in self._walls]
-        local = [np.reshape(walls, (6 * levels, n)), self._control, self._dissipation[None]]
+        count = levels * len(PARTS)
+        walls = np.reshape([wall.parts for wall in self._walls], (count, n))
+        local = [walls, self._control, self._dissipation[None]]
         sums = sum_over_ranks(self.solver.comm, np.concatenate(local))
-        wall = sums[: 6 * levels].reshape(levels, 6, n)
-        parts, gross = wall[:, :5], wall[:, 5]
+        parts = sums[:count].reshape(levels, len(PARTS), n)
         flow, weights = self.options, np.array(self._weights)
         if flow.objective == "drag":
             factors = flow.lift_weight * self._lift_factors(parts[:, 1], weights)
@@ -187,11 +186,12 @@ class FlowCost:
         else:
             shares = [sums[-1]]
         if flow.power_weight:
-            shares.append(self._power_weight * (weights @ (gross if self._gross else parts[:, 4])))
+            power = parts[:, PARTS.index("gross_power" if self._gross else "power")]
+            shares.append(self._power_weight * (weights @ power))
         shares += [flow.beta * sums[-3], flow.beta_g * sums[-2]]
         terms = {name: float(part.sum()) for name, part in zip(self.names, shares, strict=True)}
         costs = StepCosts(terms, np.sum(shares, axis=0))
-        return IntervalCosts(costs, parts, gross.sum(axis=1), self._walls)
+        return IntervalCosts(costs, parts, self._walls)
 
     @property
     def _gross(self) -> bool:
@@ -203,7 +203,7 @@ class FlowCost:
         flow = self.options
         if flow.objective == "drag":
             return flow.power_weight
-        return flow.power_weight * flow.speed / (self.coefficient * 2.0 * self.solver.viscosity)
+        return flow.power_weight / (self.power_coefficient * 2.0 * self.solver.viscosity)
 
     def _lift_factors(self, lift: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Factors (levels,) of the shares of C_L ``lift`` (levels, n) in the lift term."""
@@ -222,8 +222,8 @@ class FlowCost:
         A share of C_L^2 is C_L times the share of C_L, so that each agent's share of the lift
         enters the costs of all.
         """
-        flow, none = self.options, np.zeros(self.layout.n_agents)
-        forces = np.zeros((interval.levels, 2, len(none)))
+        flow = self.options
+        forces = np.zeros((interval.levels, 2, self.layout.n_agents))
         if flow.objective == "drag":
             lift = interval.parts[:, 1]
             factors = flow.lift_weight * self._lift_factors(lift, weights)
@@ -233,9 +233,7 @@ class FlowCost:
                 mixed = flow.lift_weight * weights * (lift @ shares_bar)
                 forces[:, 1] += mixed[:, None]
         power = self._power_weight * weights[:, None] * shares_bar
-        net, gross = (none, power) if self._gross else (power, none)
-        net, gross = (np.broadcast_to(part, power.shape) for part in (net, gross))
-        return [LevelBars(*level, shares_bar) for level in zip(forces, net, gross, strict=True)]
+        return [LevelBars(*level, shares_bar) for level in zip(forces, power, strict=True)]
 
     def pull_level(
         self,
@@ -253,9 +251,10 @@ class FlowCost:
         if self.options.objective == "dissipation":
             factors = 0.5 * weight * bars.shares[self.layout.cell_owners]
             self.functionals.pull_gradient_squares(factors, velocity, state_bar.velocity)
-        if self.options.power_weight and self._gross:
-            self._pull_gross(velocity, wall, bars.gross, state_bar)
-        if self.options.objective == "drag" or bars.net.any():
+        powered = self.options.power_weight > 0.0
+        if powered and self._gross:
+            self._pull_gross(velocity, wall, bars.power, state_bar)
+        if self.options.objective == "drag" or (powered and not self._gross):
             self._pull_forces(velocity, viscosity, wall, bars, state_bar)
 
     def _pull_forces(
@@ -266,11 +265,12 @@ class FlowCost:
         bars: LevelBars,
         state_bar: FlowCotangent,
     ) -> None:
-        """Of forces on the nodes and of the net power that they stand for. Local."""
+        """Of forces on the nodes, and of the net power where that is in J. Local."""
         layout, walls, nodal = self.layout, self.solver.walls, self._nodal_bar
         nodes, owners = layout.nodes, layout.node_owners
         of_forces = (self.coefficient * (self.axes.T @ bars.forces)[:, owners]).T
-        of_power = (self.coefficient / self.options.speed * bars.net)[owners, None]
+        net = 0.0 if self._gross else self.power_coefficient
+        of_power = (net * bars.power)[owners, None]
         state_bar.velocity[nodes] -= of_power * wall.against.T
         nodal[nodes] = of_forces - 0.5 * of_power * velocity[nodes]
         walls.pull_momentum(nodal, velocity, state_bar.velocity)
@@ -281,7 +281,7 @@ class FlowCost:
     def _pull_gross(
         self, velocity: np.ndarray, wall: Wall, bar: np.ndarray, state_bar: FlowCotangent
     ) -> None:
-        of_facets = self.coefficient / self.options.speed * bar[self.layout.facet_owners]
+        of_facets = self.power_coefficient * bar[self.layout.facet_owners]
         targets = (state_bar.velocity, state_bar.pressure)
         self.gross_power.pull(of_facets, velocity, wall.corners, wall.reference, targets)
 

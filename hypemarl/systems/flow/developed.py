@@ -159,22 +159,19 @@ class DevelopedStates:
         config, solver, phase = self.config, self.solver, float(parameters[-1])
         start = self.get(parameters[:-1])
         duration = phase * config.phase_time * 2.0 * self.disc.radius / config.speed
+        if duration < solver.dt:
+            return start
         generator = seeding.numpy_generator(int(phase * 2**52), "flow-phase")
         shares = config.phase_noise / PULSE * generator.normal(size=NOISE_MODES)
-        rest = solver.boundary[:, self._nodes].copy()
 
         def write(time: float) -> None:
-            modes = np.sin(np.pi * np.arange(1, NOISE_MODES + 1) * time / max(duration, solver.dt))
-            fade = np.sin(np.pi * min(time / max(duration, solver.dt), 1.0))
+            modes = np.sin(np.pi * np.arange(1, NOISE_MODES + 1) * time / duration)
+            fade = np.sin(np.pi * min(time / duration, 1.0))
             solver.boundary[:, self._nodes] = fade * float(shares @ modes) * self._turning
 
         solver.restore(start)
         solver.viscosity = self.viscosity(parameters[0])
-        if duration < solver.dt:
-            return start
-        state = self._march(parameters, duration, write)
-        solver.boundary[:, self._nodes] = rest
-        return state
+        return self._march(parameters, duration, write)
 
     def _march(
         self, parameters: np.ndarray, duration: float, write: Callable[[float], None]

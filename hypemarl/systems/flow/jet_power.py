@@ -105,7 +105,7 @@ def _mean_over(space: TaylorHood, facets: BoundaryFacets) -> np.ndarray:
 
 
 def _over_ranks(comm: Comm, value: float) -> float:
-    return value if comm.size == 1 else float(sum_over_ranks(comm, np.array([value]))[0])
+    return float(sum_over_ranks(comm, np.array([value]))[0])
 
 
 def _linear(shapes: np.ndarray) -> np.ndarray:

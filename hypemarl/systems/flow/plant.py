@@ -133,6 +133,8 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
             self.parameter_high = np.append(self.parameter_high, 1.0)
         self.parameter_bank = self._bank()  # their states are in memory
         self._steps = round(config.control_interval / flow.time_step)
+        #: share of the way to the actions that amplitudes go in an interval
+        self.reached = float(self.ramp()[-1])
         self.cost_terms = self.cost.names
         series = np.zeros(self._steps)
         self.measured = dict.fromkeys(SERIES, series)
@@ -188,8 +190,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
             self.interval = interval = self._march(self.amplitudes, goal)
         except SolverDiverged as error:
             raise SolverDiverged(f"{error} (env.flow.time_step, env.flow.u_max)") from error
-        reached = float(self.ramp()[-1])
-        self.amplitudes = self.amplitudes + reached * (goal - self.amplitudes)
+        self.amplitudes = self.amplitudes + self.reached * (goal - self.amplitudes)
         count = interval.levels - 1
         levels = slice(count // self._steps, None, count // self._steps)
         info = {
@@ -198,7 +199,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
             "lift": interval.lift[levels],
             "drag_momentum": interval.series("drag_momentum")[levels],
             "jet_power": interval.series("power")[levels],
-            "jet_power_gross": interval.gross[levels],
+            "jet_power_gross": interval.series("gross_power")[levels],
             "pumping_power": self._pumping(),
             "dissipation": self.functionals.dissipation(self.solver.velocity, 0.5),
             "time_steps": count,
@@ -309,7 +310,7 @@ class FlowPlant(BodyPlant[FlowOptions, ArcLayout]):
 
     def _pumping(self) -> float:
         power = self.pumping.evaluate(self.solver.velocity.T, self.solver.pressure)
-        return self.cost.coefficient / self.options.speed * power
+        return self.cost.power_coefficient * power
 
     def _observe(self) -> np.ndarray:
         speed, layout, n = self.options.speed, self.layout, self.n_agents
